@@ -1,0 +1,58 @@
+# The verbs of this repository; each sets up what it needs.
+.PHONY: setup demo demo-cluster test lint types e2e bench lock runtime clean
+
+PYTHON ?= python3
+UV_VERSION = 0.13.9
+VENV = .venv
+BIN = $(VENV)/bin
+
+setup: $(VENV)/.installed runtime
+
+$(VENV)/.installed: pyproject.toml requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
+	touch $@
+
+# The browser's files: Pyodide trimmed to what the reducer needs, the loader, the styles.
+runtime: $(VENV)/.installed
+	$(BIN)/python -m widget.build
+
+demo: setup
+	$(BIN)/touchline demo
+
+# All tiers on this machine: Kafka, three regions with a Redis each, nginx (docs/cluster.md).
+demo-cluster: setup
+	sh tests/services/install.sh
+	$(BIN)/python -m deploy.cluster
+
+# Servers and browsers that the tests start: Debian's packages where there is apt, else what is installed.
+test: setup
+	sh tests/services/install.sh
+	$(BIN)/pytest
+
+e2e: setup
+	sh tests/services/install.sh
+	$(BIN)/pytest e2e
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# Python by mypy --strict; the widget's JavaScript by TypeScript, from its JSDoc.
+types: setup
+	$(BIN)/mypy
+	.cache/widget/npm/node_modules/.bin/tsc -p widget/tsconfig.json
+	.cache/widget/npm/node_modules/.bin/tsc -p widget/tsconfig.sw.json
+
+bench: setup
+	$(BIN)/python -m bench
+
+# Pins every dependency with its hashes, and without the address it came from.
+lock: $(VENV)/.installed
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+		--all-extras --group dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .cache widget/dist var

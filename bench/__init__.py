@@ -1,0 +1,1 @@
+"""What is measured, and how: see ``bench/README.md``. Nothing here asserts a time."""

@@ -1,0 +1,34 @@
+"""A URL's scheme picks the implementation of a seam, which is imported only then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+from urllib.parse import urlsplit
+
+from origin.errors import ConfigError
+
+__all__ = ["open_backend"]
+
+
+def open_backend(setting: str, url: str, implementations: Mapping[str, str]) -> Any:
+    """Open what a URL names.
+
+    Args:
+        setting: the name of the setting the URL came from, for the error.
+        url: may hold a password, which no error shows.
+        implementations: module by scheme; each module has ``open_url``.
+
+    Raises:
+        ConfigError: no such scheme, or what it needs is not installed.
+        OriginError: as the implementation's own ``open_url``.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme not in implementations:
+        raise ConfigError(f"{setting} {scheme}://…: the scheme must be one of {' '.join(implementations)}")
+    try:
+        module = import_module(implementations[scheme])
+    except ImportError as error:
+        raise ConfigError(f"{setting} {scheme}://… needs a package that is not installed: {error}") from error
+    return module.open_url(url)

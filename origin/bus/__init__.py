@@ -1,0 +1,227 @@
+"""Seam 2, the regional bus: bounded replay, the latest snapshot, and live deltas, in one atomic step.
+
+They are one seam because a snapshot's id must always be a valid place to resume from. One file per
+implementation, chosen by the URL's scheme and imported only then:
+
+======================================  =========================================================
+``memory://``                           this process only, the embedded default
+``redis://`` ``rediss://``              one Redis
+``redis+sentinel://h1:p,h2:p/service``  Redis behind Sentinel
+``redis+cluster://``                    a Redis cluster
+======================================  =========================================================
+
+``tests/contract/test_bus.py`` runs the same suite against each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from origin.backends import open_backend
+from shared_state import DeltaId
+
+__all__ = [
+    "Bus",
+    "BusHealth",
+    "Gap",
+    "Published",
+    "Replay",
+    "Snapshot",
+    "Subscription",
+    "Suffix",
+    "UpToDate",
+    "check_run",
+    "follows",
+    "open_bus",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One delta as it travels: its id and its bytes (``shared_state.encode_delta``)."""
+
+    id: DeltaId
+    delta: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The latest snapshot of a match (``shared_state.encode_snapshot``) and the id it stands at."""
+
+    id: DeltaId
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UpToDate:
+    """Nothing was missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suffix:
+    """All that was missed, contiguous, oldest first."""
+
+    deltas: Sequence[Published]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What was missed is not there any more, or is of another epoch; only the snapshot helps.
+
+    Attributes:
+        head: where the match stands now; None if the bus does not know it.
+    """
+
+    head: DeltaId | None
+
+
+Replay: TypeAlias = UpToDate | Suffix | Gap
+
+
+@dataclass(frozen=True, slots=True)
+class BusHealth:
+    """Whether an origin on this bus tells its viewers everything, and in time.
+
+    Attributes:
+        ok: False sends the origin unready: new viewers are better served elsewhere.
+        reason: one line for the operator; empty while ``ok``.
+        lagging: subscribed matches whose latest delta has not been delivered here.
+        healed: times since the start that deltas were lost on the way and read again from the bus.
+    """
+
+    ok: bool = True
+    reason: str = ""
+    lagging: int = 0
+    healed: int = 0
+
+
+class Subscription(Protocol):
+    """A live subscription; ``close`` is idempotent, and no callback runs after it returns."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+class Bus(Protocol):
+    """The regional bus. Every method may be called from any thread."""
+
+    def publish(self, match_id: str, published: Published, snapshot: bytes) -> bool:
+        """Store the delta, replace the snapshot and tell all subscribers, as one step.
+
+        What is stored has no holes: the id must follow the match's head, or be the first (seq 1) of a
+        match the bus does not know or of a newer epoch, which replaces the older one.
+
+        Returns:
+            False if the match already stands at that id or a later one: nothing was done, nobody was
+            told. That is how a redelivered event, or a second worker, becomes harmless.
+
+        Raises:
+            BusBehindError: the bus lacks deltas before this one, because it lost what it had; nothing
+                was done. ``refill`` from ``error.head`` on.
+            BusError: it may or may not have been done; publishing it again is safe.
+        """
+
+    def refill(self, match_id: str, deltas: Sequence[Published], snapshot: bytes) -> int:
+        """Give a bus that lost data what it lacks, as one step: nobody sees the match half-way.
+
+        Args:
+            match_id: the match.
+            deltas: of one epoch, contiguous, oldest first, the last being where ``snapshot`` stands.
+                The match's whole log is always right: what the bus has is skipped.
+            snapshot: as in ``publish``.
+
+        Returns:
+            How many deltas were added, and told to all subscribers.
+
+        Raises:
+            BusBehindError: the bus lacks deltas before the first one; nothing was done.
+            BusError: it may or may not have been done; refilling again is safe.
+            ValueError: the deltas are none, of several epochs or not contiguous.
+        """
+
+    def head(self, match_id: str) -> DeltaId | None:
+        """Where the match stands; None if the bus does not know it.
+
+        Much cheaper than the snapshot. A publisher asks on a timer: a bus that lost its last deltas in a
+        fail-over would otherwise not be found out before the next event.
+        """
+
+    def snapshot(self, match_id: str) -> Snapshot | None:
+        """The latest snapshot; None if the bus does not know the match."""
+
+    def replay(self, match_id: str, after: DeltaId) -> Replay:
+        """What came after an id: nothing, all of it, or a gap. Never a part."""
+
+    def subscribe(
+        self,
+        match_id: str,
+        on_delta: Callable[[Published], None],
+        on_gap: Callable[[DeltaId], None] | None = None,
+    ) -> Subscription:
+        """Call ``on_delta`` with every delta published from now on, in order, on a thread of the bus.
+
+        Subscribe first, then replay, then drop what came twice by seq: the other order loses what is
+        published in between.
+
+        Each id follows the one before (or is seq 1 of a newer epoch) and none comes twice, whatever
+        happens to connections and servers meanwhile: what was missed is read again from the bus. Should
+        the bus no longer have it, ``on_gap`` is called with the id the match stands at: only the
+        snapshot helps, and the next delta follows that id.
+
+        Both callbacks must return at once and must not raise.
+
+        Raises:
+            BusError: the service does not answer; there is no subscription.
+        """
+
+    def matches(self) -> list[str]:
+        """The ids of all matches the bus knows, in no particular order."""
+
+    def health(self) -> BusHealth:
+        """Whether live deltas arrive; answers at once from what is known, for ``/readyz``."""
+
+    def close(self) -> None:
+        """End all subscriptions and release what is held."""
+
+
+def follows(id_: DeltaId, head: DeltaId | None) -> bool:
+    """Whether a delta may come right after ``head``: the next of its epoch, or the first of a newer one."""
+    if head is None or id_.epoch > head.epoch:
+        return id_.seq == 1
+    return id_ == (head.epoch, head.seq + 1)
+
+
+def check_run(deltas: Sequence[Published]) -> None:
+    """Refuse what is not one unbroken run of one epoch.
+
+    Raises:
+        ValueError: there is none, it begins before seq 1, or one does not follow the one before.
+    """
+    if not deltas or deltas[0].id.seq < 1:
+        raise ValueError(f"there must be a delta of seq 1 or more, got {deltas[0].id if deltas else 'none'}")
+    epoch, seq = deltas[0].id
+    for offset, published in enumerate(deltas):
+        if published.id != (epoch, seq + offset):
+            raise ValueError(f"{DeltaId(epoch, seq + offset)} was to come, got {published.id}")
+
+
+_IMPLEMENTATIONS = {
+    "memory": "origin.bus.memory",
+    "redis": "origin.bus.redis",
+    "rediss": "origin.bus.redis",
+    "redis+sentinel": "origin.bus.redis",
+    "redis+cluster": "origin.bus.redis",
+}
+
+
+def open_bus(url: str) -> Bus:
+    """Open the bus that a URL names.
+
+    Raises:
+        ConfigError: no such scheme, or what it needs is not installed.
+        BusError: the service does not answer.
+    """
+    bus: Bus = open_backend("BUS_URL", url, _IMPLEMENTATIONS)
+    return bus

@@ -1,0 +1,101 @@
+"""The bus in Redis: one server, a primary behind Sentinel, or a cluster.
+
+Read in this order: ``redis_servers`` (whom to talk to), ``redis_store`` (what is kept there, and the one
+script that changes it), ``redis_cursor`` (what was delivered), ``redis_live`` (the connections).
+``docs/bus.md`` tells what happens when something fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from origin.bus import BusHealth, Published, Replay, Snapshot, Subscription
+from origin.bus.redis_cursor import Cursor, Subscriber
+from origin.bus.redis_live import Live
+from origin.bus.redis_servers import Options, Servers, open_servers, parse_bus_url
+from origin.bus.redis_store import RedisStore
+from shared_state import DeltaId
+
+__all__ = ["RedisBus", "open_url"]
+
+
+class RedisBus:
+    """See ``origin.bus.Bus``. Open it in the process that uses it: threads do not survive a fork."""
+
+    def __init__(self, servers: Servers, options: Options, database: int = 0) -> None:
+        self._servers = servers
+        self._unkept_store = RedisStore(servers, options, database)
+        self._live = Live(servers, self._unkept_store, timeout_s=options.timeout_s, check_s=options.check_s)
+
+    @property
+    def _store(self) -> RedisStore:
+        # Whoever only publishes needs the keeper too: an old primary that was cut off or hung for a while
+        # goes on taking what it is given, for seconds, after another was promoted.
+        self._live.start()
+        return self._unkept_store
+
+    def publish(self, match_id: str, published: Published, snapshot: bytes) -> bool:
+        """See ``Bus.publish``."""
+        return self._store.refill(match_id, [published], snapshot) > 0
+
+    def refill(self, match_id: str, deltas: Sequence[Published], snapshot: bytes) -> int:
+        """See ``Bus.refill``."""
+        return self._store.refill(match_id, deltas, snapshot)
+
+    def head(self, match_id: str) -> DeltaId | None:
+        """See ``Bus.head``."""
+        return self._store.head(match_id)
+
+    def snapshot(self, match_id: str) -> Snapshot | None:
+        """See ``Bus.snapshot``."""
+        return self._store.snapshot(match_id)
+
+    def replay(self, match_id: str, after: DeltaId) -> Replay:
+        """See ``Bus.replay``."""
+        return self._store.replay(match_id, after)
+
+    def subscribe(
+        self,
+        match_id: str,
+        on_delta: Callable[[Published], None],
+        on_gap: Callable[[DeltaId], None] | None = None,
+    ) -> Subscription:
+        """See ``Bus.subscribe``."""
+        cursor, key = self._live.subscribe(match_id, Subscriber(on_delta, on_gap))
+        return _RedisSubscription(self._live, cursor, key)
+
+    def matches(self) -> list[str]:
+        """See ``Bus.matches``."""
+        return self._store.matches()
+
+    def health(self) -> BusHealth:
+        """See ``Bus.health``. The first call starts the checks of an origin that has no viewers yet."""
+        return self._live.health()
+
+    def close(self) -> None:
+        """See ``Bus.close``."""
+        self._live.close()
+        self._servers.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _RedisSubscription:
+    live: Live
+    cursor: Cursor
+    key: int
+
+    def close(self) -> None:
+        """See ``Subscription.close``."""
+        self.live.unsubscribe(self.cursor, self.key)
+
+
+def open_url(url: str) -> RedisBus:
+    """Open what a ``BUS_URL`` names; see ``redis_servers.Options`` for what may stand behind its ``?``.
+
+    Raises:
+        ConfigError: the URL cannot be used.
+        BusError: the service does not answer.
+    """
+    address, options = parse_bus_url(url)
+    return RedisBus(open_servers(address, options), options, address.database)

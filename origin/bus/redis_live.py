@@ -1,0 +1,413 @@
+"""Live deltas from Redis: one Pub/Sub connection per server and process, and what makes up for its losses.
+
+Redis' Pub/Sub forgets: a message that finds the connection gone is gone too. So a message is only the
+fast way, and the stream is the truth. The reader thread (``redis_reader``) hands messages to each match's
+``Cursor`` and never waits for a server. The keeper thread does all that may take a while:
+
+- it finds out who has which match, connects, and has the reader subscribe;
+- it re-reads the stream from the last id delivered whenever something may have been lost: after a
+  subscription was confirmed, and after a message that did not follow the one before;
+- on a timer it compares what was delivered with where each match stands. That finds what is lost while
+  everything looks healthy. A connection that goes on losing messages is replaced.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from origin.bus import BusHealth, Gap
+from origin.bus.redis_cursor import Cursor, Subscriber
+from origin.bus.redis_reader import Link, Reader
+from origin.bus.redis_servers import REDIS_ERRORS, Node, Servers
+from origin.bus.redis_store import RedisStore, decode_message
+from origin.errors import BusError
+from shared_state import DeltaId, WireError, delay_ms
+
+__all__ = ["Live"]
+
+logger = logging.getLogger(__name__)
+
+# The window of the jitter grows to 2 s and no further: a region has hundreds of origins, not millions,
+# and behind each of them viewers are waiting.
+RECONNECT_ATTEMPT_MAX = 1
+# A message and the answer to a question asked at the same time may overtake each other by that much.
+IN_FLIGHT_S = 0.25
+REREAD_BATCH = 100
+
+
+class Live:
+    """All subscriptions of one bus in this process. Its threads start when they are first needed."""
+
+    def __init__(
+        self,
+        servers: Servers,
+        store: RedisStore,
+        *,
+        timeout_s: float,
+        check_s: float,
+        random_unit: Callable[[], float] = random.random,
+    ) -> None:
+        self._servers = servers
+        self._store = store
+        self._timeout_s = timeout_s
+        self._check_s = check_s
+        self._random_unit = random_unit
+        # Taken before a cursor's own lock, never after: subscribers are told under the latter.
+        self._lock = threading.Lock()
+        self._cursors: dict[str, Cursor] = {}
+        self._links: dict[Node, Link] = {}
+        self._link_of: dict[Cursor, Link] = {}
+        self._confirmed: set[Cursor] = set()
+        self._lagging: dict[Cursor, int] = {}  # how many checks in a row found it behind
+        # The keeper's own: what a check found, and when it is to be proven.
+        self._suspects: dict[Cursor, DeltaId | None] = {}
+        self._verify_at = math.inf
+        self._next_check = 0.0
+        self._healed = 0
+        self._fault = ""
+        self._failures = 0
+        self._not_before = 0.0
+        self._servers_in_doubt = False
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._reader: Reader | None = None
+        self._keeper: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the threads, unless they run already or the bus is closed."""
+        if self._keeper is not None:
+            return
+        with self._lock:
+            if self._keeper is not None or self._stopping.is_set():
+                return
+            self._reader = Reader(self._on_message, self._on_lost, self._timeout_s)
+            self._keeper = threading.Thread(
+                target=self._keep, args=[self._reader], name="bus-keeper", daemon=True
+            )
+            self._keeper.start()
+
+    def subscribe(self, match_id: str, subscriber: Subscriber) -> tuple[Cursor, int]:
+        """Returns once Redis has confirmed and it is known where the match stands.
+
+        Raises:
+            BusError: that took too long, or the bus is closed.
+        """
+        self.start()
+        with self._lock:
+            cursor = self._cursors.get(match_id)
+            if cursor is None:
+                cursor = self._cursors[match_id] = Cursor(match_id)
+            key = cursor.add(subscriber)
+        self._wake.set()
+        # A command to a hung server is given up after timeout_s, and tried once more.
+        wait_s = 0.0 if self._stopping.is_set() else 2 * self._timeout_s + 1.0
+        if cursor.ready.wait(wait_s):
+            return cursor, key
+        self.unsubscribe(cursor, key)
+        raise BusError(f"match {match_id}: no live deltas: {self._fault or 'Redis does not answer'}")
+
+    def unsubscribe(self, cursor: Cursor, key: int) -> None:
+        """End one subscription; its channel follows once nobody wants it."""
+        cursor.remove(key)
+        if not cursor.wanted:
+            self._wake.set()
+
+    def health(self) -> BusHealth:
+        """What the last check and the reader know."""
+        self.start()
+        with self._lock:
+            lagging = len(self._lagging)
+            apart = sum(1 for c in self._cursors.values() if c.ready.is_set() and c not in self._confirmed)
+            reason = self._fault
+            if not reason and apart:
+                reason = f"{apart} matches have no live connection"
+            if not reason and lagging:
+                reason = f"{lagging} matches stand further than what was delivered"
+            return BusHealth(ok=not reason, reason=reason, lagging=lagging, healed=self._healed)
+
+    def close(self) -> None:
+        """Stop both threads and close all connections."""
+        self._stopping.set()
+        self._wake.set()
+        if self._keeper is not None and threading.current_thread() is not self._keeper:
+            self._keeper.join(timeout=2 * self._timeout_s + 1.0)
+        if self._reader is not None:
+            self._reader.close()
+        with self._lock:
+            cursors = list(self._cursors.values())
+            self._cursors.clear()
+        for cursor in cursors:
+            cursor.clear()
+
+    # Called by the reader ------------------------------------------------------------------------
+
+    def _on_message(self, link: Link, kind: bytes, channel: bytes, data: Any) -> None:
+        cursor = self._cursors.get(self._store.match_of(channel))
+        if cursor is None or self._link_of.get(cursor) is not link:
+            return  # nobody wants it any more, or another connection has it now
+        if kind in (b"message", b"smessage"):
+            try:
+                in_order = cursor.take_live(decode_message(data))
+            except (WireError, UnicodeDecodeError):
+                logger.warning("channel %r carries what is no delta: %.80r", channel, data)
+                return
+            if not in_order:
+                self._wake.set()
+        elif kind in (b"subscribe", b"ssubscribe"):
+            cursor.stale = True
+            with self._lock:
+                if self._link_of.get(cursor) is link:
+                    self._confirmed.add(cursor)
+                self._failures = 0
+            self._wake.set()
+        elif kind == b"sunsubscribe":
+            # Had we asked for it, the match would not be on this link any more: its slot has moved.
+            with self._lock:
+                self._detach(cursor)
+                self._servers_in_doubt = True
+            self._wake.set()
+
+    def _on_lost(self, link: Link, why: str) -> None:
+        with self._lock:
+            if self._links.get(link.node) is link:
+                del self._links[link.node]
+            for cursor in [cursor for cursor, at in self._link_of.items() if at is link]:
+                self._detach(cursor)
+            self._fault = f"live connection to {link.node} lost: {why}"
+            self._servers_in_doubt = True
+            self._put_off()
+        logger.warning("live connection to %s lost: %s", link.node, why)
+        self._wake.set()
+
+    def _detach(self, cursor: Cursor) -> None:
+        """Let the keeper find a connection for this match; ``_lock`` is held."""
+        self._link_of.pop(cursor, None)
+        self._confirmed.discard(cursor)
+
+    def _put_off(self) -> None:
+        """Put the next attempt to connect off, by a time drawn anew each time; ``_lock`` is held."""
+        wait_ms = delay_ms(min(self._failures, RECONNECT_ATTEMPT_MAX), self._random_unit())
+        self._failures += 1
+        self._not_before = time.monotonic() + wait_ms / 1000
+
+    # The keeper ----------------------------------------------------------------------------------
+
+    def _keep(self, reader: Reader) -> None:
+        while not self._stopping.is_set():
+            try:
+                wait_s = self._keep_once(reader)
+            except Exception as error:
+                # Nobody would hear of it: this thread is what makes up for losses.
+                logger.exception("the keeper of the bus failed")
+                self._failed(error)
+                wait_s = self._check_s
+            self._wake.wait(wait_s)
+            self._wake.clear()
+
+    def _keep_once(self, reader: Reader) -> float:
+        """Do what is due; returns how long nothing else is, unless woken."""
+        self._forget_unwanted(reader)
+        self._attach_all(reader)
+        self._mend()
+        now = time.monotonic()
+        if now >= self._verify_at:
+            self._verify_at = math.inf
+            self._verify(reader)
+        if now >= self._next_check:
+            self._check(reader)
+            self._verify_at = time.monotonic() + IN_FLIGHT_S
+            self._next_check = self._verify_at + self._check_s
+        now = time.monotonic()
+        retry_at = self._not_before if self._not_before > now else math.inf
+        return max(0.0, min(self._next_check, self._verify_at, retry_at) - now)
+
+    def _forget_unwanted(self, reader: Reader) -> None:
+        with self._lock:
+            unwanted = [cursor for cursor in self._cursors.values() if not cursor.wanted]
+            for cursor in unwanted:
+                del self._cursors[cursor.match_id]
+                self._lagging.pop(cursor, None)
+                link = self._link_of.get(cursor)
+                self._detach(cursor)
+                if link is not None:
+                    unsubscribe = "SUNSUBSCRIBE" if self._servers.sharded else "UNSUBSCRIBE"
+                    reader.send(link, unsubscribe, self._store.channel(cursor.match_id))
+
+    def _attach_all(self, reader: Reader) -> None:
+        """Give every match that has none a live connection to the server that has the match."""
+        with self._lock:
+            apart = [cursor for cursor in self._cursors.values() if cursor not in self._link_of]
+        if not apart:
+            return
+        may_connect = time.monotonic() >= self._not_before
+        if may_connect and self._servers_in_doubt:
+            try:
+                self._servers.refresh()
+                self._servers_in_doubt = False
+            except REDIS_ERRORS as error:
+                self._failed(error)
+                may_connect = False
+        for cursor in apart:
+            try:
+                node = self._servers.node_of(self._store.stream_key(cursor.match_id))
+                link = self._links.get(node)
+                if link is None and may_connect:
+                    link = self._connect(reader, node)
+            except REDIS_ERRORS as error:
+                self._failed(error)
+                may_connect = False
+                continue
+            if link is not None:
+                self._attach(reader, link, cursor)
+
+    def _connect(self, reader: Reader, node: Node) -> Link:
+        link = Link(node, self._servers.connect(node))
+        with self._lock:
+            self._links[node] = link
+        reader.adopt(link)
+        return link
+
+    def _attach(self, reader: Reader, link: Link, cursor: Cursor) -> None:
+        with self._lock:
+            if not link.open:
+                return  # lost meanwhile, and the keeper is woken for that
+            self._link_of[cursor] = link
+            subscribe = "SSUBSCRIBE" if self._servers.sharded else "SUBSCRIBE"
+            reader.send(link, subscribe, self._store.channel(cursor.match_id))
+
+    def _failed(self, error: Exception) -> None:
+        with self._lock:
+            self._fault = f"{type(error).__name__}: {error}"
+            self._servers_in_doubt = True
+            self._put_off()
+
+    def _mend(self) -> None:
+        """Re-read what may have been missed, until nothing is stale or a server does not answer."""
+        while not self._stopping.is_set():
+            with self._lock:
+                stale = [cursor for cursor in self._confirmed if cursor.stale][:REREAD_BATCH]
+            parts = self._by_node(stale)
+            if not parts:
+                return
+            failed = False
+            for node, cursors in parts:
+                try:
+                    self._mend_on(node, cursors)
+                except REDIS_ERRORS as error:
+                    for cursor in cursors:
+                        cursor.stale = True
+                    logger.warning("%s: deltas cannot be read again yet: %s", node, error)
+                    failed = True
+            if failed:
+                return  # the next check tries again
+
+    def _mend_on(self, node: Node, cursors: Sequence[Cursor]) -> None:
+        for cursor in cursors:
+            cursor.stale = False  # before the read: what comes during it counts
+        begun = [cursor for cursor in cursors if cursor.ready.is_set()]
+        for cursor, head in self._heads(node, [cursor for cursor in cursors if cursor not in begun]):
+            cursor.begin(head)
+        self._reread(node, begun)
+
+    def _heads(self, node: Node, cursors: Sequence[Cursor]) -> list[tuple[Cursor, DeltaId | None]]:
+        if not cursors:
+            return []
+        heads = self._store.heads(self._servers.client_of(node), [cursor.match_id for cursor in cursors])
+        return list(zip(cursors, heads, strict=True))
+
+    def _reread(self, node: Node, cursors: Sequence[Cursor]) -> int:
+        """Deliver what was missed; returns how many deltas that were."""
+        brought = 0
+        questions = [(cursor, cursor.position or DeltaId(0, 0)) for cursor in cursors]
+        # A match that the bus did not know, or one that was of an older epoch, has begun meanwhile: then
+        # its deltas are there from the first on, and are asked for in a second round.
+        for last_round in (False, True):
+            if not questions:
+                break
+            asked = [(cursor.match_id, after) for cursor, after in questions]
+            answers = self._store.replays(self._servers.client_of(node), asked)
+            begun: list[tuple[Cursor, DeltaId]] = []
+            for (cursor, after), answer in zip(questions, answers, strict=True):
+                head = answer.head if isinstance(answer, Gap) else None
+                if head is not None and head.epoch > after.epoch and not last_round:
+                    begun.append((cursor, DeltaId(head.epoch, 0)))
+                else:
+                    brought += cursor.take_replay(answer)
+            questions = begun
+        return brought
+
+    def _by_node(self, cursors: Sequence[Cursor]) -> list[tuple[Node, list[Cursor]]]:
+        parts: dict[Node, list[Cursor]] = {}
+        with self._lock:
+            for cursor in cursors:
+                link = self._link_of.get(cursor)
+                if link is not None:
+                    parts.setdefault(link.node, []).append(cursor)
+        return list(parts.items())
+
+    def _check(self, reader: Reader) -> None:
+        """Compare what was delivered with where each match stands."""
+        fault = ""
+        try:
+            if self._servers_in_doubt:
+                self._servers.refresh()
+                self._servers_in_doubt = False
+            self._servers.look()
+            self._leave_wrong_servers(reader)
+        except REDIS_ERRORS as error:
+            fault = f"{type(error).__name__}: {error}"
+        with self._lock:
+            confirmed = list(self._confirmed)
+        for node, cursors in self._by_node(confirmed):
+            try:
+                heads = self._heads(node, cursors)
+            except REDIS_ERRORS as error:
+                fault = f"{node}: {type(error).__name__}: {error}"
+                continue
+            self._suspects.update((cursor, head) for cursor, head in heads if _is_behind(cursor, head))
+        with self._lock:
+            self._servers_in_doubt |= bool(fault)
+            if fault or len(self._confirmed) == len(self._cursors):
+                self._fault = fault
+
+    def _verify(self, reader: Reader) -> None:
+        """Those that still are behind have lost something: read it again."""
+        behind = [cursor for cursor, head in self._suspects.items() if _is_behind(cursor, head)]
+        self._suspects.clear()
+        self._note_lagging(reader, behind)
+        for node, cursors in self._by_node(behind):
+            try:
+                self._healed += self._reread(node, cursors)
+            except REDIS_ERRORS as error:
+                logger.warning("%s: deltas cannot be read again yet: %s", node, error)
+
+    def _leave_wrong_servers(self, reader: Reader) -> None:
+        """Leave connections to servers that do not have their matches any more, however well they work."""
+        with self._lock:
+            attached = list(self._link_of.items())
+        wrong = {
+            link
+            for cursor, link in attached
+            if self._servers.node_of(self._store.stream_key(cursor.match_id)) != link.node
+        }
+        for link in wrong:
+            reader.drop(link, "another server has its matches now")
+
+    def _note_lagging(self, reader: Reader, behind: Sequence[Cursor]) -> None:
+        """Once may be a slow moment; a connection found out twice in a row is replaced."""
+        with self._lock:
+            self._lagging = {cursor: self._lagging.get(cursor, 0) + 1 for cursor in behind}
+            deaf = {self._link_of.get(cursor) for cursor, times in self._lagging.items() if times > 1}
+        for link in deaf:
+            if link is not None:
+                reader.drop(link, "it loses messages")
+
+
+def _is_behind(cursor: Cursor, head: DeltaId | None) -> bool:
+    return head is not None and (cursor.position is None or cursor.position < head)

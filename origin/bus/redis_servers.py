@@ -1,0 +1,422 @@
+"""Which Redis to talk to: one server, the primary that Sentinel names, or the shards of a cluster.
+
+Three classes with one face (``Servers``). They know addresses, passwords and timeouts, and nothing of
+matches. redis-py's own retries are switched off: whoever calls decides whether to try again, and when.
+
+The options of a ``BUS_URL`` (``redis://host:6379/0?timeout_s=1&replay_max=2000``) are ``Options``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn, Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.connection import Connection, SSLConnection
+from redis.exceptions import RedisClusterException, RedisError
+from redis.retry import Retry
+
+from origin.errors import BusError, ConfigError
+
+__all__ = ["REDIS_ERRORS", "Address", "Node", "Options", "Servers", "open_servers", "parse_bus_url"]
+
+logger = logging.getLogger(__name__)
+
+# What redis-py raises when Redis does not do what was asked; it has two roots.
+REDIS_ERRORS = (RedisError, RedisClusterException, OSError)
+
+DEFAULT_PORT = 6379
+DEFAULT_SENTINEL_PORT = 26379
+
+
+class Node(NamedTuple):
+    """One Redis process."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What may stand behind the ``?`` of a ``BUS_URL``.
+
+    Attributes:
+        timeout_s: the longest a command, or the silence of a live connection, may last before the server
+            counts as lost. A live connection is pinged after this long and dropped after twice as long.
+        check_s: how often what was delivered is compared with where each match stands.
+        replay_max: deltas kept for replay per match; Redis trims in blocks, so up to 100 more are there.
+        replay_ttl_s: the replay of a match is dropped when nothing was published for so long.
+        ended_ttl_s: a match that ended is forgotten so long after its last delta.
+        idle_ttl_s: any other match is forgotten so long after its last delta.
+        prefix: in front of every key and channel: two deployments can share a server.
+        tls: for ``redis+sentinel`` and ``redis+cluster``; ``rediss`` has it anyway.
+        tls_ca: file of the authorities that sign the servers' certificates; empty: the system's.
+        tls_cert, tls_key: files of the certificate this client shows, if servers ask for one.
+        sentinel_username, sentinel_password: what Sentinel itself asks for; servers take the URL's own.
+    """
+
+    timeout_s: float = 1.0
+    check_s: float = 1.0
+    # A whole match is 100 to 300 deltas; one that is amended all evening stays within ten times that.
+    replay_max: int = 2_000
+    # Nobody who was away for a day wants every delta: the snapshot is smaller.
+    replay_ttl_s: int = 86_400
+    # Three days of looking up results. Corrections that come later find the match forgotten; the fan-out
+    # worker then refills it from the log.
+    ended_ttl_s: int = 3 * 86_400
+    # A fixture is announced weeks before anything happens in it.
+    idle_ttl_s: int = 60 * 86_400
+    prefix: str = "touchline"
+    tls: bool = False
+    tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    sentinel_username: str = ""
+    sentinel_password: str = dataclasses.field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A ``BUS_URL``, read. ``str()`` of it has no password."""
+
+    scheme: str
+    nodes: tuple[Node, ...]
+    username: str | None = None
+    password: str | None = dataclasses.field(default=None, repr=False)
+    database: int = 0
+    service: str = ""
+
+    def __str__(self) -> str:
+        place = f"/{self.service}" if self.service else ""
+        return f"{self.scheme}://{','.join(map(str, self.nodes))}{place}/{self.database}"
+
+
+class Servers(Protocol):
+    """Where matches live. Every method may block for ``timeout_s`` and raise ``REDIS_ERRORS``."""
+
+    sharded: bool  #: whether channels belong to shards too (SSUBSCRIBE)
+
+    def commands(self) -> Redis | RedisCluster:
+        """What takes commands for any key."""
+
+    def node_of(self, key: str) -> Node:
+        """The server that has this key, as far as known."""
+
+    def client_of(self, node: Node) -> Redis:
+        """What takes commands for that server alone."""
+
+    def connect(self, node: Node) -> Connection:
+        """A new connection of its own for live messages."""
+
+    def refresh(self) -> None:
+        """Find out anew who has what, since a server was lost."""
+
+    def look(self) -> None:
+        """Find out on a timer whether another server has taken over, and whether one answers at all."""
+
+    def close(self) -> None:
+        """Close what is open."""
+
+
+def parse_bus_url(url: str) -> tuple[Address, Options]:
+    """Read a ``BUS_URL``.
+
+    Raises:
+        ConfigError: it cannot be used; the message shows no password.
+    """
+    parts = urlsplit(url)
+    userinfo, _, hosts = parts.netloc.rpartition("@")
+    username, colon, password = userinfo.partition(":")
+
+    def refuse(what: str) -> NoReturn:
+        raise ConfigError(f"BUS_URL {parts.scheme}://{hosts}{parts.path}: {what}")
+
+    sentinel = parts.scheme == "redis+sentinel"
+    nodes = []
+    for host_port in hosts.split(","):
+        host, port = _host_port(host_port)
+        if not host or not (port.isdecimal() or not port):
+            refuse(f"{host_port!r} must be host or host:port")
+        nodes.append(Node(host, int(port or (DEFAULT_SENTINEL_PORT if sentinel else DEFAULT_PORT))))
+    if len(nodes) > 1 and parts.scheme in ("redis", "rediss"):
+        refuse("several hosts need redis+sentinel or redis+cluster")
+    path = [unquote(part) for part in parts.path.strip("/").split("/") if part]
+    service = path.pop(0) if sentinel and path else ""
+    if sentinel and not service:
+        refuse("the name of the service must follow the hosts")
+    database = path.pop(0) if path else "0"
+    if path or not database.isdecimal() or (parts.scheme == "redis+cluster" and database != "0"):
+        refuse("the path must be the number of a database (a cluster has only 0)")
+    address = Address(
+        scheme=parts.scheme,
+        nodes=tuple(nodes),
+        username=unquote(username) or None,
+        password=unquote(password) if colon else None,
+        database=int(database),
+        service=service,
+    )
+    options = _options(parts.query, refuse)
+    return address, dataclasses.replace(options, tls=True) if parts.scheme == "rediss" else options
+
+
+def open_servers(address: Address, options: Options) -> Servers:
+    """Connect.
+
+    Raises:
+        BusError: the service does not answer.
+    """
+    try:
+        if address.scheme == "redis+cluster":
+            return _Cluster(address, options)
+        if address.scheme == "redis+sentinel":
+            return _Sentinels(address, options)
+        return _Single(address, options)
+    except REDIS_ERRORS as error:
+        raise BusError(f"the bus {address} does not answer: {error}") from error
+
+
+class _Single:
+    """One server, or one address behind which the operator fails over."""
+
+    sharded = False
+
+    def __init__(self, address: Address, options: Options) -> None:
+        self._node = address.nodes[0]
+        self._settings = _connection_settings(address, options) | {"db": address.database}
+        self._client = Redis(host=self._node.host, port=self._node.port, **self._settings)
+        self._client.ping()
+
+    def commands(self) -> Redis:
+        return self._client
+
+    def node_of(self, key: str) -> Node:
+        del key
+        return self._node
+
+    def client_of(self, node: Node) -> Redis:
+        del node
+        return self._client
+
+    def connect(self, node: Node) -> Connection:
+        return _connect(node, self._settings)
+
+    def refresh(self) -> None:
+        """Only the address can tell; idle connections to what it meant before are not used again."""
+        self._client.connection_pool.disconnect(inuse_connections=False)
+
+    def look(self) -> None:
+        self._client.ping()
+
+    def close(self) -> None:
+        self._client.connection_pool.disconnect(inuse_connections=False)
+
+
+class _Sentinels:
+    """The primary of a service, as the Sentinels name it."""
+
+    sharded = False
+
+    def __init__(self, address: Address, options: Options) -> None:
+        self._service = address.service
+        self._settings = _connection_settings(address, options) | {"db": address.database}
+        asked = dict(_connection_settings(address, options))
+        asked["username"] = options.sentinel_username or None
+        asked["password"] = options.sentinel_password or None
+        self._sentinels = [Redis(host=node.host, port=node.port, **asked) for node in address.nodes]
+        self._lock = threading.Lock()
+        self._sentinels_answer = True
+        self._primary = self._ask()
+        self._client = self._open(self._primary)
+
+    def commands(self) -> Redis:
+        return self._client
+
+    def node_of(self, key: str) -> Node:
+        del key
+        return self._primary
+
+    def client_of(self, node: Node) -> Redis:
+        del node
+        return self.commands()
+
+    def connect(self, node: Node) -> Connection:
+        return _connect(node, self._settings)
+
+    def refresh(self) -> None:
+        primary = self._ask()
+        with self._lock:
+            if primary == self._primary:
+                # Idle connections may be as dead as the one that failed.
+                self._client.connection_pool.disconnect(inuse_connections=False)
+                return
+            old, self._client, self._primary = self._client, self._open(primary), primary
+        logger.warning("the primary of %s is %s now", self._service, primary)
+        # Connections in use stay open: redis-py cannot have them closed under the thread that waits.
+        old.connection_pool.disconnect(inuse_connections=False)
+
+    def look(self) -> None:
+        """Asking is how a fail-over is noticed that left the connections to the old primary open."""
+        try:
+            moved = self._ask() != self._primary
+            self._sentinels_answer = True
+        except REDIS_ERRORS as error:
+            # Without Sentinels nothing fails over; while the primary answers, nothing has to.
+            moved = False
+            if self._sentinels_answer:
+                logger.warning("no Sentinel of %s answers: %s", self._service, error)
+            self._sentinels_answer = False
+        if moved:
+            self.refresh()
+        self._client.ping()
+
+    def close(self) -> None:
+        for client in (*self._sentinels, self._client):
+            client.connection_pool.disconnect(inuse_connections=False)
+
+    def _open(self, node: Node) -> Redis:
+        return Redis(host=node.host, port=node.port, **self._settings)
+
+    def _ask(self) -> Node:
+        """Ask every Sentinel; the one that saw the latest fail-over is right.
+
+        The first to answer may be cut off from the others, together with an old primary.
+        """
+        answers: list[tuple[int, Node]] = []
+        error: Exception | None = None
+        for sentinel in self._sentinels:
+            try:
+                state: Any = sentinel.sentinel_master(self._service)
+            except REDIS_ERRORS as failure:
+                error = failure
+                continue
+            answers.append((int(state["config-epoch"]), Node(str(state["ip"]), int(state["port"]))))
+        if not answers:
+            raise error or RedisError("no Sentinel is named")
+        return max(answers)[1]
+
+
+class _Cluster:
+    """A cluster; redis-py keeps the map of slots and follows MOVED and ASK."""
+
+    sharded = True
+
+    def __init__(self, address: Address, options: Options) -> None:
+        self._settings = _connection_settings(address, options)
+        self._cluster = RedisCluster(
+            startup_nodes=[ClusterNode(node.host, node.port) for node in address.nodes],  # type: ignore[no-untyped-call]
+            # One shard without a primary must not take the others' matches down.
+            require_full_coverage=False,
+            **(self._settings | {"retry": Retry(NoBackoff(), 1)}),
+        )
+        self._clients: dict[Node, Redis] = {}
+        self._lock = threading.Lock()
+
+    def commands(self) -> RedisCluster:
+        return self._cluster
+
+    def node_of(self, key: str) -> Node:
+        node = self._cluster.get_node_from_key(key)  # type: ignore[no-untyped-call]
+        if node is None:
+            raise RedisError(f"no shard of the cluster has the slot of {key}")
+        return Node(node.host, int(node.port))
+
+    def client_of(self, node: Node) -> Redis:
+        with self._lock:
+            client = self._clients.get(node)
+            if client is None:
+                client = self._clients[node] = Redis(host=node.host, port=node.port, **self._settings)
+            return client
+
+    def connect(self, node: Node) -> Connection:
+        return _connect(node, self._settings)
+
+    def refresh(self) -> None:
+        self._cluster.nodes_manager.initialize()
+
+    def look(self) -> None:
+        """A slot that moves says so itself, by MOVED: here it is enough that one server answers."""
+        error: Exception | None = None
+        for node in self._cluster.get_nodes():  # type: ignore[no-untyped-call]
+            try:
+                self.client_of(Node(node.host, int(node.port))).ping()
+            except REDIS_ERRORS as failure:
+                error = failure
+            else:
+                return
+        raise error or RedisClusterException("the cluster has no servers")
+
+    def close(self) -> None:
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+        self._cluster.close()
+
+
+def _connection_settings(address: Address, options: Options) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "username": address.username,
+        "password": address.password,
+        "socket_timeout": options.timeout_s,
+        "socket_connect_timeout": options.timeout_s,
+        "socket_keepalive": True,
+        "client_name": "touchline",
+        "retry": Retry(NoBackoff(), 0),
+        # RESP3 would mix pushed messages with answers; every server there is speaks 2.
+        "protocol": 2,
+    }
+    if options.tls:
+        settings["ssl"] = True
+        files = {
+            "ssl_ca_certs": options.tls_ca,
+            "ssl_certfile": options.tls_cert,
+            "ssl_keyfile": options.tls_key,
+        }
+        settings |= {name: path for name, path in files.items() if path}
+    return settings
+
+
+def _connect(node: Node, settings: dict[str, Any]) -> Connection:
+    settings = dict(settings)
+    kind = SSLConnection if settings.pop("ssl", False) else Connection
+    connection: Connection = kind(host=node.host, port=node.port, **settings)
+    connection.connect()  # type: ignore[no-untyped-call]
+    return connection
+
+
+def _host_port(text: str) -> tuple[str, str]:
+    """``host:port``; an IPv6 address stands in brackets."""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        return host, port.removeprefix(":")
+    host, _, port = text.partition(":")
+    return host, port
+
+
+def _options(query: str, refuse: Any) -> Options:
+    fields = {field.name: field for field in dataclasses.fields(Options)}
+    given: dict[str, Any] = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        if name not in fields:
+            refuse(f"there is no option {name!r}; options are {' '.join(fields)}")
+        default = fields[name].default
+        try:
+            if isinstance(default, bool):
+                given[name] = {"true": True, "1": True, "false": False, "0": False}[text]
+            elif isinstance(default, (int, float)):
+                given[name] = type(default)(text)
+                if not 0 < given[name] < 2**31:
+                    raise ValueError
+            else:
+                given[name] = text
+        except (KeyError, ValueError):
+            refuse(f"{name} must be {'true or false' if isinstance(default, bool) else 'a number above 0'}")
+    return Options(**given)

@@ -1,0 +1,46 @@
+"""The ``touchline`` command. One file per subcommand in ``origin.commands``, imported when it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "convert": "A vendor's file to canonical JSON lines.",
+    "demo": "Everything in one go on this machine: origin, a real match, the widget.",
+    "dlq": "Records of the event log that nobody could use: list, redrive, discard.",
+    "fanout": "The worker between the event log and a region's bus.",
+    "fold": "Canonical JSON lines to one line per match.",
+    "ingest": "A vendor's feed into the event log.",
+    "replay": "Post a canonical file to a running origin, in real or scaled time.",
+    "serve": "The origin under gunicorn.",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a subcommand only when it is asked for: ``fold`` must not pay for Flask."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"origin.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup)
+@click.version_option(package_name="touchline")
+def main() -> None:
+    """Live sports scores that reach millions of fans within a second of the whistle."""

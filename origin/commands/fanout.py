@@ -1,0 +1,52 @@
+"""``touchline fanout``: the worker between the event log and a region's bus."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import click
+
+from origin.bus import open_bus
+from origin.commands.working import run
+from origin.config import Config
+from origin.errors import ConfigError, OriginError
+from origin.eventlog import open_eventlog
+from origin.fanout import FanOut
+from origin.metrics import Metrics
+
+__all__ = ["command"]
+
+
+@click.command("fanout")
+@click.option("--group", default="fanout", show_default=True, help="Consumer group: one per region.")
+@click.option(
+    "--embargo",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 600),
+    help="Seconds this region's deltas are held, to match its broadcast.",
+)
+@click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve Prometheus metrics on loopback.")
+def command(group: str, embargo: float, metrics_port: int | None) -> None:
+    """Fold, number, publish, commit: from EVENTLOG_URL to BUS_URL."""
+    logging.basicConfig(
+        level=os.environ.get("TOUCHLINE_LOG_LEVEL", "warning").upper(),
+        format="%(asctime)s %(name)s %(levelname)s %(message)s",
+    )
+    metrics = Metrics()
+    try:
+        config = Config.from_env(os.environ)
+        if config.embedded:
+            raise ConfigError(
+                f"BUS_URL {config.bus_url!r} is inside the origin's process, which runs its own fan-out"
+            )
+        log, bus = open_eventlog(config.eventlog_url), open_bus(config.bus_url)
+        worker = FanOut(log, bus, group=group, embargo_s=embargo, metrics=metrics)
+    except OriginError as error:
+        raise click.ClickException(str(error)) from None
+    try:
+        run(worker, metrics, metrics_port)
+    finally:
+        bus.close()
+        log.close()

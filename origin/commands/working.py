@@ -1,0 +1,37 @@
+"""How the worker commands run: metrics on loopback if asked for, until a signal says to end."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Protocol
+
+from origin.metrics import Metrics
+
+__all__ = ["Worker", "run"]
+
+
+class Worker(Protocol):
+    """What runs until it is told to stop."""
+
+    def run(self) -> None:
+        """Work until ``stop``."""
+
+    def stop(self) -> None:
+        """Ask ``run`` to return. Called from a signal handler."""
+
+
+def run(worker: Worker, metrics: Metrics, metrics_port: int | None) -> None:
+    """Run a worker in this process until SIGTERM or Ctrl-C."""
+    if metrics_port is not None:
+        from prometheus_client import start_http_server
+
+        start_http_server(metrics_port, addr="127.0.0.1", registry=metrics.registry)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        worker.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    worker.run()

@@ -1,0 +1,173 @@
+"""Matches as the edge shows them, read from the bus: any origin can serve any match at any time.
+
+Everything here is a cache over the bus, never a second truth: an entry is used only under the id it was
+computed for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TypeVar
+
+from origin.bus import Bus, Snapshot, Suffix, UpToDate
+from origin.errors import RequestError
+from shared_state import DeltaId, Match, Receipt, Replica, WireError, decode_delta
+from shared_state.announce import announcement
+from shared_state.errors import shown
+from shared_state.events import MATCH_ID_PATTERN
+from shared_state.view import scoreboard
+
+__all__ = ["Matches", "Scoreboard"]
+
+# Fragments of a few KB each: the newest of every live match, with room for viewers a few ids behind.
+FRAGMENTS_MAX = 2_000
+RESTORED_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Scoreboard:
+    """One match at one id.
+
+    Attributes:
+        replica: the match with its position; never changed once it is here.
+        snapshot: the bytes of ``/api/match/<id>/state``.
+        hash: the hash of the state; computed once, since every poll shows it.
+    """
+
+    replica: Replica
+    snapshot: bytes
+    hash: str
+
+    @property
+    def match(self) -> Match:
+        """The match itself."""
+        return self.replica.match
+
+    @property
+    def id(self) -> DeltaId:
+        """Where it stands."""
+        return self.replica.position
+
+
+class Matches:
+    """What pages, polls and fragments ask for."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._lock = threading.Lock()
+        self._restored: OrderedDict[str, Scoreboard] = OrderedDict()
+        self._fragments: OrderedDict[tuple[str, DeltaId], str] = OrderedDict()
+        # The state that the last fragment of a match was made from, to fold on from.
+        self._folded: OrderedDict[str, tuple[DeltaId, Match]] = OrderedDict()
+
+    def snapshot(self, match_id: str) -> Snapshot:
+        """The latest snapshot as stored.
+
+        Raises:
+            RequestError: 400 no such id can exist; 404 the bus does not know the match.
+        """
+        if not MATCH_ID_PATTERN.fullmatch(match_id):
+            raise RequestError(
+                400, "bad_match_id", f"match id {shown(match_id)}: must match {MATCH_ID_PATTERN.pattern}"
+            )
+        snapshot = self._bus.snapshot(match_id)
+        if snapshot is None:
+            raise RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
+        return snapshot
+
+    def latest(self, match_id: str) -> Scoreboard:
+        """The match as it stands now.
+
+        Raises:
+            RequestError: as ``snapshot``.
+        """
+        snapshot = self.snapshot(match_id)
+        with self._lock:
+            known = self._restored.get(match_id)
+        if known is not None and known.id == snapshot.id:
+            return known
+        replica = Replica.restore(snapshot.data)
+        restored = Scoreboard(replica, snapshot.data, replica.hash())
+        with self._lock:
+            _remember(self._restored, match_id, restored, RESTORED_MAX)
+        return restored
+
+    def all(self) -> list[Scoreboard]:
+        """Every match the bus knows; one that vanishes meanwhile is left out."""
+        found = []
+        for match_id in self._bus.matches():
+            try:
+                found.append(self.latest(match_id))
+            except RequestError:
+                continue
+        return found
+
+    def fragment(self, match_id: str, id_: DeltaId) -> str:
+        """The scoreboard's HTML at an id: the same text for ever.
+
+        Raises:
+            RequestError: 404 the match or the id is unknown; 410 what led to it is gone.
+        """
+        key = (match_id, id_)
+        with self._lock:
+            known = self._fragments.get(key)
+            if known is not None:
+                self._fragments.move_to_end(key)
+                return known
+        match, spoken = self._at(match_id, id_)
+        html = scoreboard(match, id_, announcement=spoken)
+        with self._lock:
+            _remember(self._fragments, key, html, FRAGMENTS_MAX)
+            _remember(self._folded, match_id, (id_, match), RESTORED_MAX)
+        return html
+
+    def _at(self, match_id: str, id_: DeltaId) -> tuple[Match, str]:
+        """The match at an id, with what a screen reader is told of the step to it."""
+        head = self.snapshot(match_id).id
+        if id_.epoch != head.epoch or id_.seq > head.seq:
+            raise RequestError(
+                404, "unknown_id", f"match {match_id!r} has no id {id_}; it stands at {head}", head=str(head)
+            )
+        match, start = Match(match_id=match_id), DeltaId(id_.epoch, 0)
+        with self._lock:
+            folded = self._folded.get(match_id)
+        if folded is not None and folded[0].epoch == id_.epoch and folded[0].seq < id_.seq:
+            start, match = folded
+        replayed = self._bus.replay(match_id, start)
+        if not isinstance(replayed, Suffix | UpToDate):
+            # The first deltas have been trimmed. The head can still be had from the snapshot.
+            latest = self.latest(match_id)
+            if latest.id == id_:
+                return latest.match, ""
+            raise RequestError(
+                410,
+                "gone",
+                f"what led to {id_} is not kept any more; the match stands at {head}",
+                head=str(head),
+            )
+        replica, before = Replica(match, start), match
+        for published in replayed.deltas if isinstance(replayed, Suffix) else ():
+            if replica.position == id_:
+                break
+            before = replica.match
+            delta = decode_delta(match_id, published.id, published.delta)
+            if replica.receive(delta) is not Receipt.APPLIED:
+                raise WireError(
+                    "a delta on the bus does not follow from the ones before it", str(published.id)
+                )
+            if replica.position == id_:
+                return replica.match, announcement(before, replica.match, delta.event)
+        return replica.match, ""
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _remember(cache: OrderedDict[K, V], key: K, value: V, most: int) -> None:
+    cache[key] = value
+    cache.move_to_end(key)
+    if len(cache) > most:
+        cache.popitem(last=False)

@@ -1,0 +1,95 @@
+"""``text/event-stream`` framing (WHATWG HTML, section 9.2), apart from what carries it.
+
+Every frame is built once and shared by all viewers as the same ``bytes``.
+"""
+
+from __future__ import annotations
+
+from origin.bus import Published
+from shared_state import DeltaId, WireError
+from shared_state.jsontext import Json, compact
+
+__all__ = [
+    "CONTENT_TYPE",
+    "HEARTBEAT_S",
+    "STREAM_HEADERS",
+    "delta_frame",
+    "gap_frame",
+    "gap_json",
+    "heartbeat_frame",
+    "heartbeat_json",
+    "last_event_id",
+    "retry_frame",
+    "websocket_message",
+]
+
+CONTENT_TYPE = "text/event-stream; charset=utf-8"
+# Proxies close idle connections after 30 to 60 s; two heartbeats fit in the shorter.
+HEARTBEAT_S = 15.0
+STREAM_HEADERS = {
+    "Content-Type": CONTENT_TYPE,
+    # no-transform: a proxy that compresses holds frames back until its buffer is full.
+    "Cache-Control": "no-store, no-transform",
+    # nginx buffers a response unless it is told not to; it does not infer it from the type.
+    "X-Accel-Buffering": "no",
+    # The stream carries nothing personal; any page may read it.
+    "Access-Control-Allow-Origin": "*",
+}
+
+
+def delta_frame(published: Published) -> bytes:
+    """A ``score`` event. The delta is compact JSON, hence one line."""
+    return b"id: %b\nevent: score\ndata: %b\n\n" % (str(published.id).encode(), published.delta)
+
+
+def heartbeat_frame(head: DeltaId, hash_: str, server_ms: int) -> bytes:
+    """A ``heartbeat`` event: where the match stands, so that a viewer can find out that it is wrong.
+
+    It has no ``id:``, so it never moves the place a viewer resumes from.
+    """
+    return b"event: heartbeat\ndata: %b\n\n" % heartbeat_json(head, hash_, server_ms).encode()
+
+
+def heartbeat_json(head: DeltaId, hash_: str, server_ms: int) -> str:
+    """``{epoch, seq, hash, server_ms}``."""
+    return compact({"epoch": head.epoch, "seq": head.seq, "hash": hash_, "server_ms": server_ms})
+
+
+def gap_frame(match_id: str, head: DeltaId) -> bytes:
+    """A ``gap`` event: what was missed is gone; here is the snapshot, and the stream goes on from ``head``.
+
+    Its ``id:`` is the head: a viewer that loses the connection right after resumes from there.
+    """
+    return b"id: %b\nevent: gap\ndata: %b\n\n" % (str(head).encode(), gap_json(match_id, head).encode())
+
+
+def gap_json(match_id: str, head: DeltaId) -> str:
+    """``{epoch, seq, snapshot}``, the last being the snapshot's URL."""
+    return compact({"epoch": head.epoch, "seq": head.seq, "snapshot": f"/api/match/{match_id}/state"})
+
+
+def retry_frame(retry_ms: int) -> bytes:
+    """How long this viewer waits before it connects again, drawn for it alone."""
+    return b"retry: %d\n\n" % retry_ms
+
+
+def websocket_message(event: str, data: str | bytes, id_: DeltaId | None = None) -> str:
+    """The same three fields as one JSON text message: ``{"id":…,"event":…,"data":{…}}``."""
+    text = data.decode() if isinstance(data, bytes) else data
+    head: dict[str, Json] = {"event": event} if id_ is None else {"id": str(id_), "event": event}
+    return f'{compact(head)[:-1]},"data":{text}}}'
+
+
+def last_event_id(header: str | None, query: str | None) -> DeltaId | None:
+    """Where a viewer wants to resume from: the header wins, since EventSource keeps it current.
+
+    An id nobody here can have given out is None, "from the beginning": the viewer gets a snapshot, which
+    is right whatever it has. A stale page must never be told that it asks wrongly.
+    """
+    for text in (header, query):
+        if text:
+            try:
+                return DeltaId.parse(text.strip())
+            except WireError:
+                return None
+    return None

@@ -1,0 +1,100 @@
+"""How the Kafka log sends: one idempotent producer, and the thread that serves its delivery reports."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from origin.eventlog.kafka_topic import KafkaSettings
+
+__all__ = ["KafkaSender"]
+
+logger = logging.getLogger(__name__)
+
+# Appends that come together share a request; a lone one waits this long, a hundredth of the way of a goal.
+LINGER_MS = 1
+
+
+class _Deliveries:
+    """The delivery reports of one append. Reports come on the thread that polls the producer."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._done = threading.Event()
+        self.error: KafkaError | None = None
+
+    def report(self, error: KafkaError | None, message: Message) -> None:
+        """One message is stored, or will never be."""
+        del message
+        self.error = self.error or error
+        self._left -= 1
+        if self._left == 0:
+            self._done.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether all reports are in."""
+        return self._done.wait(timeout_s)
+
+
+class KafkaSender:
+    """A producer and the thread that serves its reports, replaced as a whole when the producer is lost."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._timeout_s = settings.timeout_s
+        self._producer = Producer(
+            {
+                **settings.client_config(),
+                "acks": "all",
+                "enable.idempotence": True,
+                "linger.ms": LINGER_MS,
+                "delivery.timeout.ms": int(settings.timeout_s * 1000),
+            },
+            logger=logger,
+        )
+        self._closing = False
+        self._thread = threading.Thread(target=self._serve, name="kafka-reports", daemon=True)
+        self._thread.start()
+
+    def send(
+        self,
+        topic: str,
+        messages: Sequence[tuple[int, str, bytes | None]],
+        headers: list[tuple[str, str | bytes | None]] | None = None,
+    ) -> None:
+        """Send (partition, key, value) and wait until all are stored.
+
+        Raises:
+            KafkaException: some may not be.
+        """
+        deliveries = _Deliveries(len(messages))
+        try:
+            for partition, key, value in messages:
+                self._producer.produce(
+                    topic,
+                    partition=partition,
+                    key=key,
+                    value=value,
+                    headers=headers,
+                    on_delivery=deliveries.report,
+                )
+        except BufferError:
+            raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from None
+        # librdkafka reports each message by the delivery timeout; what is over is for its own lateness.
+        if not deliveries.wait(self._timeout_s + 5.0):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        if deliveries.error is not None:
+            raise KafkaException(deliveries.error)
+
+    def close(self) -> None:
+        """End the thread. What no ``send`` waits for any more is given up."""
+        self._closing = True
+        self._thread.join()
+        self._producer.purge()
+        self._producer.poll(0)
+
+    def _serve(self) -> None:
+        while not self._closing:
+            self._producer.poll(0.1)

@@ -1,0 +1,229 @@
+"""The topic of the Kafka log: what its URL says, where a match is in it, and what it must be set to."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, but not by name
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from origin.errors import ConfigError, EventLogError
+
+__all__ = ["KafkaSettings", "partition_of", "prepare_topics"]
+
+logger = logging.getLogger(__name__)
+
+TOPIC = "match-scores"
+# More partitions than a region will have workers, since their number is fixed for the topic's life.
+PARTITIONS = 20
+# Senders of webhooks give up after 15 to 30 s; they are to get an answer before.
+TIMEOUT_S = 10.0
+REPLICATION_MAX = 3
+
+# What the topic must be for the log's promises to hold; docs/eventlog.md tells why.
+REQUIRED = {"cleanup.policy": "delete", "message.timestamp.type": "LogAppendTime"}
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """What a ``kafka://`` URL says.
+
+    Attributes:
+        servers: ``host:port`` of brokers to ask first, with commas.
+        partitions: of a topic that is made; one that exists keeps what it has.
+        replication: of a topic that is made; 0 for as many as there are brokers, at most three.
+        timeout_s: how long any call may wait for Kafka.
+        client: further settings of librdkafka.
+    """
+
+    servers: str
+    topic: str = TOPIC
+    partitions: int = PARTITIONS
+    replication: int = 0
+    timeout_s: float = TIMEOUT_S
+    client: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_url(cls, url: str) -> KafkaSettings:
+        """Read the URL.
+
+        Raises:
+            ConfigError: it names no broker, an unknown setting, or a value out of range.
+        """
+        parts = urlsplit(url)
+        # Without the query, which may hold a password.
+        shown = f"EVENTLOG_URL kafka://{parts.netloc.rpartition('@')[2]}"
+        if not parts.netloc or "@" in parts.netloc:
+            raise ConfigError(f"{shown}: must be kafka://host:port,host:port/topic")
+        numbers: dict[str, float] = {}
+        client: dict[str, str] = {}
+        for name, value in parse_qsl(parts.query, keep_blank_values=True):
+            if "." in name:
+                client[name] = value
+                continue
+            if name not in ("partitions", "replication", "timeout_s"):
+                raise ConfigError(f"{shown}: no setting {name!r}; partitions, replication and timeout_s are")
+            try:
+                numbers[name] = float(value) if name == "timeout_s" else int(value)
+            except ValueError:
+                raise ConfigError(f"{shown}: {name} must be a number, got {value!r}") from None
+            if not (0 if name == "replication" else 1) <= numbers[name] <= 10_000:
+                raise ConfigError(f"{shown}: {name} is out of range, got {value!r}")
+        return cls(
+            servers=parts.netloc,
+            topic=unquote(parts.path).strip("/") or TOPIC,
+            partitions=int(numbers.get("partitions", PARTITIONS)),
+            replication=int(numbers.get("replication", 0)),
+            timeout_s=numbers.get("timeout_s", TIMEOUT_S),
+            client=client,
+        )
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """Where records that nobody can use are set aside."""
+        return f"{self.topic}.dlq"
+
+    def client_config(self) -> dict[str, str | int | float | bool]:
+        """What producer, consumer and admin client have in common."""
+        timeout_ms = int(self.timeout_s * 1000)
+        return {
+            "bootstrap.servers": self.servers,
+            "client.id": "touchline",
+            # A dead connection is noticed within the time that a call may take.
+            "socket.timeout.ms": max(1_000, timeout_ms // 2),
+            "socket.connection.setup.timeout.ms": max(1_000, timeout_ms // 2),
+            # The default cap of 10 s would be the length of the outage after the outage.
+            "reconnect.backoff.max.ms": 1_000,
+            **self.client,
+        }
+
+
+@lru_cache(maxsize=4_096)  # the matches in play at once, several times over
+def partition_of(match_id: str, partitions: int) -> int:
+    """The partition of a match: murmur2 of the key, the default of Kafka's Java client."""
+    data = match_id.encode("utf-8")
+    mask, multiplier = 0xFFFFFFFF, 0x5BD1E995
+    hashed = 0x9747B28C ^ len(data)
+    whole = len(data) & ~3
+    for start in range(0, whole, 4):
+        word = int.from_bytes(data[start : start + 4], "little") * multiplier & mask
+        word = (word ^ word >> 24) * multiplier & mask
+        hashed = hashed * multiplier & mask ^ word
+    if whole < len(data):
+        hashed = (hashed ^ int.from_bytes(data[whole:], "little")) * multiplier & mask
+    hashed = (hashed ^ hashed >> 13) * multiplier & mask
+    hashed ^= hashed >> 15
+    return (hashed & 0x7FFFFFFF) % partitions
+
+
+def prepare_topics(settings: KafkaSettings) -> int:
+    """Make the topics that are missing, and look whether those that exist keep the log's promises.
+
+    Returns:
+        The number of partitions.
+
+    Raises:
+        ConfigError: the topic exists and is compacted, or has its senders' times.
+        EventLogError: no broker answers in time, or it refuses.
+    """
+    try:
+        return _prepare(settings, AdminClient(settings.client_config(), logger=logger))
+    except KafkaException as error:
+        raise EventLogError(f"Kafka at {settings.servers} cannot be asked for its topics: {error}") from error
+
+
+def _prepare(settings: KafkaSettings, admin: AdminClient) -> int:
+    deadline = time.monotonic() + settings.timeout_s
+    cluster = admin.list_topics(timeout=settings.timeout_s)
+    replication = settings.replication or min(REPLICATION_MAX, len(cluster.brokers))
+    log_topic = NewTopic(
+        settings.topic,
+        num_partitions=settings.partitions,
+        replication_factor=replication,
+        config={**REQUIRED, "retention.ms": "-1", "retention.bytes": "-1", **_durability(replication)},
+    )
+    dead_letter_topic = NewTopic(
+        settings.dead_letter_topic,
+        num_partitions=1,
+        replication_factor=replication,
+        config={"cleanup.policy": "compact", **_durability(replication)},
+    )
+    missing = [topic for topic in (log_topic, dead_letter_topic) if topic.topic not in cluster.topics]
+    created = (
+        admin.create_topics(missing, operation_timeout=settings.timeout_s, request_timeout=settings.timeout_s)
+        if missing
+        else {}
+    )
+    for future in created.values():
+        try:
+            _result(future, deadline)
+        except KafkaException as error:
+            # Another process may have been first.
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+    if settings.topic not in created:
+        _check(settings, admin, deadline)
+    return _partitions(settings, admin, deadline)
+
+
+def _durability(replication: int) -> dict[str, str]:
+    if replication >= REPLICATION_MAX:
+        # An acknowledged event is on two machines at least, and one of three may be down.
+        return {"min.insync.replicas": "2"}
+    # Kafka leaves writing to the disk to the system, since other replicas have the event. Here they do
+    # not, or need not: only the disk can make it survive power loss.
+    return {"min.insync.replicas": "1", "flush.messages": "1"}
+
+
+def _check(settings: KafkaSettings, admin: AdminClient, deadline: float) -> None:
+    resource = ConfigResource(ResourceType.TOPIC, settings.topic)
+    [future] = admin.describe_configs([resource], request_timeout=settings.timeout_s).values()
+    try:
+        entries = _result(future, deadline)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            return  # whoever runs the brokers keeps settings to themselves, and answers for them
+        raise
+    for name, wanted in REQUIRED.items():
+        found = entries[name].value
+        if found != wanted:
+            raise ConfigError(
+                f"the Kafka topic {settings.topic!r} has {name}={found}, the event log needs {wanted}",
+                topic=settings.topic,
+            )
+
+
+def _partitions(settings: KafkaSettings, admin: AdminClient, deadline: float) -> int:
+    """The number of partitions, once each has a leader: a new topic is known before it can be used."""
+    while True:
+        topics = admin.list_topics(timeout=max(0.1, deadline - time.monotonic())).topics
+        known = [topics[name] for name in (settings.topic, settings.dead_letter_topic) if name in topics]
+        if len(known) == 2 and all(
+            topic.error is None and all(partition.leader >= 0 for partition in topic.partitions.values())
+            for topic in known
+        ):
+            return len(known[0].partitions)
+        if time.monotonic() > deadline:
+            raise EventLogError(
+                f"the Kafka topic {settings.topic!r} has no leader after {settings.timeout_s} s"
+            )
+        time.sleep(0.05)
+
+
+def _result(future: Future[Any], deadline: float) -> Any:
+    try:
+        return future.result(timeout=max(0.1, deadline - time.monotonic()))
+    except TimeoutError:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None

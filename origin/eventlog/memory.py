@@ -1,0 +1,85 @@
+"""The log inside one process, for tests: everything but durability, and the contract suite's reference."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from origin.eventlog import Appended, Record
+from origin.eventlog.deadletter import MemoryDeadLetters
+from origin.eventlog.offsets import OffsetConsumer
+from shared_state import Event
+
+__all__ = ["MemoryEventLog", "open_url", "wall_clock_ms"]
+
+
+def wall_clock_ms() -> int:
+    """UTC milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class MemoryEventLog:
+    """See ``origin.eventlog.EventLog``."""
+
+    def __init__(self, now_ms: Callable[[], int] = wall_clock_ms) -> None:
+        self._now_ms = now_ms
+        self._changed = threading.Condition()
+        self._records: list[Record] = []
+        self._keys: dict[str, int] = {}
+        self._committed: dict[str, int] = {}
+        self._dead_letters = MemoryDeadLetters()
+
+    def append(self, events: Sequence[Event], key: str | None = None) -> Appended:
+        """See ``EventLog.append``."""
+        with self._changed:
+            if key is not None:
+                if key in self._keys:
+                    return Appended(False, self._keys[key])
+                self._keys[key] = len(events)
+            # A clock set back must not make a match's later events older than its epoch.
+            last_ms = self._records[-1].appended_ms if self._records else 0
+            appended_ms = max(self._now_ms(), last_ms)
+            for event in events:
+                self._records.append(Record(0, len(self._records) + 1, appended_ms, event))
+            self._changed.notify_all()
+        return Appended(True, len(events))
+
+    def consumer(self, group: str | None) -> OffsetConsumer:
+        """See ``EventLog.consumer``."""
+        return OffsetConsumer(self, group)
+
+    def read_match(self, match_id: str) -> Iterator[Record]:
+        """See ``EventLog.read_match``."""
+        with self._changed:
+            records = list(self._records)
+        return (record for record in records if record.event.match_id == match_id)
+
+    def dead_letters(self) -> MemoryDeadLetters:
+        """See ``EventLog.dead_letters``."""
+        return self._dead_letters
+
+    def close(self) -> None:
+        """See ``EventLog.close``."""
+
+    def wait_after(self, offset: int, timeout_s: float, limit: int) -> list[Record]:
+        """Records after an offset, waiting for the first; what a consumer polls."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._records) > offset, timeout_s)
+            return self._records[offset : offset + limit]
+
+    def committed(self, group: str) -> int:
+        """The offset that a group is done with; 0 for a new group."""
+        with self._changed:
+            return self._committed.get(group, 0)
+
+    def commit(self, group: str, offset: int) -> None:
+        """A group is done with all records up to and including ``offset``."""
+        with self._changed:
+            self._committed[group] = max(offset, self._committed.get(group, 0))
+
+
+def open_url(url: str) -> MemoryEventLog:
+    """A new log; ``memory://`` takes no settings."""
+    del url
+    return MemoryEventLog()

@@ -1,0 +1,52 @@
+"""The consumer of a log that has one partition and plain rising offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from origin.eventlog import Record
+
+__all__ = ["OffsetConsumer", "OffsetLog"]
+
+
+class OffsetLog(Protocol):
+    """What such a log offers its consumers."""
+
+    def wait_after(self, offset: int, timeout_s: float, limit: int) -> list[Record]:
+        """Records after an offset, waiting up to ``timeout_s`` for the first."""
+
+    def committed(self, group: str) -> int:
+        """The offset that a group is done with; 0 for a new group."""
+
+    def commit(self, group: str, offset: int) -> None:
+        """A group is done with all records up to and including ``offset``."""
+
+
+class OffsetConsumer:
+    """See ``origin.eventlog.Consumer``. One partition, hence one reader a group at a time."""
+
+    def __init__(self, log: OffsetLog, group: str | None) -> None:
+        self._log = log
+        self._group = group
+        self._offset = 0 if group is None else log.committed(group)
+
+    @property
+    def generation(self) -> int:
+        """See ``Consumer.generation``; the one partition never changes hands."""
+        return 0
+
+    def poll(self, timeout_s: float, limit: int = 500) -> list[Record]:
+        """See ``Consumer.poll``."""
+        records = self._log.wait_after(self._offset, timeout_s, limit)
+        if records:
+            self._offset = records[-1].offset
+        return records
+
+    def commit(self, records: Sequence[Record]) -> None:
+        """See ``Consumer.commit``."""
+        if records and self._group is not None:
+            self._log.commit(self._group, max(record.offset for record in records))
+
+    def close(self) -> None:
+        """See ``Consumer.close``; nothing is held."""

@@ -1,0 +1,287 @@
+"""The log in PostgreSQL, by psycopg 3: for teams that have it and no Kafka.
+
+``postgres://user:password@host/database?partitions=20&timeout_s=10``; all else in the URL is libpq's.
+The tables are in the schema ``touchline`` and made when the log is first opened.
+
+A match is in partition ``crc32(match_id) % partitions``. Offsets are counted in one row a partition, and
+not drawn from a sequence: sequences give numbers in the order they are asked for, while transactions end
+in another, so a reader could pass offset 7 before the commit of 6 shows it, and never come back. Who
+appends holds the row until its commit. Appends to one partition hence come one after the other, offsets
+have no gaps, and what a reader sees below the highest is all there is.
+
+The key of a batch is a row in the same transaction: the same key again, from any process, appends nothing.
+
+Readers are woken by NOTIFY. It is sent after the commit, in a transaction of its own, since PostgreSQL
+takes one lock for all databases while a transaction that notifies commits, which would end the sharing of
+disk flushes. If a process dies between the two, readers look by themselves once a second.
+
+Sessions hold locks (``postgres_group``): a pooler in front must pool sessions, not transactions.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from origin.eventlog import Appended, Record
+from origin.eventlog.codec import decode_event, encode_event
+from origin.eventlog.deadletter import DeadLetter
+from origin.eventlog.postgres_group import CHANNEL, PostgresConsumer
+from origin.eventlog.postgres_session import PostgresSession, PostgresSettings, connect, translated
+from shared_state import Event
+
+__all__ = ["PostgresDeadLetters", "PostgresEventLog", "open_url"]
+
+SCHEMA = """
+CREATE SCHEMA IF NOT EXISTS touchline;
+CREATE TABLE IF NOT EXISTS touchline.partitions (
+    partition int PRIMARY KEY,
+    next_offset bigint NOT NULL DEFAULT 0,
+    last_ms bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 10);  -- rewritten at every append: the new version fits on the page, no index moves
+CREATE TABLE IF NOT EXISTS touchline.records (
+    partition int,
+    "offset" bigint,
+    match_id text NOT NULL,
+    appended_ms bigint NOT NULL,
+    event text NOT NULL,
+    PRIMARY KEY (partition, "offset")
+);
+CREATE INDEX IF NOT EXISTS records_by_match ON touchline.records (match_id, "offset");
+CREATE TABLE IF NOT EXISTS touchline.keys (
+    key text PRIMARY KEY,
+    count int NOT NULL,
+    appended_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE IF NOT EXISTS touchline.commits (
+    "group" text,
+    partition int,
+    next_offset bigint NOT NULL,
+    PRIMARY KEY ("group", partition)
+);
+CREATE TABLE IF NOT EXISTS touchline.dead_letters (
+    partition int,
+    "offset" bigint,
+    at_ms bigint NOT NULL,
+    reason text NOT NULL,
+    payload bytea NOT NULL,
+    removed boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (partition, "offset")
+);
+"""
+LAST_TABLE = "touchline.dead_letters"
+# Two processes that open a new log at once: the second waits. Any number that means nothing to others.
+SCHEMA_LOCK = 0x70756368
+# A sender that repeats a webhook after a month is not repeating it.
+KEYS_KEPT = "30 days"
+READ_BATCH = 500  # records of one match held in memory at a time
+IDLE_SESSIONS_MAX = 8  # more appends at once open more connections, which are closed after
+
+
+class PostgresEventLog:
+    """See ``origin.eventlog.EventLog``. Open it after forking: connections cannot be shared.
+
+    Raises:
+        EventLogError: the server does not answer, or the tables can be neither found nor made.
+    """
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        self.settings = settings
+        self._dead_letters = PostgresDeadLetters(self)
+        self._lock = threading.Lock()
+        self._idle: list[PostgresSession] = []
+        self._closed = False
+        with self.session() as session:
+            _prepare(session, settings.partitions)
+            row = session.execute("SELECT count(*) FROM touchline.partitions").fetchone()
+            self.partitions: int = row[0] if row else 0
+
+    def append(self, events: Sequence[Event], key: str | None = None) -> Appended:
+        """See ``EventLog.append``."""
+        by_partition: dict[int, list[Event]] = {}
+        for event in events:
+            partition = zlib.crc32(event.match_id.encode("ascii")) % self.partitions
+            by_partition.setdefault(partition, []).append(event)
+        with self.session() as session:
+            with session.transaction():
+                if key is not None:
+                    known = _take_key(session, key, len(events))
+                    if known is not None:
+                        return Appended(False, known)
+                # In one order for all: two batches that each wait for the other's partition would not end.
+                for partition in sorted(by_partition):
+                    _insert(session, partition, by_partition[partition])
+            # The events are in, whatever becomes of the news of it: readers look by themselves.
+            with suppress(psycopg.Error):
+                session.execute(f"NOTIFY {CHANNEL}")
+        return Appended(True, len(events))
+
+    def consumer(self, group: str | None) -> PostgresConsumer:
+        """See ``EventLog.consumer``."""
+        return PostgresConsumer(self, group)
+
+    def read_match(self, match_id: str) -> Iterator[Record]:
+        """See ``EventLog.read_match``."""
+        offset = -1
+        while True:
+            with self.session() as session:
+                rows = session.execute(
+                    'SELECT partition, "offset", appended_ms, event FROM touchline.records'
+                    ' WHERE match_id = %s AND "offset" > %s ORDER BY "offset" LIMIT %s',
+                    (match_id, offset, READ_BATCH),
+                ).fetchall()
+            for partition, offset, appended_ms, text in rows:
+                try:
+                    event = decode_event(text)
+                except ValueError:
+                    continue  # the consumers of groups set it aside
+                yield Record(partition, offset, appended_ms, event)
+            if len(rows) < READ_BATCH:
+                return
+
+    def dead_letters(self) -> PostgresDeadLetters:
+        """See ``EventLog.dead_letters``."""
+        return self._dead_letters
+
+    def close(self) -> None:
+        """See ``EventLog.close``."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.close()
+
+    @contextmanager
+    def session(self) -> Iterator[PostgresSession]:
+        """A session for the time of the block, kept for the next one if it is in order afterwards.
+
+        Raises:
+            EventLogError: whatever PostgreSQL raised in the block.
+        """
+        with translated(self.settings):
+            with self._lock:
+                session = self._idle.pop() if self._idle else None
+            if session is None:
+                session = connect(self.settings)
+            try:
+                yield session
+            except psycopg.OperationalError:
+                # The server went away: what else is idle was cut off as well.
+                with self._lock:
+                    lost, self._idle = self._idle, []
+                for other in lost:
+                    other.close()
+                raise
+            finally:
+                with self._lock:
+                    keep = (
+                        not self._closed
+                        and len(self._idle) < IDLE_SESSIONS_MAX
+                        and session.info.transaction_status == TransactionStatus.IDLE
+                    )
+                    if keep:
+                        self._idle.append(session)
+                if not keep:
+                    session.close()
+
+
+class PostgresDeadLetters:
+    """See ``origin.eventlog.deadletter.DeadLetters``."""
+
+    def __init__(self, log: PostgresEventLog) -> None:
+        self._log = log
+
+    def add(self, letter: DeadLetter) -> None:
+        """See ``DeadLetters.add``."""
+        with self._log.session() as session:
+            session.execute(
+                "INSERT INTO touchline.dead_letters VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                (letter.partition, letter.offset, letter.at_ms, letter.reason, letter.payload),
+            )
+
+    def pending(self) -> list[DeadLetter]:
+        """See ``DeadLetters.pending``."""
+        with self._log.session() as session:
+            rows = session.execute(
+                'SELECT partition, "offset", at_ms, reason, payload FROM touchline.dead_letters'
+                ' WHERE NOT removed ORDER BY partition, "offset"'
+            ).fetchall()
+        return [DeadLetter(*row) for row in rows]
+
+    def remove(self, letter: DeadLetter) -> None:
+        """See ``DeadLetters.remove``."""
+        with self._log.session() as session:
+            # The row stays: another region may meet the record only later, and is not to add it again.
+            session.execute(
+                'UPDATE touchline.dead_letters SET removed = true WHERE partition = %s AND "offset" = %s',
+                (letter.partition, letter.offset),
+            )
+
+
+def _prepare(session: PostgresSession, partitions: int) -> None:
+    """Make what is missing. Looks first, so that a role that may not make tables can use them."""
+    row = session.execute("SELECT to_regclass(%s)", (LAST_TABLE,)).fetchone()
+    if row is None or row[0] is None:
+        with session.transaction():
+            session.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+            session.execute(SCHEMA)
+            session.execute(
+                "INSERT INTO touchline.partitions (partition) SELECT generate_series(0, %s - 1)"
+                " WHERE NOT EXISTS (SELECT FROM touchline.partitions)",
+                (partitions,),
+            )
+    session.execute("DELETE FROM touchline.keys WHERE appended_at < now() - %s::interval", (KEYS_KEPT,))
+
+
+def _take_key(session: PostgresSession, key: str, count: int) -> int | None:
+    """Enter the key of a batch; the count of the batch that has it, if there is one.
+
+    A batch of the same key under way is waited for, since it may yet fail.
+    """
+    inserted = session.execute(
+        "INSERT INTO touchline.keys (key, count) VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, count)
+    )
+    if inserted.rowcount == 1:
+        return None
+    row = session.execute("SELECT count FROM touchline.keys WHERE key = %s", (key,)).fetchone()
+    return row[0] if row else 0
+
+
+def _insert(session: PostgresSession, partition: int, events: Sequence[Event]) -> None:
+    row = session.execute(
+        "UPDATE touchline.partitions SET next_offset = next_offset + %s, last_ms ="
+        # A clock set back must not make a match's later events older than its epoch.
+        " greatest(last_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"
+        " WHERE partition = %s RETURNING next_offset, last_ms",
+        (len(events), partition),
+    ).fetchone()
+    if row is None:
+        raise psycopg.InternalError(f"partition {partition} is missing in touchline.partitions")
+    next_offset, appended_ms = row
+    first = next_offset - len(events)
+    session.execute(
+        "INSERT INTO touchline.records"
+        " SELECT %s, unnest(%s::bigint[]), unnest(%s::text[]), %s, unnest(%s::text[])",
+        (
+            partition,
+            list(range(first, next_offset)),
+            [event.match_id for event in events],
+            appended_ms,
+            [encode_event(event).decode("utf-8") for event in events],
+        ),
+    )
+
+
+def open_url(url: str) -> PostgresEventLog:
+    """Open ``postgres://user:password@host/database``.
+
+    Raises:
+        ConfigError: the URL cannot be read.
+        EventLogError: the server does not answer.
+    """
+    return PostgresEventLog(PostgresSettings.from_url(url))

@@ -1,0 +1,202 @@
+"""How the readers of a group share the partitions of the PostgreSQL log.
+
+A reader has a partition while its session holds an advisory lock on it, and commits in that same session:
+a reader that is cut off has lost its partitions and its means to commit in one. A lock goes with its
+session, so a killed reader needs no lease to run out.
+
+Each reader holds a shared lock as well, which tells the others how many they are. Once a second a reader
+compares: with more than its share it lets partitions go, with less it takes what is free.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import zlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import psycopg
+
+from origin.eventlog import Record
+from origin.eventlog.codec import decode_event
+from origin.eventlog.deadletter import DeadLetter, DeadLetters
+from origin.eventlog.memory import wall_clock_ms
+from origin.eventlog.postgres_session import PostgresSession, PostgresSettings, connect, translated
+
+__all__ = ["CHANNEL", "PostgresConsumer", "SharedLog"]
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = "touchline"
+# How long a record can go unseen when its writer died between commit and NOTIFY, and a partition unread
+# when its reader died.
+LOOK_S = 1.0
+
+
+class SharedLog(Protocol):
+    """What a consumer needs of its log."""
+
+    @property
+    def settings(self) -> PostgresSettings:
+        """Where the server is."""
+
+    @property
+    def partitions(self) -> int:
+        """How many there are."""
+
+    def dead_letters(self) -> DeadLetters:
+        """Where to put what is not an event."""
+
+
+class PostgresConsumer:
+    """See ``origin.eventlog.Consumer``. For one thread."""
+
+    def __init__(self, log: SharedLog, group: str | None) -> None:
+        self._log = log
+        self._group = group
+        # Locks have no names, only two numbers. Two groups of equal checksum would share partitions, and
+        # stand still by halves; of a hundred groups two agree once in half a million times.
+        self._lock_class = zlib.crc32((group or "").encode("utf-8")) & 0x7FFFFFFF
+        self._members_lock = log.partitions
+        self._session: PostgresSession | None = None
+        # By partition that this reader has: the offset to read next.
+        self._positions: dict[int, int] = {}
+        self._balanced_at = -math.inf
+        self._generation = 0
+        if group is None:
+            self._positions = dict.fromkeys(range(log.partitions), 0)
+        with translated(log.settings):
+            self._open()
+
+    @property
+    def generation(self) -> int:
+        """See ``Consumer.generation``."""
+        return self._generation
+
+    def poll(self, timeout_s: float, limit: int = 500) -> list[Record]:
+        """See ``Consumer.poll``.
+
+        Raises:
+            EventLogError: the server does not answer; polling again is safe and connects anew.
+        """
+        deadline = time.monotonic() + timeout_s
+        with translated(self._log.settings):
+            while True:
+                session = self._open()
+                self._balance(session)
+                records = self._fetch(session, limit)
+                left_s = deadline - time.monotonic()
+                if records or left_s <= 0:
+                    return records
+                for _ in session.notifies(timeout=min(left_s, LOOK_S), stop_after=1):
+                    pass  # whatever was appended, the next round finds it
+
+    def commit(self, records: Sequence[Record]) -> None:
+        """See ``Consumer.commit``. Records of a partition that has changed hands are left to those hands.
+
+        Raises:
+            EventLogError: they will come again, here or elsewhere.
+        """
+        offsets: dict[int, int] = {}
+        for record in records:
+            if record.partition in self._positions:
+                offsets[record.partition] = max(record.offset + 1, offsets.get(record.partition, 0))
+        if not offsets or self._group is None:
+            return
+        with translated(self._log.settings):
+            if self._session is None or self._session.closed:
+                raise psycopg.OperationalError("the connection that has the partitions is lost")
+            self._session.execute(
+                'INSERT INTO touchline.commits ("group", partition, next_offset)'
+                " SELECT %s, unnest(%s::int[]), unnest(%s::bigint[])"
+                ' ON CONFLICT ("group", partition) DO UPDATE'
+                " SET next_offset = greatest(commits.next_offset, excluded.next_offset)",
+                (self._group, list(offsets), list(offsets.values())),
+            )
+
+    def close(self) -> None:
+        """See ``Consumer.close``."""
+        if self._session is not None:
+            self._session.close()
+
+    def _open(self) -> PostgresSession:
+        if self._session is not None and not self._session.closed:
+            return self._session
+        session = connect(self._log.settings)
+        try:
+            session.execute(f"LISTEN {CHANNEL}")
+            if self._group is not None:
+                self._generation += 1
+                self._positions.clear()  # the locks went with the old session
+                self._balanced_at = -math.inf
+                session.execute(
+                    "SELECT pg_advisory_lock_shared(%s, %s)", (self._lock_class, self._members_lock)
+                )
+        except BaseException:
+            session.close()
+            raise
+        self._session = session
+        return session
+
+    def _balance(self, session: PostgresSession) -> None:
+        """Let partitions go, or take some, if this reader has not its share."""
+        if self._group is None or time.monotonic() < self._balanced_at + LOOK_S:
+            return
+        self._balanced_at = time.monotonic()
+        row = session.execute(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND classid::bigint = %s AND objid::bigint = %s",
+            (self._lock_class, self._members_lock),
+        ).fetchone()
+        share = math.ceil(self._log.partitions / max(1, row[0] if row else 1))
+        for partition in list(self._positions)[share:]:
+            # Handed out and not committed: its next reader hands it out again.
+            self._generation += 1
+            del self._positions[partition]
+            session.execute("SELECT pg_advisory_unlock(%s, %s)", (self._lock_class, partition))
+        for partition in range(self._log.partitions):
+            if len(self._positions) >= share:
+                break
+            if partition not in self._positions and self._lock(session, partition):
+                # Read under the lock: the one who had it cannot commit any more.
+                committed = session.execute(
+                    'SELECT next_offset FROM touchline.commits WHERE "group" = %s AND partition = %s',
+                    (self._group, partition),
+                ).fetchone()
+                self._positions[partition] = committed[0] if committed else 0
+                self._generation += 1
+
+    def _lock(self, session: PostgresSession, partition: int) -> bool:
+        row = session.execute("SELECT pg_try_advisory_lock(%s, %s)", (self._lock_class, partition)).fetchone()
+        return bool(row and row[0])
+
+    def _fetch(self, session: PostgresSession, limit: int) -> list[Record]:
+        """The next records of all partitions, an equal part of ``limit`` for each that has any."""
+        records: list[Record] = []
+        if not self._positions:
+            return records
+        rows = session.execute(
+            'SELECT partition, "offset", appended_ms, event'
+            " FROM unnest(%s::int[], %s::bigint[]) AS mine (partition, next_offset)"
+            " CROSS JOIN LATERAL ("
+            '  SELECT "offset", appended_ms, event FROM touchline.records'
+            '  WHERE records.partition = mine.partition AND "offset" >= mine.next_offset'
+            '  ORDER BY "offset" LIMIT %s'
+            # The shortest queues first: a partition that is far behind must not starve the others.
+            ' ) AS next ORDER BY row_number() OVER (PARTITION BY partition ORDER BY "offset"),'
+            " partition LIMIT %s",
+            (list(self._positions), list(self._positions.values()), limit, limit),
+        ).fetchall()
+        for partition, offset, appended_ms, text in rows:
+            try:
+                records.append(Record(partition, offset, appended_ms, decode_event(text)))
+            except ValueError as error:
+                letter = DeadLetter(partition, offset, wall_clock_ms(), str(error), text.encode("utf-8"))
+                self._log.dead_letters().add(letter)  # if this raises, the position is still before it
+                logger.warning("record %s is set aside: %s", letter.id, letter.reason)
+        # Only now: the rows come in rounds over the partitions, so the last of each is its highest.
+        self._positions.update({partition: offset + 1 for partition, offset, _, _ in rows})
+        return records

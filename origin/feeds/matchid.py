@@ -1,0 +1,113 @@
+"""The identity of a match for feeds that give it none, and the moment of its kick-off.
+
+``2018-07-15-france-croatia``: date, home, away, by the codes where the feed has them. Date and teams
+say which match it is to anybody; a round's name does not, since teams can meet twice in one round.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Final
+
+from origin.feeds.jsondoc import Node
+
+__all__ = ["kickoff_ms", "match_id", "read_date", "slug"]
+
+# 64 characters of a match_id, less the date and two dashes, for two teams.
+SLUG_MAX_CHARS: Final = 26
+DIGEST_CHARS: Final = 8
+
+_DATE_FORMATS: Final = ("%Y-%m-%d", "%Y %b %d", "%Y %B %d")
+_TIME_PATTERN: Final = re.compile(r"([0-9]{1,2})[:.]([0-9]{2})(?:\s+(\S.*))?", re.ASCII)
+_ZONE_PATTERN: Final = re.compile(r"(?:UTC|GMT)?(?:([+-])([0-9]{1,2})(?::?([0-9]{2}))?)?", re.ASCII)
+
+
+def match_id(date: datetime.date, home: Mapping[str, str | None], away: Mapping[str, str | None]) -> str:
+    """The id of the match of two teams, ``{name, code}`` each, on a date."""
+    return f"{date.isoformat()}-{_team_slug(home)}-{_team_slug(away)}"
+
+
+def slug(text: str) -> str:
+    """A name in the letters of a match_id; short, and different for different names.
+
+    What the letters cannot tell apart (a name in another script, or one too long) gets a digest.
+    """
+    # Letters that have no decomposition, and would be lost with the accents.
+    plain = text.casefold().translate(_NO_DECOMPOSITION)
+    decomposed = unicodedata.normalize("NFKD", plain)
+    kept = "".join(char for char in decomposed if not unicodedata.combining(char))
+    words = re.findall(r"[a-z0-9]+", kept)
+    result = "-".join(words)
+    lost = any(char.isalnum() and not char.isascii() for char in kept)
+    if not result or lost or len(result) > SLUG_MAX_CHARS:
+        digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:DIGEST_CHARS]
+        result = f"{result[: SLUG_MAX_CHARS - DIGEST_CHARS - 1].strip('-')}-{digest}".strip("-")
+    return result
+
+
+_NO_DECOMPOSITION: Final = str.maketrans(
+    {"ø": "o", "đ": "d", "ł": "l", "æ": "ae", "œ": "oe", "ı": "i", "ð": "d", "þ": "th"}
+)
+
+
+def _team_slug(team: Mapping[str, str | None]) -> str:
+    return slug(team.get("code") or team["name"] or "")
+
+
+def read_date(node: Node) -> datetime.date:
+    """A date as ``2018-06-14`` or ``2018 Jun 14``.
+
+    Raises:
+        FeedError: it is neither.
+    """
+    text = node.text()
+    for form in _DATE_FORMATS:
+        try:
+            return datetime.datetime.strptime(text, form).replace(tzinfo=datetime.UTC).date()
+        except ValueError:
+            continue
+    raise node.error(f"must be a date such as 2018-06-14, got {text[:40]!r}")
+
+
+def kickoff_ms(date: datetime.date, time: str | None, zone: str | None, node: Node) -> int | None:
+    """When the match began, UTC milliseconds.
+
+    Args:
+        date: the day at the ground.
+        time: ``18:00``, or ``18:00 UTC+3``; None if it is not known.
+        zone: ``UTC+3``, where it stands apart from the time.
+        node: where the time stands, for the error.
+
+    Returns:
+        None if the time or its zone is not known, or before 1970, which the contract has no number for.
+
+    Raises:
+        FeedError: the time or the zone is none.
+    """
+    if time is None:
+        return None
+    found = _TIME_PATTERN.fullmatch(time)
+    if found is None:
+        raise node.error(f"must be a time such as 18:00 UTC+3, got {time[:40]!r}")
+    zone = found[3] or zone
+    if zone is None:
+        return None
+    offset = _ZONE_PATTERN.fullmatch(zone.replace(" ", ""))
+    if offset is None:
+        raise node.error(f"must have a zone such as UTC+3, got {zone[:40]!r}")
+    ahead = datetime.timedelta(hours=int(offset[2] or 0), minutes=int(offset[3] or 0))
+    try:
+        clock = datetime.time(int(found[1]), int(found[2]), tzinfo=datetime.UTC)
+    except ValueError:
+        raise node.error(f"must be a time such as 18:00 UTC+3, got {time[:40]!r}") from None
+    local = datetime.datetime.combine(date, clock)
+    try:
+        moment = local + ahead if offset[1] == "-" else local - ahead
+    except OverflowError:  # the first day of year 1, or the last of 9999
+        return None
+    utc_ms = int(moment.timestamp()) * 1000
+    return utc_ms if utc_ms >= 0 else None

@@ -1,0 +1,311 @@
+"""Opta F24: the rows of a whole match as XML, to canonical events.
+
+``rows → Snapshot → SnapshotFeed``. What each row becomes:
+
+==================  ================================================================================
+type 16             GOAL; with qualifier 28 an own goal, credited to the other side; 9 a penalty; in
+                    period 5 a SHOOTOUT_KICK that was scored
+type 13 14 15       PENALTY_MISSED with qualifier 9; in period 5 a kick that was not scored
+type 17             a card: qualifier 31 yellow, 32 second yellow, 33 red
+type 18 and 19      one SUBSTITUTION: the two rows name each other in qualifier 55
+type 32 30          the start and end of a period: STATUS_CHANGE. Both teams have a row; the home
+                    team's is told, the away team's only while there is no other
+type 27 28          play is interrupted, and goes on; likewise
+type 43             the row of this id is deleted, whatever it was
+==================  ================================================================================
+
+All else (passes, line-ups, formations) only counts as seen. ``min`` is elapsed time: 92:11 is shown as
+90+3. ``timestamp`` is the time of occurrence and stays when a row is touched again; ``last_modified`` and
+``version`` make the revision. The times carry no zone; UTC is assumed, unless the caller knows better.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, BinaryIO, Final
+
+from origin.errors import FeedError
+from origin.feeds import Warn
+from origin.feeds.opta_xml import DELETED, Game, Names, Row, read_f7, read_f24
+from origin.feeds.snapshot import Snapshot, SnapshotFeed
+from shared_state import Event, InvalidEvent
+from shared_state.events import MATCH_ID_PATTERN
+
+__all__ = ["Names", "convert", "read_f7", "read_snapshots"]
+
+SOURCE: Final = "opta-f24"
+NO_NAMES: Final = Names()
+
+_GOAL: Final = 16
+_NOT_SCORED: Final = frozenset({13, 14, 15})
+_CARD: Final = 17
+_OFF: Final = 18
+_ON: Final = 19
+_PERIOD_END: Final = 30
+_PERIOD_START: Final = 32
+_STOP: Final = 27
+_RESUME: Final = 28
+_Q_PENALTY: Final = 9
+_Q_OWN_GOAL: Final = 28
+_Q_RELATED: Final = 55
+_CARDS: Final = {31: "YELLOW_CARD", 32: "SECOND_YELLOW", 33: "RED_CARD"}
+
+_PERIODS: Final = {
+    1: "H1",
+    2: "H2",
+    3: "ET1",
+    4: "ET2",
+    5: "PENS",
+    10: "HT",
+    14: "POST",
+    15: "PRE",
+    16: "PRE",
+}
+_SHOOTOUT: Final = 5
+# The last minute on the clock of each period; what is past it is stoppage time.
+_LAST_MINUTES: Final = {1: 45, 2: 90, 3: 105, 4: 120}
+_STARTED: Final = {1: "LIVE", 2: "LIVE", 3: "EXTRA_TIME", 4: "EXTRA_TIME", 5: "PENALTIES"}
+
+
+def convert(source: BinaryIO, warn: Warn, /, names: Names = NO_NAMES) -> Iterator[Event]:
+    """Yield the events of an F24 document; deletions come as RETRACT.
+
+    Args:
+        source: the XML.
+        warn: called with what the document says against itself.
+        names: of players and teams, from F7.
+
+    Raises:
+        FeedError: it is not F24.
+        OSError: it cannot be read.
+    """
+    for snapshot in read_snapshots(source, names=names):
+        events = SnapshotFeed(snapshot.match_id, warn).take(snapshot)
+        yield from sorted(events, key=Event.order)
+
+
+def read_snapshots(
+    source: BinaryIO, *, names: Names = NO_NAMES, zone: datetime.tzinfo = datetime.UTC
+) -> Iterator[Snapshot]:
+    """Read a document: one snapshot for each of its matches.
+
+    Raises:
+        FeedError: it is not F24.
+        OSError: it cannot be read.
+    """
+    document = read_f24(source, zone)
+    for game in document.games:
+        yield _Reading(game, document.at_ms, names).snapshot()
+
+
+class _Reading:
+    """One ``Game`` while it is made into events."""
+
+    def __init__(self, game: Game, at_ms: int | None, names: Names) -> None:
+        self._game = game
+        self._names = names
+        self._match_id = f"opta-{game.id}"
+        if not MATCH_ID_PATTERN.fullmatch(self._match_id):
+            raise FeedError(f"Game id {game.id!r} must be letters and digits", line=game.line)
+        self._home = game.attributes.get("home_team_id", "")
+        self._away = game.attributes.get("away_team_id", "")
+        if not self._home or not self._away or self._home == self._away:
+            raise FeedError("home_team_id and away_team_id must be two teams", line=game.line)
+        self._live = [row for row in game.rows.values() if row.type_id != DELETED]
+        newest = max((row.rev for row in game.rows.values()), default=0)
+        # Without its own time a document is as new as the newest of its rows.
+        self._at_ms = newest if at_ms is None else at_ms
+
+    def snapshot(self) -> Snapshot:
+        """Everything the rows say."""
+        events = [
+            *self._info(),
+            *self._statuses(),
+            *self._goals_and_cards(),
+            *self._substitutions(),
+            *self._kicks(),
+        ]
+        rows = self._game.rows.values()
+        return Snapshot(
+            match_id=self._match_id,
+            at_ms=self._at_ms,
+            events=events,
+            rows={row.id: row.rev for row in rows if row.type_id != DELETED},
+            deleted={row.id: row.rev for row in rows if row.type_id == DELETED},
+        )
+
+    def _info(self) -> Iterator[Event]:
+        given = self._game.attributes
+        home, away = (
+            self._names.teams.get(team) or given.get(f"{side}_team_name")
+            for side, team in (("home", self._home), ("away", self._away))
+        )
+        if not home or not away:  # without names there is nothing to tell that a reader could use
+            return
+        detail = {
+            "home": {"name": home, "code": None},
+            "away": {"name": away, "code": None},
+            "competition": given.get("competition_name") or None,
+            "kickoff_ms": None,
+            "venue": None,
+        }
+        yield self._event("info", max(1, self._at_ms), "MATCH_INFO", "PRE", self._game.line, detail=detail)
+
+    def _statuses(self) -> Iterator[Event]:
+        starts = self._once_per_team(_PERIOD_START, lambda row: row.period_id)
+        ends = self._once_per_team(_PERIOD_END, lambda row: row.period_id)
+        for period, row in starts.items():
+            if period in _STARTED:
+                yield self._status(row, _PERIODS[period], _STARTED[period])
+        for period, row in ends.items():
+            following = [start for start in starts if period < start <= _SHOOTOUT]
+            match period, min(following, default=None):
+                case (1, _):
+                    yield self._status(row, "HT", "HALF_TIME")
+                case (3, _):
+                    yield self._status(row, "ET_HT", "EXTRA_TIME")
+                case (2 | 4, 5):
+                    yield self._status(row, "BREAK_PENS", "PENALTIES")
+                case (2, 3 | 4):
+                    yield self._status(row, "BREAK_ET", "EXTRA_TIME")
+                case (2, _):
+                    yield self._status(row, "POST", "FT")
+                case (4, _):
+                    yield self._status(row, "POST", "AET")
+                case (5, _):
+                    yield self._status(row, "POST", "FT_PENS")
+        for row in self._once_per_team(_STOP, _moment).values():
+            yield self._status(row, _PERIODS.get(row.period_id, "PRE"), "INTERRUPTED")
+        for row in self._once_per_team(_RESUME, _moment).values():
+            if row.period_id in _STARTED:
+                yield self._status(row, _PERIODS[row.period_id], _STARTED[row.period_id])
+
+    def _once_per_team(self, type_id: int, what: Callable[[Row], Hashable]) -> dict[Any, Row]:
+        """The rows of a type that both teams have: the home team's, or the only one there is."""
+        found: dict[Any, Row] = {}
+        for row in self._live:
+            if row.type_id == type_id:
+                known = found.get(what(row))
+                if known is None or self._place(row) < self._place(known):
+                    found[what(row)] = row
+        return found
+
+    def _place(self, row: Row) -> tuple[bool, str]:
+        return (row.team_id != self._home, row.id)
+
+    def _goals_and_cards(self) -> Iterator[Event]:
+        for row in self._live:
+            if row.period_id == _SHOOTOUT and row.type_id != _CARD:
+                continue
+            if row.type_id == _GOAL:
+                own = _Q_OWN_GOAL in row.qualifiers
+                side = self._side(row)
+                credited = ("away" if side == "home" else "home") if own else side
+                detail = {"own_goal": own, "penalty": _Q_PENALTY in row.qualifiers}
+                yield self._of_row(row, "GOAL", team=credited, player=self._player(row), detail=detail)
+            elif row.type_id in _NOT_SCORED and _Q_PENALTY in row.qualifiers:
+                yield self._of_row(row, "PENALTY_MISSED", team=self._side(row), player=self._player(row))
+            elif row.type_id == _CARD:
+                colour = next((_CARDS[q] for q in (32, 33, 31) if q in row.qualifiers), None)
+                if colour is not None:
+                    yield self._of_row(row, colour, team=self._side(row), player=self._player(row))
+
+    def _substitutions(self) -> Iterator[Event]:
+        """One event for the two rows, under the id of the row of who goes off."""
+        on = {(row.team_id, row.event_id): row for row in self._live if row.type_id == _ON}
+        paired = set()
+        for row in self._live:
+            if row.type_id != _OFF:
+                continue
+            partner = on.get((row.team_id, row.qualifiers.get(_Q_RELATED, "")))
+            if partner is not None:
+                paired.add(partner.id)
+            yield self._of_row(
+                row,
+                "SUBSTITUTION",
+                rev=max(row.rev, partner.rev) if partner else row.rev,
+                team=self._side(row),
+                player=self._player(partner) if partner else None,
+                player2=self._player(row),
+            )
+        for row in on.values():
+            if row.id not in paired:
+                yield self._of_row(row, "SUBSTITUTION", team=self._side(row), player=self._player(row))
+
+    def _kicks(self) -> Iterator[Event]:
+        kicks = [
+            row
+            for row in self._live
+            if row.period_id == _SHOOTOUT and (row.type_id == _GOAL or row.type_id in _NOT_SCORED)
+        ]
+        kicks.sort(key=lambda row: (row.timestamp_ms or 0, row.min, row.sec, row.id))
+        for order, row in enumerate(kicks, start=1):
+            detail = {"order": order, "scored": row.type_id == _GOAL}
+            yield self._of_row(
+                row, "SHOOTOUT_KICK", team=self._side(row), player=self._player(row), detail=detail
+            )
+
+    def _side(self, row: Row) -> str:
+        if row.team_id == self._home:
+            return "home"
+        if row.team_id == self._away:
+            return "away"
+        raise FeedError(f"team_id {row.team_id!r} is neither team of the match", line=row.line)
+
+    def _player(self, row: Row) -> str | None:
+        """The name; nothing for a player no F7 names, and for cards of the bench."""
+        return self._names.players.get(row.player_id)
+
+    def _status(self, row: Row, period: str, to: str) -> Event:
+        return self._event(
+            row.id,
+            row.rev,
+            "STATUS_CHANGE",
+            period,
+            row.line,
+            detail={"to": to},
+            source_ts=row.timestamp_ms,
+        )
+
+    def _of_row(self, row: Row, type_: str, *, rev: int | None = None, **fields: Any) -> Event:
+        minute, stoppage = _displayed(row)
+        period = _PERIODS.get(row.period_id, "PRE")
+        return self._event(
+            row.id,
+            row.rev if rev is None else rev,
+            type_,
+            period,
+            row.line,
+            minute=minute,
+            stoppage=stoppage,
+            source_ts=row.timestamp_ms,
+            **fields,
+        )
+
+    def _event(self, event_id: str, rev: int, type_: str, period: str, line: int, **fields: Any) -> Event:
+        try:
+            return Event(
+                match_id=self._match_id,
+                event_id=event_id,
+                rev=rev,
+                op="ADD",
+                type=type_,
+                period=period,
+                source=SOURCE,
+                **fields,
+            )
+        except InvalidEvent as error:
+            raise FeedError(str(error), line=line) from None
+
+
+def _moment(row: Row) -> tuple[int, int, int]:
+    return (row.period_id, row.min, row.sec)
+
+
+def _displayed(row: Row) -> tuple[int | None, int]:
+    """Elapsed minutes as people show them: the first minute is 1, and 92:11 is 90+3."""
+    if row.period_id not in _LAST_MINUTES:
+        return None, 0
+    last, minute = _LAST_MINUTES[row.period_id], row.min + 1
+    return (minute, 0) if minute <= last else (last, minute - last)

@@ -1,0 +1,355 @@
+"""Sportradar Soccer v4: the timeline of a match as JSON, and single events of the push stream.
+
+A timeline is whole: what is not in it any more was taken back, and nothing else says so. A push message
+is one event. Both become a ``Snapshot``; ``SnapshotFeed`` decides what follows from a row that is gone.
+
+* ``time`` is overwritten when an event is updated, so it is the revision; as the time of occurrence it
+  is given only for an event that was never updated.
+* ``competitor`` of a ``score_change`` is the side that benefits, of an own goal too.
+* The order of the list is not that of the ids, and the score of the feed can lag behind its events:
+  goals are counted, and the vendor's score only compared.
+* A VAR check opens with one event and closes with another, and others may come between; the two are
+  one VAR event here.
+* The status of the match is one STATUS_CHANGE that is amended: the vendor says what it is now, and not
+  in its events.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Final
+
+from origin.feeds import Warn
+from origin.feeds.jsondoc import Node
+from origin.feeds.snapshot import Snapshot, SnapshotFeed
+from shared_state import Event, InvalidEvent, Score
+from shared_state.events import MATCH_ID_PATTERN, PERIOD_INDEX, default_period
+
+__all__ = ["convert", "match_id_of", "read_push", "read_timeline"]
+
+SOURCE: Final = "sportradar-v4"
+TIMELINE_MAX: Final = 5_000  # a match with every throw-in has some 1,500
+
+_ID_PATTERN: Final = re.compile(r"(?:[a-z]+:)?(?:sport_event|match)(?:_id)?:([A-Za-z0-9_-]+)")
+
+# match_status says more than status: it is looked at first.
+_MATCH_STATUSES: Final = {
+    "1st_half": ("LIVE", "H1"),
+    "halftime": ("HALF_TIME", "HT"),
+    "2nd_half": ("LIVE", "H2"),
+    "awaiting_extra_time": ("EXTRA_TIME", "BREAK_ET"),
+    "overtime": ("EXTRA_TIME", "ET1"),
+    "1st_extra": ("EXTRA_TIME", "ET1"),
+    "extra_time_halftime": ("EXTRA_TIME", "ET_HT"),
+    "2nd_extra": ("EXTRA_TIME", "ET2"),
+    "awaiting_penalties": ("PENALTIES", "BREAK_PENS"),
+    "penalties": ("PENALTIES", "PENS"),
+    "aet": ("AET", "POST"),
+    "ap": ("FT_PENS", "POST"),
+}
+# Of these the period is that of the last thing that happened.
+_STOPPED: Final = {"interrupted": "INTERRUPTED", "suspended": "SUSPENDED", "abandoned": "ABANDONED"}
+_STATUSES: Final = {
+    "not_started": ("SCHEDULED", "PRE"),
+    "delayed": ("DELAYED", "PRE"),
+    "start_delayed": ("DELAYED", "PRE"),
+    "postponed": ("POSTPONED", "PRE"),
+    "cancelled": ("CANCELLED", "PRE"),
+    "ended": ("FT", "POST"),
+    "closed": ("FT", "POST"),
+    "awarded": ("AWARDED", "POST"),
+}
+_PLAIN: Final = {
+    "yellow_card": "YELLOW_CARD",
+    "yellow_red_card": "SECOND_YELLOW",
+    "red_card": "RED_CARD",
+    "penalty_missed": "PENALTY_MISSED",
+}
+_PERIODS: Final = {
+    ("regular_period", 1): "H1",
+    ("regular_period", 2): "H2",
+    ("overtime", 1): "ET1",
+    ("overtime", 2): "ET2",
+}
+
+
+def convert(source: BinaryIO, warn: Warn, /) -> Iterator[Event]:
+    """Yield the events of a timeline.
+
+    Raises:
+        FeedError: it is not one.
+        OSError: it cannot be read.
+    """
+    snapshot = read_timeline(Node.read(source))
+    yield from sorted(SnapshotFeed(snapshot.match_id, warn).take(snapshot), key=Event.order)
+
+
+def match_id_of(node: Node) -> str:
+    """The match of ``sr:sport_event:N``, which is written ``sr:sport_event_id:N`` in some places.
+
+    Raises:
+        FeedError: it is no such id.
+    """
+    found = _ID_PATTERN.fullmatch(node.text())
+    match_id = f"sr-{found[1]}" if found else ""
+    if not MATCH_ID_PATTERN.fullmatch(match_id):
+        raise node.error(f"must be sr:sport_event:N, got {node.value[:80]!r}")
+    return match_id
+
+
+def read_timeline(document: Node) -> Snapshot:
+    """Read a timeline: all of a match.
+
+    Raises:
+        FeedError: it is not one, with the path and line.
+    """
+    sport_event = document.at("sport_event")
+    match_id = match_id_of(sport_event.at("id"))
+    generated = document.at("generated_at")
+    reading = _Reading(match_id, _time_ms(generated))
+    timeline = list(document.at("timeline").items())
+    if len(timeline) > TIMELINE_MAX:
+        raise document.at("timeline").error(f"has {len(timeline)} events, at most {TIMELINE_MAX} are read")
+    rows = {}
+    for node in timeline:
+        rows[_event_id(node)] = reading.take(node)
+    reading.info(sport_event)
+    score = None
+    if document.has("sport_event_status"):
+        status = document.at("sport_event_status")
+        reading.status(status)
+        score = _score(status)
+    return Snapshot(
+        match_id=match_id,
+        at_ms=reading.at_ms,
+        events=reading.events,
+        rows=rows,
+        whole=True,
+        score=score,
+    )
+
+
+def read_push(message: Node) -> Snapshot | None:
+    """Read one message of the push stream.
+
+    A kick of a shoot-out is only seen here: which one it is, only the timeline can tell.
+
+    Returns:
+        None for a heartbeat.
+
+    Raises:
+        FeedError: it is neither a heartbeat nor an event.
+    """
+    if message.has("heartbeat"):
+        return None
+    payload = message.at("payload")
+    match_id = match_id_of(message.at("metadata").at("sport_event_id"))
+    node = payload.at("event")
+    reading = _Reading(match_id, _time_ms(node.at("time")))
+    rows = {_event_id(node): reading.take(node)}
+    reading.events = [event for event in reading.events if event.type != "SHOOTOUT_KICK"]
+    score = None
+    if payload.has("sport_event_status"):
+        status = payload.at("sport_event_status")
+        reading.status(status)
+        score = _score(status)
+    return Snapshot(match_id=match_id, at_ms=reading.at_ms, events=reading.events, rows=rows, score=score)
+
+
+class _Reading:
+    """One document while it is made into events."""
+
+    def __init__(self, match_id: str, at_ms: int) -> None:
+        self.at_ms = at_ms
+        self.events: list[Event] = []
+        self._match_id = match_id
+        self._kicks = 0
+        self._open_checks: list[int] = []
+
+    def take(self, node: Node) -> int:
+        """One event of the timeline; what means nothing here only counts as seen. Returns its revision."""
+        type_ = node.at("type").text()
+        rev = max(
+            [_time_ms(node.at(key)) for key in ("time", "updated_time") if node.has(key)], default=self.at_ms
+        )
+        if type_ in _PLAIN:
+            self._add(node, rev, _PLAIN[type_], team=_side(node), player=_player(node, 0))
+        elif type_ == "score_change":
+            method = node.at("method").optional_text()
+            detail = {"own_goal": method == "own_goal", "penalty": method == "penalty"}
+            scorer = _player(node, "scorer", "goal_scorer") or _player(node, 0)
+            assist = _player(node, "assist")
+            self._add(node, rev, "GOAL", team=_side(node), player=scorer, player2=assist, detail=detail)
+        elif type_ == "substitution":
+            on, off = _player(node, "substituted_in"), _player(node, "substituted_out")
+            self._add(node, rev, "SUBSTITUTION", team=_side(node), player=on, player2=off)
+        elif type_ == "injury_time_shown":
+            if node.has("injury_time_announced"):
+                minutes = node.at("injury_time_announced").integer(0, 99)
+                self._add(node, rev, "STOPPAGE_ANNOUNCED", detail={"minutes": minutes})
+        elif type_ == "penalty_shootout":
+            self._kick(node, rev)
+        elif type_ == "video_assistant_referee":
+            self._open_checks.append(len(self.events))
+            outcome = _words(node.at("description").optional_text())
+            self._add(node, rev, "VAR", detail={"state": "OPEN", "outcome": outcome})
+        elif type_ == "video_assistant_referee_over":
+            self._close_check(node, rev)
+        return rev
+
+    def info(self, sport_event: Node) -> None:
+        """Teams, competition, kick-off and venue."""
+        teams = {}
+        for competitor in sport_event.at("competitors").items():
+            code = competitor.at("abbreviation").optional_text()
+            sheet = {"name": competitor.at("name").text(), "code": code}
+            teams[competitor.at("qualifier").text()] = sheet
+        if set(teams) != {"home", "away"}:
+            raise sport_event.at("competitors").error("must be one home and one away")
+        detail = {
+            **teams,
+            "competition": _name(sport_event, "sport_event_context", "competition"),
+            "kickoff_ms": _time_ms(sport_event.at("start_time")) if sport_event.has("start_time") else None,
+            "venue": _name(sport_event, "venue"),
+        }
+        self._event(sport_event, "info", self.at_ms, "MATCH_INFO", "PRE", detail=detail)
+
+    def status(self, node: Node) -> None:
+        """What the match is at now."""
+        status = node.at("status").optional_text() or ""
+        match_status = node.at("match_status").optional_text() or ""
+        reached = max((event.period for event in self.events), key=PERIOD_INDEX.__getitem__, default="PRE")
+        known = _MATCH_STATUSES.get(match_status)
+        for word in (status, match_status):
+            if word in _STOPPED:
+                known = (_STOPPED[word], reached)
+        if known is None:
+            known = _STATUSES.get(match_status) or _STATUSES.get(status)
+        if known is None:
+            if status not in ("live", "started", "inprogress"):
+                return  # a word of tomorrow must not stop the goals of today
+            known = ("LIVE", "H1" if reached == "PRE" else reached)
+        self._event(node, "status", self.at_ms, "STATUS_CHANGE", known[1], detail={"to": known[0]})
+
+    def _kick(self, node: Node, rev: int) -> None:
+        state = node.at("status").text()
+        if state == "not_taken_yet":
+            return
+        if state not in ("scored", "missed"):
+            raise node.at("status").error(f"must be scored, missed or not_taken_yet, got {state[:40]!r}")
+        self._kicks += 1
+        detail = {"order": self._kicks, "scored": state == "scored"}
+        self._event(
+            node, _event_id(node), rev, "SHOOTOUT_KICK", "PENS",
+            team=_side(node), player=_player(node, 0), detail=detail,
+        )  # fmt: skip
+
+    def _close_check(self, node: Node, rev: int) -> None:
+        """Close the check that was opened last; a check of which only the end is known stands alone."""
+        words = node.at("decision") if node.has("decision") else node.at("description")
+        outcome = _words(words.optional_text())
+        if not self._open_checks:
+            self._add(node, rev, "VAR", detail={"state": "CLOSED", "outcome": outcome})
+            return
+        index = self._open_checks.pop()
+        opened = self.events[index]
+        detail = {"state": "CLOSED", "outcome": outcome or opened.detail["outcome"]}
+        self.events[index] = Event.from_json(
+            opened.to_json() | {"rev": max(opened.rev, rev), "detail": {**opened.detail, **detail}}
+        )
+
+    def _add(self, node: Node, rev: int, type_: str, **fields: Any) -> None:
+        minute = node.at("match_time").integer(0, 200) if node.has("match_time") else None
+        stoppage = node.at("stoppage_time").integer(0, 99) if node.has("stoppage_time") else 0
+        period = _period(node, minute)
+        self._event(
+            node, _event_id(node), rev, type_, period,
+            minute=None if period == "PENS" else minute, stoppage=stoppage, **fields,
+        )  # fmt: skip
+
+    def _event(self, node: Node, event_id: str, rev: int, type_: str, period: str, **fields: Any) -> None:
+        touched = node.has("updated") or node.has("updated_time") or not node.has("time")
+        try:
+            event = Event(
+                match_id=self._match_id,
+                event_id=event_id,
+                rev=rev,
+                op="ADD",
+                type=type_,
+                period=period,
+                source=SOURCE,
+                source_ts=None if touched else _time_ms(node.at("time")),
+                **fields,
+            )
+        except InvalidEvent as error:
+            raise node.invalid(error) from None
+        self.events.append(event)
+
+
+def _event_id(node: Node) -> str:
+    return str(node.at("id").integer(0, 2**53 - 1))
+
+
+def _period(node: Node, minute: int | None) -> str:
+    kind, number = node.object().get("period_type"), node.object().get("period")
+    if kind == "penalties":
+        return "PENS"
+    if isinstance(kind, str) and type(number) is int and (kind, number) in _PERIODS:
+        return _PERIODS[kind, number]
+    return default_period(minute)
+
+
+def _side(node: Node) -> str:
+    side = node.at("competitor").text()
+    if side not in ("home", "away"):
+        raise node.at("competitor").error(f"must be home or away, got {side[:40]!r}")
+    return side
+
+
+def _player(node: Node, *wanted: str | int) -> str | None:
+    """The name of the player in a role, or at a place of the list; the vendor writes ``Last, First``."""
+    for index, player in enumerate(node.at("players").items()):
+        role = player.object().get("type")
+        if role in wanted or (index in wanted and role not in ("assist", "goalkeeper")):
+            name = player.at("name").optional_text()
+            last, comma, first = (name or "").partition(", ")
+            return f"{first} {last}".strip() if comma else name
+    return None
+
+
+def _score(status: Node) -> Score | None:
+    if not status.has("home_score") or not status.has("away_score"):
+        return None
+    return Score(*(status.at(f"{side}_score").integer(0, 199) for side in ("home", "away")))
+
+
+def _name(node: Node, *path: str) -> str | None:
+    for key in path:
+        if not node.has(key):
+            return None
+        node = node.at(key)
+    return node.at("name").optional_text()
+
+
+def _words(code: str | None) -> str | None:
+    """``no_goal`` as people write it: ``No goal``."""
+    return code.replace("_", " ").capitalize() if code else None
+
+
+def _time_ms(node: Node) -> int:
+    text = node.text()
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError(text)
+        value = (moment - _EPOCH) // datetime.timedelta(milliseconds=1)
+    except (ValueError, OverflowError):
+        value = -1
+    if value <= 0:
+        raise node.error(f"must be a time such as 2018-07-15T15:18:30+00:00, got {text[:40]!r}")
+    return value
+
+
+_EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)

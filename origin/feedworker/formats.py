@@ -1,0 +1,109 @@
+"""What is particular to each vendor's feed: how its documents are read, and whether it pushes."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from origin.errors import ConfigError, FeedError, OriginError
+from origin.feeds import opta_f24, sportradar_v4
+from origin.feeds.jsondoc import Node, parse_document
+from origin.feeds.opta_f24 import Names
+from origin.feeds.snapshot import Snapshot
+from shared_state.events import MATCH_ID_PATTERN
+
+__all__ = ["FEEDS", "Format", "guarded", "open_format"]
+
+logger = logging.getLogger(__name__)
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+NO_NAMES: Final = Names()
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One vendor's feed.
+
+    Attributes:
+        name: on the command line and in metrics.
+        source: of the events made from it.
+        prefix: what stands before the vendor's own number in our match ids.
+        key_header: the header that carries the key.
+        read: a document's matches.
+        read_push: a pushed message; None for a heartbeat. None where the vendor does not push.
+    """
+
+    name: str
+    source: str
+    prefix: str
+    key_header: str
+    read: Callable[[bytes], Sequence[Snapshot]]
+    read_push: Callable[[Node], Snapshot | None] | None = None
+
+    def vendor_id(self, match_id: str) -> str:
+        """The vendor's own number of a match, as it stands in its URLs.
+
+        Raises:
+            ConfigError: the match is none of this feed.
+        """
+        number = match_id.removeprefix(self.prefix)
+        if not MATCH_ID_PATTERN.fullmatch(match_id) or number in ("", match_id):
+            raise ConfigError(f"match {match_id!r}: a match of {self.name} is {self.prefix}NUMBER")
+        return number
+
+
+def _opta(names: Names, zone: datetime.tzinfo) -> Format:
+    def read(body: bytes) -> list[Snapshot]:
+        return list(opta_f24.read_snapshots(io.BytesIO(body), names=names, zone=zone))
+
+    return Format("opta-f24", opta_f24.SOURCE, "opta-", "x-api-key", read)
+
+
+def _sportradar(names: Names, zone: datetime.tzinfo) -> Format:
+    del names, zone  # a timeline has both
+
+    def read(body: bytes) -> list[Snapshot]:
+        return [sportradar_v4.read_timeline(parse_document(body))]
+
+    return Format("sportradar-v4", sportradar_v4.SOURCE, "sr-", "x-api-key", read, sportradar_v4.read_push)
+
+
+_FEEDS: Final = {"opta-f24": _opta, "sportradar-v4": _sportradar}
+FEEDS: Final = tuple(_FEEDS)
+
+
+def open_format(name: str, *, names: Names = NO_NAMES, zone: datetime.tzinfo = datetime.UTC) -> Format:
+    """A feed by its name.
+
+    Args:
+        name: one of ``FEEDS``.
+        names: of players and teams, for a feed that has only their numbers.
+        zone: of the times of a feed that gives none.
+
+    Raises:
+        ConfigError: no such feed.
+    """
+    if name not in _FEEDS:
+        raise ConfigError(f"feed {name!r}: must be one of {' '.join(FEEDS)}")
+    return _FEEDS[name](names, zone)
+
+
+def guarded(read: Callable[[Given], Made], given: Given) -> Made:
+    """Call a reader so that a fault of ours in it costs one document, and not the other matches.
+
+    Raises:
+        FeedError: it cannot be read.
+    """
+    try:
+        return read(given)
+    except OriginError:
+        raise
+    except Exception as error:
+        logger.exception("a fault in %r", read)
+        raise FeedError(f"a fault of ours: {type(error).__name__}: {error}") from error

@@ -1,0 +1,203 @@
+"""One match of a vendor into the log: only what changed, and a mark while the vendor is silent.
+
+Rules
+-----
+1. What a document says is appended before anything else is remembered of it. If the log does not take it,
+   all that was derived is forgotten and read back from the log: memory never knows more than the log.
+2. An event that changes nothing is not appended. So a worker that starts anew, with the log as its only
+   memory, appends nothing that is there already.
+3. Only this vendor's events are what the vendor said before. What an editor posted under the same id
+   stands by its higher revision until the vendor says something newer.
+4. A silent vendor marks a running match: a STATUS_CHANGE to DELAYED under an id of our own, later than
+   every status. The first good document takes it back in the same append that brings what was missed, so
+   the true status stands again, whatever it is by then. A status that ends a match is never covered.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from origin.errors import FeedError
+from origin.eventlog import EventLog
+from origin.eventlog.memory import wall_clock_ms
+from origin.feeds.snapshot import Snapshot, SnapshotFeed
+from origin.feedworker.formats import Format, guarded
+from origin.metrics import Metrics
+from shared_state import Event, Match, apply, fold
+from shared_state.match import derive
+
+__all__ = ["DELAYED_ID", "Intake"]
+
+logger = logging.getLogger(__name__)
+
+DELAYED_ID: Final = "touchline-delayed"
+SOURCE: Final = "touchline"
+# Of these a viewer expects news at any moment. Who stands at INTERRUPTED is told the truth already.
+_RUNNING: Final = frozenset({"LIVE", "HALF_TIME", "EXTRA_TIME", "PENALTIES"})
+_OVER: Final = frozenset({"FT", "AET", "FT_PENS", "POSTPONED", "CANCELLED", "ABANDONED", "AWARDED"})
+
+
+class Intake:
+    """One match. One caller at a time."""
+
+    def __init__(
+        self,
+        match_id: str,
+        format_: Format,
+        log: EventLog,
+        metrics: Metrics,
+        *,
+        now_ms: Callable[[], int] = wall_clock_ms,
+    ) -> None:
+        self.match_id = match_id
+        self._format = format_
+        self._log = log
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._match = Match(match_id=match_id)
+        self._feed: SnapshotFeed | None = None
+        self._doubt = ""
+
+    @property
+    def over(self) -> bool:
+        """Whether the match has ended, as far as is known."""
+        return self._match.status in _OVER
+
+    def read(self, body: bytes) -> None:
+        """Take a whole document; when this returns the log has what it changes.
+
+        Raises:
+            FeedError: it cannot be read, or is of other matches; nothing changes.
+            EventLogError: the log did not take it; nothing is remembered of it.
+        """
+        snapshots = [found for found in guarded(self._format.read, body) if found.match_id == self.match_id]
+        if not snapshots:
+            raise FeedError(f"the document has no match {self.match_id}")
+        for snapshot in snapshots:
+            self._take(snapshot, whole=True)
+        self._metrics.feed_documents.labels(self._format.name, "poll").inc()
+
+    def unchanged(self) -> None:
+        """The vendor still has the document that was read last: an outage ends.
+
+        Raises:
+            EventLogError: as ``read``.
+        """
+        if self._feed is None:
+            self._open()
+        if self._marked():
+            self._append([self._unmark()])
+
+    def pushed(self, snapshot: Snapshot) -> None:
+        """Take one pushed message. It does not end an outage: what came before it may be lost.
+
+        Raises:
+            FeedError: it is of another match; nothing changes.
+            EventLogError: as ``read``.
+        """
+        self._take(snapshot, whole=False)
+        self._metrics.feed_documents.labels(self._format.name, "push").inc()
+
+    def mark_delayed(self) -> bool:
+        """The vendor is silent: mark the match if it runs; take the mark back if it has ended meanwhile.
+
+        Returns:
+            Whether it was marked now.
+
+        Raises:
+            EventLogError: the log cannot be asked or did not take it.
+        """
+        self._open()  # others may have appended: an editor who ends the match by hand is not to be covered
+        true = derive(
+            self.match_id, {id_: record for id_, record in self._match.records.items() if id_ != DELAYED_ID}
+        )
+        if self._marked():
+            if true.status in _OVER:
+                self._append([self._unmark()])
+            return False
+        if true.status not in _RUNNING and not self._overdue(true):
+            return False
+        status = true.deciding.get("STATUS_CHANGE")
+        latest_ms = -1 if status is None or status.source_ts is None else status.source_ts
+        mark = Event(
+            match_id=self.match_id,
+            event_id=DELAYED_ID,
+            rev=self._mark_rev() + 1,
+            op="ADD",
+            type="STATUS_CHANGE",
+            period=true.period,
+            detail={"to": "DELAYED"},
+            reason="no live data at the moment",
+            source=SOURCE,
+            source_ts=max(self._now_ms(), latest_ms + 1),
+        )
+        self._append([mark])
+        self._metrics.feed_outages.labels(self._format.name).inc()
+        return True
+
+    def _take(self, snapshot: Snapshot, *, whole: bool) -> None:
+        feed = self._feed or self._open()
+        try:
+            events = guarded(feed.take, snapshot)
+            if whole and self._marked():
+                events.append(self._unmark())
+            self._append(events)
+        except BaseException:
+            self._feed = None  # it may know what the log does not
+            raise
+
+    def _open(self) -> SnapshotFeed:
+        """Read back what the log has of the match."""
+        self._feed = None
+        events = [record.event for record in self._log.read_match(self.match_id)]
+        self._match = fold(self.match_id, events)
+        known = (event for event in events if event.source == self._format.source)
+        self._feed = SnapshotFeed(self.match_id, self._warn, known)
+        return self._feed
+
+    def _append(self, events: Iterable[Event]) -> None:
+        match = self._match
+        fresh = []
+        for event in events:
+            after = apply(match, event)
+            if after is not match:
+                fresh.append(event)
+                match = after
+        if not fresh:
+            return
+        self._log.append(fresh)
+        self._match = match
+
+    def _marked(self) -> bool:
+        known = self._match.records.get(DELAYED_ID)
+        return known is not None and known.live is not None
+
+    def _mark_rev(self) -> int:
+        """The revision of the latest mark; 0 before the first. A tombstone of that revision takes it back."""
+        known = self._match.records.get(DELAYED_ID)
+        told = () if known is None else (known.body, known.tombstone)
+        return max((event.rev for event in told if event is not None), default=0)
+
+    def _unmark(self) -> Event:
+        return Event(
+            match_id=self.match_id,
+            event_id=DELAYED_ID,
+            rev=self._mark_rev(),
+            op="RETRACT",
+            reason="live data is back",
+            source=SOURCE,
+        )
+
+    def _overdue(self, match: Match) -> bool:
+        """Whether it should have begun by now."""
+        kickoff_ms = None if match.info is None else match.info.detail["kickoff_ms"]
+        return match.status == "SCHEDULED" and kickoff_ms is not None and kickoff_ms < self._now_ms()
+
+    def _warn(self, doubt: FeedError) -> None:
+        if doubt.evidence.get("alarm") == "score":
+            self._metrics.feed_score_alarms.labels(self._format.name).inc()
+        if str(doubt) != self._doubt:  # said at every poll, logged when it is new
+            self._doubt = str(doubt)
+            logger.warning("%s: %s", self._format.name, doubt)

@@ -1,0 +1,84 @@
+"""What a vendor sent and nobody can read: kept as dead letters, within bounds.
+
+A vendor whose outage page has the time of day in it sends another document at every poll. So a letter is
+cut, and each source fills only so many an hour; what is beyond is counted, and said in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from origin.errors import EventLogError, FeedError
+from origin.eventlog import EventLog
+from origin.eventlog.deadletter import DeadLetter
+from origin.eventlog.memory import wall_clock_ms
+from origin.metrics import Metrics
+
+__all__ = ["LETTERS_PER_HOUR", "LETTER_MAX_BYTES", "SetAside"]
+
+logger = logging.getLogger(__name__)
+
+LETTER_MAX_BYTES: Final = 256 * 1024  # below what a Kafka broker takes by default
+LETTERS_PER_HOUR: Final = 30
+REASON_MAX_CHARS: Final = 400
+_HOUR_MS: Final = 3_600_000
+
+
+class SetAside:
+    """The dead letters of one feed; any thread may call it."""
+
+    def __init__(
+        self, log: EventLog, feed: str, metrics: Metrics, *, now_ms: Callable[[], int] = wall_clock_ms
+    ) -> None:
+        self._log = log
+        self._feed = feed
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._lock = threading.Lock()
+        self._kept: dict[str, dict[int, int]] = {}
+
+    def add(self, what: str, payload: bytes, reason: FeedError | str) -> None:
+        """Keep it, if there is room. A log that cannot be reached loses a letter, never an event.
+
+        Args:
+            what: where it came from: the match, or the push stream.
+            payload: all of it, or the first of it.
+            reason: what is wrong with it.
+        """
+        source = f"{self._feed} {what}"
+        reason = " ".join(_placed(reason).split())[:REASON_MAX_CHARS]
+        self._metrics.feed_dead_letters.labels(self._feed).inc()
+        if len(payload) > LETTER_MAX_BYTES:
+            reason += f" (the first {LETTER_MAX_BYTES} of {len(payload)} bytes)"
+        letter = DeadLetter.of_document(source, self._now_ms(), reason, payload[:LETTER_MAX_BYTES])
+        if not self._room(source, letter):
+            logger.warning("%s: %s (not kept: %s an hour are)", source, reason, LETTERS_PER_HOUR)
+            return
+        logger.warning("%s: %s; set aside as %s", source, reason, letter.id)
+        try:
+            self._log.dead_letters().add(letter)
+        except EventLogError as error:
+            logger.error("%s: could not be set aside: %s", source, error)
+
+    def _room(self, source: str, letter: DeadLetter) -> bool:
+        """Whether this hour has room for it; for one that is kept already there always is."""
+        with self._lock:
+            kept = self._kept.setdefault(source, {})
+            for offset, at_ms in list(kept.items()):
+                if at_ms <= letter.at_ms - _HOUR_MS:
+                    del kept[offset]
+            if letter.offset not in kept and len(kept) >= LETTERS_PER_HOUR:
+                return False
+            kept.setdefault(letter.offset, letter.at_ms)
+            return True
+
+
+def _placed(reason: FeedError | str) -> str:
+    """What is wrong, and where in the document."""
+    if isinstance(reason, str):
+        return reason
+    line = reason.evidence.get("line")
+    return ": ".join(filter(None, (f"line {line}" if line else "", reason.where, str(reason))))

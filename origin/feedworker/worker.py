@@ -1,0 +1,142 @@
+"""The worker: several matches of one vendor in one process, each on its own, over one event loop.
+
+What happens to one match stops no other: a vendor that answers one URL with garbage is backed off from on
+that URL alone. Stop it at any moment, with SIGKILL too: the log has all that was acknowledged to nobody
+else, and the next worker begins by reading it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+from origin.errors import ConfigError, EventLogError
+from origin.eventlog import EventLog
+from origin.eventlog.memory import wall_clock_ms
+from origin.feedworker.channel import Channel
+from origin.feedworker.client import ClientLimits, VendorClient
+from origin.feedworker.formats import Format
+from origin.feedworker.intake import Intake
+from origin.feedworker.poller import Intervals, Poller
+from origin.feedworker.push import PushReader
+from origin.feedworker.setaside import SetAside
+from origin.metrics import Metrics
+
+__all__ = ["FeedWorker"]
+
+logger = logging.getLogger(__name__)
+
+
+class FeedWorker:
+    """One vendor's matches.
+
+    Args:
+        matches: our ids of them.
+        url: of a match's document, with ``{id}`` where the vendor's own number stands.
+        push_url: of the vendor's stream, if it has one.
+        key: sent to the vendor in the header that it looks for.
+
+    Raises:
+        ConfigError: two settings contradict each other.
+    """
+
+    def __init__(
+        self,
+        format_: Format,
+        log: EventLog,
+        matches: Sequence[str],
+        url: str,
+        *,
+        push_url: str | None = None,
+        key: str | None = None,
+        intervals: Intervals | None = None,
+        limits: ClientLimits | None = None,
+        metrics: Metrics | None = None,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        random_unit: Callable[[], float] = random.random,
+    ) -> None:
+        if push_url is not None and format_.read_push is None:
+            raise ConfigError(f"feed {format_.name} has no push stream")
+        if len(matches) > 1 and "{id}" not in url:
+            raise ConfigError("the URL of several matches needs {id} where the vendor's number stands")
+        self._format = format_
+        self._urls = {match_id: url.replace("{id}", format_.vendor_id(match_id)) for match_id in matches}
+        self._push_url = push_url
+        self._headers: Mapping[str, str] = {format_.key_header: key} if key else {}
+        self._intervals = intervals or Intervals()
+        self._limits = limits or ClientLimits()
+        self._metrics = metrics or Metrics()
+        self._random_unit = random_unit
+        self._intakes = [
+            Intake(match_id, format_, log, self._metrics, now_ms=now_ms) for match_id in self._urls
+        ]
+        self._set_aside = SetAside(log, format_.name, self._metrics, now_ms=now_ms)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped = asyncio.Event()
+
+    def run(self) -> None:
+        """Work until ``stop``."""
+        asyncio.run(self._run())
+
+    def stop(self) -> None:
+        """End soon; from any thread or signal handler."""
+        if self._loop is None or self._loop.is_closed():
+            self._stopped.set()
+        else:
+            self._loop.call_soon_threadsafe(self._stopped.set)
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        channels = {intake.match_id: Channel(intake) for intake in self._intakes}
+        async with VendorClient(self._headers, self._limits) as client, asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(part)
+                for match_id, channel in channels.items()
+                for part in (self._poller(client, match_id, channel).run(), self._watch(channel))
+            ]
+            if self._push_url is not None and self._format.read_push is not None:
+                reader = PushReader(
+                    client,
+                    self._push_url,
+                    self._format.read_push,
+                    channels,
+                    self._set_aside,
+                    heartbeat_s=self._intervals.heartbeat_s,
+                    feed=self._format.name,
+                    metrics=self._metrics,
+                    random_unit=self._random_unit,
+                )
+                tasks.append(group.create_task(reader.run()))
+            await self._stopped.wait()
+            for task in tasks:
+                task.cancel()
+
+    def _poller(self, client: VendorClient, match_id: str, channel: Channel) -> Poller:
+        return Poller(
+            client,
+            self._urls[match_id],
+            channel,
+            self._set_aside,
+            self._intervals,
+            feed=self._format.name,
+            metrics=self._metrics,
+            random_unit=self._random_unit,
+        )
+
+    async def _watch(self, channel: Channel) -> None:
+        """Mark the match while its vendor is silent."""
+        silence_s = self._intervals.silence_s
+        self._metrics.feed_age_seconds.labels(channel.match_id).set_function(lambda: channel.silent_s)
+        while True:
+            await asyncio.sleep(silence_s / 4)
+            if channel.silent_s <= silence_s:
+                continue
+            try:
+                if await channel.mark_delayed(silence_s):
+                    logger.error(
+                        "%s: nothing heard for %.0f s, marked as delayed", channel.match_id, channel.silent_s
+                    )
+            except EventLogError as error:
+                logger.error("%s: could not be marked as delayed: %s", channel.match_id, error)

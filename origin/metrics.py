@@ -1,0 +1,101 @@
+"""What the origin counts, for Prometheus. One registry per application, so that tests can have several."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+__all__ = ["Metrics"]
+
+
+class Metrics:
+    """The counters of one process; ``docs/operations.md`` says what to watch."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.ingest_accepted = Counter(
+            "touchline_ingest_accepted_events",
+            "Events acknowledged: the log has them on disk",
+            ["feed"],
+            registry=self.registry,
+        )
+        self.ingest_rejected = Counter(
+            "touchline_ingest_rejected_requests",
+            "Webhooks refused, by error code; nothing of them was kept",
+            ["code"],
+            registry=self.registry,
+        )
+        self.ingest_seconds = Histogram(
+            "touchline_ingest_seconds",
+            "From the first byte of a webhook to its acknowledgement",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0),
+            registry=self.registry,
+        )
+        self.published = Counter(
+            "touchline_fanout_published_deltas", "Deltas this worker gave to the bus", registry=self.registry
+        )
+        self.unchanged = Counter(
+            "touchline_fanout_unchanged_events",
+            "Events of the log that changed nothing: duplicates, lower revisions",
+            registry=self.registry,
+        )
+        self.conflicts = Counter(
+            "touchline_fanout_conflicting_events",
+            "Events that reused a revision for another body",
+            registry=self.registry,
+        )
+        self.fanout_seconds = Histogram(
+            "touchline_fanout_seconds",
+            "From the log's taking an event to the bus having its delta",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0),
+            registry=self.registry,
+        )
+        self.bus_retries = Counter(
+            "touchline_fanout_bus_retries", "Publishes tried again after a bus error", registry=self.registry
+        )
+        self.refilled = Counter(
+            "touchline_fanout_refilled_deltas",
+            "Deltas given again to a bus that had lost them",
+            registry=self.registry,
+        )
+        self.matches = Gauge(
+            "touchline_fanout_matches", "Matches this worker holds in memory", registry=self.registry
+        )
+        self.feed_polls = Counter(
+            "touchline_feed_polls",
+            "Requests to a vendor, by how they ended",
+            ["feed", "result"],
+            registry=self.registry,
+        )
+        self.feed_documents = Counter(
+            "touchline_feed_documents",
+            "Documents and pushed messages of a vendor that were read",
+            ["feed", "kind"],
+            registry=self.registry,
+        )
+        self.feed_dead_letters = Counter(
+            "touchline_feed_dead_letters",
+            "Documents and pushed messages of a vendor that could not be read",
+            ["feed"],
+            registry=self.registry,
+        )
+        self.feed_score_alarms = Counter(
+            "touchline_feed_score_alarms",
+            "Documents whose own score is not what their goals make",
+            ["feed"],
+            registry=self.registry,
+        )
+        self.feed_reconnects = Counter(
+            "touchline_feed_push_reconnects", "Push connections that ended", ["feed"], registry=self.registry
+        )
+        self.feed_outages = Counter(
+            "touchline_feed_outages",
+            "Times a match was marked as delayed because its vendor was silent",
+            ["feed"],
+            registry=self.registry,
+        )
+        self.feed_age_seconds = Gauge(
+            "touchline_feed_age_seconds",
+            "Since the vendor was last heard of a match: a good document, or a sign of life of its push",
+            ["match_id"],
+            registry=self.registry,
+        )

@@ -1,0 +1,202 @@
+"""Signed webhooks as Standard Webhooks defines them, for both sides: ``sign`` and ``verify``.
+
+A sender proves that it holds a secret, and when it signed. What is signed is ``id.timestamp.body``, with
+HMAC-SHA256. Three headers carry it:
+
+=====================  ==================================================================
+``webhook-id``         the name of this delivery; the same for every attempt to deliver it
+``webhook-timestamp``  seconds since 1970, when this attempt was signed
+``webhook-signature``  ``v1,<base64>``, several with spaces between them while keys rotate
+=====================  ==================================================================
+
+A ``webhook-id`` here has no dot, so that ``id.timestamp.body`` can be cut in one way only: otherwise
+the signature of one message would also be that of another with a longer id and a shorter body.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from origin.errors import ConfigError, RequestError
+from shared_state.errors import shown
+
+__all__ = [
+    "ID_HEADER",
+    "SIGNATURE_HEADER",
+    "TIMESTAMP_HEADER",
+    "TOLERANCE_S",
+    "parse_key",
+    "parse_keys",
+    "sign",
+    "signed_headers",
+    "verify",
+]
+
+ID_HEADER: Final = "webhook-id"
+TIMESTAMP_HEADER: Final = "webhook-timestamp"
+SIGNATURE_HEADER: Final = "webhook-signature"
+
+# The specification's own figure: wide enough for clocks that drift, narrow enough that a stolen
+# delivery soon is worthless even where its id has been forgotten.
+TOLERANCE_S: Final = 300
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105  the prefix that marks a secret, not one
+# The specification's bounds for a secret.
+SECRET_BYTES_MIN: Final = 24
+SECRET_BYTES_MAX: Final = 64
+# A rotation has two signatures; the bound keeps a hostile header from buying many comparisons.
+SIGNATURES_MAX: Final = 8
+DIGEST_BYTES: Final = hashlib.sha256().digest_size
+
+_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_TIMESTAMP_PATTERN: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
+
+
+def parse_key(text: str) -> bytes:
+    """The bytes of a secret written as ``whsec_<base64>``; the prefix may be missing.
+
+    Raises:
+        ConfigError: it is not base64 of 24 to 64 bytes. The message does not show the secret.
+    """
+    try:
+        key = base64.b64decode(text.strip().removeprefix(SECRET_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        raise ConfigError("an ingest key must be whsec_ and base64; this one is not base64") from None
+    if not SECRET_BYTES_MIN <= len(key) <= SECRET_BYTES_MAX:
+        raise ConfigError(
+            f"an ingest key must hold {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes, this one has {len(key)}"
+        )
+    return key
+
+
+def parse_keys(text: str) -> tuple[bytes, ...]:
+    """The keys of ``TOUCHLINE_INGEST_KEYS``: secrets with commas between them, newest first; may be none.
+
+    Raises:
+        ConfigError: one of them is not a secret.
+    """
+    return tuple(parse_key(part) for part in text.split(",") if part.strip())
+
+
+def sign(key: bytes, webhook_id: str, timestamp_s: int, body: bytes) -> str:
+    """The value of ``webhook-signature`` for one key.
+
+    Args:
+        key: the secret's bytes, as ``parse_key`` gives them.
+        webhook_id: 1 to 128 of ``A-Z a-z 0-9 _ -``.
+        timestamp_s: UTC seconds.
+        body: the bytes as they travel.
+    """
+    return "v1," + base64.b64encode(_digest(key, webhook_id, timestamp_s, body)).decode("ascii")
+
+
+def signed_headers(key: bytes, webhook_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
+    """All three headers of a delivery."""
+    return {
+        ID_HEADER: webhook_id,
+        TIMESTAMP_HEADER: str(timestamp_s),
+        SIGNATURE_HEADER: sign(key, webhook_id, timestamp_s, body),
+    }
+
+
+def verify(headers: Mapping[str, str], body: bytes, keys: Sequence[bytes], now_s: float) -> str:
+    """Check a delivery; nothing about it may be used before this returns.
+
+    Args:
+        headers: looked up by their lower-case names.
+        body: the bytes as they came, before any decoding.
+        keys: the secrets that may have signed it; all of them are tried whatever the first says.
+        now_s: UTC seconds.
+
+    Returns:
+        The webhook-id, to drop a delivery that came before.
+
+    Raises:
+        RequestError: 400 ``missing_header``, ``bad_webhook_id``, ``bad_timestamp``,
+            ``malformed_signature``; 401 ``stale_timestamp``, ``future_timestamp``, ``bad_signature``.
+    """
+    webhook_id = _header(headers, ID_HEADER)
+    if not _ID_PATTERN.fullmatch(webhook_id):
+        raise RequestError(
+            400, "bad_webhook_id", f"webhook-id must be 1 to 128 of A-Z a-z 0-9 _ -, got {shown(webhook_id)}"
+        )
+    timestamp = _header(headers, TIMESTAMP_HEADER)
+    if not _TIMESTAMP_PATTERN.fullmatch(timestamp):
+        raise RequestError(
+            400, "bad_timestamp", f"webhook-timestamp must be seconds since 1970, got {shown(timestamp)}"
+        )
+    timestamp_s = int(timestamp)
+    given = _signatures(_header(headers, SIGNATURE_HEADER))
+    _check_age(timestamp_s, now_s)
+
+    expected = [_digest(key, webhook_id, timestamp_s, body) for key in keys]
+    # No early way out: how long this takes says nothing about which key or which byte was right.
+    matches = sum(hmac.compare_digest(mine, theirs) for mine in expected for theirs in given)
+    if not matches:
+        raise RequestError(401, "bad_signature", "no signature of this delivery is by a known key")
+    return webhook_id
+
+
+def _digest(key: bytes, webhook_id: str, timestamp_s: int, body: bytes) -> bytes:
+    signed = hmac.new(key, f"{webhook_id}.{timestamp_s}.".encode("ascii"), hashlib.sha256)
+    signed.update(body)
+    return signed.digest()
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    value = headers.get(name)
+    if not value:
+        raise RequestError(400, "missing_header", f"header {name} is missing", header=name)
+    return value
+
+
+def _check_age(timestamp_s: int, now_s: float) -> None:
+    age_s = now_s - timestamp_s
+    if age_s > TOLERANCE_S:
+        raise RequestError(
+            401,
+            "stale_timestamp",
+            f"signed {int(age_s)} s ago, at most {TOLERANCE_S} s are allowed",
+            age_s=int(age_s),
+        )
+    if age_s < -TOLERANCE_S:
+        raise RequestError(
+            401,
+            "future_timestamp",
+            f"signed {int(-age_s)} s in the future, at most {TOLERANCE_S} s are allowed",
+            age_s=int(age_s),
+        )
+
+
+def _signatures(header: str) -> list[bytes]:
+    """The ``v1`` signatures of the header; other versions are for other readers."""
+    malformed = RequestError(
+        400,
+        "malformed_signature",
+        "webhook-signature must be v1,<base64 of 32 bytes>, several with spaces between",
+    )
+    parts = header.split()
+    if not 1 <= len(parts) <= SIGNATURES_MAX:
+        raise malformed
+    signatures = []
+    for part in parts:
+        version, comma, encoded = part.partition(",")
+        if not comma:
+            raise malformed
+        if version != "v1":
+            continue
+        try:
+            signature = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError):
+            raise malformed from None
+        if len(signature) != DIGEST_BYTES:
+            raise malformed
+        signatures.append(signature)
+    if not signatures:
+        raise malformed
+    return signatures

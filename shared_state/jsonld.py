@@ -1,0 +1,64 @@
+"""A match as schema.org ``SportsEvent``, for search engines. It has no property for a score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from shared_state.jsontext import JsonObject
+from shared_state.match import Match
+from shared_state.wording import ENDED, moment, pair, score_shown, side_name, status_words
+
+__all__ = ["json_ld"]
+
+# Everything else happens, or happened, as scheduled.
+EVENT_STATUS: Final[Mapping[str, str]] = {
+    "POSTPONED": "EventPostponed",
+    "SUSPENDED": "EventPostponed",
+    "CANCELLED": "EventCancelled",
+    "ABANDONED": "EventCancelled",
+}
+
+
+def json_ld(match: Match, url: str) -> JsonObject:
+    """The structured data of a match page.
+
+    Args:
+        match: the match.
+        url: the page's own address.
+    """
+    home, away = (
+        {"@type": "SportsTeam", "name": side_name(match, "home")},
+        {"@type": "SportsTeam", "name": side_name(match, "away")},
+    )
+    data: JsonObject = {
+        "@context": "https://schema.org",
+        "@type": "SportsEvent",
+        "@id": url,
+        "url": url,
+        "name": f"{home['name']} v {away['name']}",
+        "sport": "Association football",
+        "eventStatus": f"https://schema.org/{EVENT_STATUS.get(match.status, 'EventScheduled')}",
+        "homeTeam": home,
+        "awayTeam": away,
+        "competitor": [home, away],
+    }
+    if score_shown(match):
+        data["description"] = f"{home['name']} {pair(match.score)} {away['name']}, {status_words(match)}"
+    change = match.deciding.get("STATUS_CHANGE")
+    if change is not None and match.status in ENDED:
+        _put_date(data, "endDate", change.source_ts)
+    if match.info is not None:
+        detail = match.info.detail
+        _put_date(data, "startDate", detail["kickoff_ms"])
+        if detail["venue"]:
+            data["location"] = {"@type": "Place", "name": detail["venue"]}
+        if detail["competition"]:
+            data["superEvent"] = {"@type": "SportsEvent", "name": detail["competition"]}
+    return data
+
+
+def _put_date(data: JsonObject, name: str, utc_ms: int | None) -> None:
+    when = None if utc_ms is None else moment(utc_ms)
+    if when is not None:
+        data[name] = when.isoformat(timespec="seconds")

@@ -1,0 +1,128 @@
+"""JSON as this project writes and reads it: canonical bytes out, nothing ambiguous in.
+
+Canonical means: keys sorted, no white space, UTF-8 unescaped, no floats' NaN or Infinity. Two equal
+values have equal bytes on every Python, which is what the state hash rests on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn, TypeAlias
+
+__all__ = ["MAX_INTEGER", "Json", "JsonObject", "canonical", "check_plain", "compact", "parse"]
+
+# ``Any`` inside: JSON is checked where it is read (events.py, wire.py), field by field.
+Json: TypeAlias = Any
+JsonObject: TypeAlias = dict[str, Any]
+
+# A canonical event nests three deep (event, detail, team). Deeper input is hostile or broken, and
+# refusing it here keeps every recursive walk behind this line bounded.
+MAX_DEPTH = 16
+# Integers JSON readers agree on (RFC 8259 section 6); larger ones change value in a browser.
+MAX_INTEGER = 2**53 - 1
+
+
+def compact(value: Json) -> str:
+    """JSON text in the order given, without white space."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def canonical(value: Json) -> str:
+    """JSON text with sorted keys, without white space: equal values give equal text."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
+
+
+def parse(text: bytes | str) -> Json:
+    """Read one JSON value strictly.
+
+    Raises:
+        ValueError: not UTF-8, not JSON, a key twice, NaN or Infinity, a lone surrogate, an integer
+            beyond 2**53-1, a float beyond double precision, or nested deeper than ``MAX_DEPTH``.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+            parse_int=_integer,
+            parse_float=_float,
+        )
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    check_plain(value, MAX_DEPTH)
+    return value
+
+
+def _object(pairs: list[tuple[str, Json]]) -> JsonObject:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"key {key!a} stands twice")
+            seen.add(key)
+    return result
+
+
+def _integer(digits: str) -> int:
+    # Measured before int(): a million digits must not cost quadratic time (CVE-2020-10735).
+    if len(digits) > 17:
+        raise ValueError(f"integer {digits[:20]}… is beyond 2**53-1")
+    number = int(digits)
+    if abs(number) > MAX_INTEGER:
+        raise ValueError(f"integer {digits} is beyond 2**53-1")
+    return number
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"number {digits[:20]} is beyond double precision")
+    return number
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def check_plain(value: Json, depth: int) -> None:
+    """Refuse what would not come back from ``parse(compact(value))`` as it went.
+
+    Args:
+        value: of any origin; exact types are asked for, since JSON has no tuple and no integer key.
+        depth: how many objects and lists may stand inside one another.
+
+    Raises:
+        ValueError: nested deeper, text that no UTF-8 can carry, a number out of range, or no JSON at all.
+    """
+    kind = type(value)
+    if kind is str:
+        _check_text(value)
+    elif kind is dict or kind is list:
+        if depth == 0:
+            raise ValueError("nested too deep")
+        if kind is dict:
+            for key in value:
+                if type(key) is not str:
+                    raise ValueError(f"a key must be text, not {type(key).__name__}")
+                _check_text(key)
+        for item in value.values() if kind is dict else value:
+            check_plain(item, depth - 1)
+    elif kind is int:
+        if not -MAX_INTEGER <= value <= MAX_INTEGER:
+            raise ValueError("an integer is beyond 2**53-1")
+    elif kind is float:
+        if not math.isfinite(value):
+            raise ValueError("NaN and Infinity are not JSON")
+    elif value is not None and kind is not bool:
+        raise ValueError(f"{kind.__name__} is not JSON")
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"text {ascii(text)[:40]} has a lone surrogate") from None

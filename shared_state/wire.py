@@ -1,0 +1,302 @@
+"""The wire (docs/protocol.md section 3). The only file that knows the short names of a delta.
+
+A delta is an event as compact JSON, with the score after it. What the reader can know is left out:
+
+=====  ==================  =================================================================
+key    field               left out when
+=====  ==================  =================================================================
+``t``  ``type``            RETRACT
+``e``  ``event_id``        never
+``o``  ``op``              ADD
+``r``  ``rev``             1
+``d``  ``period``          it is the one that the minute falls in (``default_period``)
+``m``  ``minute``          null
+``x``  ``stoppage``        0
+``tm`` ``team``            null
+``p``  ``player``          null
+``q``  ``player2``         null
+``k``  ``detail``          empty; in it, each key that has its default
+``u``  ``status``          CONFIRMED
+``y``  ``reason``          null
+``z``  ``source_ts``       null; written as milliseconds after the epoch of the id
+``a``  accepted            the log took the event at the epoch; else milliseconds after it
+``s``  score after it      never
+``so`` shoot-out after it  there is none
+=====  ==================  =================================================================
+
+The id stands outside, as SSE's ``id:``, and is needed to read the delta: times count from its epoch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from shared_state.errors import InvalidEvent, WireError
+from shared_state.events import DETAILS, MATCH_ID_PATTERN, Event, default_period
+from shared_state.jsontext import MAX_INTEGER, Json, JsonObject, canonical, compact, parse
+from shared_state.match import Match, Score, fold, hash_of_state, match_hash, state_text
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "Delta",
+    "DeltaId",
+    "decode_delta",
+    "decode_snapshot",
+    "encode_delta",
+    "encode_snapshot",
+]
+
+# Rises when a reader of the old version would misread the new one; the service worker and the loader
+# compare it before they trust stored state.
+PROTOCOL_VERSION: Final = 1
+
+_ID_PATTERN: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")
+_SHORT: Final = {
+    "type": "t",
+    "event_id": "e",
+    "op": "o",
+    "rev": "r",
+    "period": "d",
+    "minute": "m",
+    "stoppage": "x",
+    "team": "tm",
+    "player": "p",
+    "player2": "q",
+    "detail": "k",
+    "status": "u",
+    "reason": "y",
+    "source_ts": "z",
+}
+_LEFT_OUT: Final[Mapping[str, Json]] = {
+    "op": "ADD",
+    "rev": 1,
+    "minute": None,
+    "stoppage": 0,
+    "team": None,
+    "player": None,
+    "player2": None,
+    "detail": {},
+    "status": "CONFIRMED",
+    "reason": None,
+    "source_ts": None,
+}
+
+
+class DeltaId(NamedTuple):
+    """Where a viewer is: ``<epoch>-<seq>``, also the SSE id, the Redis Stream id and the poll cursor.
+
+    Attributes:
+        epoch: UTC milliseconds at which this match's log began.
+        seq: the number of deltas seen, 0 for none.
+    """
+
+    epoch: int
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str) -> DeltaId:
+        """Read ``<epoch>-<seq>``.
+
+        Raises:
+            WireError: it is not of that form, or a number is beyond 2**53-1.
+        """
+        found = _ID_PATTERN.fullmatch(text)
+        if found is None:
+            raise WireError("an id must be <epoch>-<seq>", text)
+        epoch, seq = int(found[1]), int(found[2])
+        if max(epoch, seq) > MAX_INTEGER:
+            raise WireError("an id's numbers must be at most 2**53-1", text)
+        return cls(epoch, seq)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One change of a match: the event, its place, and the score once it is applied.
+
+    Attributes:
+        accepted_ms: UTC milliseconds at which the log took the event.
+    """
+
+    id: DeltaId
+    event: Event
+    accepted_ms: int
+    score: Score
+    shootout: Score | None
+
+
+def encode_delta(delta: Delta) -> bytes:
+    """Compact JSON of the delta; the id is not in it."""
+    event, epoch = delta.event, delta.id.epoch
+    out: JsonObject = {}
+    for name, value in event.body().items():
+        if name == "op" or value == _LEFT_OUT.get(name, _NEVER):
+            continue
+        if name == "period":
+            if value == default_period(event.minute):
+                continue
+        elif name == "source_ts":
+            value -= epoch
+        elif name == "detail":
+            value = _without_defaults(event.type, value)
+            if not value:
+                continue
+        out[_SHORT[name]] = value
+    if event.op != "ADD":
+        out[_SHORT["op"]] = event.op
+    if delta.accepted_ms != epoch:
+        out["a"] = delta.accepted_ms - epoch
+    out["s"] = list(delta.score)
+    if delta.shootout is not None:
+        out["so"] = list(delta.shootout)
+    return compact(out).encode("utf-8")
+
+
+def decode_delta(match_id: str, id_: DeltaId, data: bytes | str) -> Delta:
+    """Read what ``encode_delta`` wrote.
+
+    Raises:
+        WireError: it is not that; the message says where.
+    """
+    try:
+        value = parse(data)
+    except ValueError as error:
+        raise WireError(f"a delta must be JSON: {error}", data) from None
+    if not isinstance(value, dict):
+        raise WireError("a delta must be an object", value)
+    given = {name: value[short] for name, short in _SHORT.items() if value.get(short) is not None}
+    accepted = value.get("a", 0)
+    for short, offset in (("z", given.get("source_ts", 0)), ("a", accepted)):
+        if type(offset) is not int:
+            raise WireError(f"{short} must be an integer", offset)
+    if "source_ts" in given:
+        given["source_ts"] += id_.epoch
+    if not 0 <= id_.epoch + accepted <= MAX_INTEGER:  # a snapshot tells it too, and must be readable
+        raise WireError(f"a must lead to a time from 0 to {MAX_INTEGER}", accepted)
+    given.setdefault("rev", 1)
+    given.setdefault("op", "ADD")
+    if given["op"] != "RETRACT" and "period" not in given:
+        minute = given.get("minute")
+        given["period"] = default_period(minute if type(minute) is int else None)
+    try:
+        event = Event.from_json({"match_id": match_id, **given})
+    except InvalidEvent as error:
+        raise WireError(f"a delta must carry an event: {error}", value) from None
+    shootout = _score(value, "so") if "so" in value else None
+    return Delta(id_, event, id_.epoch + accepted, _score(value, "s"), shootout)
+
+
+def encode_snapshot(match: Match, id_: DeltaId, accepted_ms: int | None = None) -> bytes:
+    """Everything a reader needs to go on alone from ``id_``.
+
+    Args:
+        match: the match.
+        id_: the id of the last delta in it.
+        accepted_ms: when the log took that delta's event, UTC milliseconds: the age of what is shown.
+    """
+    state = state_text(match)
+    info = match.info
+    head = compact(
+        {
+            "v": PROTOCOL_VERSION,
+            "epoch": id_.epoch,
+            "seq": id_.seq,
+            "hash": hash_of_state(state),
+            "accepted_ms": accepted_ms,
+        }
+    )
+    teams = canonical(None if info is None else info.detail)
+    return f'{head[:-1]},"info":{teams},{state[1:]}'.encode()
+
+
+def decode_snapshot(data: bytes | str) -> tuple[Match, DeltaId, int | None]:
+    """Read what ``encode_snapshot`` wrote, and prove it: the state is rebuilt and its hash compared.
+
+    Raises:
+        WireError: it is not that, of another protocol version, or its hash is not its state's.
+    """
+    try:
+        value = parse(data)
+    except ValueError as error:
+        raise WireError(f"a snapshot must be JSON: {error}", data) from None
+    if not isinstance(value, dict):
+        raise WireError("a snapshot must be an object", value)
+    if value.get("v") != PROTOCOL_VERSION:
+        raise WireError(f"a snapshot must be of protocol version {PROTOCOL_VERSION}", value.get("v"))
+    match_id = value.get("match_id")
+    if not isinstance(match_id, str) or MATCH_ID_PATTERN.fullmatch(match_id) is None:
+        raise WireError("a snapshot must name its match", match_id)
+    position = _snapshot_id(value)
+    match = fold(match_id, _events(match_id, value))
+    if match_hash(match) != value.get("hash"):
+        raise WireError("a snapshot's hash must be its state's", value.get("hash"))
+    accepted_ms = value.get("accepted_ms")
+    if accepted_ms is not None and type(accepted_ms) is not int:
+        raise WireError("a snapshot's accepted_ms must be an integer", accepted_ms)
+    return match, position, accepted_ms
+
+
+class _Never:
+    """Equal to nothing: the field is never left out."""
+
+
+_NEVER: Final = _Never()
+
+
+def _without_defaults(type_: str, detail: JsonObject) -> JsonObject:
+    """The keys of a detail that its reader would not fill in by itself."""
+    known = DETAILS.get(type_, {})
+    return {
+        key: value
+        for key, value in detail.items()
+        # `is`, not `==`: a default is None, True or False, and 0 == False.
+        if key not in known or value is not known[key][1]
+    }
+
+
+def _score(value: JsonObject, short: str) -> Score:
+    pair = value.get(short)
+    if isinstance(pair, list) and len(pair) == 2 and all(type(n) is int and n >= 0 for n in pair):
+        return Score(*pair)
+    raise WireError(f"{short} must be two counts", pair)
+
+
+def _snapshot_id(value: JsonObject) -> DeltaId:
+    epoch, seq = value.get("epoch"), value.get("seq")
+    if type(epoch) is not int or type(seq) is not int or epoch < 0 or seq < 0:
+        raise WireError("a snapshot must have an epoch and a seq", [epoch, seq])
+    return DeltaId(epoch, seq)
+
+
+def _events(match_id: str, value: JsonObject) -> list[Event]:
+    """Every event that a snapshot tells of, in no order.
+
+    They are folded anew, and not put into records as they stand: whatever a snapshot says, what comes
+    out is the match of some set of events.
+    """
+    bodies = _list(value, "events") + _list(value, "pending")
+    for item in _list(value, "retracted"):
+        if not isinstance(item, dict):
+            raise WireError("a snapshot's retracted item must be an object", item)
+        bodies += [item.get("event"), item.get("retraction")]
+    events = []
+    for body in bodies:
+        if not isinstance(body, dict):
+            raise WireError("a snapshot's event must be an object", body)
+        try:
+            events.append(Event.from_json({**body, "match_id": match_id}))
+        except InvalidEvent as error:
+            raise WireError(f"a snapshot must carry events: {error}", body) from None
+    return events
+
+
+def _list(value: JsonObject, name: str) -> list[Json]:
+    items = value.get(name)
+    if not isinstance(items, list):
+        raise WireError(f"a snapshot's {name} must be a list", items)
+    return items

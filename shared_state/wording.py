@@ -1,0 +1,246 @@
+"""What a reader is told in words and numbers: sides, minutes, the status chip. Text only, no HTML.
+
+The minute
+----------
+A match tells of its minute twice: by the furthest event (``Match.clock``) and by the time since the
+period began. The first is always right but late; the second runs, and is only known if the source
+dated the start of the period. ``ticking`` gives the second as five numbers, so that a page can let the
+minute run without knowing anything about football:
+
+    minute = max(least, base + floor((now - start_ms) / 60000) + 1)
+    beyond ``most`` leave the text alone; beyond ``limit`` write ``limit+(minute - limit)'``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+from shared_state.match import Match, Score
+
+__all__ = [
+    "ENDED",
+    "NOT_PLAYED",
+    "Ticking",
+    "minute_text",
+    "moment",
+    "pair",
+    "phase",
+    "score_sentence",
+    "score_shown",
+    "side_code",
+    "side_name",
+    "status_chip",
+    "status_words",
+    "ticking",
+]
+
+DASH: Final = "–"
+# The minute a period starts after, and the last one of its regular time.
+PLAYED: Final[Mapping[str, tuple[int, int]]] = {
+    "H1": (0, 45),
+    "H2": (45, 90),
+    "ET1": (90, 105),
+    "ET2": (105, 120),
+}
+# The longest stoppage at a World Cup is 15 minutes (England-Iran 2022, first half 14:08). A minute that
+# runs on for twice that means that the source never told of the end; better the last one told.
+STOPPAGE_BELIEVED_MAX: Final = 30
+MINUTE_MS: Final = 60_000
+
+RUNNING: Final = frozenset({"LIVE", "EXTRA_TIME", "PENALTIES"})
+PAUSED: Final = frozenset({"HALF_TIME", "INTERRUPTED", "SUSPENDED"})
+ENDED: Final = frozenset({"FT", "AET", "FT_PENS"})
+# No ball was kicked as far as the status says, so there is no 0–0 to show.
+NOT_PLAYED: Final = frozenset({"SCHEDULED", "DELAYED", "POSTPONED", "CANCELLED"})
+
+# By status: the chip, and the words a screen reader gets.
+STATUS_TEXT: Final[Mapping[str, tuple[str, str]]] = {
+    "SCHEDULED": ("Upcoming", "upcoming"),
+    "DELAYED": ("Delayed", "kick-off delayed"),  # after kick-off it is the news that is: see _news_delayed
+    "LIVE": ("Live", "live"),
+    "HALF_TIME": ("HT", "half time"),
+    "EXTRA_TIME": ("ET", "extra time"),
+    "PENALTIES": ("Pens", "penalty shoot-out"),
+    "INTERRUPTED": ("Interrupted", "play interrupted"),
+    "SUSPENDED": ("Suspended", "match suspended"),
+    "FT": ("FT", "full time"),
+    "AET": ("AET", "after extra time"),
+    "FT_PENS": ("FT (pens)", "full time, after penalties"),
+    "POSTPONED": ("Postponed", "postponed"),
+    "CANCELLED": ("Cancelled", "cancelled"),
+    "ABANDONED": ("Abandoned", "abandoned"),
+    "AWARDED": ("Awarded", "result awarded"),
+}
+# While the match runs, between and beside its played periods.
+PERIOD_CHIP: Final[Mapping[str, str]] = {
+    "H1": "1st half",
+    "HT": "HT",
+    "H2": "2nd half",
+    "BREAK_ET": "ET",
+    "ET1": "ET",
+    "ET_HT": "ET HT",
+    "ET2": "ET",
+    "BREAK_PENS": "Pens",
+    "PENS": "Pens",
+}
+
+
+class Ticking(NamedTuple):
+    """A minute that runs; see the top of this module.
+
+    Attributes:
+        start_ms: UTC milliseconds at which ``base`` minutes were played.
+        limit: the last minute of the period's regular time.
+        least: the furthest minute told of; stoppage is added to it.
+        most: no minute after this is believed.
+    """
+
+    start_ms: int
+    base: int
+    limit: int
+    least: int
+    most: int
+
+    def minute(self, now_ms: int) -> int | None:
+        """The running minute, stoppage added to it; None if ``now_ms`` cannot be of this period."""
+        running = max(self.least, self.base + (now_ms - self.start_ms) // MINUTE_MS + 1)
+        return running if running <= self.most else None
+
+
+def side_name(match: Match, team: str) -> str:
+    """The name of ``home`` or ``away``."""
+    if match.info is None:
+        return team.capitalize()
+    return str(match.info.detail[team]["name"])
+
+
+def side_code(match: Match, team: str) -> str | None:
+    """The short code of a side, where the source gives one."""
+    return None if match.info is None else match.info.detail[team]["code"]
+
+
+def pair(score: Score) -> str:
+    """``4–2``."""
+    return f"{score.home}{DASH}{score.away}"
+
+
+def minute_text(minute: int, stoppage: int = 0) -> str:
+    """``38'`` or ``45+2'``."""
+    return f"{minute}+{stoppage}'" if stoppage else f"{minute}'"
+
+
+def moment(utc_ms: int) -> datetime | None:
+    """UTC milliseconds as a date; None for a number that is no date."""
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=utc_ms)
+    except OverflowError:
+        return None
+
+
+def _news_delayed(match: Match) -> bool:
+    """Whether the match is under way, and only the news of it does not come."""
+    return match.status == "DELAYED" and match.period != "PRE"
+
+
+def score_shown(match: Match) -> bool:
+    """Whether there is a score to show: not before the match, unless something counts already."""
+    return (
+        match.status not in NOT_PLAYED
+        or _news_delayed(match)
+        or match.score != (0, 0)
+        or "SCORE_OVERRIDE" in match.deciding
+    )
+
+
+def phase(match: Match) -> str:
+    """``before``, ``live``, ``paused``, ``over`` or ``off``: what a page sorts and colours by."""
+    status = match.status
+    if status in RUNNING:
+        return "live"
+    if status in PAUSED or _news_delayed(match):
+        return "paused"
+    if status in ENDED or status == "AWARDED":
+        return "over"
+    return "before" if status in ("SCHEDULED", "DELAYED") else "off"
+
+
+def status_chip(match: Match, now_ms: int | None = None) -> str:
+    """The status in at most a few characters: ``38'``, ``HT``, ``FT (4–2 pens)``, ``Postponed``.
+
+    Args:
+        match: the match.
+        now_ms: UTC milliseconds to let the minute run to; None for the furthest minute told of.
+    """
+    status = match.status
+    if status == "FT_PENS" and match.shootout is not None:
+        return f"FT ({pair(match.shootout)} pens)"
+    if status not in ("LIVE", "EXTRA_TIME"):
+        return STATUS_TEXT[status][0]
+    clock = match.clock
+    if clock.period not in PLAYED:
+        return PERIOD_CHIP.get(clock.period, STATUS_TEXT[status][0])
+    running = ticking(match)
+    minute = None if running is None or now_ms is None else running.minute(now_ms)
+    if minute is None:
+        minute = _furthest(match)
+    if minute is None:
+        return PERIOD_CHIP[clock.period]
+    limit = PLAYED[clock.period][1]
+    return minute_text(min(minute, limit), max(0, minute - limit))
+
+
+def status_words(match: Match) -> str:
+    """The status as a screen reader should say it."""
+    if match.status == "FT_PENS" and match.shootout is not None:
+        home, away = match.shootout
+        return f"full time, {home} {away} on penalties"
+    if match.status in ("LIVE", "EXTRA_TIME"):
+        chip = status_chip(match)
+        return f"{chip[:-1].replace('+', ' plus ')} minutes" if chip.endswith("'") else chip
+    if _news_delayed(match):
+        return "updates delayed"
+    return STATUS_TEXT[match.status][1]
+
+
+def score_sentence(match: Match) -> str:
+    """``France 4, Croatia 2``."""
+    score = match.score
+    return f"{side_name(match, 'home')} {score.home}, {side_name(match, 'away')} {score.away}"
+
+
+def ticking(match: Match) -> Ticking | None:
+    """How the minute runs; None while it stands still or the source did not date its start."""
+    latest = match.deciding.get("STATUS_CHANGE")
+    if latest is None or match.status not in ("LIVE", "EXTRA_TIME"):
+        return None
+    period = match.clock.period
+    if period != latest.period or period not in PLAYED:
+        return None
+    base, limit = PLAYED[period]
+    start: tuple[int, int] | None = None
+    stopped = False
+    for event in match.events():
+        if event.type != "STATUS_CHANGE" or event.period != period:
+            continue
+        if event.detail["to"] not in RUNNING:
+            start, stopped = None, True
+        elif start is None and event.source_ts is not None:
+            if event.minute is not None:
+                # Sources start a half at 45 or at 46; the displayed minute runs one ahead of the time played.
+                start = (event.source_ts, max(base, event.minute + event.stoppage - 1))
+            elif not stopped:
+                start = (event.source_ts, base)
+    if start is None:
+        return None
+    least = _furthest(match) or base + 1
+    return Ticking(start[0], start[1], limit, least, max(least, limit + STOPPAGE_BELIEVED_MAX))
+
+
+def _furthest(match: Match) -> int | None:
+    """The furthest minute told of in the played period, stoppage added; at least the period's first."""
+    clock = match.clock
+    if clock.minute is None:
+        return None
+    return max(clock.minute + clock.stoppage, PLAYED[clock.period][0] + 1)

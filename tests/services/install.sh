@@ -1,0 +1,53 @@
+#!/bin/sh
+# Installs the servers and browsers that the tests start. Needs root and apt for what is missing; where it
+# cannot, it says so, and the tests that need the missing part skip loudly (with CI=true they fail).
+set -eu
+
+missing=""
+need() { # program package
+	PATH="$PATH:/usr/sbin:/usr/local/sbin:/sbin" command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+need redis-server redis-server
+need redis-sentinel redis-sentinel
+need nginx nginx
+need varnishd varnish
+need chromium chromium
+need java default-jre-headless
+need mvn maven
+need node nodejs
+need npm npm
+need openssl openssl
+need cc build-essential
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+
+kafka() { # Kafka's jars, from Maven into .cache
+	root=$(cd "$(dirname "$0")/../.." && pwd)
+	ls "$root"/.cache/kafka/libs/kafka_2.13-*.jar >/dev/null 2>&1 && return 0
+	command -v mvn >/dev/null 2>&1 || return 0
+	echo "fetching Kafka's jars"
+	(cd "$root/deploy/kafka" && mvn -q -B dependency:copy-dependencies) ||
+		echo "!!! Kafka's jars could not be fetched" >&2
+}
+
+if [ -z "$missing" ]; then
+	kafka
+	exit 0
+fi
+if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" != 0 ]; then
+	echo "!!! not installed, and not root with apt to install them:$missing" >&2
+	kafka
+	exit 0
+fi
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+# Debian starts what it installs. The tests start their own, on free ports, so nothing else shall run.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod +x "$policy"
+	trap 'rm -f "$policy"' EXIT
+fi
+apt-get update -qq
+# shellcheck disable=SC2086
+apt-get install -y -qq --no-install-recommends $missing >/dev/null
+kafka

@@ -1,0 +1,92 @@
+"""What the build leaves: names, hashes, compressed twins, and the same bytes from the same sources."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.services.process import require_program
+from tests.widget.built import DIST, manifest
+from widget.build import CACHE, ROOT, BuildError, bundled_names, main, npm_packages, trimmed_runtime
+
+NEEDED = {
+    "live-score.js",
+    "live-score.css",
+    "page.css",
+    "worker.js",
+    "sw.js",
+    "touchline.zip",
+    "runtime/pyodide.mjs",
+    "runtime/pyodide.asm.mjs",
+    "runtime/pyodide.asm.wasm",
+    "runtime/python_stdlib.zip",
+}
+
+
+def test_every_file_is_what_the_manifest_says() -> None:
+    files = manifest()["files"]
+    assert files.keys() >= NEEDED
+    for name, entry in files.items():
+        path = DIST / entry["path"]
+        data = path.read_bytes()
+        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        assert entry["integrity"] == f"sha256-{digest}", name
+        packed = path.with_name(path.name + ".gz").read_bytes()
+        assert (entry["bytes"], entry["gzip"]) == (len(data), len(packed))
+        assert gzip.decompress(packed) == data
+        assert path.with_name(path.name + ".br").stat().st_size == entry["br"]
+
+
+def test_the_bundle_holds_the_sources_unchanged() -> None:
+    archive = bundle()
+    names = bundled_names()
+    assert {name for name in archive.namelist() if name.endswith(".py")} == set(names)
+    for name in names:
+        source = (ROOT / name).read_bytes()
+        assert archive.read(name) == source, f"{name} has changed since the build; run `make setup`"
+        # PEP 552: hash-based (1) and checked against the source (2), which Python does at import.
+        flags = archive.read(name + "c")[4:8]
+        assert int.from_bytes(flags, "little") == 0b11
+
+
+def bundle() -> zipfile.ZipFile:
+    entry = manifest()["files"]["touchline.zip"]
+    return zipfile.ZipFile(io.BytesIO((DIST / entry["path"]).read_bytes()))
+
+
+def test_the_library_is_bytecode_of_the_runtimes_own_python() -> None:
+    library, own = manifest()["files"]["runtime/python_stdlib.zip"], bundle()
+    with zipfile.ZipFile(DIST / library["path"]) as archive:
+        names = archive.namelist()
+        magic = {archive.read(name)[:4] for name in names}
+    assert all(name.endswith(".pyc") for name in names)
+    assert magic == {own.read("shared_state/match.pyc")[:4]}
+    own.close()
+
+
+@pytest.mark.services
+def test_the_same_sources_give_the_same_bytes() -> None:
+    require_program("node")
+    if not (CACHE / "npm" / "stamp").exists():
+        manifest()  # says what is missing
+    kept = trimmed_runtime(npm_packages())
+    made = trimmed_runtime(npm_packages(), fresh=True)
+    for name in ("python_stdlib.zip", "touchline.zip", "lock.json"):
+        assert (made / name).read_bytes() == (kept / name).read_bytes(), name
+
+
+def test_a_failed_step_is_told_in_one_piece(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def fail(out: Path) -> None:
+        raise BuildError(f"node is not installed ({out.name})")
+
+    monkeypatch.setattr("widget.build.build", fail)
+    assert main(["--out", str(tmp_path / "dist")]) == 1
+    assert capsys.readouterr().err == "widget.build: node is not installed (dist)\n"

@@ -1,0 +1,20 @@
+// @ts-check
+/** Ids are `<epoch>-<seq>`; docs/protocol.md section 3. */
+
+/** @param {string} id @returns {[number, number]} */
+export function parts(id) {
+  const [epoch, seq] = id.split("-").map(Number);
+  return [epoch, seq];
+}
+
+/**
+ * Whether `id` is after `than`; anything is after nothing. A rebuilt log has a later epoch.
+ *
+ * @param {string} id
+ * @param {string} than
+ */
+export function isNewer(id, than) {
+  if (!id || !than) return Boolean(id);
+  const [[epoch, seq], [thanEpoch, thanSeq]] = [parts(id), parts(than)];
+  return epoch === thanEpoch ? seq > thanSeq : epoch > thanEpoch;
+}

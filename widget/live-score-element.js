@@ -1,0 +1,289 @@
+// @ts-check
+/**
+ * `<live-score match="…">`: a match that stays current. Importing this file registers nothing.
+ *
+ * Attributes
+ *   match            the match's id
+ *   src              the origin to follow it from; default: where this script came from
+ *   theme            "light" or "dark"; default: the reader's preference (live-score.css)
+ *   delay            seconds to hold back what comes, 0 to 120, for a page beside a delayed broadcast
+ *   max-tier         "1" never starts the reducer in this browser
+ * Set by the element
+ *   data-tier        0 as the server rendered it, 1 live by fragments, 2 live by the local reducer
+ *   data-id          the id shown
+ *   data-connection  connecting, open, waiting, offline or closed
+ * Events, which bubble
+ *   live-score:change  what is shown is another; detail { match, id, announce }
+ *   live-score:state   anything of it changed; detail { match, tier, id, latencyMs, connection, hash, bootMs }
+ *
+ * What the server rendered into it stays until there is something newer, whatever fails. An element
+ * without a scoreboard in it, as on somebody else's page, shows one in a shadow root, and until then
+ * whatever its author put there.
+ */
+
+import { LiveMatch } from "./live-match.js";
+import { morph } from "./morph.js";
+import { keepRuntime, mayKeep } from "./keep.js";
+import { Runtime } from "./runtime.js";
+
+const HERE = new URL("..", import.meta.url).href;
+const DELAY_MAX_S = 120;
+/** A lost connection is mostly back within this time; a remark on it would only flicker. */
+const AGE_AFTER_MS = 4_000;
+/** Start the reducer a little before the reader scrolls to it: two presses of an arrow key. */
+const ROOT_MARGIN = "256px";
+/** How long a busy page may put off the reducer's start. */
+const IDLE_MS = 5_000;
+/** Said only to screen readers; kept out of the way without relying on a stylesheet. */
+const UNSEEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap";
+
+const policy = window.trustedTypes?.createPolicy("live-score", { createHTML: (text) => text });
+
+/** One timer for all clocks and ages on the page. @type {Set<LiveScoreElement>} */
+const ticking = new Set();
+/** @type {ReturnType<typeof setInterval> | undefined} */
+let ticker;
+
+/** @type {Map<string, Promise<CSSStyleSheet>>} */
+const styles = new Map();
+
+export class LiveScoreElement extends HTMLElement {
+  static observedAttributes = ["match", "src", "delay"];
+
+  /** @type {LiveMatch | null} */
+  #live = null;
+  /** @type {IntersectionObserver | null} */
+  #observer = null;
+  #listening = new AbortController();
+  /** Where the scoreboard is: this element, or its shadow root. @type {Element | ShadowRoot} */
+  #place = this;
+  /** @type {HTMLElement | null} */
+  #status = null;
+
+  connectedCallback() {
+    // A script that runs while the page is still being read may meet the element before its content.
+    if (document.readyState === "loading" && !this.querySelector(".tl")) {
+      const { signal } = this.#listening;
+      document.addEventListener("DOMContentLoaded", () => this.isConnected && this.#start(), { once: true, signal });
+    } else {
+      this.#start();
+    }
+  }
+
+  disconnectedCallback() {
+    this.#stop();
+    // Ten seconds: long enough for a page that swaps its content, short enough not to hold 40 MB for nothing.
+    setTimeout(() => LiveMatch.any || Runtime.endAll(), 10_000);
+  }
+
+  /**
+   * @param {string} _name
+   * @param {string | null} before
+   * @param {string | null} after
+   */
+  attributeChangedCallback(_name, before, after) {
+    if (before === after || !this.#live) return;
+    this.#stop();
+    this.#start();
+  }
+
+  /** The match this element follows. */
+  get match() {
+    return this.getAttribute("match") ?? "";
+  }
+
+  #start() {
+    if (this.#live || !this.match) return;
+    const base = new URL(this.getAttribute("src") ?? HERE, document.baseURI).href;
+    const delay = Math.min(DELAY_MAX_S, Math.max(0, Number(this.getAttribute("delay")) || 0));
+    const rendered = this.querySelector(":scope > .tl");
+    const sameMatch = rendered?.getAttribute("data-match") === this.match;
+    if (!rendered && !this.shadowRoot) this.#openShadow(base);
+    this.#place = this.shadowRoot ?? this;
+    this.#addStatus();
+
+    const live = (this.#live = LiveMatch.join(base, this.match, delay, this));
+    const { signal } = this.#listening;
+    live.addEventListener("show", (event) => this.#show(/** @type {CustomEvent} */ (event).detail.moved), { signal });
+    live.addEventListener("state", () => this.#reflect(), { signal });
+    live.start((sameMatch && rendered?.getAttribute("data-id")) || "", inlineSnapshot(this.match));
+    if (live.shown.html) this.#show(false);
+    this.#reflect();
+
+    ticking.add(this);
+    ticker ??= setInterval(tick, 1_000);
+    this.tick();
+    if (this.getAttribute("max-tier") !== "1" && !navigator.connection?.saveData) this.#watchForReader(base);
+  }
+
+  #stop() {
+    this.#listening.abort();
+    this.#listening = new AbortController();
+    this.#observer?.disconnect();
+    this.#live?.leave(this);
+    this.#live = null;
+    this.#status?.remove();
+    ticking.delete(this);
+    if (!ticking.size) {
+      clearInterval(ticker);
+      ticker = undefined;
+    }
+  }
+
+  /** @param {string} base */
+  #openShadow(base) {
+    const root = this.attachShadow({ mode: "open" });
+    root.append(document.createElement("slot"));
+    const url = new URL("widget/" + ASSETS.css, base).href;
+    let sheet = styles.get(url);
+    if (!sheet) styles.set(url, (sheet = loadStyle(url)));
+    sheet.then(
+      (loaded) => (root.adoptedStyleSheets = [loaded]),
+      () => styles.delete(url), // unstyled is still readable
+    );
+  }
+
+  #addStatus() {
+    // It must be there, and empty, before there is something to say.
+    this.#status = document.createElement("div");
+    this.#status.setAttribute("role", "status");
+    this.#status.style.cssText = UNSEEN;
+    this.#place.append(this.#status);
+  }
+
+  /** @param {string} base */
+  #watchForReader(base) {
+    this.#observer = new IntersectionObserver(
+      (entries) => {
+        if (!entries.some((entry) => entry.isIntersecting)) return;
+        this.#observer?.disconnect();
+        const later = globalThis.requestIdleCallback ?? ((run) => setTimeout(run, 200));
+        later(() => void this.#takeOver(base), { timeout: IDLE_MS });
+      },
+      { rootMargin: ROOT_MARGIN },
+    );
+    this.#observer.observe(this);
+  }
+
+  /** @param {string} base */
+  async #takeOver(base) {
+    if (!this.#live) return;
+    try {
+      const runtime = await Runtime.of(base);
+      await this.#live?.takeOver(runtime);
+      if (mayKeep(base)) keepRuntime();
+    } catch {
+      // Tier 1 goes on; there is nothing a reader could do about it.
+    }
+  }
+
+  /** @param {boolean} moved */
+  #show(moved) {
+    const live = /** @type {LiveMatch} */ (this.#live);
+    const { id, html } = live.shown;
+    const template = document.createElement("template");
+    template.innerHTML = /** @type {string} */ (policy ? policy.createHTML(html) : html);
+    const fresh = template.content.querySelector(".tl");
+    if (!fresh) return;
+    const old = this.#place.querySelector(".tl");
+    const announce = live.shown.announce ?? fresh.getAttribute("data-announce") ?? "";
+    if (old) {
+      const same = old.getAttribute("data-match") === fresh.getAttribute("data-match");
+      morph(old, fresh, (row) => moved && same && row.setAttribute("data-fresh", ""));
+    } else {
+      this.#place.querySelector("slot")?.remove();
+      this.#place.prepend(fresh);
+    }
+    this.tick();
+    if (!moved || !old) return;
+    const [speaker] = live.elements;
+    if (announce && speaker === this) this.#status?.replaceChildren(announce);
+    this.#send("change", { match: live.match, id, announce });
+  }
+
+  #reflect() {
+    const live = /** @type {LiveMatch} */ (this.#live);
+    const { match, tier, latencyMs, connection, hash, bootMs } = live;
+    this.dataset.tier = String(tier);
+    this.dataset.id = live.shown.id;
+    this.dataset.connection = connection;
+    this.tick();
+    this.#send("state", { match, tier, id: live.shown.id, latencyMs, connection, hash, bootMs });
+  }
+
+  /** Let the minute run, tell the age, and write times as the reader does. */
+  tick() {
+    const live = this.#live;
+    if (!live) return;
+    const now = Date.now();
+    for (const chip of this.#place.querySelectorAll("[data-clock-start]")) {
+      if (!(chip instanceof HTMLElement)) continue;
+      write(chip, minute(chip.dataset, now + live.clockOffsetMs) ?? chip.textContent);
+    }
+    for (const time of this.#place.querySelectorAll("time[data-tl-local]")) {
+      const at = new Date(/** @type {HTMLTimeElement} */ (time).dateTime);
+      const language = this.closest("[lang]")?.getAttribute("lang") || undefined;
+      if (+at) write(time, at.toLocaleString(language, { dateStyle: "medium", timeStyle: "short" }));
+    }
+    const lost = live.connection !== "open" && now - live.contactMs > AGE_AFTER_MS;
+    const age = this.#place.querySelector("[data-tl-age]");
+    if (age) write(age, lost ? ageText(live.contactMs, now) : "");
+  }
+
+  /**
+   * @param {"change" | "state"} name
+   * @param {object} detail
+   */
+  #send(name, detail) {
+    this.dispatchEvent(new CustomEvent(`live-score:${name}`, { detail, bubbles: true, composed: true }));
+  }
+}
+
+function tick() {
+  if (!document.hidden) for (const element of ticking) element.tick();
+}
+
+/** A tick that changes nothing must not touch the page. @param {Element} element @param {string | null} text */
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/**
+ * The running minute by shared_state/wording.py's rule; null to leave what stands there.
+ *
+ * @param {DOMStringMap} clock
+ * @param {number} nowMs
+ */
+function minute(clock, nowMs) {
+  const [start, base, limit, least, most] = ["Start", "Base", "Limit", "Least", "Most"].map((name) =>
+    Number(clock[`clock${name}`]),
+  );
+  const running = Math.max(least, base + Math.floor((nowMs - start) / 60_000) + 1);
+  if (running > most) return null;
+  return running > limit ? `${limit}+${running - limit}'` : `${running}'`;
+}
+
+/**
+ * @param {number} thenMs
+ * @param {number} nowMs
+ */
+function ageText(thenMs, nowMs) {
+  const minutes = Math.floor((nowMs - thenMs) / 60_000);
+  const hours = Math.floor(minutes / 60);
+  const ago = minutes < 1 ? "less than a minute ago" : hours < 1 ? `${minutes} min ago` : `${hours} h ago`;
+  const clock = new Date(thenMs).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return `Not connected. As of ${clock}, ${ago}.`;
+}
+
+/** The page's own snapshot, if it is this match's. @param {string} match */
+function inlineSnapshot(match) {
+  const text = document.getElementById("tl-snapshot")?.textContent;
+  return text && JSON.parse(text).match_id === match ? text : "";
+}
+
+/** @param {string} url */
+async function loadStyle(url) {
+  const response = await fetch(url, { credentials: "omit" });
+  if (!response.ok) throw new Error(`${url}: ${response.status}`);
+  return new CSSStyleSheet().replace(await response.text());
+}
