@@ -71,7 +71,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OriginServer]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 390, "height": 844})
+    # What tests put in the network's place would be passed by: routes do not see a service worker's requests.
+    context = browser.new_context(viewport={"width": 390, "height": 844}, service_workers="block")
     context.add_init_script(RECORDER)
     yield context
     context.close()
@@ -227,7 +228,7 @@ def test_a_reducer_that_disagrees_gives_way_to_the_server(page: Page, feed: Feed
 @pytest.mark.parametrize("tier", [1, 2])
 def test_a_rebuilt_log_is_followed(browser: Browser, tmp_path: Path, tier: int) -> None:
     """A new epoch with fewer events: lower in number, and still what counts."""
-    with OriginServer(tmp_path) as server, browser.new_context() as context:
+    with OriginServer(tmp_path) as server, browser.new_context(service_workers="block") as context:
         feed = Feed(server, "rebuilt")
         feed.goal("g1", 1)
         feed.goal("g2", 2)
