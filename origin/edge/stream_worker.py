@@ -48,6 +48,7 @@ _FULL_LOOK_S: Final = 0.25
 _FULL_TAKE: Final = 2
 # Of gunicorn's graceful_timeout, what is left for pages once the last viewer has gone.
 _DRAIN_MARGIN_S: Final = 3.0
+_DEFER_ACCEPT_S: Final = 1
 # While pages compute, each send of a fan-out that has begun may lose the interpreter for one interval.
 _SWITCH_INTERVAL_S: Final = 0.0005
 
@@ -230,6 +231,9 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
                 listener.setsockopt(
                     socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(config.unacknowledged_s * 1_000)
                 )
+                # A connection comes with its first bytes, so most are served in one go; who sends none
+                # comes a second later, and then has until its deadline.
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_ACCEPT_S)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         # What is loaded by now stays: the collector need not walk it again.
         gc.collect()
