@@ -5,28 +5,32 @@ one that reads the same records again; it folds them to the same ids, and the bu
 not new. At-least-once from the log becomes exactly-once for viewers.
 
 The number of a delta is a function of the log alone: a worker that takes over a match folds that match's
-whole history first. So every worker in every region computes the same ids.
+whole history first. So every worker in every region computes the same ids. A match's records are told in
+the order of their offsets, whatever the log's clock says of them; matches do not wait for each other
+(``origin.backlog``).
 
 The bus may lose what it had (a fail-over to a replica that lagged, a restart without a disk). The log has
-it all, so the worker notices, by a refused publish or by asking on a timer, and refills it.
+it all, so the worker notices, by a refused publish or by asking on a timer, and refills it
+(``origin.mending``).
 """
 
 from __future__ import annotations
 
-import heapq
 import logging
 import random
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 
+from origin.backlog import Backlog, Lane, Unsent
 from origin.bus import Bus, Published
 from origin.errors import BusBehindError, BusError, EventLogError
 from origin.eventlog import EventLog, Record
 from origin.eventlog.memory import wall_clock_ms
+from origin.mending import Mender
 from origin.metrics import Metrics
-from origin.numbering import Numbering, begin
+from origin.numbering import Held, Numbering, begin
 from shared_state import DeltaId, encode_delta, is_conflict
 
 __all__ = ["FanOut", "run_in_thread"]
@@ -37,11 +41,11 @@ logger = logging.getLogger(__name__)
 MATCHES_MAX = 5_000
 # How long a stop may have to wait for the log; an append is seen at once.
 POLL_S = 0.2
-# How long a bus that lost its last deltas may go unnoticed while nothing happens in a match.
-HEAD_CHECK_S = 2.0
-# Under an embargo: a release waits this much longer, so that a retraction which the log took in the last
-# moment of the hold has been read here.
+# Under an embargo: a release waits this much longer than the hold, by which the log's clock may be behind
+# this machine's, so that a retraction of the last moment is in the log when the match is read for it.
 RELEASE_MARGIN_MS = 250
+# Records in memory while the bus is away, some 1.5 KB each; beyond it no more are read.
+BACKLOG_MAX = 50_000
 
 
 class FanOut:
@@ -50,6 +54,9 @@ class FanOut:
     Args:
         group: the consumer group, one per region; None reads the whole log anew at every start.
         embargo_s: how long this region's deltas are held, to match its broadcast.
+
+    Attributes:
+        caught_up: whether the end of the log has been reached once, with everything before it on the bus.
     """
 
     def __init__(
@@ -68,34 +75,26 @@ class FanOut:
         self._metrics = metrics or Metrics()
         self._now_ms = now_ms
         self._random_unit = random_unit
-        self._group = group
         self._consumer = log.consumer(group)
         self._generation = self._consumer.generation
         self._hold_ms = round(embargo_s * 1000)
-        self._margin_ms = RELEASE_MARGIN_MS if self._hold_ms else 0
-        self._arrived: deque[Record] = deque()
-        self._held: list[tuple[int, int, int, Record]] = []
+        self._backlog = Backlog()
         self._matches: OrderedDict[str, Numbering] = OrderedDict()
+        self._mender = Mender(log, bus, self._refill, self._metrics, restores=group is not None)
         self._stop = threading.Event()
+        self.caught_up = False
 
     def run(self) -> None:
         """Work until ``stop``. Errors of the log and the bus are waited out, never skipped over."""
         failures = 0
-        next_check_s = 0.0
-        restored = self._group is None  # reads the whole log anyway
         while not self._stop.is_set():
             try:
-                if not restored:
-                    self.restore_bus()
-                    restored = True
-                self.step(POLL_S)
-                if time.monotonic() >= next_check_s:
-                    self.check_heads()
-                    next_check_s = time.monotonic() + HEAD_CHECK_S
+                self.step(0.0 if self._mender.busy else POLL_S)
+                self._mender.work()
                 failures = 0
             except (EventLogError, BusError) as error:
                 logger.warning("fan-out waits: %s", error)
-                self._wait(failures)
+                self._stop.wait(self._pause_s(failures))
                 failures += 1
         self._consumer.close()
 
@@ -104,131 +103,139 @@ class FanOut:
         self._stop.set()
 
     def step(self, timeout_s: float) -> int:
-        """Take one batch through; returns how many records were published or found to change nothing.
+        """Read a batch and tell what is due; returns how many records were told or changed nothing.
+
+        A match that the bus does not take is put off, and the others go on. After one such failure the rest
+        waits for the next step, in which matches that failed come last: where a part of the bus hangs, each
+        failure costs a timeout.
 
         Raises:
-            EventLogError: the log cannot be read; nothing was committed.
+            EventLogError: the log cannot be read, or the commit was not taken; what was told is not told
+                twice.
         """
-        self._arrived.extend(self._consumer.poll(self._until_next_release_s(timeout_s)))
+        at_end = not self._read(timeout_s)
+        count = 0
+        for lane in self._backlog.lanes():
+            if lane.retry_s > time.monotonic():
+                continue
+            count += self._advance(lane)
+            if lane.failures or self._stop.is_set():
+                break
+        self._metrics.waiting_matches.set(sum(1 for lane in self._backlog.lanes() if lane.failures))
+        settled = self._backlog.settled()
+        if settled:
+            self._consumer.commit(settled)
+        self.caught_up = self.caught_up or (at_end and not len(self._backlog))
+        return count
+
+    def check_heads(self) -> int:
+        """See ``Mender.check_heads``."""
+        return self._mender.check_heads()
+
+    def _read(self, timeout_s: float) -> int:
+        """Take what is next in the log, waiting no longer than until something is due; returns how much."""
+        patience_s = self._patience_s(timeout_s)
+        records: list[Record] = []
+        if len(self._backlog) >= BACKLOG_MAX:
+            self._consumer.poll(0.0, 0)
+            self._stop.wait(patience_s)
+        else:
+            records = self._consumer.poll(patience_s)
+        for record in records:
+            self._backlog.add(record)
         if self._consumer.generation != self._generation:
             # Another worker may have taken records of these matches: fold them from the log again.
             self._generation = self._consumer.generation
             self._matches.clear()
-        while self._arrived:
-            # Taken off the queue last: an error of the log in between must not lose the record.
-            record = self._arrived[0]
-            self._match_of(record).take(record)
-            release_ms = record.appended_ms + self._hold_ms
-            heapq.heappush(self._held, (release_ms, record.partition, record.offset, record))
-            self._arrived.popleft()
-        done: list[Record] = []
-        while self._held and self._is_due(self._held[0][0]):
-            record = self._held[0][3]
-            if not self._release(record):
-                break  # stopped while waiting for the bus: the rest belongs to the successor
-            heapq.heappop(self._held)
-            done.append(record)
-        if done:
-            self._consumer.commit(done)
-        return len(done)
+            for lane in self._backlog.lanes():
+                lane.unsent = None
+        return len(records)
 
-    def restore_bus(self) -> int:
-        """Refill a bus that knows no match at all from the whole log; returns how many matches.
+    def _patience_s(self, timeout_s: float) -> float:
+        now_ms, now_s = self._now_ms(), time.monotonic()
+        for lane in self._backlog.lanes():
+            timeout_s = min(timeout_s, max(lane.retry_s - now_s, (lane.due_ms - now_ms) / 1000, 0.0))
+        return timeout_s
 
-        It was emptied while no worker ran: what was committed will not be read again, and those matches
-        would be unknown until something happens in them.
+    def _advance(self, lane: Lane) -> int:
+        """Tell what is due of one match; returns how many of its records are done."""
+        count = 0
+        while lane.records and not self._stop.is_set():
+            try:
+                if not self._tell(lane):
+                    break
+            except (BusError, EventLogError) as error:
+                self._put_off(lane, error)
+                break
+            self._backlog.done(lane)
+            count += 1
+        return count
 
-        Raises:
-            BusError, EventLogError: what was to be refilled stays to be refilled.
-        """
-        if self._bus.matches():
-            return 0
-        reader = self._log.consumer(None)
-        match_ids: dict[str, None] = {}
-        try:
-            while records := reader.poll(POLL_S):
-                match_ids.update((record.event.match_id, None) for record in records)
-        finally:
-            reader.close()
-        for match_id in match_ids:
-            self._refill(match_id, None)
-        return len(match_ids)
+    def _put_off(self, lane: Lane, error: BusError | EventLogError) -> None:
+        # Each doubling of the attempts is worth a line; each attempt, over all matches of a shard, is not.
+        if lane.failures & (lane.failures - 1) == 0:
+            logger.warning("match %s waits, after %d failures: %s", lane.match_id, lane.failures + 1, error)
+        self._metrics.bus_retries.inc()
+        lane.retry_s = time.monotonic() + self._pause_s(lane.failures)
+        lane.failures += 1
 
-    def check_heads(self) -> int:
-        """Refill every match that the bus has less of than this worker published; returns how many.
+    def _tell(self, lane: Lane) -> bool:
+        """Have the first record of a match on the bus, if it changed the match; False if it is not due.
 
         Raises:
-            BusError, EventLogError: what was to be refilled stays to be refilled.
+            BusError, EventLogError: it may or may not be there; telling it again is safe.
         """
-        refilled = 0
-        for match_id, numbering in list(self._matches.items()):
-            position = numbering.told.position
-            head = self._bus.head(match_id)
-            if position.seq and (head is None or head < position):
-                self._refill(match_id, position)
-                refilled += 1
-        return refilled
-
-    def _until_next_release_s(self, timeout_s: float) -> float:
-        if not self._held:
-            return timeout_s
-        return min(timeout_s, max(0.0, (self._held[0][0] + self._margin_ms - self._now_ms()) / 1000))
-
-    def _is_due(self, release_ms: int) -> bool:
-        return not self._hold_ms or release_ms + self._margin_ms <= self._now_ms()
-
-    def _release(self, record: Record) -> bool:
-        """Publish what a record leads to; False if asked to stop before that could be done."""
-        match_id = record.event.match_id
-        numbering = self._match_of(record)
-        numbering.take(record)
-        if is_conflict(numbering.told.match.records.get(record.event.event_id), record.event):
-            self._metrics.conflicts.inc()
-            logger.warning(
-                "match %s: event %s reuses revision %d for another body",
-                match_id,
-                record.event.event_id,
-                record.event.rev,
-            )
-        delta = numbering.release(record)
-        if delta is None:
-            self._metrics.unchanged.inc()
-            return True
-        published = Published(delta.id, encode_delta(delta))
-        if not self._publish(record, published, numbering.told.snapshot()):
-            # It has its id but is not published; whoever goes on must begin before it.
-            del self._matches[match_id]
-            return False
+        record = lane.records[0]
+        if lane.unsent is None:
+            numbering = self._match_of(record)
+            numbering.take(record)
+            lane.due_ms = self._due_ms(numbering, record)
+            if lane.due_ms > self._now_ms():
+                return False
+            if isinstance(numbering, Held) and numbering.complete_until_ms < lane.due_ms:
+                self._take_all(numbering, lane.match_id)
+            self._note_conflict(numbering, record)
+            delta = numbering.release(record)
+            if delta is None:
+                self._metrics.unchanged.inc()
+                return True
+            published = Published(delta.id, encode_delta(delta))
+            lane.unsent = Unsent(published, numbering.told.snapshot())
+        self._publish(lane.match_id, lane.unsent)
         late_ms = self._now_ms() - record.appended_ms - self._hold_ms
         self._metrics.fanout_seconds.observe(max(0, late_ms) / 1000)
         return True
 
-    def _publish(self, record: Record, published: Published, snapshot: bytes) -> bool:
-        """Publish until the bus has it; False if asked to stop before."""
-        failures = 0
-        while True:
-            try:
-                if self._bus.publish(record.event.match_id, published, snapshot):
-                    self._metrics.published.inc()
-                return True
-            except BusBehindError as error:
-                logger.warning("%s; refilling it from the log", error)
-                try:
-                    self._refill(record.event.match_id, published.id)
-                    return True
-                except (BusError, EventLogError) as refill_error:
-                    logger.warning("match %s could not be refilled: %s", record.event.match_id, refill_error)
-                    if self._wait(failures):
-                        return False
-                    failures += 1
-            except BusError as error:
-                logger.warning(
-                    "match %s: %s is not on the bus yet: %s", record.event.match_id, published.id, error
-                )
-                self._metrics.bus_retries.inc()
-                if self._wait(failures):
-                    return False
-                failures += 1
+    def _due_ms(self, numbering: Numbering, record: Record) -> int:
+        due_ms = numbering.due_ms(record)
+        return due_ms + RELEASE_MARGIN_MS if due_ms else 0
+
+    def _take_all(self, numbering: Held, match_id: str) -> None:
+        """Take what the log has of a match by now: a retraction may stand there that was not polled yet."""
+        until_ms = self._now_ms()
+        for record in self._log.read_match(match_id):
+            numbering.take(record)
+        numbering.complete_until_ms = until_ms
+
+    def _note_conflict(self, numbering: Numbering, record: Record) -> None:
+        event = record.event
+        if is_conflict(numbering.told.match.records.get(event.event_id), event):
+            self._metrics.conflicts.inc()
+            logger.warning(
+                "match %s: event %s reuses revision %d for another body",
+                event.match_id,
+                event.event_id,
+                event.rev,
+            )
+
+    def _publish(self, match_id: str, unsent: Unsent) -> None:
+        try:
+            if self._bus.publish(match_id, unsent.published, unsent.snapshot):
+                self._metrics.published.inc()
+        except BusBehindError as error:
+            logger.warning("%s; refilling it from the log", error)
+            self._refill(match_id, unsent.published.id)
+        self._mender.told(match_id, unsent.published.id)
 
     def _refill(self, match_id: str, upto: DeltaId | None) -> None:
         """Give the bus a match's history as the log has it.
@@ -239,6 +246,7 @@ class FanOut:
         """
         numbering: Numbering | None = None
         deltas: list[Published] = []
+        now_ms = self._now_ms()
         records = list(self._log.read_match(match_id))
         for record in records:
             numbering = numbering or begin(match_id, record.appended_ms, self._hold_ms)
@@ -246,13 +254,14 @@ class FanOut:
         for record in records:
             if numbering is None or numbering.told.position == upto:
                 break
-            if upto is None and not self._is_due(record.appended_ms + self._hold_ms):
+            if upto is None and self._due_ms(numbering, record) > now_ms:
                 break
             delta = numbering.release(record)
             if delta is not None:
                 deltas.append(Published(delta.id, encode_delta(delta)))
         if numbering is not None and deltas:
             self._metrics.refilled.inc(self._bus.refill(match_id, deltas, numbering.told.snapshot()))
+            self._mender.told(match_id, numbering.told.position)
 
     def _match_of(self, record: Record) -> Numbering:
         """The match as it was told before this record; folded from the log if it is not held here."""
@@ -269,6 +278,7 @@ class FanOut:
     def _fold_before(self, record: Record) -> Numbering:
         numbering: Numbering | None = None
         earlier: list[Record] = []
+        now_ms = self._now_ms()
         for other in self._log.read_match(record.event.match_id):
             numbering = numbering or begin(record.event.match_id, other.appended_ms, self._hold_ms)
             numbering.take(other)
@@ -280,13 +290,14 @@ class FanOut:
         numbering = numbering or begin(record.event.match_id, record.appended_ms, self._hold_ms)
         for other in earlier:
             numbering.release(other)
+        if isinstance(numbering, Held):
+            numbering.complete_until_ms = now_ms
         return numbering
 
-    def _wait(self, failures: int) -> bool:
-        """Wait before trying again; True if asked to stop meanwhile."""
+    def _pause_s(self, failures: int) -> float:
+        """How long to wait before trying again."""
         # The bus is a machine in the same rack: try soon, and never let a region wait for a full cap.
-        window_s = min(2.0, 0.05 * 2 ** min(failures, 10))
-        return self._stop.wait(self._random_unit() * window_s)
+        return self._random_unit() * min(2.0, 0.05 * 2.0 ** min(failures, 10))
 
 
 def run_in_thread(fanout: FanOut) -> threading.Thread:

@@ -57,6 +57,16 @@ class Metrics:
             "Deltas given again to a bus that had lost them",
             registry=self.registry,
         )
+        self.waiting_matches = Gauge(
+            "touchline_fanout_waiting_matches",
+            "Matches whose deltas the bus does not take at the moment",
+            registry=self.registry,
+        )
+        self.foreign_epochs = Gauge(
+            "touchline_fanout_foreign_epoch_matches",
+            "Matches that stand in a newer epoch on the bus than in the log, and so take nothing",
+            registry=self.registry,
+        )
         self.matches = Gauge(
             "touchline_fanout_matches", "Matches this worker holds in memory", registry=self.registry
         )

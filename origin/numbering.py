@@ -16,6 +16,9 @@ Held, id by id, where the log has event *e* of some ``event_id`` at that id:
 Every id is used once, so ids have no gap; once all is told the set is the same as everywhere, and so is the
 hash. What is known at a release is cut at the release time as the *log* dates it, not at when this worker
 happened to read: so a restarted worker, and a refilled bus, have the same bytes again.
+
+The log's clock may go back, as when Kafka's partition moves to a broker whose clock is slower. Within a
+match it is not let: a record is dated no earlier than the ones before it, by everyone alike.
 """
 
 from __future__ import annotations
@@ -42,6 +45,12 @@ class Numbering(Protocol):
     def take(self, record: Record) -> None:
         """A record of this match, in log order; one that was taken before is passed over."""
 
+    def due_ms(self, record: Record) -> int:
+        """When a record that was taken may be released, UTC milliseconds; 0 for at once.
+
+        By then all that the log took up to that moment must have been taken.
+        """
+
     def release(self, record: Record) -> Delta | None:
         """What to tell for a record that was taken, in log order; None if it changed nothing."""
 
@@ -57,28 +66,45 @@ class Immediate:
     def __init__(self, match_id: str, epoch: int) -> None:
         self.told = Replica.begin(match_id, epoch)
         self._taken = -1
+        self._dated_ms = epoch
 
     def take(self, record: Record) -> None:
         """See ``Numbering.take``: nothing is done ahead of the release."""
+
+    def due_ms(self, record: Record) -> int:
+        """See ``Numbering.due_ms``."""
+        del record
+        return 0
 
     def release(self, record: Record) -> Delta | None:
         """See ``Numbering.release``."""
         if record.offset <= self._taken:
             return None
         self._taken = record.offset
-        return self.told.assign(record.event, record.appended_ms)
+        self._dated_ms = max(self._dated_ms, record.appended_ms)
+        return self.told.assign(record.event, self._dated_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """An id that the log's order gave to an event, not told yet."""
+    """An id that the log's order gave to an event, not told yet.
+
+    Attributes:
+        dated_ms: when the log took it, no earlier than the records before it.
+        changes: whether there is such an id at all.
+    """
 
     record: Record
+    dated_ms: int
     changes: bool
 
 
 class Held:
-    """Tells each event ``hold_ms`` after the log took it."""
+    """Tells each event ``hold_ms`` after the log took it.
+
+    Attributes:
+        complete_until_ms: up to when all that the log took has been taken here, UTC milliseconds.
+    """
 
     def __init__(self, match_id: str, epoch: int, hold_ms: int) -> None:
         self.told = Replica.begin(match_id, epoch)
@@ -87,27 +113,37 @@ class Held:
         self._known = Match(match_id=match_id)  # what the log had at the release time of the present id
         self._due = Match(match_id=match_id)  # what the log's own order would have told by now
         self._slots: deque[_Slot] = deque()
-        self._unknown: deque[Record] = deque()
+        self._unknown: deque[_Slot] = deque()
         self._taken = -1
+        self._dated_ms = epoch
+        self.complete_until_ms = 0
 
     def take(self, record: Record) -> None:
         """See ``Numbering.take``."""
         if record.offset <= self._taken:
             return
         self._taken = record.offset
+        self._dated_ms = max(self._dated_ms, record.appended_ms)
         numbered = apply(self._numbered, record.event)
-        self._slots.append(_Slot(record, numbered is not self._numbered))
-        self._unknown.append(record)
+        slot = _Slot(record, self._dated_ms, numbered is not self._numbered)
+        self._slots.append(slot)
+        self._unknown.append(slot)
         self._numbered = numbered
+
+    def due_ms(self, record: Record) -> int:
+        """See ``Numbering.due_ms``."""
+        if not self._slots or self._slots[0].record.offset != record.offset:
+            return 0  # it was released before
+        return self._slots[0].dated_ms + self._hold_ms
 
     def release(self, record: Record) -> Delta | None:
         """See ``Numbering.release``."""
         if not self._slots or self._slots[0].record.offset != record.offset:
             return None  # it was released before
         slot = self._slots.popleft()
-        release_ms = record.appended_ms + self._hold_ms
-        while self._unknown and self._unknown[0].appended_ms <= release_ms:
-            self._known = apply(self._known, self._unknown.popleft().event)
+        release_ms = slot.dated_ms + self._hold_ms
+        while self._unknown and self._unknown[0].dated_ms <= release_ms:
+            self._known = apply(self._known, self._unknown.popleft().record.event)
         self._due = apply(self._due, record.event)
         if not slot.changes:
             return None

@@ -179,6 +179,23 @@ class Bus(Protocol):
     def matches(self) -> list[str]:
         """The ids of all matches the bus knows, in no particular order."""
 
+    def is_whole(self) -> bool:
+        """Whether ``mark_whole`` still holds; False for a bus, or a shard of one, that is new or was emptied.
+
+        Raises:
+            BusError: the service, or a part of it, does not answer.
+        """
+
+    def mark_whole(self) -> None:
+        """Say that every match of the log has been given to this bus.
+
+        Kept beside the data and lost with it: that is how a worker learns that matches are gone of which
+        it never heard.
+
+        Raises:
+            BusError: it may not be marked.
+        """
+
     def health(self) -> BusHealth:
         """Whether live deltas arrive; answers at once from what is known, for ``/readyz``."""
 

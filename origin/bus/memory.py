@@ -47,6 +47,7 @@ class MemoryBus:
         self._lock = threading.RLock()
         self._channels: dict[str, _Channel] = {}
         self._next_subscriber = 0
+        self._whole = False
 
     def publish(self, match_id: str, published: Published, snapshot: bytes) -> bool:
         """See ``Bus.publish``."""
@@ -128,6 +129,14 @@ class MemoryBus:
         """See ``Bus.matches``."""
         with self._lock:
             return [match_id for match_id, channel in self._channels.items() if channel.snapshot is not None]
+
+    def is_whole(self) -> bool:
+        """See ``Bus.is_whole``."""
+        return self._whole
+
+    def mark_whole(self) -> None:
+        """See ``Bus.mark_whole``."""
+        self._whole = True
 
     def health(self) -> BusHealth:
         """See ``Bus.health``."""

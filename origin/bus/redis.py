@@ -1,7 +1,8 @@
 """The bus in Redis: one server, a primary behind Sentinel, or a cluster.
 
 Read in this order: ``redis_servers`` (whom to talk to), ``redis_store`` (what is kept there, and the one
-script that changes it), ``redis_cursor`` (what was delivered), ``redis_live`` (the connections).
+script that changes it), ``redis_cursor`` (what was delivered), ``redis_live`` (the connections),
+``redis_mark`` (how it shows that it was emptied).
 ``docs/bus.md`` tells what happens when something fails.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from origin.bus import BusHealth, Published, Replay, Snapshot, Subscription
 from origin.bus.redis_cursor import Cursor, Subscriber
 from origin.bus.redis_live import Live
+from origin.bus.redis_mark import WholeMark
 from origin.bus.redis_servers import Options, Servers, open_servers, parse_bus_url
 from origin.bus.redis_store import RedisStore
 from shared_state import DeltaId
@@ -26,6 +28,7 @@ class RedisBus:
     def __init__(self, servers: Servers, options: Options, database: int = 0) -> None:
         self._servers = servers
         self._unkept_store = RedisStore(servers, options, database)
+        self._mark = WholeMark(servers, options.prefix)
         self._live = Live(servers, self._unkept_store, timeout_s=options.timeout_s, check_s=options.check_s)
 
     @property
@@ -68,6 +71,14 @@ class RedisBus:
     def matches(self) -> list[str]:
         """See ``Bus.matches``."""
         return self._store.matches()
+
+    def is_whole(self) -> bool:
+        """See ``Bus.is_whole``."""
+        return self._mark.is_set()
+
+    def mark_whole(self) -> None:
+        """See ``Bus.mark_whole``."""
+        self._mark.set()
 
     def health(self) -> BusHealth:
         """See ``Bus.health``. The first call starts the checks of an origin that has no viewers yet."""

@@ -31,7 +31,8 @@ class Record:
 
     Attributes:
         partition, offset: its place; offsets rise within a partition, and one match is in one partition.
-        appended_ms: UTC milliseconds at which the log took it; the first of a match is its epoch.
+        appended_ms: UTC milliseconds at which the log took it; the first of a match is its epoch. Not
+            rising where the log's clock is not (Kafka, whose brokers have one each): the offset is the order.
     """
 
     partition: int
@@ -64,7 +65,10 @@ class Consumer(Protocol):
         """
 
     def poll(self, timeout_s: float, limit: int = 500) -> list[Record]:
-        """The next records in log order, after waiting up to ``timeout_s`` for the first."""
+        """The next records in log order, after waiting up to ``timeout_s`` for the first.
+
+        With a ``limit`` of 0 none is taken: the reader only shows that it is alive, and keeps its partitions.
+        """
 
     def commit(self, records: Sequence[Record]) -> None:
         """These are done with: a successor in the group starts after them. Durable when it returns."""

@@ -296,6 +296,13 @@ class BusContract:
             eventually(lambda all_of_it=all_of_it: len(all_of_it()) >= last)  # type: ignore[misc]
             assert all_of_it() == run_of(1, last)
 
+    def test_a_mark_is_there_for_everybody(self, open_again: Callable[[], Bus]) -> None:
+        bus = open_again()
+        assert not bus.is_whole()
+        bus.mark_whole()
+        assert bus.is_whole()
+        assert open_again().is_whole()
+
     def test_a_bus_that_works_is_healthy(self, bus: Bus, match_id: str) -> None:
         publish(bus, match_id, 1)
         heard = Heard(bus, match_id)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable, Sequence
+
 import pytest
 
 from origin.bus import Published, Suffix
 from origin.bus.memory import MemoryBus
 from origin.errors import BusError
+from origin.eventlog import Record
 from origin.eventlog.memory import MemoryEventLog
 from origin.fanout import FanOut
 from origin.metrics import Metrics
-from shared_state import DeltaId, Event, fold, match_hash
+from shared_state import DeltaId, Event, decode_delta, fold, match_hash
 from shared_state.replica import Replica
 from tests.origin.conftest import MATCH, event
 
@@ -24,6 +29,26 @@ def deltas(bus: MemoryBus, log: MemoryEventLog) -> list[Published]:
     replayed = bus.replay(MATCH, DeltaId(epoch, 0))
     assert isinstance(replayed, Suffix)
     return list(replayed.deltas)
+
+
+def lose_everything(bus: MemoryBus) -> None:
+    """What a Redis without a disk does at a restart."""
+    bus._channels.clear()
+    bus._whole = False
+
+
+def work(worker: FanOut, *, until: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Run a worker until something is so."""
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    deadline = time.monotonic() + timeout_s
+    try:
+        while not until():
+            assert time.monotonic() < deadline, "it has not come"
+            time.sleep(0.01)
+    finally:
+        worker.stop()
+        thread.join()
 
 
 class BusThatFails(MemoryBus):
@@ -91,8 +116,8 @@ def test_a_bus_error_is_waited_out_and_nothing_is_told_twice(failure: str) -> No
     told: list[Published] = []
     bus.subscribe(MATCH, told.append)
     log.append(events(2))
-    metrics = Metrics()
-    FanOut(log, bus, group="eu", metrics=metrics, random_unit=lambda: 0.0).step(0.1)
+    worker = FanOut(log, bus, group="eu", random_unit=lambda: 0.0)
+    assert sum(worker.step(0.1) for _ in range(4)) == 2
     assert [published.id.seq for published in told] == [1, 2]
 
 
@@ -113,7 +138,7 @@ def test_a_bus_that_lost_everything_is_refilled_by_the_next_publish() -> None:
     worker = FanOut(log, bus, group="eu")
     worker.step(0.1)
     before = deltas(bus, log)
-    bus._channels.clear()  # what a Redis without a disk does at a restart
+    lose_everything(bus)
     log.append(events(4)[3:])
     worker.step(0.1)
     assert deltas(bus, log)[:3] == before
@@ -126,7 +151,7 @@ def test_a_bus_that_lost_everything_is_refilled_while_nothing_happens() -> None:
     worker = FanOut(log, bus, group="eu")
     worker.step(0.1)
     assert worker.check_heads() == 0
-    bus._channels.clear()
+    lose_everything(bus)
     assert worker.check_heads() == 1
     snapshot = bus.snapshot(MATCH)
     assert snapshot
@@ -147,8 +172,129 @@ def test_a_bus_that_was_emptied_while_no_worker_ran_is_restored_from_the_log() -
     log.append([Event.from_json(event("g1", match_id="other"))])
     FanOut(log, MemoryBus(), group="eu").step(0.1)
     empty = MemoryBus()
-    successor = FanOut(log, empty, group="eu")
-    assert successor.restore_bus() == 2
+    work(FanOut(log, empty, group="eu"), until=empty.is_whole)
     assert sorted(empty.matches()) == [MATCH, "other"]
-    assert successor.restore_bus() == 0
     assert [published.id.seq for published in deltas(empty, log)] == [1, 2, 3]
+
+
+def test_a_bus_emptied_under_a_worker_gets_also_what_that_worker_never_told() -> None:
+    log, bus = MemoryEventLog(), MemoryBus()
+    log.append([Event.from_json(event("g1", match_id=f"m{number}")) for number in range(5)])
+    FanOut(log, bus, group="eu").step(0.1)
+    successor = FanOut(log, bus, group="eu")  # everything has been committed: it is told of no match
+    work(successor, until=bus.is_whole)
+    lose_everything(bus)
+    bus.publish("new", Published(DeltaId(1, 1), b"{}"), b"")  # so that it is not simply empty
+    work(FanOut(log, bus, group="eu"), until=bus.is_whole)
+    assert sorted(bus.matches()) == [*(f"m{number}" for number in range(5)), "new"]
+
+
+class BusWithADeadShard(MemoryBus):
+    """A real bus of which one match's part can be away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = True
+
+    def _check(self, match_id: str) -> None:
+        if self.away and match_id == "away":
+            raise BusError("the shard has no primary")
+
+    def head(self, match_id: str) -> DeltaId | None:
+        self._check(match_id)
+        return super().head(match_id)
+
+    def refill(self, match_id: str, deltas: Sequence[Published], snapshot: bytes) -> int:
+        self._check(match_id)
+        return super().refill(match_id, deltas, snapshot)
+
+
+def test_a_match_whose_shard_is_away_does_not_hold_up_the_others() -> None:
+    log, bus, metrics = MemoryEventLog(), BusWithADeadShard(), Metrics()
+    worker = FanOut(log, bus, group="eu", metrics=metrics)
+    log.append([Event.from_json(event("g1", match_id="away"))])
+    log.append(events(2))
+
+    def is_told() -> bool:
+        snapshot = bus.snapshot(MATCH)
+        return snapshot is not None and snapshot.id.seq == 2
+
+    work(worker, until=is_told)
+    waiting = metrics.registry.get_sample_value("touchline_fanout_waiting_matches")
+    assert waiting == 1.0
+    # What waits is not committed, nor what stands behind it: a successor finds all of it.
+    assert log.committed("eu") == 0
+    bus.away = False
+    work(FanOut(log, bus, group="eu"), until=lambda: "away" in bus.matches())
+    assert log.committed("eu") == 3
+
+
+def test_a_restoration_goes_past_a_match_whose_shard_is_away() -> None:
+    log = MemoryEventLog()
+    log.append([Event.from_json(event("g1", match_id=name)) for name in ("a", "away", "b")])
+    FanOut(log, MemoryBus(), group="eu").step(0.1)
+    bus = BusWithADeadShard()
+    work(FanOut(log, bus, group="eu"), until=lambda: sorted(bus.matches()) == ["a", "b"])
+    assert not bus.is_whole()
+    bus.away = False
+    work(FanOut(log, bus, group="eu"), until=bus.is_whole)
+    assert sorted(bus.matches()) == ["a", "away", "b"]
+
+
+def test_a_match_that_waits_is_told_from_where_it_stopped() -> None:
+    log, bus = MemoryEventLog(), BusWithADeadShard()
+    worker = FanOut(log, bus, group="eu", random_unit=lambda: 0.0)
+    for number in range(1, 4):
+        log.append([Event.from_json(event(f"g{number}", match_id="away", minute=number))])
+        worker.step(0.0)
+    bus.away = False
+    assert sum(worker.step(0.0) for _ in range(3)) == 3
+    snapshot = bus.snapshot("away")
+    assert snapshot is not None
+    assert snapshot.id.seq == 3
+
+
+class LogWithAClockSetBack(MemoryEventLog):
+    """Records dated as Kafka dates them: by whatever its broker's clock says."""
+
+    def __init__(self, *dates_ms: int) -> None:
+        super().__init__()
+        self._records = [
+            Record(0, number, at_ms, Event.from_json(event(f"g{number}", minute=number)))
+            for number, at_ms in enumerate(dates_ms, start=1)
+        ]
+
+
+@pytest.mark.parametrize("embargo_s", [0.0, 1.0])
+def test_a_log_whose_clock_goes_back_loses_nothing(embargo_s: float) -> None:
+    log, bus = LogWithAClockSetBack(10_000, 10_176, 10_080, 10_384), MemoryBus()
+    worker = FanOut(log, bus, group="eu", embargo_s=embargo_s, now_ms=lambda: 20_000)
+    assert worker.step(0.0) == 4
+    told = deltas(bus, log)
+    assert [published.id.seq for published in told] == [1, 2, 3, 4]
+    folded = [decode_delta(MATCH, one.id, one.delta) for one in told]
+    assert [delta.event.event_id for delta in folded] == ["g1", "g2", "g3", "g4"]
+    dated = [delta.accepted_ms - round(embargo_s * 1000) for delta in folded]
+    assert dated == [10_000, 10_176, 10_176, 10_384]  # a viewer's clock does not go back
+
+
+def test_a_bus_in_a_newer_epoch_is_told_of() -> None:
+    log, bus, metrics = MemoryEventLog(), MemoryBus(), Metrics()
+    bus.publish(MATCH, Published(DeltaId(2**50, 1), b"{}"), b"")
+    log.append(events(1))
+    worker = FanOut(log, bus, group="eu", metrics=metrics)
+    worker.step(0.1)
+    assert worker.check_heads() == 0
+    assert metrics.registry.get_sample_value("touchline_fanout_foreign_epoch_matches") == 1.0
+
+
+def test_a_full_backlog_is_read_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("origin.fanout.BACKLOG_MAX", 2)
+    log, bus = MemoryEventLog(), BusWithADeadShard()
+    worker = FanOut(log, bus, group="eu", random_unit=lambda: 0.0)
+    for number in range(1, 6):
+        log.append([Event.from_json(event(f"g{number}", match_id="away", minute=number))])
+        worker.step(0.0)
+    assert len(worker._backlog) == 2
+    bus.away = False
+    assert sum(worker.step(0.0) for _ in range(3)) == 5

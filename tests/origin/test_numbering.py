@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +13,18 @@ from origin.eventlog import Record
 from origin.eventlog.memory import MemoryEventLog
 from origin.fanout import FanOut
 from origin.numbering import Held, Immediate, Numbering
-from shared_state import Delta, DeltaId, Event, Match, Receipt, Replica, apply, fold, match_hash
+from shared_state import (
+    Delta,
+    DeltaId,
+    Event,
+    Match,
+    Receipt,
+    Replica,
+    apply,
+    decode_delta,
+    fold,
+    match_hash,
+)
 from tests.origin.conftest import MATCH, event
 
 EPOCH = 1_000_000
@@ -26,7 +39,8 @@ def histories(draw: st.DrawFn) -> list[Record]:
     records: list[Record] = []
     at_ms = EPOCH
     for offset in range(draw(st.integers(1, 12))):
-        at_ms += draw(st.sampled_from([0, 1, 10_000, 29_999, 30_000, 30_001, 60_000]))
+        # Back, too: a log may have as many clocks as brokers.
+        at_ms += draw(st.sampled_from([-40_000, -1, 0, 1, 10_000, 29_999, 30_000, 30_001, 60_000]))
         op = draw(st.sampled_from(["ADD", "AMEND", "RETRACT"]))
         item = Event.from_json(
             event(
@@ -41,15 +55,21 @@ def histories(draw: st.DrawFn) -> list[Record]:
     return records
 
 
+def dated(records: list[Record]) -> list[int]:
+    """When the log took each, no earlier than the ones before it."""
+    return list(accumulate((max(EPOCH, record.appended_ms) for record in records), max))
+
+
 def tell(numbering: Numbering, records: list[Record], ahead: int) -> list[Delta]:
     """What a region is told, by a worker that reads ``ahead`` records before each release."""
     told = []
+    dates = dated(records)
     for index, record in enumerate(records):
         for seen in records[: index + 1 + ahead]:
             numbering.take(seen)
         # A worker releases only once it has read all that the log took in the hold.
-        for seen in records:
-            if seen.appended_ms <= record.appended_ms + HOLD_MS:
+        for seen, at_ms in zip(records, dates, strict=True):
+            if at_ms <= dates[index] + HOLD_MS:
                 numbering.take(seen)
         delta = numbering.release(record)
         if delta is not None:
@@ -74,7 +94,8 @@ def test_what_was_taken_back_within_the_hold_never_stands(records: list[Record],
     for delta in told:
         before = {key for key, record in shown.records.items() if record.live is not None}
         shown = apply(shown, delta.event)
-        known = fold(MATCH, [r.event for r in records if r.appended_ms <= delta.accepted_ms])
+        dates = zip(records, dated(records), strict=True)
+        known = fold(MATCH, [r.event for r, at_ms in dates if at_ms <= delta.accepted_ms])
         for key, record in shown.records.items():
             if record.live is not None and key not in before:
                 assert known.records[key].live is not None, f"{key} was taken back before it was shown"
@@ -165,4 +186,27 @@ def test_a_refilled_bus_has_the_same_bytes_as_before() -> None:
     before = bus.replay(MATCH, DeltaId(EPOCH, 0))
     bus._channels.clear()
     assert worker.check_heads() == 1
+    assert bus.replay(MATCH, DeltaId(EPOCH, 0)) == before
+
+
+def test_a_retraction_beyond_the_first_batch_is_known_at_the_release() -> None:
+    """A worker that stood still, its bus away, has more behind it than one poll returns."""
+    clock = Clock()
+    log, bus = MemoryEventLog(now_ms=clock), MemoryBus()
+    log.append([Event.from_json(event("g1", minute=52))])
+    log.append(
+        [Event.from_json(event("g1", match_id=f"n{number % 20}", rev=number + 1)) for number in range(600)]
+    )
+    clock.ms += 1_000
+    log.append([RULED_OUT])
+    clock.ms += 60_000
+    worker = FanOut(log, bus, group="us", embargo_s=30, now_ms=clock)
+    while worker.step(0.0):
+        pass
+    before = bus.replay(MATCH, DeltaId(EPOCH, 0))
+    assert isinstance(before, Suffix)
+    told = [decode_delta(MATCH, published.id, published.delta) for published in before.deltas]
+    assert [delta.score for delta in told] == [(0, 0), (0, 0)]
+    bus._channels.clear()
+    assert worker.check_heads() == 21
     assert bus.replay(MATCH, DeltaId(EPOCH, 0)) == before

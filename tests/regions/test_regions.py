@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,28 @@ def test_records_that_come_with_a_rebalance_are_kept(
 
             monkeypatch.setattr("origin.eventlog.kafka.take", take_and_rebalance)
             assert [record.event.event_id for record in drain(consumer, 5)] == [f"g{n}" for n in range(5)]
+
+
+def test_an_emptied_redis_has_again_what_no_worker_remembers(kafka: KafkaBroker, tmp_path: Path) -> None:
+    """Matches that were told and committed before any of the running workers started, and have been quiet."""
+    quiet = {f"quiet-{number}" for number in range(8)}
+    with Regions(kafka, tmp_path, names=("eu",)) as regions, closing(regions["eu"].bus()) as bus:
+        region = regions["eu"]
+        regions.log.append([_goal(match_id, "g1") for match_id in sorted(quiet)])
+
+        def wait_until(so: Callable[[], bool]) -> None:
+            deadline = time.monotonic() + 60
+            while not so():
+                assert time.monotonic() < deadline, sorted(bus.matches())
+                time.sleep(0.05)
+
+        wait_until(lambda: bus.is_whole() and quiet <= set(bus.matches()))
+        for _ in range(2):
+            region.kill_worker(0)
+        region.wait_for_members(2)
+        region.redis.client.flushall()
+        regions.log.append([_goal("loud", "g1")])  # so that Redis is not simply empty
+        wait_until(lambda: bus.is_whole() and {*quiet, "loud"} <= set(bus.matches()))
 
 
 def test_embargo(kafka: KafkaBroker, tmp_path: Path) -> None:

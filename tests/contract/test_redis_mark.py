@@ -1,0 +1,43 @@
+"""The mark that is lost with the data, on a Redis and on a cluster of which one shard is emptied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from origin.bus import open_bus
+from tests.services.redis import RedisCluster, RedisServer
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.stop()
+
+
+def test_an_emptied_redis_is_not_whole(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    try:
+        with closing(open_bus(server.url)) as bus:
+            bus.mark_whole()
+            server.client.flushall()
+            assert not bus.is_whole()
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("shard", [0, 1, 2])
+def test_a_cluster_is_not_whole_once_one_shard_was_emptied(cluster: RedisCluster, shard: int) -> None:
+    with closing(open_bus(f"{cluster.url}?prefix=shard-{shard}")) as bus:
+        bus.mark_whole()
+        assert bus.is_whole()
+        cluster.servers[shard].client.flushall()
+        assert not bus.is_whole()
+        bus.mark_whole()
+        assert bus.is_whole()
