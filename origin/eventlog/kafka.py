@@ -27,6 +27,7 @@ librdkafka has threads: open the log after forking, never before.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import OrderedDict, deque
@@ -60,6 +61,10 @@ RECENT_KEYS_MAX = 100_000
 # A commit in the middle of a rebalance is refused; a moment later it is known whose the partitions are.
 IN_REBALANCE = {KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS, KafkaError.UNKNOWN_MEMBER_ID}
 REBALANCE_POLL_S = 0.05
+# Below what a producer may send by default (1,000,000 bytes), with room for the reason. A longer record is
+# no event; the whole of it stays in the log at its place.
+LETTER_MAX_BYTES = 900_000
+LETTER_KEY = re.compile(rb"([0-9]{1,9})-([0-9]{1,19})")
 COMMIT_POLL_S = 0.002  # how often the answer to a commit is looked for; it takes a broker a few of these
 
 
@@ -224,6 +229,9 @@ class KafkaConsumer:
         Raises:
             EventLogError: Kafka refuses, or a record cannot be set aside; polling again is safe.
         """
+        if limit == 0:
+            self._stay()
+            return []
         records = self._poll(timeout_s, limit)
         deadline = time.monotonic() + self._log.settings.timeout_s
         while self._behind and not records:
@@ -329,6 +337,15 @@ class KafkaConsumer:
                 return
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
+    def _stay(self) -> None:
+        """Answer the group and take no more: paused, a consumer still is told of rebalances."""
+        places = self._consumer.assignment()
+        self._consumer.pause(places)
+        try:
+            self._serve(0.0)
+        finally:
+            self._consumer.resume([place for place in places if place.partition in self._assigned])
+
     def _serve(self, timeout_s: float) -> None:
         """Let librdkafka tell of answers and rebalances, and keep what it has to give."""
         message = self._consumer.poll(timeout_s)
@@ -382,17 +399,25 @@ class KafkaDeadLetters:
 
     def add(self, letter: DeadLetter) -> None:
         """See ``DeadLetters.add``."""
+        reason, payload = letter.reason, letter.payload
+        if len(payload) > LETTER_MAX_BYTES:
+            reason += f" (the first {LETTER_MAX_BYTES} of {len(payload)} bytes are kept here)"
+            payload = payload[:LETTER_MAX_BYTES]
         headers: list[tuple[str, str | bytes | None]] = [
-            ("reason", letter.reason.encode("utf-8", "backslashreplace")),
+            ("reason", reason.encode("utf-8", "backslashreplace")),
             ("topic", self._log.settings.topic.encode("utf-8")),
         ]
-        self._log.send(self._topic, [(0, letter.id, letter.payload)], headers)
+        self._log.send(self._topic, [(0, letter.id, payload)], headers)
 
     def pending(self) -> list[DeadLetter]:
         """See ``DeadLetters.pending``."""
         letters: dict[tuple[int, int], DeadLetter] = {}
         for message in self._log.reader.scan(self._topic, 0):
-            partition, offset = map(int, (message.key() or b"").decode("ascii").split("-"))
+            place = LETTER_KEY.fullmatch(message.key() or b"")
+            if place is None:
+                logger.warning("%s has a record that is no letter, key %r", self._topic, message.key())
+                continue
+            partition, offset = int(place[1]), int(place[2])
             payload = message.value()
             if payload is None:
                 letters.pop((partition, offset), None)

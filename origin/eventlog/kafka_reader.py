@@ -29,6 +29,8 @@ SESSION_TIMEOUT_MS = 6_000
 # A rebalance goes on when each member has asked, so this is what a worker that comes or goes costs viewers,
 # twice: the default of a third of the session made it 2 s (docs/cluster.md).
 HEARTBEAT_MS = 500
+# Far above any single step of a worker, none of which waits for one match's bus.
+MAX_POLL_INTERVAL_MS = 60_000
 BATCH = 5_000  # records taken from librdkafka at a time
 # The name under which a reader without a group shows up at the broker; nothing is ever committed to it.
 NO_GROUP = "touchline-reader"
@@ -48,18 +50,23 @@ def consumer_config(settings: KafkaSettings, group: str | None) -> dict[str, str
         # Without a group it is there to read what is in the log, and then the next match: a request that
         # waits at the end of one partition would hold up the one for the next, 500 ms by default.
         **({"enable.partition.eof": True, "fetch.wait.max.ms": 10} if group is None else {}),
+        # One that is stuck between two polls holds up each rebalance, and with it its group, for so long.
+        **({} if group is None else {"max.poll.interval.ms": MAX_POLL_INTERVAL_MS}),
     }
 
 
 def take(consumer: Consumer, timeout_s: float, limit: int) -> list[Message]:
     """Up to ``limit`` messages as soon as there is one.
 
-    ``Consumer.consume`` alone would wait for the whole timeout while there are fewer than ``limit``.
+    By ``poll`` alone: ``consume`` would wait for the whole timeout while there are fewer, and its way
+    through librdkafka has ended a process by an assertion (docs/decisions.md).
     """
-    first = consumer.poll(timeout_s)
-    if first is None:
-        return []
-    return [first, *consumer.consume(limit - 1, timeout=0)] if limit > 1 else [first]
+    messages: list[Message] = []
+    message = consumer.poll(timeout_s)
+    while message is not None:
+        messages.append(message)
+        message = consumer.poll(0) if len(messages) < limit else None
+    return messages
 
 
 @dataclass(slots=True)
@@ -163,11 +170,9 @@ class KafkaReader:
             yield consumer
         except KafkaException as error:
             consumer.close()
+            self.close()  # what went wrong with one connection to the brokers may have with the others
             raise EventLogError(f"Kafka topic {topic!r} cannot be read: {error}") from error
-        except GeneratorExit:  # whoever read has enough
-            self._give_back(consumer)
-            raise
-        except BaseException:
+        except BaseException:  # whoever read has enough, too: what is under way is not worth keeping
             consumer.close()
             raise
         self._give_back(consumer)

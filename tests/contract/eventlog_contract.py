@@ -43,6 +43,10 @@ def ids(records: Sequence[Record]) -> list[str]:
     return [record.event.event_id for record in records]
 
 
+def ids_of(events: Sequence[Event]) -> list[str]:
+    return [event.event_id for event in events]
+
+
 def drain(consumer: Consumer, count: int) -> list[Record]:
     """Poll and commit until so many records are there; fails if they do not come, or more do."""
     records: list[Record] = []
@@ -189,6 +193,15 @@ class EventLogContract:
                 sizes.append(len(records))
             assert sum(sizes) == 25
             assert max(sizes) <= 10
+
+    def test_limit_of_nothing_takes_nothing(self, log: EventLog) -> None:
+        log.append(notes(5))
+        with closing(log.consumer("g")) as consumer:
+            assert ids(drain(consumer, 5)) == ids_of(notes(5))
+            log.append([note("next")])
+            for _ in range(20):
+                assert consumer.poll(0.0, 0) == []
+            assert ids(drain(consumer, 1)) == ["next"]
 
     def test_waiting_reader_is_woken(self, log: EventLog) -> None:
         with closing(log.consumer("g")) as consumer:

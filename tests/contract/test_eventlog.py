@@ -13,7 +13,7 @@ import pytest
 from origin.errors import ConfigError
 from origin.eventlog import EventLog, Record, open_eventlog
 from origin.eventlog.codec import encode_event
-from tests.contract.eventlog_contract import DurableContract, KeysContract, SharedContract, ids, note
+from tests.contract.eventlog_contract import DurableContract, KeysContract, SharedContract, drain, ids, note
 from tests.services.kafka import KafkaBroker
 from tests.services.postgres import PostgresServer
 
@@ -129,6 +129,44 @@ class TestKafka(DurableSuite, SharedContract):
                 read += records
         assert ids(read) == ids(list(log.read_match("m1"))) == ["e0", "e2"]
         assert len(log.dead_letters().pending()) == 4
+
+    def test_record_too_large_for_a_letter_blocks_nothing(
+        self, own_url: str, open_again: Callable[[], EventLog]
+    ) -> None:
+        """The largest that a broker takes is more than a producer sends by default, with a reason added."""
+        from confluent_kafka import Producer
+
+        log = open_again()
+        servers, _, topic = own_url.removeprefix("kafka://").partition("?")[0].partition("/")
+        producer = Producer(
+            {"bootstrap.servers": servers, "message.max.bytes": 2_000_000, "partitioner": "murmur2"}
+        )
+        producer.produce(topic, key="m1", value=b"x" * 1_040_000)
+        assert producer.flush(10) == 0
+        log.append([note("e0")])
+        with contextlib.closing(log.consumer("g")) as consumer:
+            assert ids(drain(consumer, 1)) == ["e0"]
+        [letter] = log.dead_letters().pending()
+        assert letter.payload == b"x" * 900_000
+        assert letter.reason.endswith("(the first 900000 of 1040000 bytes are kept here)")
+
+    def test_what_is_no_letter_among_the_letters_is_passed_over(
+        self, own_url: str, open_again: Callable[[], EventLog]
+    ) -> None:
+        from confluent_kafka import Producer
+
+        log = open_again()
+        log.append([note("e0")])
+        self.write_rubbish(own_url, "{{{", "m1")
+        servers, _, topic = own_url.removeprefix("kafka://").partition("?")[0].partition("/")
+        producer = Producer({"bootstrap.servers": servers})
+        for key in (b"hello", b"1-", b"\xff", None):
+            producer.produce(f"{topic}.dlq", value=b"x", key=key)
+        assert producer.flush(10) == 0
+        with contextlib.closing(log.consumer(None)) as consumer:
+            while consumer.poll(0.2):
+                pass
+        assert [letter.payload for letter in log.dead_letters().pending()] == [b"{{{"]
 
     def test_topic_that_cannot_be_a_log_is_refused(self, broker: KafkaBroker) -> None:
         from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]

@@ -9,16 +9,19 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
+from origin.bus import Suffix
 from origin.bus.memory import MemoryBus
 from origin.errors import EventLogError
 from origin.eventlog import Consumer, EventLog, Record, open_eventlog
 from origin.fanout import FanOut
 from shared_state import DeltaId, Replica, decode_delta
 from tests.contract.eventlog_contract import ids, note
+from tests.services.clock import WallClock
 from tests.services.kafka import KafkaBroker
 from tests.services.postgres import PostgresServer
 
@@ -246,3 +249,34 @@ def test_partitions_that_go_back_and_forth(log: EventLog) -> None:
         for published in getattr(replay, "deltas", ()):
             viewer.receive(decode_delta(match_id, published.id, published.delta))
         assert viewer.hash() == origin.hash()
+
+
+def test_kafka_s_clock_set_back_loses_nothing(tmp_path: Path) -> None:
+    """A match's records are told in the order of their offsets, and dated no earlier than the ones before."""
+    clock = WallClock(tmp_path)
+    broker = KafkaBroker(tmp_path, env=clock.env)
+    try:
+        bus = MemoryBus()
+        with closing(open_eventlog(f"kafka://{broker.address}/clock?partitions=1&timeout_s=5")) as log:
+            log.append([note("e1")])
+            log.append([note("e2")])
+            clock.shift(-500)
+            log.append([note("e3")])
+            clock.shift(0)
+            log.append([note("e4")])
+            records = list(log.read_match("m1"))
+            assert records[2].appended_ms < records[1].appended_ms, "Kafka's clock was set back"
+            worker = FanOut(log, bus, group="eu")
+            deadline = time.monotonic() + PATIENCE_S
+            while not worker.caught_up or bus.head("m1") is None:
+                assert time.monotonic() < deadline
+                worker.step(0.1)
+            worker._consumer.close()
+        epoch = records[0].appended_ms
+        replay = bus.replay("m1", DeltaId(epoch, 0))
+        assert isinstance(replay, Suffix)
+        told = [decode_delta("m1", one.id, one.delta) for one in replay.deltas]
+        assert [delta.event.event_id for delta in told] == ["e1", "e2", "e3", "e4"]
+        assert told[2].accepted_ms == told[1].accepted_ms
+    finally:
+        broker.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
@@ -25,7 +26,8 @@ READY_TIMEOUT_S = 90.0  # a JVM on a busy two-core machine; two seconds on an id
 class KafkaBroker:
     """One broker, started when made; ``kill`` and ``start`` again keep its port and its data."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, env: Mapping[str, str] | None = None) -> None:
+        self._env = dict(env or {})
         self._java = require_program("java")
         if not any(LIBRARIES.glob("kafka_2.13-*.jar")):
             unavailable("Apache Kafka (mvn -q dependency:copy-dependencies in deploy/kafka)")
@@ -60,7 +62,9 @@ class KafkaBroker:
     def start(self) -> None:
         """Start it on its data and wait until it serves."""
         self._process = ServerProcess(
-            self._command("kafka.Kafka", str(self._settings)), log_path=self._directory / "broker.log"
+            self._command("kafka.Kafka", str(self._settings)),
+            log_path=self._directory / "broker.log",
+            env=self._env,
         )
         self._process.wait_until(self._serves, READY_TIMEOUT_S)
 
