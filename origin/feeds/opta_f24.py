@@ -86,15 +86,25 @@ def convert(source: BinaryIO, warn: Warn, /, names: Names = NO_NAMES) -> Iterato
 
 
 def read_snapshots(
-    source: BinaryIO, *, names: Names = NO_NAMES, zone: datetime.tzinfo = datetime.UTC
+    source: BinaryIO,
+    *,
+    names: Names = NO_NAMES,
+    zone: datetime.tzinfo = datetime.UTC,
+    now_ms: int | None = None,
 ) -> Iterator[Snapshot]:
     """Read a document: one snapshot for each of its matches.
 
+    Args:
+        source: the XML.
+        names: as for ``convert``.
+        zone: as for ``read_f24``.
+        now_ms: as for ``read_f24``.
+
     Raises:
-        FeedError: it is not F24.
+        FeedError: it is not F24, or has a time in the future.
         OSError: it cannot be read.
     """
-    document = read_f24(source, zone)
+    document = read_f24(source, zone, now_ms)
     for game in document.games:
         yield _Reading(game, document.at_ms, names).snapshot()
 
@@ -113,9 +123,9 @@ class _Reading:
         if not self._home or not self._away or self._home == self._away:
             raise FeedError("home_team_id and away_team_id must be two teams", line=game.line)
         self._live = [row for row in game.rows.values() if row.type_id != DELETED]
-        newest = max((row.rev for row in game.rows.values()), default=0)
+        newest_ms = max((row.modified_ms for row in game.rows.values()), default=0)
         # Without its own time a document is as new as the newest of its rows.
-        self._at_ms = newest if at_ms is None else at_ms
+        self._at_ms = newest_ms if at_ms is None else at_ms
 
     def snapshot(self) -> Snapshot:
         """Everything the rows say."""

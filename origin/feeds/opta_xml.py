@@ -32,6 +32,9 @@ NAMES_MAX: Final = 5_000
 _SECOND: Final = 2_048
 # Zones of the world differ by multiples of this, and `last_modified` does not say its zone.
 _QUARTER_MS: Final = 900_000
+# A time further ahead would outlast every true one after it. Zones differ by as much: a wrong one costs
+# the running minute, and not the match.
+AHEAD_MAX_MS: Final = 26 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Row:
     Attributes:
         id: unique in the match; ``event_id`` is unique only within its team.
         rev: rises with ``(last_modified, version)``.
+        modified_ms: the time that ``rev`` stands for.
         timestamp_ms: when it happened.
         line: where it stands.
     """
@@ -54,6 +58,7 @@ class Row:
     team_id: str
     player_id: str
     rev: int
+    modified_ms: int
     timestamp_ms: int | None
     line: int
     qualifiers: dict[int, str] = field(default_factory=dict)
@@ -85,18 +90,19 @@ class Names:
     teams: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_f24(source: BinaryIO, zone: datetime.tzinfo = datetime.UTC) -> Document:
+def read_f24(source: BinaryIO, zone: datetime.tzinfo = datetime.UTC, now_ms: int | None = None) -> Document:
     """Read an F24 document.
 
     Args:
         source: the XML.
         zone: of the times in it, which carry none.
+        now_ms: UTC milliseconds; None for a document of which only its own time is known.
 
     Raises:
-        FeedError: it is not F24, or breaks a limit; ``line`` says where.
+        FeedError: it is not F24, breaks a limit, or has a time in the future; ``line`` says where.
         OSError: it cannot be read.
     """
-    target = _F24Target(zone)
+    target = _F24Target(zone, None if now_ms is None else now_ms + AHEAD_MAX_MS)
     _parse(source, target)
     if not target.seen_root:
         raise FeedError("is not F24: no Games element", line=1)
@@ -167,8 +173,9 @@ class _Target:
 
 
 class _F24Target(_Target):
-    def __init__(self, zone: datetime.tzinfo) -> None:
+    def __init__(self, zone: datetime.tzinfo, latest_ms: int | None) -> None:
         super().__init__()
+        self._latest_ms = latest_ms
         self.document = Document(None, [])
         self.seen_root = False
         self._zone = zone
@@ -203,6 +210,7 @@ class _F24Target(_Target):
     def _read_row(self, attributes: Mapping[str, str]) -> Row:
         # Unix time of the same clock, whatever its zone: only its order matters.
         modified_ms = self._time_ms(attributes, "last_modified")
+        rev = _revision(modified_ms, self.integer(attributes, "version", 2**53 - 1, default=0))
         return Row(
             id=self.identity(attributes, "id"),
             event_id=attributes.get("event_id", ""),
@@ -212,7 +220,9 @@ class _F24Target(_Target):
             sec=self.integer(attributes, "sec", 59, default=0),
             team_id=attributes.get("team_id", ""),
             player_id=attributes.get("player_id", ""),
-            rev=_revision(modified_ms, self.integer(attributes, "version", 2**53 - 1, default=0)),
+            rev=rev,
+            # Scaled, so that within a second it rises too.
+            modified_ms=rev * 1000 // _SECOND,
             timestamp_ms=self._time_ms(attributes, "timestamp") if attributes.get("timestamp") else None,
             line=self.line(),
         )
@@ -230,6 +240,9 @@ class _F24Target(_Target):
             value = -1
         if value < 0:
             raise self.error(f"{name} must be a time such as 2018-07-15T16:18:30, got {shown(text)}")
+        if self._latest_ms is not None and value > self._latest_ms:
+            ahead = f"at most {AHEAD_MAX_MS // 3_600_000} hours ahead of our clock"
+            raise self.error(f"{name} must be {ahead}, got {shown(text)}")
         return value
 
 

@@ -6,19 +6,24 @@ newest alone would tell it.
 
 Rules
 -----
-1. A row's own revision decides which telling of it is the newer one; a document's time decides only
-   between tellings with the same revision. A row is never set back.
+1. A row's own revision decides which telling of it is the newer one; of two with the same revision it is
+   that of the newer document. A row is never set back.
 2. A deletion that the vendor states is final.
 3. A row that is still there, but no more as an event (retyped, or merged into another), is retracted.
 4. A row that is gone is retracted only where the vendor has no other way to say it, and then only if the
-   document is whole, newer than all before, not empty, and either the second such in a row, or the
-   vendor's score for that side fell with a goal that is gone.
+   document is whole, newer than all before, newer than the last sight of that row, not empty, and either
+   the second such in a row, or the vendor's score for that side fell. A score that fell takes no more
+   goals than it fell by, none that are counted in what it is now, and the latest first.
 5. An inferred retraction (3, 4) is undone by a newer document that has the event again.
 6. The time of occurrence is the first one known: some vendors overwrite it with that of the last touch.
 7. The vendor's own score changes nothing. Where it differs from the goals, that is an alarm.
+8. Documents are compared with documents. A pushed message is dated by what happened, not by when the vendor
+   said it: it tells of its own row, and nothing of the age, the rows or the score of a document.
 
 Revisions come out of the documents, so a feed that starts anew repeats the same ones. What documents
-cannot tell (rules 3 to 5) needs the events that were sent before: give them to the new feed.
+cannot tell (rules 3 to 5) needs the events that were sent before: give them to the new feed. Their
+revisions may be higher than those of the rows they came from, so one document is measured by them, and
+the next by what that one said.
 """
 
 from __future__ import annotations
@@ -32,25 +37,30 @@ from origin.feeds import Warn
 from shared_state import Event, Score
 from shared_state.jsontext import JsonObject
 
-__all__ = ["MISSES_TO_RETRACT", "Snapshot", "SnapshotFeed"]
+__all__ = ["AHEAD_MAX_MS", "MISSES_TO_RETRACT", "Snapshot", "SnapshotFeed"]
 
 # One document without a row may be a vendor's cache that lags; two in a row, each newer, are an answer.
 MISSES_TO_RETRACT: Final = 2
+# Clocks that are set at all agree better. A time further ahead would outlast every true one after it.
+AHEAD_MAX_MS: Final = 300_000
 # What vendors have no row for: it is amended, and never gone.
 _WITHOUT_ROW: Final = frozenset({"MATCH_INFO", "STATUS_CHANGE"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One document about one match, in no vendor's terms.
+    """One document about one match, or one pushed message, in no vendor's terms.
 
     Attributes:
-        at_ms: when the vendor made it, UTC milliseconds.
+        at_ms: when the vendor made it, UTC milliseconds; of a message, when what it tells of happened.
         events: what stands, each an ADD with the revision of its row.
-        rows: the revision of each row in the document, whether an event was made of it or not.
+        rows: the revision of each row in the document, whether an event was made of it or not. Where
+            ``whole`` or ``pushed``, revisions are UTC milliseconds.
         deleted: the revision of each row that the document says is deleted.
         whole: the document has every row of the match, and a row that is gone means a deletion.
+        pushed: it is a message about a single row.
         score: the vendor's own score.
+        read_ms: when it was read, by our own clock; None if nobody says.
     """
 
     match_id: str
@@ -59,7 +69,9 @@ class Snapshot:
     rows: Mapping[str, int]
     deleted: Mapping[str, int] = field(default_factory=dict)
     whole: bool = False
+    pushed: bool = False
     score: Score | None = None
+    read_ms: int | None = None
 
 
 class SnapshotFeed:
@@ -74,15 +86,18 @@ class SnapshotFeed:
     def __init__(self, match_id: str, warn: Warn, known: Iterable[Event] = ()) -> None:
         self._match_id = match_id
         self._warn = warn
-        self._newest_ms = -1
+        self._newest_ms = -1  # of documents alone
         self._score: Score | None = None
         self._sent: dict[str, Event] = {}
         self._seen: dict[str, int] = {}
         self._deleted: set[str] = set()
+        self._sights: dict[str, int] = {}
         self._misses: dict[str, int] = {}
         for event in known:
             self._sent[event.event_id] = event
-            self._seen[event.event_id] = event.rev
+            self._seen[event.event_id] = self._sights[event.event_id] = event.rev
+        # Whose revision is that of an event in the log, not yet that of a row.
+        self._recalled = set(self._sent)
 
     def take(self, snapshot: Snapshot) -> list[Event]:
         """What the document adds to, changes in, or takes back from what was said before.
@@ -92,7 +107,7 @@ class SnapshotFeed:
         """
         if snapshot.match_id != self._match_id:
             raise FeedError(f"document of match {snapshot.match_id}, expected {self._match_id}")
-        newer = snapshot.at_ms > self._newest_ms
+        newer = not snapshot.pushed and snapshot.at_ms > self._newest_ms
         if snapshot.whole and not newer:
             return []  # a whole document that is not newer can only lack what came since
         events = [
@@ -102,7 +117,7 @@ class SnapshotFeed:
         ]
         if snapshot.whole:
             events += self._gone(snapshot)
-        self._seen.update({row: rev for row, rev in snapshot.rows.items() if rev > self._seen.get(row, 0)})
+        self._remember(snapshot, newer)
         if newer:
             self._newest_ms = snapshot.at_ms
             self._check_score(snapshot)
@@ -110,6 +125,11 @@ class SnapshotFeed:
 
     def _live(self) -> list[Event]:
         return [event for event in self._sent.values() if event.op != "RETRACT"]
+
+    def _seen_rev(self, row: str, snapshot: Snapshot) -> int:
+        """The revision that a telling of the row has to reach."""
+        seen = self._seen.get(row, 0)
+        return 0 if snapshot.whole and _impossible(seen, snapshot) else seen
 
     def _deletions(self, snapshot: Snapshot) -> Iterator[Event]:
         for event_id, rev in snapshot.deleted.items():
@@ -120,11 +140,15 @@ class SnapshotFeed:
     def _tellings(self, snapshot: Snapshot, newer: bool) -> Iterator[Event]:
         for event in snapshot.events:
             event_id = event.event_id
-            self._misses.pop(event_id, None)
-            seen = self._seen.get(event_id, 0)
-            if event_id in self._deleted or event.rev < seen or (event.rev == seen and not newer):
+            row = snapshot.rows.get(event_id)
+            # An event made of two rows has the higher revision of both, and so has what the log recalls.
+            rev = event.rev if row is None or event_id in self._recalled else row
+            seen = self._seen_rev(event_id, snapshot)
+            again = rev == seen and newer and row is not None
+            if event_id in self._deleted or not (rev > seen or again):
                 continue
-            self._seen[event_id] = event.rev
+            self._seen[event_id] = event.rev if row is None else row
+            self._recalled.discard(event_id)
             sent = self._sent.get(event_id)
             if sent is None:
                 self._sent[event_id] = event
@@ -144,25 +168,39 @@ class SnapshotFeed:
             rev = snapshot.rows.get(event.event_id)
             if rev is None or event.event_id in told:
                 continue
-            if rev > self._seen[event.event_id] or newer:
+            seen = self._seen_rev(event.event_id, snapshot)
+            if rev > seen or (rev == seen and newer):
                 yield self._retract(event.event_id, rev)
 
     def _gone(self, snapshot: Snapshot) -> Iterator[Event]:
         if not snapshot.rows:  # a document without any row tells of an outage, not of a deletion
             return
+        missed = []
         for event in self._live():
-            if event.event_id in snapshot.rows or event.type in _WITHOUT_ROW:
+            event_id = event.event_id
+            if event_id in snapshot.rows or event.type in _WITHOUT_ROW:
                 continue
-            misses = self._misses[event.event_id] = self._misses.get(event.event_id, 0) + 1
-            if misses >= MISSES_TO_RETRACT or self._score_fell(event, snapshot.score):
-                del self._misses[event.event_id]
-                yield self._retract(event.event_id, event.rev)
+            if not _later(snapshot, self._sights[event_id]):
+                continue
+            self._misses[event_id] = self._misses.get(event_id, 0) + 1
+            if self._misses[event_id] >= MISSES_TO_RETRACT:
+                yield self._retract(event_id, event.rev)
+            else:
+                missed.append(event)
+        for event in self._fallen(missed, snapshot.score):
+            yield self._retract(event.event_id, event.rev)
 
-    def _score_fell(self, event: Event, score: Score | None) -> bool:
-        if event.type != "GOAL" or score is None or self._score is None:
-            return False
-        side = 0 if event.team == "home" else 1
-        return score[side] < self._score[side]
+    def _fallen(self, missed: Sequence[Event], score: Score | None) -> Iterator[Event]:
+        """Of the goals that are missing for the first time, those that the score fell by."""
+        if score is None or self._score is None:
+            return
+        goals = _goals(self._live())
+        for index, side in enumerate(("home", "away")):
+            most = min(self._score[index], goals[index]) - score[index]
+            gone = [event for event in missed if event.type == "GOAL" and event.team == side]
+            # By where it stands in play: a time that was overwritten is not known.
+            gone.sort(key=lambda event: event.order()[1:], reverse=True)
+            yield from gone[: max(0, most)]
 
     def _retract(self, event_id: str, rev: int) -> Event:
         sent = self._sent.get(event_id)
@@ -174,16 +212,34 @@ class SnapshotFeed:
             source=None if sent is None else sent.source,
         )
         self._sent[event_id] = tombstone
+        self._misses.pop(event_id, None)
         return tombstone
+
+    def _remember(self, snapshot: Snapshot, newer: bool) -> None:
+        """What the document has, and how new each row in it is."""
+        told = {event.event_id: event.rev for event in snapshot.events} | dict(snapshot.rows)
+        for row, rev in told.items():
+            if newer and row in self._recalled and self._may_replace(row, snapshot):
+                self._recalled.discard(row)
+                self._seen[row] = rev
+            self._seen[row] = max(rev, self._seen.get(row, 0))
+            sight = snapshot.at_ms if snapshot.whole else rev
+            if sight > self._sights.get(row, -1):
+                self._sights[row] = sight
+                self._misses.pop(row, None)
+
+    def _may_replace(self, row: str, snapshot: Snapshot) -> bool:
+        if snapshot.whole:
+            return _later(snapshot, self._seen[row])
+        # A deletion that was stated once is final, and the log does not tell which were.
+        return self._sent[row].op != "RETRACT"
 
     def _check_score(self, snapshot: Snapshot) -> None:
         if snapshot.score is None:
             return
-        self._score = snapshot.score
-        goals = Score(0, 0)
-        for event in self._live():
-            if event.type == "GOAL":
-                goals = goals.plus(event.team, 1)
+        if snapshot.rows:  # what an empty document says is no measure either
+            self._score = snapshot.score
+        goals = _goals(self._live())
         if goals != snapshot.score:
             self._warn(
                 FeedError(
@@ -192,6 +248,24 @@ class SnapshotFeed:
                     alarm="score",
                 )
             )
+
+
+def _later(snapshot: Snapshot, than_ms: int) -> bool:
+    """Whether a whole document was made after a moment; after one that cannot have been, it was."""
+    return snapshot.at_ms > than_ms or _impossible(than_ms, snapshot)
+
+
+def _impossible(at_ms: int, snapshot: Snapshot) -> bool:
+    """Whether a time that is in the log is in the future: such were taken before they were refused."""
+    return snapshot.read_ms is not None and at_ms > snapshot.read_ms + AHEAD_MAX_MS
+
+
+def _goals(events: Iterable[Event]) -> Score:
+    score = Score(0, 0)
+    for event in events:
+        if event.type == "GOAL":
+            score = score.plus(event.team, 1)
+    return score
 
 
 def _first_known(*times: int | None) -> int | None:

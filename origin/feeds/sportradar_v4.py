@@ -5,6 +5,8 @@ is one event. Both become a ``Snapshot``; ``SnapshotFeed`` decides what follows 
 
 * ``time`` is overwritten when an event is updated, so it is the revision; as the time of occurrence it
   is given only for an event that was never updated.
+* A time in the future would outlast every true one after it: a reader that is told what time it is
+  refuses one that is ahead by more than clocks differ.
 * ``competitor`` of a ``score_change`` is the side that benefits, of an own goal too.
 * The order of the list is not that of the ids, and the score of the feed can lag behind its events:
   goals are counted, and the vendor's score only compared.
@@ -23,7 +25,7 @@ from typing import Any, BinaryIO, Final
 
 from origin.feeds import Warn
 from origin.feeds.jsondoc import Node
-from origin.feeds.snapshot import Snapshot, SnapshotFeed
+from origin.feeds.snapshot import AHEAD_MAX_MS, Snapshot, SnapshotFeed
 from shared_state import Event, InvalidEvent, Score
 from shared_state.events import MATCH_ID_PATTERN, PERIOD_INDEX, default_period
 
@@ -99,16 +101,19 @@ def match_id_of(node: Node) -> str:
     return match_id
 
 
-def read_timeline(document: Node) -> Snapshot:
+def read_timeline(document: Node, *, now_ms: int | None = None) -> Snapshot:
     """Read a timeline: all of a match.
 
+    Args:
+        document: the JSON.
+        now_ms: UTC milliseconds; None for a document of which only its own time is known.
+
     Raises:
-        FeedError: it is not one, with the path and line.
+        FeedError: it is not one, or has a time in the future, with the path and line.
     """
     sport_event = document.at("sport_event")
     match_id = match_id_of(sport_event.at("id"))
-    generated = document.at("generated_at")
-    reading = _Reading(match_id, _time_ms(generated))
+    reading = _Reading(match_id, document.at("generated_at"), now_ms)
     timeline = list(document.at("timeline").items())
     if len(timeline) > TIMELINE_MAX:
         raise document.at("timeline").error(f"has {len(timeline)} events, at most {TIMELINE_MAX} are read")
@@ -128,41 +133,55 @@ def read_timeline(document: Node) -> Snapshot:
         rows=rows,
         whole=True,
         score=score,
+        read_ms=now_ms,
     )
 
 
-def read_push(message: Node) -> Snapshot | None:
+def read_push(message: Node, *, now_ms: int | None = None) -> Snapshot | None:
     """Read one message of the push stream.
 
-    A kick of a shoot-out is only seen here: which one it is, only the timeline can tell.
+    A kick of a shoot-out is passed over: which one it is, only the timeline can tell.
+
+    Args:
+        message: the JSON.
+        now_ms: as for ``read_timeline``.
 
     Returns:
         None for a heartbeat.
 
     Raises:
-        FeedError: it is neither a heartbeat nor an event.
+        FeedError: it is neither a heartbeat nor an event, or has a time in the future.
     """
     if message.has("heartbeat"):
         return None
     payload = message.at("payload")
     match_id = match_id_of(message.at("metadata").at("sport_event_id"))
     node = payload.at("event")
-    reading = _Reading(match_id, _time_ms(node.at("time")))
+    reading = _Reading(match_id, node.at("time"), now_ms)
     rows = {_event_id(node): reading.take(node)}
-    reading.events = [event for event in reading.events if event.type != "SHOOTOUT_KICK"]
+    if any(event.type == "SHOOTOUT_KICK" for event in reading.events):
+        reading.events, rows = [], {}  # a row without its event would be one that is a kick no more
     score = None
     if payload.has("sport_event_status"):
         status = payload.at("sport_event_status")
         reading.status(status)
         score = _score(status)
-    return Snapshot(match_id=match_id, at_ms=reading.at_ms, events=reading.events, rows=rows, score=score)
+    return Snapshot(
+        match_id=match_id,
+        at_ms=reading.at_ms,
+        events=reading.events,
+        rows=rows,
+        pushed=True,
+        score=score,
+    )
 
 
 class _Reading:
     """One document while it is made into events."""
 
-    def __init__(self, match_id: str, at_ms: int) -> None:
-        self.at_ms = at_ms
+    def __init__(self, match_id: str, made: Node, now_ms: int | None) -> None:
+        self._latest_ms = None if now_ms is None else now_ms + AHEAD_MAX_MS
+        self.at_ms = self._past_ms(made)
         self.events: list[Event] = []
         self._match_id = match_id
         self._kicks = 0
@@ -172,7 +191,8 @@ class _Reading:
         """One event of the timeline; what means nothing here only counts as seen. Returns its revision."""
         type_ = node.at("type").text()
         rev = max(
-            [_time_ms(node.at(key)) for key in ("time", "updated_time") if node.has(key)], default=self.at_ms
+            [self._past_ms(node.at(key)) for key in ("time", "updated_time") if node.has(key)],
+            default=self.at_ms,
         )
         if type_ in _PLAIN:
             self._add(node, rev, _PLAIN[type_], team=_side(node), player=_player(node, 0))
@@ -198,6 +218,14 @@ class _Reading:
         elif type_ == "video_assistant_referee_over":
             self._close_check(node, rev)
         return rev
+
+    def _past_ms(self, node: Node) -> int:
+        """A time of something that has happened."""
+        at_ms = _time_ms(node)
+        if self._latest_ms is not None and at_ms > self._latest_ms:
+            ahead = f"at most {AHEAD_MAX_MS // 60_000} minutes ahead of our clock"
+            raise node.error(f"must be {ahead}, got {node.text()[:40]!r}")
+        return at_ms
 
     def info(self, sport_event: Node) -> None:
         """Teams, competition, kick-off and venue."""

@@ -13,84 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from origin.errors import FeedError
-from origin.feeds.jsondoc import Node, parse_document
+from origin.feeds.jsondoc import parse_document
 from origin.feeds.jsonstream import OBJECT_MAX_BYTES, JsonStream
 from origin.feeds.snapshot import SnapshotFeed
 from origin.feeds.sportradar_v4 import convert, read_push, read_timeline
-from shared_state import Event, Match, Score, fold
+from shared_state import Event, Score, fold
 from tests.origin.command import touchline
 from tests.origin.vendor_simulator import shown, sportradar_documents
+from tests.services.vendor_timelines import Told, card, goal, push, timeline
 
 DATA = Path(__file__).parents[1] / "data" / "vendor" / "sportradar-v4-timeline.json"
 TIMELINE = DATA.read_bytes()
-
-
-def at(second: int) -> str:
-    """A time of day in the match."""
-    return f"2018-07-15T15:{second // 60:02}:{second % 60:02}+00:00"
-
-
-def goal(id_: int, second: int, side: str = "home", **given: Any) -> dict[str, Any]:
-    row = {"id": id_, "type": "score_change", "time": at(second), "match_time": 5, "competitor": side}
-    return row | given
-
-
-def card(id_: int, second: int) -> dict[str, Any]:
-    return goal(id_, second) | {"type": "yellow_card"}
-
-
-def timeline(
-    second: int, *rows: dict[str, Any], score: tuple[int, int] | None = None, **status: str
-) -> bytes:
-    document: dict[str, Any] = {
-        "generated_at": at(second),
-        "sport_event": {
-            "id": "sr:sport_event:7",
-            "competitors": [{"name": side, "qualifier": side} for side in ("home", "away")],
-        },
-        "timeline": list(rows),
-    }
-    if score is not None or status:
-        scores = {} if score is None else {"home_score": score[0], "away_score": score[1]}
-        document["sport_event_status"] = scores | status
-    return json.dumps(document).encode()
-
-
-def push(row: dict[str, Any], **status: Any) -> Node:
-    message: dict[str, Any] = {
-        "payload": {"event": row},
-        "metadata": {"sport_event_id": "sr:sport_event_id:7"},
-    }
-    if status:
-        message["payload"]["sport_event_status"] = status
-    return parse_document(json.dumps(message).encode())
-
-
-class Told:
-    """A feed, what it said, and its alarms."""
-
-    def __init__(self, *documents: bytes) -> None:
-        self.alarms: list[FeedError] = []
-        self.events: list[Event] = []
-        self.feed = SnapshotFeed("sr-7", self.alarms.append)
-        for document in documents:
-            self.take(document)
-
-    def take(self, document: bytes) -> list[Event]:
-        said = self.feed.take(read_timeline(parse_document(document)))
-        self.events += said
-        return said
-
-    def push(self, message: Node) -> list[Event]:
-        snapshot = read_push(message)
-        assert snapshot is not None
-        said = self.feed.take(snapshot)
-        self.events += said
-        return said
-
-    @property
-    def match(self) -> Match:
-        return fold("sr-7", self.events)
 
 
 def read(data: bytes) -> list[Event]:

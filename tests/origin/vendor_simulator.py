@@ -8,16 +8,18 @@ life; nothing else is held back. They shrink to few steps.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from hypothesis import strategies as st
 
+from origin.feeds.jsondoc import Node, parse_document
 from shared_state import Event, Match
 from shared_state.jsontext import JsonObject
 
-__all__ = ["opta_documents", "shown", "sportradar_documents"]
+__all__ = ["SportradarStory", "opta_documents", "shown", "sportradar_documents", "sportradar_stories"]
 
 BEGIN = datetime(2018, 7, 15, 15, 0, 0, tzinfo=UTC)
 HOME, AWAY = "368", "535"
@@ -215,23 +217,43 @@ _SR_STATUS = st.fixed_dictionaries(
 )
 
 
-@st.composite
-def sportradar_documents(draw: st.DrawFn) -> list[bytes]:
-    """Timelines of one match, oldest first. The first thing that happened is never removed.
+@dataclass(frozen=True, slots=True)
+class SportradarStory:
+    """One match as it was told.
 
-    An update overwrites ``time``. A removed event is just gone. Sometimes the vendor's score is one that
-    was true before.
+    Attributes:
+        documents: its timelines, oldest first.
+        messages: what was pushed meanwhile, oldest first.
+    """
+
+    documents: list[bytes]
+    messages: list[Node]
+
+    def lasting(self) -> list[Node]:
+        """The messages about rows that the newest timeline still has."""
+        rows = {row["id"] for row in json.loads(self.documents[-1])["timeline"]}
+        return [message for message in self.messages if message.at("payload").at("event").value["id"] in rows]
+
+
+@st.composite
+def sportradar_stories(draw: st.DrawFn) -> SportradarStory:
+    """Timelines and pushed messages of one match. The first thing that happened is never removed.
+
+    An update overwrites ``time``. A removed event is just gone, and nothing is pushed of it. Sometimes the
+    vendor's score is one that was true before. The clock of the timelines is not that of the events.
     """
     steps: list[dict[str, Any]] = draw(st.lists(_SR_NEW | _SR_CHANGE | _SR_STATUS, min_size=1, max_size=12))
     rows: list[dict[str, Any]] = [{"id": 0, "type": "match_started", "time": _text(BEGIN)}]
     status = {"status": "live", "match_status": "1st_half"}
-    documents = []
+    documents, messages = [], []
     scores = [(0, 0)]
     now = BEGIN
+    skew = timedelta(seconds=draw(st.integers(-120, 120)))
     for step in steps:
         now += timedelta(seconds=draw(st.integers(1, 90)))
+        said = None
         if step["what"] == "new":
-            _sr_add(rows, step, now)
+            said = _sr_add(rows, step, now)
         elif step["what"] == "status":
             status = {key: step[key] for key in ("status", "match_status")}
         elif len(rows) > 1:
@@ -240,16 +262,25 @@ def sportradar_documents(draw: st.DrawFn) -> list[bytes]:
                 del rows[index]
             else:
                 rows[index] |= {"time": _text(now), "updated": True, "match_time": step["minute"]}
+                said = rows[index]
         goals = [row["competitor"] for row in rows if row["type"] == "score_change"]
         scores.append((goals.count("home"), goals.count("away")))
         home, away = draw(st.sampled_from(scores[-2:]))
-        documents.append(_timeline(rows, {**status, "home_score": home, "away_score": away}, now))
-    return documents
+        told = {**status, "home_score": home, "away_score": away}
+        documents.append(_timeline(rows, told, now + skew))
+        if said is not None:
+            messages.append(_message(said, told))
+    return SportradarStory(documents, messages)
 
 
-def _sr_add(rows: list[dict[str, Any]], step: dict[str, Any], now: datetime) -> None:
+def sportradar_documents() -> st.SearchStrategy[list[bytes]]:
+    """Timelines of one match, oldest first; see ``sportradar_stories``."""
+    return sportradar_stories().map(lambda story: story.documents)
+
+
+def _sr_add(rows: list[dict[str, Any]], step: dict[str, Any], now: datetime) -> dict[str, Any] | None:
     if step["id"] in {row["id"] for row in rows}:
-        return
+        return None
     row = {
         "id": step["id"],
         "type": step["type"],
@@ -261,6 +292,16 @@ def _sr_add(rows: list[dict[str, Any]], step: dict[str, Any], now: datetime) -> 
         "players": [{"name": "Last, First", "type": "scorer"}],
     }
     rows.append(row)
+    return row
+
+
+def _message(row: dict[str, Any], status: dict[str, Any]) -> Node:
+    """As it is pushed, at the moment it is."""
+    message = {
+        "payload": {"event": row, "sport_event_status": status},
+        "metadata": {"sport_event_id": "sr:sport_event_id:7"},
+    }
+    return parse_document(json.dumps(message).encode())
 
 
 def _timeline(rows: list[dict[str, Any]], status: dict[str, Any], now: datetime) -> bytes:
