@@ -73,6 +73,10 @@ def _taken_back(before: Match, after: Match, was: Event, record: Record) -> str:
 
 
 def _status(before: Match, after: Match) -> str:
+    # An award after full time ends nothing anew, and takes nothing back: it is news of its own.
+    if (after.status == "AWARDED") != (before.status == "AWARDED"):
+        words = "Result awarded" if after.status == "AWARDED" else _not_awarded(after)
+        return f"{words}. {score_sentence(after)}."
     if after.status in ENDED and before.status not in ENDED:
         words = "Full time" if after.status != "AET" else "Full time, after extra time"
         shootout = f" {_shootout(after)}." if after.status == "FT_PENS" else ""
@@ -80,6 +84,10 @@ def _status(before: Match, after: Match) -> str:
     if before.status in ENDED and after.status not in ENDED:
         return f"Correction: not full time, {status_words(after)}. {score_sentence(after)}."
     return ""
+
+
+def _not_awarded(after: Match) -> str:
+    return f"Correction: result not awarded, {status_words(after)}"
 
 
 def _is_red(event: Event | None) -> bool:

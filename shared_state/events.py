@@ -22,6 +22,7 @@ __all__ = [
     "PERIOD_INDEX",
     "STATUSES",
     "TYPES",
+    "TYPES_OF_PLAY",
     "Event",
     "Op",
     "default_period",
@@ -176,6 +177,9 @@ DETAILS: Final[Mapping[str, Mapping[str, tuple[_Check, object]]]] = {
     "NOTE": {"text": (_text(TEXT_MAX_CHARS), _REQUIRED)},
 }
 TYPES: Final = tuple(DETAILS)
+# What tells how far play has come. An unknown type is shown as nothing, the minute included; a note may be
+# about any moment, also one to come.
+TYPES_OF_PLAY: Final = frozenset(TYPES) - {"NOTE"}
 # These count for a side; without one there is nothing to count.
 _NEEDS_TEAM: Final = frozenset({"GOAL", "SHOOTOUT_KICK"})
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from shared_state.jsontext import JsonObject
 from shared_state.match import Match
-from shared_state.wording import ENDED, moment, pair, score_shown, side_name, status_words
+from shared_state.wording import ENDED, FINAL_WHISTLE, moment, pair, score_shown, side_name, status_words
 
 __all__ = ["json_ld"]
 
@@ -45,9 +45,8 @@ def json_ld(match: Match, url: str) -> JsonObject:
     }
     if score_shown(match):
         data["description"] = f"{home['name']} {pair(match.score)} {away['name']}, {status_words(match)}"
-    change = match.deciding.get("STATUS_CHANGE")
-    if change is not None and match.status in ENDED:
-        _put_date(data, "endDate", change.source_ts)
+    if match.status in ENDED:
+        _put_date(data, "endDate", _final_whistle_ms(match))
     if match.info is not None:
         detail = match.info.detail
         _put_date(data, "startDate", detail["kickoff_ms"])
@@ -56,6 +55,16 @@ def json_ld(match: Match, url: str) -> JsonObject:
         if detail["competition"]:
             data["superEvent"] = {"@type": "SportsEvent", "name": detail["competition"]}
     return data
+
+
+def _final_whistle_ms(match: Match) -> int | None:
+    """When play ended; None if nobody said, or if it never did. A court awards a result months later."""
+    whistles = [
+        event
+        for event in match.events()
+        if event.type == "STATUS_CHANGE" and event.detail["to"] in FINAL_WHISTLE
+    ]
+    return whistles[-1].source_ts if whistles else None
 
 
 def _put_date(data: JsonObject, name: str, utc_ms: int | None) -> None:

@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 
 from shared_state.corrections import Record, resolve
 from shared_state.errors import InvalidEvent
-from shared_state.events import PERIOD_INDEX, Event
+from shared_state.events import PERIOD_INDEX, TYPES_OF_PLAY, Event
 from shared_state.jsontext import JsonObject, canonical
 
 __all__ = [
@@ -60,7 +60,7 @@ class Score(NamedTuple):
 
 
 class Clock(NamedTuple):
-    """The furthest moment any standing event tells of; the minute is None when none tells one."""
+    """The furthest moment any standing event of play tells of; the minute is None when none tells one."""
 
     period: str
     minute: int | None
@@ -128,7 +128,7 @@ class Match:
         stoppage = 0
         for record in self.records.values():
             event = record.live
-            if event is None or event.minute is None:
+            if event is None or event.minute is None or event.type not in TYPES_OF_PLAY:
                 continue
             further = (event.minute, event.stoppage) > (-1 if minute is None else minute, stoppage)
             if PERIOD_INDEX[event.period] > PERIOD_INDEX[period]:

@@ -21,6 +21,7 @@ from shared_state.match import Match, Score
 
 __all__ = [
     "ENDED",
+    "FINAL_WHISTLE",
     "NOT_PLAYED",
     "Ticking",
     "minute_text",
@@ -51,7 +52,9 @@ MINUTE_MS: Final = 60_000
 
 RUNNING: Final = frozenset({"LIVE", "EXTRA_TIME", "PENALTIES"})
 PAUSED: Final = frozenset({"HALF_TIME", "INTERRUPTED", "SUSPENDED"})
-ENDED: Final = frozenset({"FT", "AET", "FT_PENS"})
+FINAL_WHISTLE: Final = frozenset({"FT", "AET", "FT_PENS"})
+# An award ends a match too, whether it was played to the end before or never began.
+ENDED: Final = FINAL_WHISTLE | {"AWARDED"}
 # No ball was kicked as far as the status says, so there is no 0–0 to show.
 NOT_PLAYED: Final = frozenset({"SCHEDULED", "DELAYED", "POSTPONED", "CANCELLED"})
 
@@ -161,7 +164,7 @@ def phase(match: Match) -> str:
         return "live"
     if status in PAUSED or _news_delayed(match):
         return "paused"
-    if status in ENDED or status == "AWARDED":
+    if status in ENDED:
         return "over"
     return "before" if status in ("SCHEDULED", "DELAYED") else "off"
 

@@ -25,6 +25,12 @@ __all__ = ["ReferenceModel"]
 # Spelled out, not imported: the model would share the mistake.
 PERIODS_IN_ORDER = ["PRE", "H1", "HT", "H2", "BREAK_ET", "ET1", "ET_HT", "ET2", "BREAK_PENS", "PENS", "POST"]
 
+# Section 1's list of types, less NOTE: what play tells of itself.
+TYPES_OF_PLAY = [
+    *("GOAL", "PENALTY_MISSED", "SHOOTOUT_KICK", "YELLOW_CARD", "SECOND_YELLOW", "RED_CARD", "SUBSTITUTION"),
+    *("VAR", "STOPPAGE_ANNOUNCED", "STATUS_CHANGE", "SCORE_OVERRIDE", "MATCH_INFO"),
+]
+
 
 class ReferenceModel:
     """One match, as the list of all events that arrived, duplicates and losers included."""
@@ -109,8 +115,10 @@ class ReferenceModel:
         }
 
     def clock(self) -> dict[str, Any]:
-        """The furthest that play is known to have come, in no earlier period than the status names."""
-        told = [event for event in self.live() if event["minute"] is not None]
+        """Section 3: the furthest that play is known to have come, in no earlier period than the status's."""
+        told = [
+            event for event in self.live() if event["minute"] is not None and event["type"] in TYPES_OF_PLAY
+        ]
         at = max([self.period(), *(event["period"] for event in told)], key=PERIODS_IN_ORDER.index)
         minutes = [(event["minute"], event["stoppage"]) for event in told if event["period"] == at]
         minute, stoppage = max(minutes, default=(None, 0))

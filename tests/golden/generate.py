@@ -333,6 +333,9 @@ def _unknown_types() -> Transcript:
         _amend("c2", "GOAL", team="away", minute=10),
         _retract("c1"),
         _amend("g1", "DISALLOWED_GOAL", team="home", minute=9, detail={"own_goal": False}),
+        # Shown as nothing, so the minute shown stays at 10; so does it for a note, of whatever moment.
+        _add("w1", "WEATHER_REPORT", minute=44),
+        _add("n1", "NOTE", period="PENS", minute=120, detail={"text": "Full time will be late."}),
     ]
     return Transcript("unknown types", "new-old", 42, [(count, event) for count, event in enumerate(log)])
 

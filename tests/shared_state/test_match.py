@@ -10,7 +10,7 @@ from shared_state import Event, InvalidEvent, Match, Score, apply, fold, match_h
 from shared_state.jsontext import canonical
 from shared_state.match import derive, hash_of_state, state_text
 from tests import strategies
-from tests.events_by_hand import add, goal, kick, retract, status
+from tests.events_by_hand import add, amend, goal, kick, retract, status
 from tests.reference_model import ReferenceModel
 from tests.strategies import MATCH_ID
 
@@ -87,13 +87,27 @@ def test_what_counts_is_never_negative_and_adds_up(history: list[Event]) -> None
         ([goal("g1", "home", 50), status("s", "HALF_TIME", "HT")], ("H2", 50, 0)),
         ([status("s", "LIVE", "H2", minute=46), goal("g1", "home", 45, stoppage=9)], ("H2", 46, 0)),
         ([kick("k1", "home", 1, scored=True)], ("PRE", None, 0)),
-        ([add("c", "X_UNKNOWN", minute=7)], ("H1", 7, 0)),
+        ([add("c", "X_UNKNOWN", minute=7)], ("PRE", None, 0)),
         ([goal("g1", "home", 124, stoppage=1)], ("ET2", 124, 1)),
     ],
 )
 def test_clock_is_the_furthest_moment_told(events: list[Event], clock: tuple[str, int | None, int]) -> None:
     for arrival in (events, events[::-1]):
         assert fold(MATCH_ID, arrival).clock == clock
+
+
+def test_what_is_shown_as_nothing_moves_no_clock() -> None:
+    """An unknown type is kept and shown as nothing; a note may speak of any minute it likes."""
+    played = [status("s", "LIVE", "H1"), goal("g", "home", 10)]
+    silent = [
+        add("w1", "WEATHER_REPORT", minute=44),
+        add("w2", "WEATHER_REPORT", minute=50),
+        add("n1", "NOTE", period="PENS", minute=120, detail={"text": "x"}),
+    ]
+    assert fold(MATCH_ID, played + silent).clock == fold(MATCH_ID, played).clock == ("H1", 10, 0)
+    # Once a later revision says what it is, it counts.
+    known = amend("w2", "VAR", minute=50, detail={"state": "OPEN"})
+    assert fold(MATCH_ID, [*played, *silent, known]).clock == ("H2", 50, 0)
 
 
 def test_clock_of_a_retracted_pair() -> None:

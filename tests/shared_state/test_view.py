@@ -176,8 +176,8 @@ def test_chip_by_status(to: str, period: str, chip: str) -> None:
 )
 def test_chip_tells_the_furthest_minute(period: str, minute: int, stoppage: int, chip: str) -> None:
     to = "EXTRA_TIME" if period.startswith("ET") else "LIVE"
-    note = event("n", "NOTE", period=period, minute=minute, stoppage=stoppage, detail={"text": "x"})
-    assert status_chip(match(status(to, period), note)) == chip
+    card = event("c", "YELLOW_CARD", period=period, minute=minute, stoppage=stoppage, team="home")
+    assert status_chip(match(status(to, period), card)) == chip
 
 
 @pytest.mark.parametrize(
@@ -439,6 +439,7 @@ def test_the_log_is_not_read_out_again_with_every_swap() -> None:
 BASE = (info(), status("LIVE"), goal("g", player="Griezmann"))
 AWARD = event("o", "SCORE_OVERRIDE", period="POST", detail={"home": 0, "away": 3})
 FULL_TIME = event("ft", "STATUS_CHANGE", period="POST", source_ts=KICKOFF, detail={"to": "FT"})
+AWARDED = event("aw", "STATUS_CHANGE", period="POST", source_ts=KICKOFF + 1, detail={"to": "AWARDED"})
 
 
 @pytest.mark.parametrize(
@@ -508,6 +509,20 @@ FULL_TIME = event("ft", "STATUS_CHANGE", period="POST", source_ts=KICKOFF, detai
             AWARD,
             "Correction: the score is France 0, Croatia 3.",
         ),
+        # Months after full time, at once, or after an abandonment: it ends the match, it corrects nothing.
+        ((*BASE, FULL_TIME), AWARDED, "Result awarded. France 1, Croatia 0."),
+        (BASE, AWARDED, "Result awarded. France 1, Croatia 0."),
+        ((*BASE, status("ABANDONED", "H1")), AWARDED, "Result awarded. France 1, Croatia 0."),
+        (
+            (*BASE, FULL_TIME, AWARDED),
+            retract("aw", "appeal upheld"),
+            "Correction: result not awarded, full time. France 1, Croatia 0.",
+        ),
+        (
+            (*BASE, AWARDED),
+            retract("aw"),
+            "Correction: result not awarded, 18 minutes. France 1, Croatia 0.",
+        ),
         # An official result stands: the goal is kept, and nothing that is shown changes.
         ((*BASE, AWARD), goal("h"), ""),
         (BASE, event("y", "YELLOW_CARD", team="away", player="Vida"), ""),
@@ -541,6 +556,16 @@ def test_announcement(before: tuple[Event, ...], given_: Event, said: str) -> No
 def test_json_ld_event_status(to: str, event_status: str) -> None:
     data = json_ld(match(status(to, "PRE")), "https://scores.example/match/m")
     assert data["eventStatus"] == f"https://schema.org/{event_status}"
+
+
+def test_json_ld_of_an_award_keeps_the_end_of_play() -> None:
+    """The court sat months later; the match ended when it ended. One that was never played did not end."""
+    ended = FULL_TIME.source_ts
+    played = json_ld(match(*BASE, FULL_TIME), "u")
+    awarded = json_ld(match(*BASE, FULL_TIME, AWARDED), "u")
+    assert ended == KICKOFF
+    assert awarded["endDate"] == played["endDate"]
+    assert "endDate" not in json_ld(match(info(), AWARDED), "u")
 
 
 def test_json_ld_of_a_whole_match() -> None:
