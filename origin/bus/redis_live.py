@@ -8,34 +8,38 @@ fast way, and the stream is the truth. The reader thread (``redis_reader``) hand
 - it re-reads the stream from the last id delivered whenever something may have been lost: after a
   subscription was confirmed, and after a message that did not follow the one before;
 - on a timer it compares what was delivered with where each match stands. That finds what is lost while
-  everything looks healthy. A connection that goes on losing messages is replaced.
+  everything looks healthy, and is how a match without a live connection is told, only later. A connection
+  that goes on losing messages is replaced.
+
+What happens to one server, or to one match, is no reason to wait with the others.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from origin.bus import BusHealth, Gap
 from origin.bus.redis_cursor import Cursor, Subscriber
-from origin.bus.redis_reader import Link, Reader
+from origin.bus.redis_reader import Attempts, Link, Reader
 from origin.bus.redis_servers import REDIS_ERRORS, Node, Servers
-from origin.bus.redis_store import RedisStore, decode_message
+from origin.bus.redis_store import Head, RedisStore, decode_message
 from origin.errors import BusError
-from shared_state import DeltaId, WireError, delay_ms
+from shared_state import DeltaId, WireError
 
 __all__ = ["Live"]
 
 logger = logging.getLogger(__name__)
 
-# The window of the jitter grows to 2 s and no further: a region has hundreds of origins, not millions,
-# and behind each of them viewers are waiting.
-RECONNECT_ATTEMPT_MAX = 1
 # A message and the answer to a question asked at the same time may overtake each other by that much.
 IN_FLIGHT_S = 0.25
 REREAD_BATCH = 100
@@ -57,22 +61,22 @@ class Live:
         self._store = store
         self._timeout_s = timeout_s
         self._check_s = check_s
-        self._random_unit = random_unit
         # Taken before a cursor's own lock, never after: subscribers are told under the latter.
         self._lock = threading.Lock()
         self._cursors: dict[str, Cursor] = {}
-        self._links: dict[Node, Link] = {}
+        self._links: dict[Node | None, Link] = {}
         self._link_of: dict[Cursor, Link] = {}
         self._confirmed: set[Cursor] = set()
         self._lagging: dict[Cursor, int] = {}  # how many checks in a row found it behind
         # The keeper's own: what a check found, and when it is to be proven.
-        self._suspects: dict[Cursor, DeltaId | None] = {}
+        self._suspects: dict[Cursor, Head] = {}
         self._verify_at = math.inf
         self._next_check = 0.0
         self._healed = 0
         self._fault = ""
-        self._failures = 0
-        self._not_before = 0.0
+        self._attempts = Attempts(random_unit)
+        self._hung: set[Node | None] = set()  # those that let the last attempt to connect wait
+        self._retry_at = math.inf
         self._servers_in_doubt = False
         self._stopping = threading.Event()
         self._wake = threading.Event()
@@ -164,7 +168,7 @@ class Live:
             with self._lock:
                 if self._link_of.get(cursor) is link:
                     self._confirmed.add(cursor)
-                self._failures = 0
+                self._attempts.succeeded(link.node)
             self._wake.set()
         elif kind == b"sunsubscribe":
             # Had we asked for it, the match would not be on this link any more: its slot has moved.
@@ -181,7 +185,7 @@ class Live:
                 self._detach(cursor)
             self._fault = f"live connection to {link.node} lost: {why}"
             self._servers_in_doubt = True
-            self._put_off()
+            self._attempts.put_off(link.node)
         logger.warning("live connection to %s lost: %s", link.node, why)
         self._wake.set()
 
@@ -189,12 +193,6 @@ class Live:
         """Let the keeper find a connection for this match; ``_lock`` is held."""
         self._link_of.pop(cursor, None)
         self._confirmed.discard(cursor)
-
-    def _put_off(self) -> None:
-        """Put the next attempt to connect off, by a time drawn anew each time; ``_lock`` is held."""
-        wait_ms = delay_ms(min(self._failures, RECONNECT_ATTEMPT_MAX), self._random_unit())
-        self._failures += 1
-        self._not_before = time.monotonic() + wait_ms / 1000
 
     # The keeper ----------------------------------------------------------------------------------
 
@@ -223,9 +221,7 @@ class Live:
             self._check(reader)
             self._verify_at = time.monotonic() + IN_FLIGHT_S
             self._next_check = self._verify_at + self._check_s
-        now = time.monotonic()
-        retry_at = self._not_before if self._not_before > now else math.inf
-        return max(0.0, min(self._next_check, self._verify_at, retry_at) - now)
+        return max(0.0, min(self._next_check, self._verify_at, self._retry_at) - time.monotonic())
 
     def _forget_unwanted(self, reader: Reader) -> None:
         with self._lock:
@@ -241,33 +237,56 @@ class Live:
 
     def _attach_all(self, reader: Reader) -> None:
         """Give every match that has none a live connection to the server that has the match."""
+        self._retry_at = math.inf
         with self._lock:
             apart = [cursor for cursor in self._cursors.values() if cursor not in self._link_of]
         if not apart:
             return
-        may_connect = time.monotonic() >= self._not_before
-        if may_connect and self._servers_in_doubt:
+        parts = self._by_node(apart)
+        if self._servers_in_doubt and any(map(self._is_due, parts)):
+            self._servers_in_doubt = False
             try:
                 self._servers.refresh()
-                self._servers_in_doubt = False
             except REDIS_ERRORS as error:
-                self._failed(error)
-                may_connect = False
-        for cursor in apart:
-            try:
-                node = self._servers.node_of(self._store.stream_key(cursor.match_id))
-                link = self._links.get(node)
-                if link is None and may_connect:
+                self._failed(error)  # whoever was known may still be right: without Sentinels, say
+            parts = self._by_node(apart)
+        with self._lock:
+            self._attempts.keep({*parts, *self._links})
+        self._hung &= parts.keys()
+        # An attempt may last for timeout_s, and viewers of other servers wait meanwhile. So whoever failed
+        # before comes last, and one of them per turn.
+        doubtful_tried = False
+        for node in sorted(
+            parts, key=lambda node: (node not in self._links, self._attempts.not_before(node))
+        ):
+            link = self._links.get(node)
+            if link is None and self._is_due(node):
+                doubtful = self._attempts.not_before(node) > -math.inf
+                if not (doubtful and doubtful_tried):
                     link = self._connect(reader, node)
-            except REDIS_ERRORS as error:
-                self._failed(error)
-                may_connect = False
+                doubtful_tried |= doubtful
+            if link is None:
+                self._retry_at = min(self._retry_at, self._attempts.not_before(node))
                 continue
-            if link is not None:
+            for cursor in parts[node]:
                 self._attach(reader, link, cursor)
 
-    def _connect(self, reader: Reader, node: Node) -> Link:
-        link = Link(node, self._servers.connect(node))
+    def _is_due(self, node: Node | None) -> bool:
+        return self._attempts.not_before(node) <= time.monotonic()
+
+    def _connect(self, reader: Reader, node: Node | None) -> Link | None:
+        try:
+            if node is None:
+                raise RedisError("no server has the slot of a match")
+            link = Link(node, self._servers.connect(node))
+        except REDIS_ERRORS as error:
+            self._failed(error)
+            if isinstance(error, RedisTimeoutError):
+                self._hung.add(node)
+            with self._lock:
+                self._attempts.put_off(node)
+            return None
+        self._hung.discard(node)
         with self._lock:
             self._links[node] = link
         reader.adopt(link)
@@ -283,39 +302,46 @@ class Live:
 
     def _failed(self, error: Exception) -> None:
         with self._lock:
-            self._fault = f"{type(error).__name__}: {error}"
+            self._fault = _told(error)
             self._servers_in_doubt = True
-            self._put_off()
 
     def _mend(self) -> None:
-        """Re-read what may have been missed, until nothing is stale or a server does not answer."""
+        """Re-read what may have been missed; whoever does not answer is asked again by the next check."""
+        tried: set[Cursor] = set()
+        silent: set[Node | None] = {None}
         while not self._stopping.is_set():
             with self._lock:
-                stale = [cursor for cursor in self._confirmed if cursor.stale][:REREAD_BATCH]
-            parts = self._by_node(stale)
-            if not parts:
+                stale = [cursor for cursor in self._confirmed if cursor.stale and cursor not in tried]
+            if not stale:
                 return
-            failed = False
-            for node, cursors in parts:
+            tried.update(stale[:REREAD_BATCH])
+            for node, cursors in self._by_node(stale[:REREAD_BATCH]).items():
+                if node is None or node in silent:
+                    continue
                 try:
                     self._mend_on(node, cursors)
                 except REDIS_ERRORS as error:
+                    silent.add(node)
                     for cursor in cursors:
                         cursor.stale = True
                     logger.warning("%s: deltas cannot be read again yet: %s", node, error)
-                    failed = True
-            if failed:
-                return  # the next check tries again
 
     def _mend_on(self, node: Node, cursors: Sequence[Cursor]) -> None:
         for cursor in cursors:
             cursor.stale = False  # before the read: what comes during it counts
         begun = [cursor for cursor in cursors if cursor.ready.is_set()]
         for cursor, head in self._heads(node, [cursor for cursor in cursors if cursor not in begun]):
-            cursor.begin(head)
+            if isinstance(head, Exception):
+                self._unread(cursor, head)
+            else:
+                cursor.begin(head.id)
         self._reread(node, begun)
 
-    def _heads(self, node: Node, cursors: Sequence[Cursor]) -> list[tuple[Cursor, DeltaId | None]]:
+    def _unread(self, cursor: Cursor, error: Exception) -> None:
+        cursor.stale = True
+        logger.warning("match %s: deltas cannot be read again yet: %s", cursor.match_id, error)
+
+    def _heads(self, node: Node, cursors: Sequence[Cursor]) -> list[tuple[Cursor, Head | Exception]]:
         if not cursors:
             return []
         heads = self._store.heads(self._servers.client_of(node), [cursor.match_id for cursor in cursors])
@@ -335,53 +361,83 @@ class Live:
             begun: list[tuple[Cursor, DeltaId]] = []
             for (cursor, after), answer in zip(questions, answers, strict=True):
                 head = answer.head if isinstance(answer, Gap) else None
-                if head is not None and head.epoch > after.epoch and not last_round:
+                if isinstance(answer, Exception):
+                    self._unread(cursor, answer)
+                elif head is not None and head.epoch > after.epoch and not last_round:
                     begun.append((cursor, DeltaId(head.epoch, 0)))
                 else:
                     brought += cursor.take_replay(answer)
             questions = begun
         return brought
 
-    def _by_node(self, cursors: Sequence[Cursor]) -> list[tuple[Node, list[Cursor]]]:
-        parts: dict[Node, list[Cursor]] = {}
+    def _by_node(self, cursors: Iterable[Cursor]) -> dict[Node | None, list[Cursor]]:
+        """By the server that is asked for each: that of its live connection, else the one that has it."""
         with self._lock:
-            for cursor in cursors:
-                link = self._link_of.get(cursor)
-                if link is not None:
-                    parts.setdefault(link.node, []).append(cursor)
-        return list(parts.items())
+            linked = [(cursor, self._link_of.get(cursor)) for cursor in cursors]
+        parts: dict[Node | None, list[Cursor]] = {}
+        for cursor, link in linked:
+            parts.setdefault(self._owner(cursor) if link is None else link.node, []).append(cursor)
+        return parts
+
+    def _owner(self, cursor: Cursor) -> Node | None:
+        try:
+            return self._servers.node_of(self._store.stream_key(cursor.match_id))
+        except REDIS_ERRORS:
+            return None  # nobody has its slot at the moment
 
     def _check(self, reader: Reader) -> None:
         """Compare what was delivered with where each match stands."""
-        fault = ""
+        in_doubt, self._servers_in_doubt = self._servers_in_doubt, False
         try:
-            if self._servers_in_doubt:
-                self._servers.refresh()
-                self._servers_in_doubt = False
+            if in_doubt:
+                with contextlib.suppress(*REDIS_ERRORS):  # whether that matters is what the look tells
+                    self._servers.refresh()
             self._servers.look()
-            self._leave_wrong_servers(reader)
         except REDIS_ERRORS as error:
-            fault = f"{type(error).__name__}: {error}"
-        with self._lock:
-            confirmed = list(self._confirmed)
-        for node, cursors in self._by_node(confirmed):
-            try:
-                heads = self._heads(node, cursors)
-            except REDIS_ERRORS as error:
-                fault = f"{node}: {type(error).__name__}: {error}"
-                continue
-            self._suspects.update((cursor, head) for cursor, head in heads if _is_behind(cursor, head))
+            fault = _told(error)
+        else:
+            self._leave_wrong_servers(reader)
+            fault = self._compare()
         with self._lock:
             self._servers_in_doubt |= bool(fault)
             if fault or len(self._confirmed) == len(self._cursors):
                 self._fault = fault
 
+    def _compare(self) -> str:
+        """Ask for all heads, also for those without a live connection; returns what failed."""
+        fault = ""
+        with self._lock:
+            begun = [cursor for cursor in self._cursors.values() if cursor.ready.is_set()]
+        for node, cursors in self._by_node(begun).items():
+            if node is None:
+                fault = f"no server has the slot of match {cursors[0].match_id}"
+                continue
+            if node in self._hung and node not in self._links:
+                # Each question costs a timeout, in which nobody is served; connecting is one already.
+                fault = f"{node} does not answer"
+                continue
+            try:
+                heads = self._heads(node, cursors)
+            except REDIS_ERRORS as error:
+                fault = f"{node}: {_told(error)}"
+                continue
+            for cursor, head in heads:
+                if isinstance(head, Exception):
+                    fault = f"match {cursor.match_id}: {_told(head)}"
+                elif _is_behind(cursor, head):
+                    self._suspects[cursor] = head
+        return fault
+
     def _verify(self, reader: Reader) -> None:
         """Those that still are behind have lost something: read it again."""
-        behind = [cursor for cursor, head in self._suspects.items() if _is_behind(cursor, head)]
+        behind = {cursor: head for cursor, head in self._suspects.items() if _is_behind(cursor, head)}
         self._suspects.clear()
-        self._note_lagging(reader, behind)
-        for node, cursors in self._by_node(behind):
+        # While a match is on its way to another shard, its messages are told there, and no origin hears
+        # them: neither is this connection to blame, nor is another origin better off.
+        self._note_lagging(reader, [cursor for cursor, head in behind.items() if not head.elsewhere])
+        for node, cursors in self._by_node(behind).items():
+            if node is None:
+                continue
             try:
                 self._healed += self._reread(node, cursors)
             except REDIS_ERRORS as error:
@@ -391,11 +447,7 @@ class Live:
         """Leave connections to servers that do not have their matches any more, however well they work."""
         with self._lock:
             attached = list(self._link_of.items())
-        wrong = {
-            link
-            for cursor, link in attached
-            if self._servers.node_of(self._store.stream_key(cursor.match_id)) != link.node
-        }
+        wrong = {link for cursor, link in attached if self._owner(cursor) not in (None, link.node)}
         for link in wrong:
             reader.drop(link, "another server has its matches now")
 
@@ -403,11 +455,19 @@ class Live:
         """Once may be a slow moment; a connection found out twice in a row is replaced."""
         with self._lock:
             self._lagging = {cursor: self._lagging.get(cursor, 0) + 1 for cursor in behind}
-            deaf = {self._link_of.get(cursor) for cursor, times in self._lagging.items() if times > 1}
+            deaf = {
+                self._link_of.get(cursor)
+                for cursor, times in self._lagging.items()
+                if times > 1 and cursor in self._confirmed
+            }
         for link in deaf:
             if link is not None:
                 reader.drop(link, "it loses messages")
 
 
-def _is_behind(cursor: Cursor, head: DeltaId | None) -> bool:
-    return head is not None and (cursor.position is None or cursor.position < head)
+def _is_behind(cursor: Cursor, head: Head) -> bool:
+    return head.id is not None and (cursor.position is None or cursor.position < head.id)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,30 +1,35 @@
 """The thread that reads live connections: it waits on all of them at once and never for one of them.
 
 It alone touches the connections it was given, because a TLS connection must not be read and written by
-two threads. What others want of it, they order.
+two threads. What others want of it, they order. Who connects anew is ``redis_live``, when ``Attempts`` says.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import selectors
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from redis.connection import Connection
 
 from origin.bus.redis_servers import REDIS_ERRORS, Node
+from shared_state import delay_ms
 
-__all__ = ["Link", "Reader"]
+__all__ = ["Attempts", "Link", "Reader"]
 
 logger = logging.getLogger(__name__)
 
 # Per turn and connection: a flood on one must not starve the others.
 MESSAGES_PER_TURN = 256
+# The window of the jitter grows to 2 s and no further: a region has hundreds of origins, not millions,
+# and behind each of them viewers are waiting.
+RECONNECT_ATTEMPT_MAX = 1
 
 
 class Link:
@@ -43,6 +48,36 @@ class Link:
         self.open = True
         self.heard = time.monotonic()
         self.pinged = False
+
+
+class Attempts:
+    """When each server may be connected to again. None stands for the unknown server of a match."""
+
+    def __init__(self, random_unit: Callable[[], float]) -> None:
+        self._random_unit = random_unit
+        self._failures: dict[Node | None, int] = {}
+        self._not_before: dict[Node | None, float] = {}
+
+    def not_before(self, node: Node | None) -> float:
+        """The time of the next attempt; in the past if there was no failure."""
+        return self._not_before.get(node, -math.inf)
+
+    def put_off(self, node: Node | None) -> None:
+        """Put the next attempt off, by a time drawn anew each time."""
+        failures = self._failures.get(node, 0)
+        wait_ms = delay_ms(min(failures, RECONNECT_ATTEMPT_MAX), self._random_unit())
+        self._failures[node] = failures + 1
+        self._not_before[node] = time.monotonic() + wait_ms / 1000
+
+    def succeeded(self, node: Node | None) -> None:
+        """It works: the next failure is a first one."""
+        self._failures.pop(node, None)
+        self._not_before.pop(node, None)
+
+    def keep(self, nodes: Collection[Node | None]) -> None:
+        """Forget all others: servers come and go, and this process stays."""
+        for node in self._not_before.keys() - set(nodes):
+            self.succeeded(node)
 
 
 class Reader:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
+from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.cluster import ClusterNode, RedisCluster
+from redis.cluster import PRIMARY, ClusterNode, RedisCluster
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
@@ -33,6 +34,8 @@ REDIS_ERRORS = (RedisError, RedisClusterException, OSError)
 
 DEFAULT_PORT = 6379
 DEFAULT_SENTINEL_PORT = 26379
+# What a Sentinel that did not answer last time is given to answer now, when others have.
+SENTINEL_GRACE_S = 0.1
 
 
 class Node(NamedTuple):
@@ -234,7 +237,15 @@ class _Sentinels:
         self._sentinels = [Redis(host=node.host, port=node.port, **asked) for node in address.nodes]
         self._lock = threading.Lock()
         self._sentinels_answer = True
-        self._primary = self._ask()
+        self._pool = futures.ThreadPoolExecutor(len(self._sentinels), thread_name_prefix="bus-sentinel")
+        self._asking = threading.Lock()
+        self._questions: dict[Redis, futures.Future[tuple[int, Node]]] = {}
+        self._silent: set[Redis] = set()  # those that did not answer last time
+        try:
+            self._primary = self._ask()
+        except BaseException:
+            self._pool.shutdown(wait=False)
+            raise
         self._client = self._open(self._primary)
 
     def commands(self) -> Redis:
@@ -279,6 +290,7 @@ class _Sentinels:
         self._client.ping()
 
     def close(self) -> None:
+        self._pool.shutdown(wait=False)
         for client in (*self._sentinels, self._client):
             client.connection_pool.disconnect(inuse_connections=False)
 
@@ -286,22 +298,58 @@ class _Sentinels:
         return Redis(host=node.host, port=node.port, **self._settings)
 
     def _ask(self) -> Node:
-        """Ask every Sentinel; the one that saw the latest fail-over is right.
+        """Ask all Sentinels at once; of those that answer, the one that saw the latest fail-over is right.
 
-        The first to answer may be cut off from the others, together with an old primary.
+        The first to answer may be cut off from the others, together with an old primary: hence all are
+        waited for that answered last time. The others get a moment, lest one dead host delays every check.
         """
-        answers: list[tuple[int, Node]] = []
-        error: Exception | None = None
-        for sentinel in self._sentinels:
-            try:
-                state: Any = sentinel.sentinel_master(self._service)
-            except REDIS_ERRORS as failure:
-                error = failure
+        questions: dict[Redis, futures.Future[tuple[int, Node]]] = {}
+        with self._asking:
+            for sentinel in self._sentinels:
+                asked = self._questions.get(sentinel)
+                # One that hangs is still at the last question, and so is one that another thread asks now.
+                if asked is None or asked.done():
+                    try:
+                        asked = self._questions[sentinel] = self._pool.submit(self._named_by, sentinel)
+                    except RuntimeError as closed:
+                        raise RedisError("the bus is closed") from closed
+                questions[sentinel] = asked
+        futures.wait([asked for sentinel, asked in questions.items() if sentinel not in self._silent])
+        futures.wait(questions.values(), timeout=SENTINEL_GRACE_S)
+        if all(asked.exception() for asked in questions.values() if asked.done()):
+            futures.wait(questions.values())  # there is nobody else to believe
+        answers, errors, answered = [], [], set()
+        for sentinel, asked in questions.items():
+            if not asked.done():
                 continue
-            answers.append((int(state["config-epoch"]), Node(str(state["ip"]), int(state["port"]))))
+            if error := asked.exception():
+                errors.append(error)
+            else:
+                answers.append(asked.result())
+                answered.add(sentinel)
+        self._silent = set(questions) - answered
         if not answers:
-            raise error or RedisError("no Sentinel is named")
+            raise errors[0]
         return max(answers)[1]
+
+    def _named_by(self, sentinel: Redis) -> tuple[int, Node]:
+        state: Any = sentinel.sentinel_master(self._service)
+        return int(state["config-epoch"]), Node(str(state["ip"]), int(state["port"]))
+
+
+class _FollowingCluster(RedisCluster):
+    """Follows ASK to any server.
+
+    redis-py knows those that have slots. The first slots of a new shard move there before it has one.
+    """
+
+    def get_node(self, host: str | None = None, port: int | None = None, node_name: str | None = None) -> Any:
+        node = super().get_node(host, port, node_name)  # type: ignore[no-untyped-call]
+        if node is None and node_name:
+            host, _, asked_port = node_name.rpartition(":")
+            node = ClusterNode(host, int(asked_port), PRIMARY)  # type: ignore[no-untyped-call]
+            self.nodes_manager.nodes_cache[node.name] = node
+        return node
 
 
 class _Cluster:
@@ -311,7 +359,7 @@ class _Cluster:
 
     def __init__(self, address: Address, options: Options) -> None:
         self._settings = _connection_settings(address, options)
-        self._cluster = RedisCluster(
+        self._cluster = _FollowingCluster(
             startup_nodes=[ClusterNode(node.host, node.port) for node in address.nodes],  # type: ignore[no-untyped-call]
             # One shard without a primary must not take the others' matches down.
             require_full_coverage=False,
@@ -319,6 +367,8 @@ class _Cluster:
         )
         self._clients: dict[Node, Redis] = {}
         self._lock = threading.Lock()
+        self._answered: Node | None = None
+        self._failed: Node | None = None
 
     def commands(self) -> RedisCluster:
         return self._cluster
@@ -337,20 +387,28 @@ class _Cluster:
             return client
 
     def connect(self, node: Node) -> Connection:
-        return _connect(node, self._settings)
+        try:
+            return _connect(node, self._settings)
+        except REDIS_ERRORS:
+            self._failed = node
+            raise
 
     def refresh(self) -> None:
-        self._cluster.nodes_manager.initialize()
+        """Any server knows the map; one that hangs would cost a timeout, so it is asked last."""
+        self._cluster.nodes_manager.initialize(last_failed_node_name=self._failed and str(self._failed))
 
     def look(self) -> None:
         """A slot that moves says so itself, by MOVED: here it is enough that one server answers."""
         error: Exception | None = None
-        for node in self._cluster.get_nodes():  # type: ignore[no-untyped-call]
+        nodes = [Node(node.host, int(node.port)) for node in self._cluster.get_nodes()]  # type: ignore[no-untyped-call]
+        # The one that answered last time first: each that hangs costs a timeout.
+        for node in sorted(nodes, key=lambda node: node != self._answered):
             try:
-                self.client_of(Node(node.host, int(node.port))).ping()
+                self.client_of(node).ping()
             except REDIS_ERRORS as failure:
                 error = failure
             else:
+                self._answered = node
                 return
         raise error or RedisClusterException("the cluster has no servers")
 

@@ -11,8 +11,9 @@ key                            type    holds
 
 The braces put what belongs to one match into one slot of a cluster, so that one script changes all of it.
 The set is in another slot and outside of that step. It is kept right by what is done next: a publisher
-that could not add its match adds it with the next delta, and whoever finds the ``""`` missing (the shard
-of the set was lost) finds the matches by SCAN.
+that could not add its match adds it with the next delta, and adds it again now and then in case the set
+lost it; whoever strikes an expired match off looks once more; and whoever finds the ``""`` missing (the
+shard of the set was lost) finds the matches by SCAN.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from redis import Redis
-from redis.cluster import RedisCluster
+from redis.exceptions import AskError, NoScriptError, ReadOnlyError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from origin.bus import Gap, Published, Replay, Snapshot, Suffix, UpToDate, check_run
-from origin.bus.redis_servers import REDIS_ERRORS, Options, Servers
+from origin.bus.redis_servers import REDIS_ERRORS, Node, Options, Servers
 from origin.errors import BusBehindError, BusError
 from shared_state import DeltaId
 
-__all__ = ["PUBLISH_SCRIPT", "RedisStore", "decode_message"]
+__all__ = ["PUBLISH_SCRIPT", "Head", "RedisStore", "decode_message"]
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +93,25 @@ _ENDED = frozenset({"FT", "AET", "FT_PENS", "CANCELLED", "ABANDONED", "AWARDED"}
 _COMPLETE = b""  # no match has this id
 _SCAN_COUNT = 1_000
 _INDEXED_MAX = 20_000
+# A primary of the set that dies takes along what its replica had not got yet. This is how long a match
+# that goes on is missing then, and costs one SADD per match and minute.
+INDEX_AGAIN_S = 60.0
 # These say that the server, or the address it is known by, has changed; the command itself is fine.
 _SERVER_LOST = (RedisConnectionError, RedisTimeoutError, ReadOnlyError)
+# These say that a key is at another server, or on its way there. MOVED is a kind of ASK to redis-py.
+_ELSEWHERE = (AskError, TryAgainError)
+
+
+class Head(NamedTuple):
+    """Where a match stands.
+
+    Attributes:
+        id: None if the bus does not know the match.
+        elsewhere: the server that was asked does not have the match, or not any more; another one said so.
+    """
+
+    id: DeltaId | None
+    elsewhere: bool
 
 
 class _Status(msgspec.Struct):
@@ -112,7 +130,7 @@ class RedisStore:
         # Channels do not belong to a database; two deployments told apart by that alone would mix.
         self._channel_prefix = options.prefix if database == 0 else f"{options.prefix}.{database}"
         self._index = f"{options.prefix}:matches"
-        self._indexed: set[str] = set()
+        self._indexed: dict[str, float] = {}  # when each was last added
 
     def stream_key(self, match_id: str) -> str:
         """The key of the replay; its slot is that of everything else of the match."""
@@ -152,7 +170,8 @@ class RedisStore:
         added, head, known = self._try(lambda: self._run_script(keys_and_args))
         if added < 0:
             raise BusBehindError(match_id, deltas[0].id, DeltaId.parse(head.decode()) if head else None)
-        if not known or match_id not in self._indexed:
+        added_at = self._indexed.get(match_id)
+        if not known or added_at is None or time.monotonic() - added_at > INDEX_AGAIN_S:
             self._put_in_index(match_id)
         return int(added)
 
@@ -161,16 +180,17 @@ class RedisStore:
         client = self._servers.commands
         return _id(self._try(lambda: client().hget(self.state_key(match_id), "id")))
 
-    def heads(self, client: Redis, match_ids: Sequence[str]) -> list[DeltaId | None]:
-        """The heads of several matches of one server, in one round trip.
+    def heads(self, client: Redis, match_ids: Sequence[str]) -> list[Head | Exception]:
+        """The heads of several matches of one server, in one round trip; what fails for one fails alone.
 
         Raises:
-            REDIS_ERRORS: the server did not answer, or does not have one of them any more.
+            REDIS_ERRORS: the server did not answer.
         """
-        pipeline = client.pipeline(transaction=False)
-        for match_id in match_ids:
-            pipeline.hget(self.state_key(match_id), "id")
-        return [_id(answer) for answer in pipeline.execute()]
+        answers = self._ask(client, [("HGET", self.state_key(match_id), "id") for match_id in match_ids])
+        return [
+            answer if isinstance(answer, Exception) else Head(_id(answer), elsewhere)
+            for answer, elsewhere in answers
+        ]
 
     def snapshot(self, match_id: str) -> Snapshot | None:
         """See ``Bus.snapshot``."""
@@ -181,19 +201,32 @@ class RedisStore:
 
     def replay(self, match_id: str, after: DeltaId) -> Replay:
         """See ``Bus.replay``."""
-        # In a cluster both commands are of one slot, so they travel together there too.
-        return self._try(lambda: self._read(self._servers.commands(), [(match_id, after)]))[0]
+        return self._try(lambda: self._replay(match_id, after))
 
-    def replays(self, client: Redis, wanted: Sequence[tuple[str, DeltaId]]) -> list[Replay]:
-        """What came after, for several matches of one server, in one round trip.
+    def replays(self, client: Redis, wanted: Sequence[tuple[str, DeltaId]]) -> list[Replay | Exception]:
+        """What came after, for several matches of one server, in one round trip; each may fail alone.
 
         Raises:
-            REDIS_ERRORS: the server did not answer, or does not have one of them any more.
+            REDIS_ERRORS: the server did not answer.
         """
-        return self._read(client, wanted)
+        commands: list[tuple[str, ...]] = []
+        for match_id, after in wanted:
+            # In this order: an empty range with the head at ``after`` proves that nothing was missed.
+            commands.append(("XRANGE", self.stream_key(match_id), f"({after}", "+"))
+            commands.append(("HGET", self.state_key(match_id), "id"))
+        answers = [answer for answer, _ in self._ask(client, commands)]
+        found: list[Replay | Exception] = []
+        for (_, after), entries, head in zip(wanted, answers[::2], answers[1::2], strict=True):
+            failed = next((answer for answer in (entries, head) if isinstance(answer, Exception)), None)
+            found.append(failed or _replay(after, entries, head))
+        return found
 
     def matches(self) -> list[str]:
-        """See ``Bus.matches``."""
+        """See ``Bus.matches``.
+
+        While a shard is down its matches stay in the list. While that of the set is, or while the set is
+        not complete and one shard cannot be searched, there is no list: a part would look like all.
+        """
         members = self._try(lambda: self._servers.commands().smembers(self._index))
         names = {_text(member) for member in members if member != _COMPLETE}
         if _COMPLETE not in members:
@@ -210,19 +243,44 @@ class RedisStore:
             # The first publish to this server, a promoted replica or one restarted empty: EVAL teaches it.
             return commands.eval(PUBLISH_SCRIPT, 2, *keys_and_args)
 
-    def _read(self, client: Redis | RedisCluster, wanted: Sequence[tuple[str, DeltaId]]) -> list[Replay]:
-        pipeline = client.pipeline(transaction=False)
-        for match_id, after in wanted:
-            # In this order: an empty range with the head at ``after`` proves that nothing was missed.
-            pipeline.xrange(self.stream_key(match_id), f"({after}", "+")
-            pipeline.hget(self.state_key(match_id), "id")
-        answers: list[Any] = pipeline.execute()
-        return [
-            _replay(after, *answers[2 * number : 2 * number + 2]) for number, (_, after) in enumerate(wanted)
-        ]
+    def _replay(self, match_id: str, after: DeltaId) -> Replay:
+        servers = self._servers
+        answer = self.replays(
+            servers.client_of(servers.node_of(self.stream_key(match_id))), [(match_id, after)]
+        )[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _ask(self, client: Redis, commands: Iterable[tuple[str, ...]]) -> list[tuple[Any, bool]]:
+        """The answer or the error for each command, and whether it came from elsewhere.
+
+        A slot on its way to another shard says ASK for each match that has left already, and MOVED once
+        it is gone. That is no reason to know nothing of the other matches of the server.
+
+        Raises:
+            REDIS_ERRORS: the server did not answer.
+        """
+        commands = list(commands)
+        pipeline: Any = client.pipeline(transaction=False)  # redis-py has types for single commands only
+        for command in commands:
+            pipeline.execute_command(*command)
+        found: list[tuple[Any, bool]] = []
+        lost: Exception | None = None
+        every: Any = self._servers.commands()
+        for command, answer in zip(commands, pipeline.execute(raise_on_error=False), strict=True):
+            elsewhere = isinstance(answer, _ELSEWHERE)
+            if elsewhere and lost is None:  # each that is asked of a dead server costs its timeout
+                try:
+                    answer = every.execute_command(*command)
+                except REDIS_ERRORS as error:
+                    answer = error
+                    lost = error if isinstance(error, _SERVER_LOST) else None
+            found.append((answer, elsewhere))
+        return found
 
     def _put_in_index(self, match_id: str) -> None:
-        self._indexed.discard(match_id)
+        self._indexed.pop(match_id, None)
         try:
             self._servers.commands().sadd(self._index, match_id)
         except REDIS_ERRORS as error:
@@ -231,7 +289,7 @@ class RedisStore:
             return
         if len(self._indexed) >= _INDEXED_MAX:
             self._indexed.clear()  # costs one SADD per match that is still published
-        self._indexed.add(match_id)
+        self._indexed[match_id] = time.monotonic()
 
     def _scan(self) -> set[str]:
         """Find all matches the slow way."""
@@ -245,18 +303,37 @@ class RedisStore:
 
     def _still_there(self, names: list[str]) -> list[str]:
         """Those that have not expired; the set forgets the others."""
-        if not names:
-            return []
-        pipeline = self._servers.commands().pipeline(transaction=False)
-        for name in names:
-            pipeline.exists(self.state_key(name))
-        answers = pipeline.execute(raise_on_error=False)
-        # A shard that does not answer has not lost its matches.
-        gone = [name for name, answer in zip(names, answers, strict=True) if answer == 0]
+        gone = self._expired(names)
         if gone:
             self._servers.commands().srem(self._index, *gone)
-            self._indexed.difference_update(gone)
+            # One that was published again meanwhile was added before it was struck off, and its publisher
+            # believes it to be there. One that is published from here on is new, and is added after.
+            back = sorted(set(gone) - set(self._expired(gone)))
+            if back:
+                self._try(lambda: self._servers.commands().sadd(self._index, *back))
+            gone = sorted(set(gone) - set(back))
+            for name in gone:
+                self._indexed.pop(name, None)
         return sorted(set(names) - set(gone))
+
+    def _expired(self, names: Sequence[str]) -> list[str]:
+        """Those that the bus does not know; a shard that does not answer has not lost its matches."""
+        by_node: dict[Node, list[str]] = {}
+        for name in names:
+            try:
+                by_node.setdefault(self._servers.node_of(self.state_key(name)), []).append(name)
+            except REDIS_ERRORS:
+                continue
+        expired: list[str] = []
+        for node, there in by_node.items():
+            try:
+                commands = (("EXISTS", self.state_key(name)) for name in there)
+                answers = self._ask(self._servers.client_of(node), commands)
+            except REDIS_ERRORS as error:
+                logger.warning("%s: whether its matches have expired is not known: %s", node, error)
+                continue
+            expired += [name for name, (answer, _) in zip(there, answers, strict=True) if answer == 0]
+        return expired
 
     def _try(self, command: Callable[[], _Result]) -> _Result:
         """Run a command, once more if the server was lost meanwhile: it may be known by now who follows."""

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from tests.services.process import ServerProcess, free_port, require_program
 
-__all__ = ["RedisCluster", "RedisSentinels", "RedisServer"]
+__all__ = ["SERVICE", "RedisCluster", "RedisSentinels", "RedisServer"]
 
 SERVICE = "region"
 SLOTS = 16_384
@@ -171,30 +171,11 @@ class RedisCluster:
 
     def __init__(self, directory: Path, replicas: int = 0, *settings: str) -> None:
         self.servers: list[RedisServer] = []
+        self._directory = directory
+        self._settings = settings
         try:
-            for number in range(3 * (1 + replicas)):
-                bus_port = free_port()
-                server = RedisServer(
-                    directory,
-                    "--cluster-enabled",
-                    "yes",
-                    "--cluster-port",
-                    str(bus_port),
-                    "--cluster-config-file",
-                    f"nodes-{bus_port}.conf",
-                    "--cluster-node-timeout",
-                    str(DOWN_AFTER_MS),
-                    "--cluster-require-full-coverage",
-                    "no",
-                    *settings,
-                )
-                self.servers.append(server)
-                _ask(server, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-                if number == 0:
-                    first_bus_port = bus_port
-                else:
-                    first = self.servers[0]
-                    _ask(server, "CLUSTER", "MEET", "127.0.0.1", first.port, first_bus_port)
+            for _ in range(3 * (1 + replicas)):
+                self._join()
             self._form()
         except BaseException:
             self.stop()
@@ -214,16 +195,36 @@ class RedisCluster:
     def move_slot(self, *keys: str) -> None:
         """Move the slot of these keys, which are all it holds, to another primary."""
         old = self.owner(keys[0])
-        new = next(server for server in self.servers[:3] if server is not old)
+        hand_over = self.move_half(next(server for server in self.servers[:3] if server is not old), *keys)
+        time.sleep(0.1)
+        hand_over()
+
+    def move_half(self, new: RedisServer, *keys: str) -> Callable[[], None]:
+        """Move these keys, and leave their slot where it was: clients are asked to look at both.
+
+        Returns:
+            What hands the slot over.
+        """
+        old = self.owner(keys[0])
         slot = _ask(old, "CLUSTER", "KEYSLOT", keys[0])
         old_id, new_id = (_ask(server, "CLUSTER", "MYID") for server in (old, new))
         _ask(new, "CLUSTER", "SETSLOT", slot, "IMPORTING", old_id)
         _ask(old, "CLUSTER", "SETSLOT", slot, "MIGRATING", new_id)
-        time.sleep(0.1)  # as long as it takes, clients are asked to look at both
+        time.sleep(0.1)  # as long as it takes, what is not there yet is asked for at both
         _ask(old, "MIGRATE", "127.0.0.1", new.port, "", 0, 5000, "KEYS", *keys)
-        time.sleep(0.1)
-        for server in (new, old):
-            _ask(server, "CLUSTER", "SETSLOT", slot, "NODE", new_id)
+
+        def hand_over() -> None:
+            for server in (new, old):
+                _ask(server, "CLUSTER", "SETSLOT", slot, "NODE", new_id)
+
+        return hand_over
+
+    def add_primary(self) -> RedisServer:
+        """One more primary, without slots: no client learns of it from the map of slots."""
+        server = self._join()
+        self._wait(lambda server: len(_nodes(server)) == len(self.servers))
+        self._wait(lambda server: "cluster_state:ok" in _cluster_info(server))
+        return server
 
     def stop(self) -> None:
         """End all."""
@@ -235,6 +236,30 @@ class RedisCluster:
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
+
+    def _join(self) -> RedisServer:
+        bus_port = free_port()
+        server = RedisServer(
+            self._directory,
+            "--cluster-enabled",
+            "yes",
+            "--cluster-port",
+            str(bus_port),
+            "--cluster-config-file",
+            f"nodes-{bus_port}.conf",
+            "--cluster-node-timeout",
+            str(DOWN_AFTER_MS),
+            "--cluster-require-full-coverage",
+            "no",
+            *self._settings,
+        )
+        self.servers.append(server)
+        _ask(server, "CLUSTER", "SET-CONFIG-EPOCH", len(self.servers))
+        if server is self.servers[0]:
+            self._first_bus_port = bus_port
+        else:
+            _ask(server, "CLUSTER", "MEET", "127.0.0.1", self.servers[0].port, self._first_bus_port)
+        return server
 
     def _form(self) -> None:
         primaries, replicas = self.servers[:3], self.servers[3:]
