@@ -7,7 +7,7 @@ import io
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from origin.errors import ConfigError, FeedError, OriginError
 from origin.feeds import opta_f24, sportradar_v4
@@ -20,7 +20,7 @@ __all__ = ["FEEDS", "Format", "guarded", "open_format"]
 
 logger = logging.getLogger(__name__)
 
-Given = TypeVar("Given")
+Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
 NO_NAMES: Final = Names()
@@ -35,16 +35,16 @@ class Format:
         source: of the events made from it.
         prefix: what stands before the vendor's own number in our match ids.
         key_header: the header that carries the key.
-        read: a document's matches.
-        read_push: a pushed message; None for a heartbeat. None where the vendor does not push.
+        read: a document's matches, and what time it is (UTC milliseconds): one from the future is refused.
+        read_push: a pushed message likewise; None for a heartbeat. None where the vendor does not push.
     """
 
     name: str
     source: str
     prefix: str
     key_header: str
-    read: Callable[[bytes], Sequence[Snapshot]]
-    read_push: Callable[[Node], Snapshot | None] | None = None
+    read: Callable[[bytes, int], Sequence[Snapshot]]
+    read_push: Callable[[Node, int], Snapshot | None] | None = None
 
     def vendor_id(self, match_id: str) -> str:
         """The vendor's own number of a match, as it stands in its URLs.
@@ -59,8 +59,8 @@ class Format:
 
 
 def _opta(names: Names, zone: datetime.tzinfo) -> Format:
-    def read(body: bytes) -> list[Snapshot]:
-        return list(opta_f24.read_snapshots(io.BytesIO(body), names=names, zone=zone))
+    def read(body: bytes, now_ms: int) -> list[Snapshot]:
+        return list(opta_f24.read_snapshots(io.BytesIO(body), names=names, zone=zone, now_ms=now_ms))
 
     return Format("opta-f24", opta_f24.SOURCE, "opta-", "x-api-key", read)
 
@@ -68,10 +68,13 @@ def _opta(names: Names, zone: datetime.tzinfo) -> Format:
 def _sportradar(names: Names, zone: datetime.tzinfo) -> Format:
     del names, zone  # a timeline has both
 
-    def read(body: bytes) -> list[Snapshot]:
-        return [sportradar_v4.read_timeline(parse_document(body))]
+    def read(body: bytes, now_ms: int) -> list[Snapshot]:
+        return [sportradar_v4.read_timeline(parse_document(body), now_ms=now_ms)]
 
-    return Format("sportradar-v4", sportradar_v4.SOURCE, "sr-", "x-api-key", read, sportradar_v4.read_push)
+    def read_push(message: Node, now_ms: int) -> Snapshot | None:
+        return sportradar_v4.read_push(message, now_ms=now_ms)
+
+    return Format("sportradar-v4", sportradar_v4.SOURCE, "sr-", "x-api-key", read, read_push)
 
 
 _FEEDS: Final = {"opta-f24": _opta, "sportradar-v4": _sportradar}
@@ -94,14 +97,14 @@ def open_format(name: str, *, names: Names = NO_NAMES, zone: datetime.tzinfo = d
     return _FEEDS[name](names, zone)
 
 
-def guarded(read: Callable[[Given], Made], given: Given) -> Made:
+def guarded(read: Callable[Given, Made], *given: Given.args, **named: Given.kwargs) -> Made:
     """Call a reader so that a fault of ours in it costs one document, and not the other matches.
 
     Raises:
         FeedError: it cannot be read.
     """
     try:
-        return read(given)
+        return read(*given, **named)
     except OriginError:
         raise
     except Exception as error:

@@ -10,7 +10,8 @@ Rules
    stands by its higher revision until the vendor says something newer.
 4. A silent vendor marks a running match: a STATUS_CHANGE to DELAYED under an id of our own, later than
    every status. The first good document takes it back in the same append that brings what was missed, so
-   the true status stands again, whatever it is by then. A status that ends a match is never covered.
+   the true status stands again, whatever it is by then. A status that ends a match is never covered, and
+   neither is one that is dated so late that nothing can be later.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from origin.feeds.snapshot import Snapshot, SnapshotFeed
 from origin.feedworker.formats import Format, guarded
 from origin.metrics import Metrics
 from shared_state import Event, Match, apply, fold
+from shared_state.jsontext import MAX_INTEGER
 from shared_state.match import derive
 
 __all__ = ["DELAYED_ID", "Intake"]
@@ -72,7 +74,8 @@ class Intake:
             FeedError: it cannot be read, or is of other matches; nothing changes.
             EventLogError: the log did not take it; nothing is remembered of it.
         """
-        snapshots = [found for found in guarded(self._format.read, body) if found.match_id == self.match_id]
+        read = guarded(self._format.read, body, self._now_ms())
+        snapshots = [found for found in read if found.match_id == self.match_id]
         if not snapshots:
             raise FeedError(f"the document has no match {self.match_id}")
         for snapshot in snapshots:
@@ -124,15 +127,19 @@ class Intake:
         mark = Event(
             match_id=self.match_id,
             event_id=DELAYED_ID,
-            rev=self._mark_rev() + 1,
+            rev=min(self._mark_rev() + 1, MAX_INTEGER),
             op="ADD",
             type="STATUS_CHANGE",
             period=true.period,
             detail={"to": "DELAYED"},
             reason="no live data at the moment",
             source=SOURCE,
-            source_ts=max(self._now_ms(), latest_ms + 1),
+            source_ts=min(max(self._now_ms(), latest_ms + 1), MAX_INTEGER),
         )
+        if apply(self._match, mark).status != "DELAYED":
+            doubt = f"{true.status} at {latest_ms} (UTC ms) cannot be covered by a mark"
+            self._warn(FeedError(f"match {self.match_id}: {doubt}"))
+            return False
         self._append([mark])
         self._metrics.feed_outages.labels(self._format.name).inc()
         return True

@@ -6,6 +6,7 @@ vendor asked. Where it refuses the key or counts requests, never sooner than the
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -37,7 +38,7 @@ class Intervals:
         running_s: while the match may change at any moment.
         over_s: after its end, for the corrections that come for a day.
         silence_s: without a sign of life for so long, a running match is marked as delayed.
-        heartbeat_s: without a byte for so long, a stream is given up.
+        heartbeat_s: without a whole message for so long, a stream is given up.
     """
 
     running_s: float = 5.0
@@ -109,10 +110,10 @@ class Poller:
             if result in _COUNTED:
                 hint_ms = max(hint_ms or 0, round(self._intervals.running_s * 1000))
             if error.body:
-                self._set_aside.add(self._channel.match_id, error.body, problem)
+                await self._keep(error.body, problem)
         except FeedError as error:
             result, problem = "unreadable", str(error)
-            self._set_aside.add(self._channel.match_id, body, error)
+            await self._keep(body, error)
         except EventLogError as error:
             result, problem = "log", str(error)
         else:
@@ -122,6 +123,10 @@ class Poller:
         self._metrics.feed_polls.labels(self._feed, result).inc()
         self._tell(result, problem)
         return hint_ms
+
+    async def _keep(self, body: bytes, reason: FeedError | str) -> None:
+        # In a thread: a log that hangs would hold up every other match.
+        await asyncio.to_thread(self._set_aside.add, self._channel.match_id, body, reason)
 
     def _tell(self, result: str, problem: str) -> None:
         """Log what is new about the vendor: not the hundredth time what it was."""

@@ -2,8 +2,9 @@
 
 The stream has no memory. So each time it is opened, and each time a heartbeat, an unreadable message or a
 log that did not take one leaves a doubt, the matches' documents are read again; what was pushed meanwhile
-and is in the document too changes nothing. A stream that is silent for longer than its heartbeats allow is
-given up, and opened anew from the address that was configured: where it redirected to is good only once.
+and is in the document too changes nothing. A stream without a whole message for longer than its heartbeats
+allow is given up, whatever bytes it sends, and opened anew from the address that was configured: where it
+redirected to is good only once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from origin.metrics import Metrics
 from shared_state import delay_ms
 from shared_state.jsontext import canonical
 
-__all__ = ["PushReader"]
+__all__ = ["STREAM", "PushReader"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +38,11 @@ class PushReader:
     """One stream.
 
     Args:
-        read: makes a message into a snapshot; None for a heartbeat.
+        read: makes a message, and what time it is, into a snapshot; None for a heartbeat.
         channels: by match; messages of other matches are passed over.
-        heartbeat_s: without a byte for so long, the stream is given up.
+        heartbeat_s: without a whole message for so long, the stream is given up.
         feed: its name in the metrics.
+        now_ms: UTC milliseconds.
         random_unit: draws from [0, 1).
     """
 
@@ -48,13 +50,14 @@ class PushReader:
         self,
         client: VendorClient,
         url: str,
-        read: Callable[[Node], Snapshot | None],
+        read: Callable[[Node, int], Snapshot | None],
         channels: Mapping[str, Channel],
         set_aside: SetAside,
         *,
         heartbeat_s: float,
         feed: str,
         metrics: Metrics,
+        now_ms: Callable[[], int],
         random_unit: Callable[[], float],
     ) -> None:
         self._client = client
@@ -65,6 +68,7 @@ class PushReader:
         self._heartbeat_s = heartbeat_s
         self._feed = feed
         self._metrics = metrics
+        self._now_ms = now_ms
         self._random_unit = random_unit
         self._opened_s = 0.0
         self._heartbeat_to: int | None = None
@@ -103,29 +107,34 @@ class PushReader:
             self._opened_s, self._heartbeat_to = time.monotonic(), None
             self._read_again()
             objects = JsonStream()
+            now_s = asyncio.get_running_loop().time
+            deadline_s = now_s() + self._heartbeat_s
             while True:
                 try:
-                    async with asyncio.timeout(self._heartbeat_s):
+                    async with asyncio.timeout_at(deadline_s):
                         piece = await anext(pieces, None)
                 except TimeoutError:
-                    raise VendorError("timeout", f"silent for {self._heartbeat_s:g} s") from None
+                    raise VendorError("timeout", f"no message for {self._heartbeat_s:g} s") from None
                 if piece is None:
                     return
                 try:
                     for node in objects.feed(piece):
                         await self._take(node)
+                        # Of messages, not of bytes: white space may come for ever. And not while one is
+                        # taken: how long the log needs says nothing of the vendor.
+                        deadline_s = now_s() + self._heartbeat_s
                 except FeedError as error:
-                    self._set_aside.add(STREAM, piece, error)
+                    await self._keep(piece, error)
                     raise
 
     async def _take(self, message: Node) -> None:
         for channel in self._channels.values():
             channel.heard(self._opened_s)
         try:
-            snapshot = guarded(self._read, message)
+            snapshot = guarded(self._read, message, self._now_ms())
         except FeedError as error:
-            self._set_aside.add(STREAM, canonical(message.value).encode(), error)
-            self._read_again()
+            self._read_again()  # first: the log may hang
+            await self._keep(canonical(message.value).encode(), error)
             return
         if snapshot is None:
             self._heartbeat(message.value)
@@ -138,6 +147,10 @@ class PushReader:
         except EventLogError as error:
             logger.error("%s %s: %s", self._feed, concerned.match_id, error)
             concerned.wake()
+
+    async def _keep(self, payload: bytes, reason: FeedError) -> None:
+        # In a thread: a log that hangs would hold up every match.
+        await asyncio.to_thread(self._set_aside.add, STREAM, payload, reason)
 
     def _heartbeat(self, message: Any) -> None:
         """A heartbeat names the span it is for; between two of them nothing may be left out."""

@@ -1,16 +1,20 @@
 """The worker: several matches of one vendor in one process, each on its own, over one event loop.
 
 What happens to one match stops no other: a vendor that answers one URL with garbage is backed off from on
-that URL alone. Stop it at any moment, with SIGKILL too: the log has all that was acknowledged to nobody
-else, and the next worker begins by reading it.
+that URL alone, and a fault of ours ends only the task that it is in, which is begun again. Stop it at any
+moment, with SIGKILL too: the log has all that was acknowledged to nobody else, and the next worker begins
+by reading it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
 
 from origin.errors import ConfigError, EventLogError
 from origin.eventlog import EventLog
@@ -20,13 +24,19 @@ from origin.feedworker.client import ClientLimits, VendorClient
 from origin.feedworker.formats import Format
 from origin.feedworker.intake import Intake
 from origin.feedworker.poller import Intervals, Poller
-from origin.feedworker.push import PushReader
+from origin.feedworker.push import STREAM, PushReader
 from origin.feedworker.setaside import SetAside
 from origin.metrics import Metrics
+from shared_state import delay_ms
 
 __all__ = ["FeedWorker"]
 
 logger = logging.getLogger(__name__)
+
+# What failed as nothing should is begun again after this at least, and what failed again after more.
+FAULT_PAUSE_MS: Final = 1_000
+# What ran for so long did not fail at once.
+HELD_S: Final = 60.0
 
 
 class FeedWorker:
@@ -68,6 +78,7 @@ class FeedWorker:
         self._intervals = intervals or Intervals()
         self._limits = limits or ClientLimits()
         self._metrics = metrics or Metrics()
+        self._now_ms = now_ms
         self._random_unit = random_unit
         self._intakes = [
             Intake(match_id, format_, log, self._metrics, now_ms=now_ms) for match_id in self._urls
@@ -91,11 +102,10 @@ class FeedWorker:
         self._loop = asyncio.get_running_loop()
         channels = {intake.match_id: Channel(intake) for intake in self._intakes}
         async with VendorClient(self._headers, self._limits) as client, asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(part)
-                for match_id, channel in channels.items()
-                for part in (self._poller(client, match_id, channel).run(), self._watch(channel))
-            ]
+            parts: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+            for match_id, channel in channels.items():
+                parts.append((match_id, self._poller(client, match_id, channel).run))
+                parts.append((match_id, functools.partial(self._watch, channel)))
             if self._push_url is not None and self._format.read_push is not None:
                 reader = PushReader(
                     client,
@@ -106,12 +116,30 @@ class FeedWorker:
                     heartbeat_s=self._intervals.heartbeat_s,
                     feed=self._format.name,
                     metrics=self._metrics,
+                    now_ms=self._now_ms,
                     random_unit=self._random_unit,
                 )
-                tasks.append(group.create_task(reader.run()))
+                parts.append((STREAM, reader.run))
+            tasks = [group.create_task(self._kept(name, run)) for name, run in parts]
             await self._stopped.wait()
             for task in tasks:
                 task.cancel()
+
+    async def _kept(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run it until cancelled: a fault of ours in it is loud, costs a pause, and ends nothing else."""
+        faults = 0
+        while True:
+            begin_s = time.monotonic()
+            try:
+                await run()
+            except Exception:
+                faults = 1 if time.monotonic() - begin_s > HELD_S else faults + 1
+                wait_ms = delay_ms(faults - 1, self._random_unit(), FAULT_PAUSE_MS)
+                self._metrics.feed_polls.labels(self._format.name, "fault").inc()
+                logger.exception(
+                    "%s %s: a fault of ours; again in %.1f s", self._format.name, name, wait_ms / 1000
+                )
+                await asyncio.sleep(wait_ms / 1000)
 
     def _poller(self, client: VendorClient, match_id: str, channel: Channel) -> Poller:
         return Poller(

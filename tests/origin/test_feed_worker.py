@@ -124,12 +124,14 @@ def test_after_a_lost_connection_the_timeline_is_read_again(tmp_path: Path) -> N
             assert work.match().score == Score(1, 0)
 
 
-def test_a_silent_stream_is_given_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", ["mute", "blank", "endless"])
+def test_a_silent_stream_is_given_up(fault: str, tmp_path: Path) -> None:
+    """Silent is one without an object, whatever else it sends."""
     with Vendor(SportradarMatch()) as vendor:
         impatient = replace(INTERVALS, heartbeat_s=0.5)
         with working(vendor, tmp_path / "log.db", push=True, intervals=impatient) as work:
             wait_until(lambda: vendor.streams)
-            vendor.fail_push("mute")
+            vendor.fail_push(fault)
             wait_until(lambda: work.count("touchline_feed_push_reconnects_total", feed="sportradar-v4") >= 1)
             vendor.heal()
             vendor.act("advance", 30)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from origin.eventlog import EventLog
+from origin.eventlog.memory import wall_clock_ms
 from origin.eventlog.sqlite import SqliteEventLog
 from origin.feeds.snapshot import SnapshotFeed
 from origin.feedworker.client import ClientLimits
@@ -39,7 +40,7 @@ def expected(vendor: Vendor, number: str | None = None) -> JsonObject:
     match = vendor.matches[number] if number else next(iter(vendor.matches.values()))
     with vendor.lock:
         document = match.document()
-    (snapshot,) = open_format(match.feed).read(document)
+    (snapshot,) = open_format(match.feed).read(document, wall_clock_ms())
     return seen(fold(snapshot.match_id, SnapshotFeed(snapshot.match_id, lambda _: None).take(snapshot)))
 
 

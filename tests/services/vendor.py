@@ -56,7 +56,20 @@ FAULTS = (
     "stale",  # an earlier document
     "same",  # the last document once more
 )
-PUSH_FAULTS = ("drop", "duplicate", "hold", "garbage", "stranger", "unreadable", "half", "cut", "mute")
+PUSH_FAULTS = (
+    "drop",
+    "duplicate",
+    "hold",
+    "garbage",
+    "stranger",
+    "unreadable",
+    "future",  # dated 2099, with a status that is not true
+    "half",
+    "cut",
+    "mute",
+    "blank",  # white space, and nothing else any more
+    "endless",  # an object that is never closed
+)
 HISTORY = 20
 
 
@@ -92,6 +105,7 @@ class Vendor:
         self.streams: list[queue.Queue[bytes | None]] = []
         self.tokens = 0
         self.muted = False
+        self.noise = b""
         self._faults: deque[str] = deque()
         self._push_faults: deque[str] = deque()
         self._held: list[bytes] = []
@@ -153,22 +167,22 @@ class Vendor:
                 self._faults.append(fault)
 
     def fail_push(self, *faults: str) -> None:
-        """The next pushed messages meet these, one each; ``cut`` and ``mute`` are at once."""
+        """The next pushed messages meet these, one each; what silences the stream is at once."""
         with self.lock:
             for fault in faults:
                 if fault not in PUSH_FAULTS:
                     raise ValueError(f"fault {fault!r}: one of {' '.join(PUSH_FAULTS)}")
                 if fault == "cut":
                     self.end_streams()
-                elif fault == "mute":
-                    self.muted = True
+                elif fault in ("mute", "blank", "endless"):
+                    self.muted, self.noise = True, {"blank": b" ", "endless": b"{"}.get(fault, b"")
                 else:
                     self._push_faults.append(fault)
 
     def heal(self) -> None:
         """All is well from here on."""
         with self.lock:
-            self.down, self.muted = None, False
+            self.down, self.muted, self.noise = None, False, b""
             self._faults.clear()
             self._push_faults.clear()
             self._held.clear()
@@ -211,6 +225,7 @@ class Vendor:
             "duplicate": [message, message],
             "garbage": [b"<html>502 Bad Gateway</html>"],
             "stranger": [message.replace(b"sport_event_id:", b"sport_event_id:9"), message],
+            "future": [_of_the_future(message), message],
             "unreadable": [b'{"payload":{"event":{"id":"x"}},"metadata":{}}'],
             "half": [message[: len(message) // 2]],
         }[fault]
@@ -362,6 +377,8 @@ class _Handler(BaseHTTPRequestHandler):
                 message = messages.get(timeout=vendor.heartbeat_s)
             except queue.Empty:
                 if vendor.muted:
+                    if vendor.noise:
+                        self._chunk(vendor.noise)
                     continue
                 number += 1
                 beat = {"from": number, "to": number + 1, "interval": 5, "type": "events"}
@@ -373,8 +390,11 @@ class _Handler(BaseHTTPRequestHandler):
             # An object may begin in one chunk and end in another.
             for part in (message[: len(message) // 3], message[len(message) // 3 :]):
                 if part:
-                    self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+                    self._chunk(part)
         self.wfile.write(b"0\r\n\r\n")
+
+    def _chunk(self, part: bytes) -> None:
+        self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
 
     def _authorised(self) -> bool:
         return self.headers.get("x-api-key") == KEY
@@ -398,6 +418,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(status, **{"Content-Length": str(len(body)), **headers})
         if status != 304:
             self.wfile.write(body)
+
+
+def _of_the_future(message: bytes) -> bytes:
+    told = json.loads(message)
+    told["payload"]["event"]["time"] = "2099-01-01T00:00:00+00:00"
+    told["payload"]["sport_event_status"] = {"status": "interrupted", "match_status": "interrupted"}
+    return json.dumps(told).encode()
 
 
 @functools.cache

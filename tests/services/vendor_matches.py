@@ -30,6 +30,7 @@ class _Match:
 
     def __init__(self) -> None:
         self.now = BEGIN
+        self.behind = timedelta()  # the clock of documents, behind that of what happens
         self.rows: list[dict[str, Any]] = []
         self.to_come: deque[dict[str, Any]] = deque(self._script())
         self._ghosts = 0
@@ -119,7 +120,7 @@ class SportradarMatch(_Match):
         sport_event = {**self._file["sport_event"], "id": f"sr:sport_event:{self.number}"}
         return json.dumps(
             {
-                "generated_at": _iso(self.now),
+                "generated_at": _iso(self.now - self.behind),
                 "sport_event": sport_event,
                 "sport_event_status": self.status(),
                 "timeline": self.rows,
@@ -183,7 +184,7 @@ class OptaMatch(_Match):
         return None
 
     def _document(self) -> bytes:
-        root = ET.Element("Games", timestamp=_local(self.now))
+        root = ET.Element("Games", timestamp=_local(self.now - self.behind))
         game = ET.SubElement(root, "Game", {**self._game, "id": self.number})
         for row in reversed(self.rows):  # the order of a document means nothing
             event = ET.SubElement(game, "Event", {key: row[key] for key in row if key != "Q"})
