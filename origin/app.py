@@ -57,6 +57,9 @@ class Origin:
         thread = self._fanout_thread
         if thread is not None and not thread.is_alive():
             reasons.append("fan-out has ended")
+        elif self._fanout is not None and not self._fanout.caught_up:
+            # Until then matches of the log are unknown here, or stand where they stood an hour ago.
+            reasons.append("fan-out has not read the whole log yet")
         health = self.bus.health()
         if not health.ok:
             reasons.append(health.reason)
@@ -102,13 +105,20 @@ def create_app(config: Config, *, start: bool = True) -> Flask:
     return app
 
 
+# Programs read these, whatever they say that they accept.
+_API = ("/score", "/api/", "/ingest/", "/stream/", "/ws/", "/healthz", "/readyz", "/metrics")
+# What another site's script may send with a GET, beyond what any request may carry.
+_VALIDATORS = "If-None-Match, If-Modified-Since"
+_RESUME = "Last-Event-ID, Cache-Control"
+_PREFLIGHT_MAX_AGE_S = 86_400
+
+
 def _request_error(error: RequestError) -> Response:
-    if (
-        error.status == 404
-        and request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+    if not request.path.startswith(_API) and (
+        request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
     ):
         response = Response(
-            render_template("error.html", status=404, message=str(error)), mimetype="text/html"
+            render_template("error.html", status=error.status, message=str(error)), mimetype="text/html"
         )
     else:
         response = jsonify(error.to_json())
@@ -140,4 +150,11 @@ def _any_origin(response: Response) -> Response:
     response.headers.setdefault("Access-Control-Allow-Origin", "*")
     response.headers.setdefault("Access-Control-Expose-Headers", "ETag, Touchline-Id, Retry-After")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    if request.method == "OPTIONS" and "GET" in response.allow:
+        # A poll with a validator is preflighted. Without an answer to that, a script on another site can
+        # only ask for everything, each time.
+        headers = _RESUME if request.path.startswith("/stream/") else _VALIDATORS
+        response.headers.setdefault("Access-Control-Allow-Headers", headers)
+        response.headers.setdefault("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+        response.headers.setdefault("Access-Control-Max-Age", str(_PREFLIGHT_MAX_AGE_S))
     return response

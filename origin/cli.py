@@ -9,6 +9,7 @@ import click
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "capacity": "The plan for N viewers, from figures measured on this machine.",
     "convert": "A vendor's file to canonical JSON lines.",
     "demo": "Everything in one go on this machine: origin, a real match, the widget.",
     "dlq": "Records of the event log that nobody could use: list, redrive, discard.",

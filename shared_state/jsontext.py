@@ -10,7 +10,7 @@ import json
 import math
 from typing import Any, NoReturn, TypeAlias
 
-__all__ = ["MAX_INTEGER", "Json", "JsonObject", "canonical", "check_plain", "compact", "parse"]
+__all__ = ["MAX_DEPTH", "MAX_INTEGER", "Json", "JsonObject", "canonical", "check_plain", "compact", "parse"]
 
 # ``Any`` inside: JSON is checked where it is read (events.py, wire.py), field by field.
 Json: TypeAlias = Any

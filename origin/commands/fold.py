@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import BinaryIO, cast
 
 import click
 
-from origin.commands.files import output, read_from
+from origin.commands.files import complaint, output, read_from
+from origin.errors import FeedError
 from origin.feeds.canonical import events_of_lines
-from shared_state import Event, Record, resolve
+from shared_state import Event, Record, is_conflict, resolve
 from shared_state.jsontext import compact
 from shared_state.match import derive, match_hash, state_json
 
@@ -28,13 +31,18 @@ class Folding:
     seq: int = 0
     records: dict[str, Record] = field(default_factory=dict)
 
-    def take(self, event: Event) -> None:
-        """Fold one event in. Equal to ``shared_state.apply``, without a copy of the match for each event."""
+    def take(self, event: Event) -> bool:
+        """Fold one event in. Equal to ``shared_state.apply``, without a copy of the match for each event.
+
+        Returns:
+            Whether it reuses a revision for another body.
+        """
         known = self.records.get(event.event_id)
         record = resolve(known, event)
         if record is not known:
             self.records[event.event_id] = record
             self.seq += 1
+        return is_conflict(known, event)
 
     def line(self, match_id: str) -> bytes:
         """The match as docs/protocol.md section 5 prints it."""
@@ -49,6 +57,26 @@ class Folding:
         return compact(shown).encode("utf-8") + b"\n"
 
 
+class _Lines:
+    """Counts the lines that are taken from a source."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self.count = 0
+
+    def readline(self, limit: int = -1) -> bytes:
+        line = self._source.readline(limit)
+        self.count += bool(line)
+        return line
+
+
+def _numbered(source: BinaryIO) -> Iterator[tuple[int, Event]]:
+    """The events with their lines. A reader takes one line at a time: the last one taken is the event's."""
+    lines = _Lines(source)
+    for event in events_of_lines(cast("BinaryIO", lines)):
+        yield lines.count, event
+
+
 @click.command("fold")
 @click.argument("file", metavar="[FILE]", default="-")
 def command(file: str) -> None:
@@ -56,10 +84,16 @@ def command(file: str) -> None:
 
     FILE may hold several matches; - or nothing is standard input. Nothing is printed before all of it has
     been read, since its last line may correct its first: a bad line anywhere means no output at all.
+    A revision that is used for two different bodies is a warning on standard error.
     """
     matches: dict[str, Folding] = {}
-    for event in read_from(file, events_of_lines):
-        matches.setdefault(event.match_id, Folding()).take(event)
+    for line, event in read_from(file, _numbered):
+        if matches.setdefault(event.match_id, Folding()).take(event):
+            doubt = (
+                f"warning: match {event.match_id}: event {event.event_id} reuses revision {event.rev} for"
+                " another body; the later source_ts, then the greater JSON, stands"
+            )
+            click.echo(complaint(file, FeedError(doubt, line=line)), err=True)
     with output() as stream:
         for match_id, folding in matches.items():
             stream.write(folding.line(match_id))

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from origin.bus import Bus, Snapshot, Suffix, UpToDate
-from origin.errors import RequestError
+from origin.errors import BusError, RequestError
 from shared_state import DeltaId, Match, Receipt, Replica, WireError, decode_delta
 from shared_state.announce import announcement
 from shared_state.errors import shown
 from shared_state.events import MATCH_ID_PATTERN
 from shared_state.view import scoreboard
 
-__all__ = ["Matches", "Scoreboard"]
+__all__ = ["Fragment", "Matches", "Scoreboard"]
 
 # Fragments of a few KB each: the newest of every live match, with room for viewers a few ids behind.
 FRAGMENTS_MAX = 2_000
@@ -51,6 +51,19 @@ class Scoreboard:
         return self.replica.position
 
 
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """The scoreboard's HTML at one id.
+
+    Attributes:
+        final: whether every origin has the same text for it, for ever. Not where the deltas that led to it
+            are gone: then nobody here knows what was said of the last step.
+    """
+
+    html: str
+    final: bool
+
+
 class Matches:
     """What pages, polls and fragments ask for."""
 
@@ -61,6 +74,8 @@ class Matches:
         self._fragments: OrderedDict[tuple[str, DeltaId], str] = OrderedDict()
         # The state that the last fragment of a match was made from, to fold on from.
         self._folded: OrderedDict[str, tuple[DeltaId, Match]] = OrderedDict()
+        # The second by which an id of each match is dated, to date the later ones from.
+        self._dated: OrderedDict[str, tuple[DeltaId, int]] = OrderedDict()
 
     def snapshot(self, match_id: str) -> Snapshot:
         """The latest snapshot as stored.
@@ -104,8 +119,8 @@ class Matches:
                 continue
         return found
 
-    def fragment(self, match_id: str, id_: DeltaId) -> str:
-        """The scoreboard's HTML at an id: the same text for ever.
+    def fragment(self, match_id: str, id_: DeltaId) -> Fragment:
+        """The scoreboard's HTML at an id.
 
         Raises:
             RequestError: 404 the match or the id is unknown; 410 what led to it is gone.
@@ -115,16 +130,48 @@ class Matches:
             known = self._fragments.get(key)
             if known is not None:
                 self._fragments.move_to_end(key)
-                return known
+                return Fragment(known, final=True)
         match, spoken = self._at(match_id, id_)
-        html = scoreboard(match, id_, announcement=spoken)
+        html = scoreboard(match, id_, announcement=spoken or "")
         with self._lock:
-            _remember(self._fragments, key, html, FRAGMENTS_MAX)
+            if spoken is not None:
+                _remember(self._fragments, key, html, FRAGMENTS_MAX)
             _remember(self._folded, match_id, (id_, match), RESTORED_MAX)
-        return html
+        return Fragment(html, final=spoken is not None)
 
-    def _at(self, match_id: str, id_: DeltaId) -> tuple[Match, str]:
-        """The match at an id, with what a screen reader is told of the step to it."""
+    def modified_s(self, board: Scoreboard) -> int | None:
+        """The UTC second by which a match at one id is dated; None if that cannot be told any more.
+
+        It is the second in which the log took the event, or the one after its predecessor's if that is
+        later: no two ids of a match share a date, and a later id has a later one. It depends on the log
+        alone, so every origin of a region gives the same. It may lie ahead.
+        """
+        match_id, id_ = board.match.match_id, board.id
+        start, second = DeltaId(id_.epoch, 0), -1
+        with self._lock:
+            known = self._dated.get(match_id)
+        if known is not None and known[0].epoch == id_.epoch and known[0].seq <= id_.seq:
+            start, second = known
+        if start != id_:
+            try:
+                replayed = self._bus.replay(match_id, start)
+            except BusError:  # the answer itself is here already
+                return None
+            if not isinstance(replayed, Suffix):
+                return None
+            for published in replayed.deltas:
+                if published.id > id_:
+                    break
+                delta = decode_delta(match_id, published.id, published.delta)
+                start, second = published.id, max(delta.accepted_ms // 1000, second + 1)
+            if start != id_:
+                return None
+            with self._lock:
+                _remember(self._dated, match_id, (id_, second), RESTORED_MAX)
+        return second if second >= 0 else None
+
+    def _at(self, match_id: str, id_: DeltaId) -> tuple[Match, str | None]:
+        """The match at an id, with what a screen reader is told of the step to it; None if that is gone."""
         head = self.snapshot(match_id).id
         if id_.epoch != head.epoch or id_.seq > head.seq:
             raise RequestError(
@@ -140,7 +187,7 @@ class Matches:
             # The first deltas have been trimmed. The head can still be had from the snapshot.
             latest = self.latest(match_id)
             if latest.id == id_:
-                return latest.match, ""
+                return latest.match, None
             raise RequestError(
                 410,
                 "gone",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 
@@ -17,6 +18,8 @@ from shared_state.view import page_title, scoreboard, summary_row
 
 __all__ = ["blueprint"]
 
+TAG_CHARS = 32  # 128 bits: no two pages of one address will ever meet
+
 blueprint = Blueprint("pages", __name__, template_folder="templates")
 
 
@@ -24,28 +27,32 @@ blueprint = Blueprint("pages", __name__, template_folder="templates")
 def index() -> Response:
     """All matches, live first."""
     rows = [summary_row(board.match, _now_ms()) for board in origin().matches.all()]
-    return _page("index.html", None, matches=sorted(rows, key=lambda row: row.rank))
+    return _page("index.html", matches=sorted(rows, key=lambda row: row.rank))
 
 
 @blueprint.get("/match/<match_id>")
 def match(match_id: str) -> Response:
     """One match, server-rendered, with its snapshot inline."""
     board = origin().matches.latest(match_id)
-    return _page("demo.html" if origin().config.demo else "match.html", board, **_of(board))
+    return _page("demo.html" if origin().config.demo else "match.html", **_of(board))
 
 
 @blueprint.get("/embed/<match_id>")
 def embed(match_id: str) -> Response:
     """The widget alone, for an iframe on somebody else's page."""
     board = origin().matches.latest(match_id)
-    return _page("embed.html", board, **_of(board))
+    return _page("embed.html", **_of(board))
 
 
 @blueprint.get("/match/<match_id>/fragment/<id_text>")
 def fragment(match_id: str, id_text: str) -> Response:
     """The scoreboard's HTML at one id: the same for ever."""
     id_ = parse_id(id_text)
-    response = Response(origin().matches.fragment(match_id, id_), mimetype="text/html")
+    found = origin().matches.fragment(match_id, id_)
+    if not found.final:
+        # Another origin, or this one after a refill, may know more of the same address.
+        return _tagged(found.html)
+    response = Response(found.html, mimetype="text/html")
     response.headers["Cache-Control"] = IMMUTABLE
     response.set_etag(str(id_))
     response.make_conditional(request)
@@ -69,9 +76,18 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _page(template: str, board: Scoreboard | None, **context: Json) -> Response:
-    response = Response(render_template(template, **context), mimetype="text/html")
+def _page(template: str, **context: Json) -> Response:
+    return _tagged(render_template(template, **context))
+
+
+def _tagged(html: str) -> Response:
+    """HTML with a tag of its bytes.
+
+    Not the id: the minute runs on, a release has other files, and the page and the embed differ, while the
+    id stands still. A cache in front would be told that its old page is right.
+    """
+    response = Response(html, mimetype="text/html")
     response.headers["Cache-Control"] = LATEST
-    if board is not None:
-        response.set_etag(str(board.id))
+    response.set_etag(hashlib.sha256(html.encode()).hexdigest()[:TAG_CHARS])
+    response.make_conditional(request)
     return response

@@ -12,6 +12,7 @@ from flask import Blueprint, Response, request
 
 from origin.bus import Suffix, UpToDate
 from origin.edge.current import origin
+from origin.edge.matches import Scoreboard
 from origin.errors import RequestError
 from shared_state import DeltaId, Match, WireError
 from shared_state.jsontext import JsonObject, compact
@@ -24,8 +25,7 @@ blueprint = Blueprint("snapshots", __name__)
 # the cache goes on with what it has, whose age the reader is shown.
 LATEST = "public, max-age=0, s-maxage=1, stale-while-revalidate=5, stale-if-error=86400"
 IMMUTABLE = "public, max-age=31536000, immutable"
-# HTTP dates have whole seconds: within one second two states would share a Last-Modified, and a poll by
-# date would miss the second. So the header is held back until its second is surely over.
+# A date is given once its second is surely over, on every origin's clock: no date may lie ahead.
 LAST_MODIFIED_AFTER_S = 2
 
 
@@ -37,14 +37,14 @@ def score() -> Response:
         raise RequestError(400, "missing_parameter", "matchId is required: /score?matchId=<id>")
     board = origin().matches.latest(match_id)
     body = compact(score_json(board.match, board.id, board.replica.accepted_ms, board.hash))
-    return conditional(body.encode(), board.id, board.replica.accepted_ms)
+    return conditional(body.encode(), board)
 
 
 @blueprint.get("/api/match/<match_id>/state")
 def state(match_id: str) -> Response:
     """The snapshot: all that a client needs to go on alone."""
     board = origin().matches.latest(match_id)
-    return conditional(board.snapshot, board.id, board.replica.accepted_ms)
+    return conditional(board.snapshot, board)
 
 
 @blueprint.get("/api/match/<match_id>/deltas/<id_text>")
@@ -90,15 +90,23 @@ def parse_id(text: str) -> DeltaId:
         raise RequestError(400, "bad_id", str(error)) from None
 
 
-def conditional(body: bytes, id_: DeltaId, accepted_ms: int | None) -> Response:
-    """The answer with its validators, or 304 if the client has it."""
+def conditional(body: bytes, board: Scoreboard) -> Response:
+    """The answer with its validators, or 304 if the client has it.
+
+    By date a client has it only if it names the very date of this id. HTTP would also take a later one,
+    but what the log took earlier may be published later: who sends the time of its last poll would be told
+    that it has what it never saw.
+    """
     response = Response(body, mimetype="application/json")
     response.headers["Cache-Control"] = LATEST
-    response.headers["Touchline-Id"] = str(id_)
-    response.set_etag(str(id_))
-    if accepted_ms is not None and accepted_ms / 1000 + LAST_MODIFIED_AFTER_S < time.time():
-        response.last_modified = datetime.fromtimestamp(accepted_ms // 1000, UTC)
-    response.make_conditional(request)
+    response.headers["Touchline-Id"] = str(board.id)
+    response.set_etag(str(board.id))
+    modified_s = origin().matches.modified_s(board)
+    accepted_s = (board.replica.accepted_ms or 0) / 1000
+    if modified_s is not None and max(modified_s, accepted_s) + LAST_MODIFIED_AFTER_S < time.time():
+        response.last_modified = datetime.fromtimestamp(modified_s, UTC)
+    if request.if_none_match or request.if_modified_since in (None, response.last_modified):
+        response.make_conditional(request)
     return response
 
 

@@ -1,13 +1,14 @@
 """A JSON document read by path, so that whatever is wrong in it can be named by its path and line.
 
 ``Node`` is one value together with the way to it. A reader asks it for what it expects and gets that or
-a ``FeedError``; it never sees a ``KeyError``, and never has to carry a path around. The line is worked
-out only for an error, by walking the text once more: a good document costs nothing for it.
+a ``FeedError``; it never sees a ``KeyError``, and never has to carry a path around. A line is worked out
+only for an error, by walking the text once more: a good document costs nothing for it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final, TypeAlias
 
@@ -15,7 +16,7 @@ from origin.errors import FeedError
 from origin.feeds import read_document
 from shared_state import InvalidEvent
 from shared_state.errors import shown
-from shared_state.jsontext import Json, JsonObject, parse
+from shared_state.jsontext import MAX_DEPTH, Json, JsonObject, parse
 
 __all__ = ["Node", "Path", "dotted", "line_of", "parse_document"]
 
@@ -40,7 +41,7 @@ def parse_document(data: bytes) -> Node:
     except json.JSONDecodeError as error:
         raise FeedError(f"not JSON: {error.msg} at column {error.colno}", line=error.lineno) from None
     except ValueError as error:
-        raise FeedError(f"not JSON: {error}", line=1) from None
+        raise _refused(text, error) from None
 
 
 class Node:
@@ -154,6 +155,52 @@ def line_of(text: str, path: Path) -> int:
     return text.count("\n", 0, at) + 1
 
 
+def _refused(text: str, error: ValueError) -> FeedError:
+    """What ``parse`` has against text that the grammar of JSON allows, with its line."""
+    found = _first_refusal(text)
+    if found is None:  # a rule of ``parse`` that is not known here: better no line than a wrong one
+        return FeedError(f"not JSON: {error}")
+    at, reason = found
+    return FeedError(f"not JSON: {reason}", line=text.count("\n", 0, at) + 1)
+
+
+def _first_refusal(text: str) -> tuple[int, str] | None:
+    """Where ``parse`` first objects, and to what: it is asked again, about the one token."""
+    keys: list[set[str]] = []  # of each container that is open; a list's stays empty
+    for token in _TOKEN.finditer(text):
+        raw = token[0]
+        asked = raw
+        if raw in "{[":
+            keys.append(set())
+            if len(keys) <= MAX_DEPTH:
+                continue
+            asked = "[" * len(keys) + "]" * len(keys)
+        elif raw in "}]":
+            if keys:
+                keys.pop()
+            continue
+        elif token["key"] is not None and keys:
+            asked = raw = token["key"]
+            key = _DECODER.decode(raw)
+            if key in keys[-1]:
+                asked = f"{{{raw}:0,{raw}:0}}"
+            keys[-1].add(key)
+        if asked is raw and not _is_suspect(raw):
+            continue
+        try:
+            parse(asked)
+        except ValueError as error:
+            return token.start(), str(error)
+    return None
+
+
+def _is_suspect(token: str) -> bool:
+    """Whether ``parse`` may object to a string, number or name at all: a document has millions."""
+    if token[0] == '"':
+        return "\\u" in token
+    return len(token) > 15 or not token.lstrip("-").isdecimal()
+
+
 def _find(text: str, at: int, step: str | int) -> int | None:
     """Where the value of a key or an index begins in the container that begins at ``at``."""
     is_object = text[at] == "{"
@@ -181,3 +228,8 @@ def _skip(text: str, at: int) -> int:
 
 
 _DECODER: Final = json.JSONDecoder()
+# What is no token of JSON, and white space, commas and colons, are passed over: the grammar is checked
+# already, up to where ``parse`` objected. true, false and null are matched for NaN's sake.
+_TOKEN: Final = re.compile(
+    r"""(?P<key>"(?:[^"\\]|\\.)*")(?=\s*:)|"(?:[^"\\]|\\.)*"|[{}\[\]]|[-+.\w]+""", re.DOTALL
+)

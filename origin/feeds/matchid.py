@@ -20,6 +20,8 @@ __all__ = ["kickoff_ms", "match_id", "read_date", "slug"]
 # 64 characters of a match_id, less the date and two dashes, for two teams.
 SLUG_MAX_CHARS: Final = 26
 DIGEST_CHARS: Final = 8
+# The farthest there is, UTC+14, is in Kiribati; the farthest west is UTC-12.
+ZONE_MAX: Final = datetime.timedelta(hours=14)
 
 _DATE_FORMATS: Final = ("%Y-%m-%d", "%Y %b %d", "%Y %B %d")
 _TIME_PATTERN: Final = re.compile(r"([0-9]{1,2})[:.]([0-9]{2})(?:\s+(\S.*))?", re.ASCII)
@@ -99,7 +101,10 @@ def kickoff_ms(date: datetime.date, time: str | None, zone: str | None, node: No
     offset = _ZONE_PATTERN.fullmatch(zone.replace(" ", ""))
     if offset is None:
         raise node.error(f"must have a zone such as UTC+3, got {zone[:40]!r}")
-    ahead = datetime.timedelta(hours=int(offset[2] or 0), minutes=int(offset[3] or 0))
+    hours, minutes = int(offset[2] or 0), int(offset[3] or 0)
+    ahead = datetime.timedelta(hours=hours, minutes=minutes)
+    if minutes > 59 or ahead > ZONE_MAX:
+        raise node.error(f"must have a zone from UTC-14:00 to UTC+14:00, got {zone[:40]!r}")
     try:
         clock = datetime.time(int(found[1]), int(found[2]), tzinfo=datetime.UTC)
     except ValueError:

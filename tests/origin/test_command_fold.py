@@ -91,6 +91,24 @@ def test_a_bad_line_is_told_and_nothing_is_printed(tmp_path: Path, data: bytes, 
     assert ran.err.count("\n") == 1
 
 
+def test_a_reused_revision_is_a_warning_by_its_line(tmp_path: Path) -> None:
+    """docs/protocol.md 2.2: one of the two wins, with a warning; the same one whatever the order."""
+    path = tmp_path / "a: b.jsonl"
+    rival = GOAL.replace(b'"home"', b'"away"')
+    path.write_bytes(GOAL + b"\n" + GOAL + OTHER + rival)
+    ran = touchline("fold", path)
+    assert ran.code == 0
+    assert ran.err == (
+        f"{path}:5: warning: match b: event g1 reuses revision 1 for another body;"
+        " the later source_ts, then the greater JSON, stands\n"
+    )
+    turned = touchline("fold", stdin=rival + OTHER + GOAL)
+    assert turned.err.startswith("<stdin>:3: warning: match b: event g1 ")
+    assert [json.loads(line)["hash"] for line in turned.lines] == [
+        json.loads(line)["hash"] for line in ran.lines
+    ]
+
+
 def test_standard_input_has_a_name_too() -> None:
     assert touchline("fold", stdin=b"{").err.startswith("<stdin>:1: ")
 

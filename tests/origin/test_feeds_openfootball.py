@@ -262,6 +262,18 @@ def test_kick_off(time: str | None, kickoff_ms: int | None) -> None:
     assert events[0].detail["kickoff_ms"] == kickoff_ms
 
 
+@pytest.mark.parametrize("zone", ["UTC+99:99", "UTC+5:60", "UTC-14:01", "+1500", "UTC+14:30"])
+def test_a_zone_that_is_nowhere_is_refused(zone: str) -> None:
+    with pytest.raises(FeedError, match=re.escape(f"got {zone!r}")) as caught:
+        one({"time": f"18:00 {zone}"})
+    assert caught.value.where == "matches[0].time"
+
+
+def test_the_farthest_zones_are_believed() -> None:
+    for zone in ("UTC+14", "UTC-14:00", "UTC+5:45"):
+        one({"time": f"18:00 {zone}"})
+
+
 def test_a_match_before_1970_has_no_kick_off_in_milliseconds() -> None:
     _, events, _ = one({"date": "1930-07-13", "time": "15:00 UTC-3", "score": {"ft": [4, 1]}})
     assert events[0].match_id == "1930-07-13-france-croatia"
@@ -322,6 +334,16 @@ def full(extra: str) -> bytes:
         (full('"shootout": [{"side": "home"}]'), "matches[0].shootout[0].order", 2, "is missing"),
         (b'{"a":' * 40 + b"1" + b"}" * 40, "", 1, "nested too deep"),
         (b'{"name": 1, "name": 2}', "", 1, "stands twice"),
+        # What JSON's grammar lets through and ours does not has its own line too.
+        (b'{"a":\n [1,\n NaN]}', "", 3, "NaN is not JSON"),
+        (b'{"a": "NaN",\n"b": [\n-Infinity]}', "", 3, "-Infinity is not JSON"),
+        (b'{"a": 1,\n"b": 9007199254740993}', "", 2, "beyond 2**53-1"),
+        (b'{"a": 1,\n"b": [0.5, 1e2,\n-1e999]}', "", 3, "beyond double precision"),
+        (b'{"a": 1,\n"b": "\\\\ud800 \\ud83d\\ude00 x",\n"c": "\\ud800"}', "", 3, "lone surrogate"),
+        (b'{"a": 1,\n"\\uDFFF": 1}', "", 2, "lone surrogate"),
+        (b'{"n":\n {"n": 1},\n "m": [{"n": 1}, {"n": 2}],\n "\\u006e": 2\n}', "", 4, "'n' stands twice"),
+        (b"[\n" * 17 + b"]" * 17, "", 17, "nested too deep"),
+        (b'{"a": "}{][,:\\"",\n"b": [[[]], {}, ""],\n"c": NaN}', "", 3, "NaN"),
     ],
 )
 def test_a_bad_file_is_refused_by_its_line(document: bytes, where: str, line: int, what: str) -> None:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import html
 import json
+import threading
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
+from origin.bus import Published
+from origin.bus.memory import REPLAY_MAX_DELTAS, MemoryBus
 from origin.edge.current import origin_of
+from origin.errors import BusError
 from origin.fanout import FanOut
-from shared_state import DeltaId, Receipt, Replica, decode_delta
+from shared_state import DeltaId, Event, Receipt, Replica, decode_delta, encode_delta
 from tests.origin.conftest import MATCH, Poster, event
 
 INFO = event(
@@ -67,6 +76,70 @@ def test_last_modified_is_held_back_until_its_second_is_over(
     assert poster.client.get(url, headers={"If-Modified-Since": dated}).status_code == 304
 
 
+class Late:
+    """A match whose deltas reach the bus when the test says, whenever the log took them."""
+
+    def __init__(self, app: Flask, epoch: int) -> None:
+        self.client = app.test_client()
+        self._bus = origin_of(app).bus
+        self._replica = Replica.begin(MATCH, epoch)
+
+    def publish(self, event_id: str, accepted_ms: int) -> None:
+        delta = self._replica.assign(Event.from_json(event(event_id)), accepted_ms)
+        assert delta
+        self._bus.publish(MATCH, Published(delta.id, encode_delta(delta)), self._replica.snapshot())
+
+    def poll(self, **headers: str) -> TestResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.get(f"/score?matchId={MATCH}", headers=named)
+
+
+def test_a_poll_by_date_misses_nothing_that_was_published_late(make_app: Callable[..., Flask]) -> None:
+    """Two goals in one second of the log; a bus that was away had the second one minutes later."""
+    base = (int(time.time()) - 600) * 1000
+    here, there = (Late(make_app(eventlog_url="memory://"), base) for _ in range(2))
+    for late in (here, there):
+        late.publish("g1", base + 200)
+    first = here.poll().headers["Last-Modified"]
+    assert here.poll(If_Modified_Since=first).status_code == 304
+    for late in (here, there):
+        late.publish("g2", base + 800)
+        late.publish("g3", base + 500)  # the log's clock went back
+    # By the same rule in every process: also one that never saw the match at its earlier ids.
+    for late in (here, there):
+        assert late.poll(If_Modified_Since=first).status_code == 200
+    assert here.poll().headers["Last-Modified"] == there.poll().headers["Last-Modified"] != first
+    assert here.poll(If_Modified_Since=there.poll().headers["Last-Modified"]).status_code == 304
+
+
+def test_a_date_of_the_readers_own_is_no_validator(make_app: Callable[..., Flask]) -> None:
+    """Who sends the time of its last poll would be told 304 of a goal that was published since."""
+    base = (int(time.time()) - 600) * 1000
+    late = Late(make_app(eventlog_url="memory://"), base)
+    late.publish("g1", base)
+    now = format_datetime(datetime.now(UTC), usegmt=True)
+    assert late.poll(If_Modified_Since=now).status_code == 200
+    # Where there is an ETag, the date has no say.
+    etag = late.poll().headers["ETag"]
+    assert late.poll(If_Modified_Since=now, If_None_Match=etag).status_code == 304
+    assert (
+        late.poll(If_Modified_Since=late.poll().headers["Last-Modified"], If_None_Match='"x"').status_code
+        == 200
+    )
+
+
+def test_many_changes_in_one_second_are_dated_once_their_seconds_are_over(
+    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = 1_531_666_800_000
+    late = Late(make_app(eventlog_url="memory://"), base)
+    for number in range(3):
+        late.publish(f"g{number}", base)
+    for after_s, dated in ((3.9, None), (4.1, "Sun, 15 Jul 2018 15:00:02 GMT")):
+        monkeypatch.setattr("origin.edge.snapshots.time.time", lambda: base / 1000 + after_s)  # noqa: B023
+        assert late.poll().headers.get("Last-Modified") == dated
+
+
 def test_the_snapshot_and_the_deltas_make_the_same_match(poster: Poster) -> None:
     poster.publish(INFO, LIVE)
     early = Replica.restore(poster.client.get(f"/api/match/{MATCH}/state").data)
@@ -107,6 +180,56 @@ def test_a_fragment_is_equal_on_an_origin_that_started_later(
     assert there.head() == ids[-1]
     for id_, expected in reversed(list(zip(ids, here, strict=True))):
         assert there.client.get(f"/match/{MATCH}/fragment/{id_}").data == expected
+
+
+def test_the_last_fragment_of_a_match_whose_beginning_is_gone_may_not_be_kept(
+    make_app: Callable[..., Flask],
+) -> None:
+    """It lacks what was said at its id, which another origin still knows: one address, two texts."""
+    late = Late(make_app(eventlog_url="memory://"), 1_000)
+    url = f"/match/{MATCH}/fragment/1000-{REPLAY_MAX_DELTAS + 1}"
+    for number in range(REPLAY_MAX_DELTAS + 1):
+        late.publish(f"g{number}", 1_000)
+    whole = late.client.get(url)
+    assert 'data-announce=""' in whole.text
+    assert "immutable" not in whole.headers["Cache-Control"]
+    assert whole.headers["ETag"] != f'"1000-{REPLAY_MAX_DELTAS + 1}"'
+    assert late.client.get(url, headers={"If-None-Match": whole.headers["ETag"]}).status_code == 304
+    late.publish("last", 1_000)
+    following = late.client.get(f"/match/{MATCH}/fragment/1000-{REPLAY_MAX_DELTAS + 2}")
+    assert "Goal!" in following.text
+    assert "immutable" in following.headers["Cache-Control"]
+
+
+PAGES = ["/", f"/match/{MATCH}", f"/embed/{MATCH}"]
+
+
+def test_a_pages_tag_is_that_of_its_bytes(poster: Poster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The minute runs on while the id stands still; a cache must not be told that its page is right."""
+    kicked_off = 1_531_666_800_000
+    monkeypatch.setattr("origin.edge.pages._now_ms", lambda: kicked_off + 20 * 60_000)
+    poster.publish(INFO, LIVE | {"source_ts": kicked_off})
+    old = {url: poster.client.get(url) for url in PAGES}
+    assert len({page.headers["ETag"] for page in old.values()}) == len(PAGES)
+    for url, page in old.items():
+        again = poster.client.get(url, headers={"If-None-Match": page.headers["ETag"]})
+        assert (again.status_code, again.data) == (304, b"")
+        assert again.headers["Cache-Control"] == page.headers["Cache-Control"]
+    monkeypatch.setattr("origin.edge.pages._now_ms", lambda: kicked_off + 22 * 60_000)
+    for url, page in old.items():
+        again = poster.client.get(url, headers={"If-None-Match": page.headers["ETag"]})
+        assert again.status_code == 200
+        assert "23'" in html.unescape(again.text)
+
+
+def test_a_pages_tag_changes_with_the_files_it_names(poster: Poster, monkeypatch: pytest.MonkeyPatch) -> None:
+    poster.publish(INFO)
+    before = poster.client.get(PAGES[1])
+    monkeypatch.setitem(poster.app.jinja_env.globals, "asset", "/elsewhere/{}".format)
+    poster.app.jinja_env.cache.clear()  # type: ignore[union-attr]
+    after = poster.client.get(PAGES[1], headers={"If-None-Match": before.headers["ETag"]})
+    assert (after.status_code, "/elsewhere/" in after.text) == (200, True)
+    assert after.headers["ETag"] != before.headers["ETag"]
 
 
 def test_the_page_is_whole_without_javascript(poster: Poster) -> None:
@@ -177,15 +300,96 @@ def test_a_browser_gets_a_page_for_a_match_that_is_not_there(client: FlaskClient
     assert "nope" in response.text
 
 
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("url", "status"), [("/match/a%20b", 400), ("/embed/a%20b", 400), (f"/match/{MATCH}/fragment/1-1", 404)]
+)
+def test_a_page_that_cannot_be_had_is_a_page_to_a_browser(poster: Poster, url: str, status: int) -> None:
+    poster.publish(INFO)
+    response = poster.client.get(url, headers={"Accept": BROWSER})
+    assert (response.status_code, response.mimetype) == (status, "text/html")
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "<h1>" in response.text
+
+
+def test_a_bus_that_is_away_is_a_page_to_a_browser(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise BusError("no answer")
+
+    monkeypatch.setattr(origin_of(app).bus, "snapshot", away)
+    page = client.get(f"/match/{MATCH}", headers={"Accept": BROWSER})
+    assert (page.status_code, page.mimetype, page.headers["Retry-After"]) == (503, "text/html", "1")
+    poll = client.get(f"/score?matchId={MATCH}", headers={"Accept": BROWSER})
+    assert (poll.status_code, poll.json and poll.json["error"]["code"]) == (503, "bus_unavailable")
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "code"), [item for item in REFUSED if item[0].startswith(("/score", "/api", "/stream"))]
+)
+def test_an_api_answers_json_whatever_is_asked_for(poster: Poster, url: str, status: int, code: str) -> None:
+    poster.publish(INFO)
+    response = poster.client.get(url, headers={"Accept": BROWSER})
+    assert (response.status_code, response.json and response.json["error"]["code"]) == (status, code)
+
+
+def test_ingest_answers_json_whatever_is_asked_for(client: FlaskClient) -> None:
+    for path in ("/ingest/canonical", "/ingest/nobody"):
+        response = client.post(path, data=b"{}", headers={"Accept": BROWSER})
+        assert response.json
+        assert response.json["error"]["code"]
+    wrong_method = client.get("/ingest/canonical", headers={"Accept": BROWSER})
+    assert (wrong_method.status_code, wrong_method.mimetype) == (405, "application/json")
+
+
+@pytest.mark.parametrize(
+    ("url", "header"),
+    [
+        ("/score", "If-None-Match"),
+        (f"/api/match/{MATCH}/state", "If-None-Match"),
+        (f"/api/match/{MATCH}/state", "If-Modified-Since"),
+        (f"/api/match/{MATCH}/deltas/1-1", "If-None-Match"),
+        (f"/match/{MATCH}/fragment/1-1", "If-None-Match"),
+        (f"/stream/{MATCH}", "Last-Event-ID"),
+    ],
+)
+def test_another_site_may_poll_with_validators(client: FlaskClient, url: str, header: str) -> None:
+    asked = {"Origin": "https://x.example", "Access-Control-Request-Method": "GET"}
+    answer = client.options(url, headers=asked | {"Access-Control-Request-Headers": header.lower()})
+    assert answer.status_code in (200, 204)
+    assert header in answer.headers["Access-Control-Allow-Headers"].split(", ")
+    assert "GET" in answer.headers["Access-Control-Allow-Methods"]
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert int(answer.headers["Access-Control-Max-Age"]) >= 600
+
+
+def test_another_site_may_not_ingest(client: FlaskClient) -> None:
+    answer = client.options(
+        "/ingest/canonical",
+        headers={"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "webhook-id"},
+    )
+    assert "Access-Control-Allow-Headers" not in answer.headers
+
+
 def test_deltas_ahead_of_the_match_are_unknown(poster: Poster) -> None:
     epoch, seq = poster.publish(INFO).split("-")
     response = poster.client.get(f"/api/match/{MATCH}/deltas/{epoch}-{int(seq) + 1}")
     assert response.status_code == 404
 
 
+def wait_until_ready(client: FlaskClient) -> None:
+    deadline = time.monotonic() + 5
+    while client.get("/readyz").status_code != 200 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert client.get("/readyz").json == {"status": "ready", "reasons": []}
+
+
 def test_health(client: FlaskClient, poster: Poster) -> None:
     assert client.get("/healthz").json == {"status": "alive"}
-    assert client.get("/readyz").json == {"status": "ready", "reasons": []}
+    wait_until_ready(client)
     poster.publish(INFO)
     metrics = client.get("/metrics").text
     assert 'touchline_ingest_accepted_events_total{feed="canonical"} 1.0' in metrics
@@ -202,6 +406,36 @@ def test_an_origin_whose_fanout_ended_is_unready(app: Flask, client: FlaskClient
     assert response.status_code == 503
     assert response.json
     assert response.json["reasons"] == ["fan-out has ended"]
+
+
+def test_an_origin_is_unready_until_it_has_told_what_was_in_the_log(
+    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who came before would be told 404 of matches that are there, or scores of an hour ago."""
+    first = Poster(make_app())
+    head = first.publish(INFO, LIVE, GOAL)
+    go_on = threading.Event()
+    publish = MemoryBus.publish
+
+    def held(bus: MemoryBus, match_id: str, published: Published, snapshot: bytes) -> bool:
+        if published.id.seq == 3:
+            go_on.wait(10)
+        return publish(bus, match_id, published, snapshot)
+
+    monkeypatch.setattr(MemoryBus, "publish", held)
+    later = Poster(make_app())
+    try:
+        deadline = time.monotonic() + 5
+        while later.head() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        unready = later.client.get("/readyz")
+        assert unready.status_code == 503
+        assert unready.json == {"status": "unready", "reasons": ["fan-out has not read the whole log yet"]}
+        assert later.client.get("/healthz").status_code == 200
+    finally:
+        go_on.set()
+    wait_until_ready(later.client)
+    assert later.head() == head
 
 
 def test_a_state_is_json_that_says_all(poster: Poster) -> None:
