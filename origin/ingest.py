@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from json import JSONDecodeError
 
 from origin.errors import EventLogError, RequestError
 from origin.eventlog import EventLog
@@ -52,22 +53,39 @@ class Ingest:
         self._max_events = max_events
         self._now_s = now_s
 
+    def check(self, feed: str, headers: Mapping[str, str]) -> None:
+        """Refuse what can be refused before its body is read.
+
+        Args:
+            feed: as in the path.
+            headers: looked up by their lower-case names.
+
+        Raises:
+            RequestError: as ``accept`` would: 404 no such feed; 403 no key is configured; 400 or 401 by
+                ``webhooks.verify``, for the headers alone.
+        """
+        self._check_feed(feed)
+        try:
+            verify(headers, b"", (), self._now_s())
+        except RequestError as error:
+            # The last thing it looks at, and without a key it never fits: all before it was right.
+            if error.code != "bad_signature":
+                raise
+
     def accept(self, feed: str, headers: Mapping[str, str], body: bytes) -> Accepted:
         """Verify, read, append, acknowledge.
+
+        Args:
+            feed: as in the path.
+            headers: looked up by their lower-case names.
+            body: the bytes as they came.
 
         Raises:
             RequestError: 404 no such feed; 403 no key is configured; 400 or 401 by ``webhooks.verify``;
                 400 not JSON; 422 not events; 413 too many; 409 this webhook-id was taken before; 503 the
                 log did not take them. Nothing was changed.
         """
-        if feed not in FEEDS:
-            raise RequestError(
-                404, "unknown_feed", f"no feed {shown(feed)}; known: {' '.join(FEEDS)}", feed=feed
-            )
-        if not self._keys:
-            raise RequestError(
-                403, "ingest_disabled", "no ingest key is configured; set TOUCHLINE_INGEST_KEYS"
-            )
+        self._check_feed(feed)
         webhook_id = verify(headers, body, self._keys, self._now_s())
         events = read_events(body, self._max_events)
         try:
@@ -85,6 +103,16 @@ class Ingest:
                 events=appended.count,
             )
         return Accepted(webhook_id, len(events), sorted({event.match_id for event in events}))
+
+    def _check_feed(self, feed: str) -> None:
+        if feed not in FEEDS:
+            raise RequestError(
+                404, "unknown_feed", f"no feed {shown(feed)}; known: {' '.join(FEEDS)}", feed=feed
+            )
+        if not self._keys:
+            raise RequestError(
+                403, "ingest_disabled", "no ingest key is configured; set TOUCHLINE_INGEST_KEYS"
+            )
 
 
 def read_events(body: bytes, max_events: int) -> list[Event]:
@@ -115,19 +143,35 @@ def read_events(body: bytes, max_events: int) -> list[Event]:
 
 
 def _read_values(body: bytes) -> list[Json]:
-    stripped = body.strip()
+    """One value, the items of an array, or a value a line; none of an empty body."""
+    if not body.strip():
+        return []
     try:
-        whole = parse(stripped)
-        return whole if isinstance(whole, list) else [whole]
+        whole = parse(body)
     except ValueError as error:
-        if b"\n" not in stripped:
-            raise RequestError(400, "bad_json", f"the body is not JSON: {error}") from None
-    values = []
-    for number, line in enumerate(body.splitlines(), start=1):
-        if not line.strip():
-            continue
+        return _read_lines(body, error)
+    return whole if isinstance(whole, list) else [whole]
+
+
+def _read_lines(body: bytes, as_one: ValueError) -> list[Json]:
+    """A value a line.
+
+    Args:
+        body: several lines, or what is no value at all.
+        as_one: why the whole is not one value.
+
+    Raises:
+        RequestError: 400 with the line that is none.
+    """
+    lines = [(number, line) for number, line in enumerate(body.splitlines(), start=1) if line.strip()]
+    values: list[Json] = []
+    for number, line in lines:
         try:
             values.append(parse(line))
         except ValueError as error:
+            if not values and (len(lines) == 1 or isinstance(error, JSONDecodeError)):
+                # Not even the first line stands alone: one value was meant, over however many lines.
+                at = as_one.lineno if isinstance(as_one, JSONDecodeError) else number
+                raise RequestError(400, "bad_json", f"the body is not JSON: {as_one}", line=at) from None
             raise RequestError(400, "bad_json", f"line {number} is not JSON: {error}", line=number) from None
     return values

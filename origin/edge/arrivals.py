@@ -1,8 +1,9 @@
 """Connections whose request is not known yet: looked at, and given to the hub or to the thread pool.
 
-The first bytes are looked at with ``MSG_PEEK`` and stay in the kernel, so a page request goes on to
-gunicorn's own parser as if nobody had seen it. A thread gets it only when its head is all there: who
-sends a byte a second costs an entry here, and no thread.
+The first bytes are looked at with ``MSG_PEEK`` and stay in the kernel until a whole head is there. A page
+request is then taken off the socket, to its last byte and no further, and a thread gets the message instead
+of the connection: it has nothing to wait for. Who sends a byte a second, of a head or of a body, costs an
+entry here, and no thread.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from collections.abc import Callable, Container
 from typing import Final
 
 from origin.edge.hub import Hub
+from origin.edge.request_body import CONTINUE, Body, begin, expects_continue
 from origin.edge.stream_request import Look, StreamRequest, look, parse
 from origin.errors import RequestError
 
-__all__ = ["Arrival", "Arrivals"]
+__all__ = ["BODY_MAX_BYTES", "Arrival", "Arrivals"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,10 @@ logger = logging.getLogger(__name__)
 _BATCH_MAX: Final = 256
 # The longest head of any request, pages' cookies included; gunicorn's own limits lie below.
 _PEEK_MAX_BYTES: Final = 32_768
+# Of one request, if the application does not say.
+BODY_MAX_BYTES: Final = 1_048_576
+# Of all bodies together that are coming, or are with a thread.
+_BODIES_MAX_BYTES: Final = 67_108_864
 
 
 class Arrival:
@@ -38,6 +44,9 @@ class Arrival:
         begun: whether a part of a request has come.
         request: what it asks for, once read.
         chatty: whether bytes stand behind the request.
+        body: what has come of a page request with a body, until it is whole.
+        message: a whole page request, for gunicorn's parser.
+        held: how many bytes of body are held in memory for it.
     """
 
     __slots__ = (
@@ -45,8 +54,11 @@ class Arrival:
         "address",
         "again",
         "begun",
+        "body",
         "chatty",
         "deadline_s",
+        "held",
+        "message",
         "peer",
         "request",
         "server",
@@ -67,6 +79,9 @@ class Arrival:
         self.serving = False
         self.again = False
         self.deadline_s = 0.0
+        self.body: Body | None = None
+        self.message = b""
+        self.held = 0
 
     def finish(self, data: bytes, *, keep_alive: bool) -> None:
         """Send an answer that ends, and serve the next request or close."""
@@ -82,16 +97,29 @@ class Arrivals:
 
     Args:
         hub: takes stream requests.
-        to_thread: takes all others.
+        to_thread: takes all others, each with its whole ``message``; ``let_go`` once it is answered.
         trusted: addresses whose ``X-Forwarded-For`` is believed.
+        body_max_bytes: the largest body of a page request.
+        bodies_max_bytes: what all bodies together may hold in memory; room for one is always there.
     """
 
     def __init__(
-        self, hub: Hub, to_thread: Callable[[Arrival], None], trusted: Container[str] = frozenset()
+        self,
+        hub: Hub,
+        to_thread: Callable[[Arrival], None],
+        trusted: Container[str] = frozenset(),
+        *,
+        body_max_bytes: int = BODY_MAX_BYTES,
+        bodies_max_bytes: int = _BODIES_MAX_BYTES,
     ) -> None:
         self._hub = hub
         self._to_thread = to_thread
         self._trusted = trusted
+        self._body_max_bytes = body_max_bytes
+        self._bodies_max_bytes = max(bodies_max_bytes, 4 * body_max_bytes)
+        self._held_bytes = 0
+        # Page requests whose bodies are coming, in the order they began.
+        self._gathering: dict[int, Arrival] = {}
         self._reactor = hub.reactor
         self._peeked = bytearray(_PEEK_MAX_BYTES)
         # In the order of their deadlines, nearly: each stays for the same time.
@@ -99,6 +127,11 @@ class Arrivals:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def first_bytes_s(self) -> float:
+        """How long a request that has begun may take to send its head."""
+        return self._hub.config.first_bytes_s
 
     def accept(self, listener: socket.socket, server: object, room: int) -> None:
         """Take the connections that wait at a listener, at most ``room`` of them.
@@ -171,6 +204,8 @@ class Arrivals:
         if sent != len(data):  # a kilobyte that a fresh connection does not take is no loss
             self.close(arrival)
             return
+        self._waiting.pop(sock.fileno(), None)  # its deadline is another one now, or none
+        self._forget_body(arrival)
         if keep_alive:
             arrival.begun = False
             arrival.deadline_s = time.monotonic() + self._hub.config.keep_alive_s
@@ -178,7 +213,6 @@ class Arrivals:
             if not arrival.serving:
                 self._serve(arrival)
             return
-        self._waiting.pop(sock.fileno(), None)
         self._hub.linger.take(sock)
 
     def close(self, arrival: Arrival) -> None:
@@ -187,8 +221,13 @@ class Arrivals:
         if fd < 0:
             return
         self._waiting.pop(fd, None)
+        self._forget_body(arrival)
         self._reactor.release(fd)
         arrival.sock.close()
+
+    def let_go(self, held: int) -> None:
+        """A thread is done with a message for which so many bytes were held."""
+        self._held_bytes -= held
 
     def _serve(self, arrival: Arrival) -> None:
         """Read requests and have them answered until one is not all there."""
@@ -200,6 +239,9 @@ class Arrivals:
         arrival.serving = False
 
     def _serve_one(self, arrival: Arrival) -> None:
+        if arrival.body is not None:
+            self._gather(arrival, arrival.body)
+            return
         sock = arrival.sock
         try:
             size = sock.recv_into(self._peeked, 0, socket.MSG_PEEK)
@@ -215,10 +257,7 @@ class Arrivals:
         if what is Look.STREAM:
             self._read(arrival, length, chatty=size > length)
         elif what is Look.PAGE:
-            fd = sock.fileno()
-            self._waiting.pop(fd, None)
-            self._reactor.release(fd)
-            self._to_thread(arrival)
+            self._read_page(arrival, length, chatty=size > length)
         elif what is Look.NOT_HTTP:
             error = RequestError(400, "malformed_request", "not an HTTP request")
             self._hub.refuse(arrival, error, keep_alive=False)
@@ -230,8 +269,9 @@ class Arrivals:
 
     def _wait(self, arrival: Arrival) -> None:
         fd = arrival.sock.fileno()
-        self._waiting.pop(fd, None)  # to the end: its deadline may be new
-        self._waiting[fd] = arrival
+        # Who waits already keeps its place: sent to the end by each byte that comes, it would be found
+        # overdue only after all who came since.
+        self._waiting.setdefault(fd, arrival)
         self._reactor.hold(fd, self)
 
     def _read(self, arrival: Arrival, length: int, *, chatty: bool) -> None:
@@ -249,6 +289,92 @@ class Arrivals:
             self._hub.refuse(arrival, refused, keep_alive=False, with_body=with_body)
             return
         self._hand_over(arrival, request)
+
+    def _read_page(self, arrival: Arrival, length: int, *, chatty: bool) -> None:
+        """The head of a page request is there: take it off the socket, and see whether more belongs to it."""
+        head = arrival.sock.recv(length)
+        try:
+            body = begin(head, self._body_max_bytes)
+        except RequestError as refused:
+            with_body = not head.startswith(b"HEAD ")
+            self._hub.refuse(arrival, refused, keep_alive=False, with_body=with_body)
+            return
+        if body is None:
+            self._hand_to_thread(arrival, head)
+            return
+        if not chatty and expects_continue(head):
+            try:
+                arrival.sock.send(CONTINUE)
+            except OSError:
+                self.close(arrival)
+                return
+        fd = arrival.sock.fileno()
+        arrival.body = body
+        arrival.begun = True
+        # The body has as long as the head had.
+        arrival.deadline_s = time.monotonic() + self._hub.config.first_bytes_s
+        self._waiting.pop(fd, None)
+        self._gathering[fd] = arrival
+        self._gather(arrival, body)
+
+    def _gather(self, arrival: Arrival, body: Body) -> None:
+        """Take what has come of a body."""
+        while wanted := body.wanted:
+            try:
+                data = arrival.sock.recv(wanted)
+            except BlockingIOError:
+                self._wait(arrival)
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.close(arrival)
+                return
+            if not self._make_room(arrival, len(data)):
+                return
+            try:
+                body.take(data)
+            except RequestError as refused:
+                self._hub.refuse(arrival, refused, keep_alive=False)
+                return
+        arrival.body = None
+        del self._gathering[arrival.sock.fileno()]
+        self._hand_to_thread(arrival, bytes(body.message))
+
+    def _make_room(self, arrival: Arrival, size: int) -> bool:
+        """Whether there is memory for ``size`` bytes more of a body, which are then counted.
+
+        Who began first gives way: a sender that means it is done in milliseconds, so whoever has been at it
+        for longest is the one that fills memory for nothing.
+        """
+        while self._held_bytes + size > self._bodies_max_bytes:
+            first = next(iter(self._gathering.values()))
+            error = RequestError(
+                503,
+                "too_many_bodies",
+                "too many request bodies are coming; send it again",
+                headers={"Retry-After": "1"},
+            )
+            self._hub.refuse(first, error, keep_alive=False)
+            if first is arrival:
+                return False
+        arrival.held += size
+        self._held_bytes += size
+        return True
+
+    def _forget_body(self, arrival: Arrival) -> None:
+        if arrival.body is not None:
+            arrival.body = None
+            del self._gathering[arrival.sock.fileno()]
+        self.let_go(arrival.held)
+        arrival.held = 0
+
+    def _hand_to_thread(self, arrival: Arrival, message: bytes) -> None:
+        fd = arrival.sock.fileno()
+        self._waiting.pop(fd, None)
+        self._reactor.release(fd)
+        arrival.message = message
+        self._to_thread(arrival)
 
     def _refuse_head(self, arrival: Arrival, limit: int) -> None:
         error = RequestError(431, "request_head_too_large", f"a request head here has at most {limit} bytes")

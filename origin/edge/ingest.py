@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify, request
 
 from origin.edge.current import origin
+from origin.edge.request_body import body_too_large
 from origin.errors import RequestError
 
 __all__ = ["blueprint"]
@@ -19,6 +20,8 @@ def ingest(feed: str) -> Response:
     with metrics.ingest_seconds.time():
         headers = {name.lower(): value for name, value in request.headers.items()}
         try:
+            # First what can be said without the body: nobody without a key makes us read one.
+            origin().ingest.check(feed, headers)
             accepted = origin().ingest.accept(feed, headers, _body())
         except RequestError as error:
             metrics.ingest_rejected.labels(error.code).inc()
@@ -30,11 +33,24 @@ def ingest(feed: str) -> Response:
 
 
 def _body() -> bytes:
-    """The whole body, never more than the limit, whatever Content-Length says."""
+    """The whole body, never more than the limit, whatever Content-Length says.
+
+    Raises:
+        RequestError: 411 neither a length nor chunks; 413 too large.
+    """
     limit = origin().config.ingest_max_bytes
-    if request.content_length is None and not request.environ.get("wsgi.input_terminated"):
+    length = request.content_length
+    if length is None and not _in_chunks():
         raise RequestError(411, "length_required", "Content-Length is required")
+    if length is not None and length > limit:
+        raise body_too_large(limit)
     body: bytes = request.stream.read(limit + 1)
-    if len(body) > limit or (request.content_length or 0) > limit:
-        raise RequestError(413, "body_too_large", f"the body is larger than {limit} bytes", limit=limit)
+    if len(body) > limit:
+        raise body_too_large(limit)
     return body
+
+
+def _in_chunks() -> bool:
+    """Whether the body comes in chunks, and the server knows where they end."""
+    coding: str = request.headers.get("Transfer-Encoding", "")
+    return coding.lower() == "chunked" and bool(request.environ.get("wsgi.input_terminated"))

@@ -2,12 +2,14 @@
 
 Pages go to gunicorn's own thread pool and Flask. Streams never take a thread: ``arrivals`` looks at the
 first bytes of each connection and gives ``/stream/…`` and ``/ws/match/…`` to the ``hub``, whose epoll set
-is one more entry in this worker's selector.
+is one more entry in this worker's selector. A thread never waits for a client either: ``arrivals`` gives it
+a whole request, and what the client does not take of the answer goes out from the loop (``departures``).
 
 It is a ``ThreadWorker`` (gunicorn 27) with another way in, another loop around the same steps, and
 another end. What it relies on there: ``accept``, ``enqueue_req``, ``on_client_socket_readable``,
-``finish_request``, ``handle_request``, ``set_accept_enabled``, ``wait_for_and_dispatch_events`` and
-``run``; ``tests/origin/test_stream_worker.py`` meets each through a real gunicorn.
+``finish_request``, ``handle_request``, ``set_accept_enabled``, ``wait_for_and_dispatch_events``, ``run``,
+and a ``TConn`` that keeps the parser it is given; ``tests/origin/test_stream_worker.py`` and
+``test_stream_bodies.py`` meet each through a real gunicorn.
 
 TLS ends in front of this server. With ``keyfile`` set, gunicorn's own worker does it, and streams are
 Flask's slow route; the same with ``proxy_protocol``, except that there a stream goes from its thread to
@@ -26,10 +28,12 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
+from gunicorn.http import get_parser
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from origin.edge.arrivals import Arrival, Arrivals
+from origin.edge.arrivals import BODY_MAX_BYTES, Arrival, Arrivals
 from origin.edge.current import EXTENSION, STATUS_EXTENSION
+from origin.edge.departures import Departures, PageSocket
 from origin.edge.hub import Hub
 from origin.edge.stream_config import StreamConfig
 from origin.edge.stream_request import StreamRequest, parse, stream_path
@@ -62,6 +66,7 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.hub: Hub | None = None
         self._arrivals: Arrivals | None = None
+        self._departures: Departures | None = None
         self._direct = not (
             self.cfg.is_ssl or getattr(self.cfg, "proxy_protocol", "off") not in (False, "off")
         )
@@ -95,16 +100,20 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
         self.poller.unregister(client)
         self.keepalived_conns.remove(conn)
         self.nr_conns -= 1
-        arrivals.add(conn.sock, conn.client, conn.server, max(1.0, self.cfg.keepalive))
+        # It has begun to come, so it has as long as a first one.
+        arrivals.add(conn.sock, conn.client, conn.server, arrivals.first_bytes_s)
 
     def take_page(self, arrival: Arrival) -> None:
-        """A request for a thread, its head all there."""
+        """A request for a thread, all of it there."""
         self.nr_conns += 1
         # What the hub works with is the bare socket; gunicorn wants all of it.
-        family = arrival.sock.family
-        sock = socket.socket(family, socket.SOCK_STREAM, 0, arrival.sock.detach())
+        sock = PageSocket(arrival.sock.family, arrival.sock.detach())
         conn = TConn(self.cfg, sock, arrival.peer, arrival.server)
         conn.data_ready = True
+        # The parser reads the message and then meets its end. It never sees the socket: a message that it
+        # takes for longer than we did is cut short, and waits for nobody.
+        conn.parser = get_parser(self.cfg, [arrival.message], arrival.peer)
+        conn.held = arrival.held
         self.enqueue_req(conn)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
@@ -114,26 +123,60 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
             if not self.cfg.is_ssl and stream_path(req.path):
                 conn.stream = _request_of(req)
                 return False
+            if self._direct:
+                req._expected_100_continue = False  # said long ago, or needless: the body is here
             # A page can wait a fifth of a second; a goal cannot, and they share one interpreter.
             hub.quiet.wait(1.0)
         return super().handle_request(req, conn)
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
         """A thread is done with a connection."""
-        request: StreamRequest | RequestError | None = getattr(conn, "stream", None)
-        if request is None or self._arrivals is None:
+        arrivals, departures = self._arrivals, self._departures
+        if arrivals is None or departures is None:
             super().finish_request(conn, fs)
             return
+        request: StreamRequest | RequestError | None = getattr(conn, "stream", None)
+        if not self._direct:
+            if request is None:
+                super().finish_request(conn, fs)
+            else:
+                self.nr_conns -= 1
+                arrivals.adopt(conn.sock, conn.client, request)
+            return
+        arrivals.let_go(conn.held)
         self.nr_conns -= 1
-        self._arrivals.adopt(conn.sock, conn.client, request)
+        if conn.sock.fileno() < 0:
+            return
+        if request is not None:
+            arrivals.adopt(conn.sock, conn.client, request)
+        elif conn.sock.unsent:
+            departures.take(conn.sock, lambda: self._answered(conn, fs))
+        else:
+            self._answered(conn, fs)
+
+    def _answered(self, conn: Any, fs: Future[Any]) -> None:
+        """All of a page has been sent."""
+        if not fs.cancelled() and fs.exception() is None and fs.result():
+            self.nr_conns += 1
+            super().finish_request(conn, fs)  # which keeps it for the next request
+        elif self.hub is not None:
+            # gunicorn would wait here for the client to close, for two seconds in which nobody gets a goal.
+            conn.sock.setblocking(False)
+            self.hub.linger.take(conn.sock)
 
     @property
     def _room(self) -> int:
         """How many more connections may be open; the rest wait in the kernel's queue."""
-        if self.hub is None or self._arrivals is None:
+        if self.hub is None:
             return 1
-        pages: int = self.nr_conns
-        return self._connections_max - self.hub.viewers - len(self.hub.linger) - len(self._arrivals) - pages
+        return self._connections_max - self.hub.viewers - self._passing - int(self.nr_conns)
+
+    @property
+    def _passing(self) -> int:
+        """Connections in the loop that are neither viewers nor with a thread."""
+        if self.hub is None or self._arrivals is None or self._departures is None:
+            return 0
+        return len(self._arrivals) + len(self._departures) + len(self.hub.linger)
 
     @property
     def _stands_back(self) -> bool:
@@ -188,17 +231,18 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
 
     def _wait(self, now_s: float) -> None:
         """Handle what comes until something is due."""
-        hub, arrivals = self.hub, self._arrivals
+        hub, arrivals, departures = self.hub, self._arrivals, self._departures
         timeout_s = min(1.0, hub.timeout_s(now_s)) if hub is not None else 1.0
         if now_s < self._accept_again_s:
             timeout_s = min(timeout_s, self._accept_again_s - now_s)
         self.wait_for_and_dispatch_events(timeout=timeout_s)
         self.murder_keepalived()
         self.murder_pending()
-        if hub is not None and arrivals is not None:
+        if hub is not None and arrivals is not None and departures is not None:
             now_s = time.monotonic()
             hub.tick(now_s)
             arrivals.drop_overdue(now_s)
+            departures.drop_overdue(now_s)
 
     def _start(self) -> None:
         """Make the hub, if the application has a bus."""
@@ -219,7 +263,9 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
             connections_max=config.connections_max or files - reserved,
         )
         trusted = frozenset(str(one) for one in self.cfg.forwarded_allow_ips)
-        self._arrivals = Arrivals(self.hub, self.take_page, trusted)
+        limit = getattr(services.config, "ingest_max_bytes", BODY_MAX_BYTES)
+        self._arrivals = Arrivals(self.hub, self.take_page, trusted, body_max_bytes=limit)
+        self._departures = Departures(self.hub.reactor, stalled_s=config.stalled_s)
         self.wsgi.extensions[STATUS_EXTENSION] = self.hub
         self.poller.register(
             self.hub.reactor.fileno(), selectors.EVENT_READ, lambda _: self._dispatch_streams()
@@ -264,13 +310,14 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
         if cap_keepalive is not None:
             cap_keepalive(time.monotonic() + 2.0)
         while time.monotonic() < deadline_s:
-            streams = hub.viewers + len(hub.linger) if hub is not None else 0
-            if not (self.nr_conns > 0 or streams or (arrivals is not None and len(arrivals))):
+            viewers = hub.viewers if hub is not None else 0
+            if not (self.nr_conns > 0 or viewers or self._passing):
                 break
             self.notify()
             self._wait(time.monotonic())
-        if hub is not None and arrivals is not None:
+        if hub is not None and arrivals is not None and self._departures is not None:
             arrivals.close_all()
+            self._departures.close()
             self.poller.unregister(hub.reactor.fileno())
             hub.close()
 

@@ -99,6 +99,16 @@ def create() -> Flask:
     def echo() -> bytes:
         return request.get_data()
 
+    @app.get("/large")
+    def large() -> bytes:
+        """More than the kernel takes at once."""
+        return b"l" * int(request.args["size"])
+
+    @app.get("/pieces")
+    def pieces() -> Response:
+        """As much, in many writes."""
+        return Response(b"%07d\n" % number for number in range(100_000))
+
     @app.get("/state/<match_id>")
     def state(match_id: str) -> Response:
         snapshot = matches.bus.snapshot(match_id)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from origin.edge.current import origin_of
 from origin.webhooks import signed_headers
@@ -33,7 +36,7 @@ REFUSED: list[tuple[str, bytes, dict[str, object], int, str]] = [
     ("from the future", GOOD, {"age_s": -301}, 401, "future_timestamp"),
     ("timestamp no number", GOOD, {"webhook_timestamp": "yesterday"}, 400, "bad_timestamp"),
     ("signature no base64", GOOD, {"webhook_signature": "v1,???"}, 400, "malformed_signature"),
-    ("white space", b" \n", {}, 400, "bad_json"),
+    ("white space", b" \n", {}, 400, "empty_body"),
     ("no JSON", b"GOAL!", {}, 400, "bad_json"),
     ("no UTF-8", b'{"a":"\xff"}', {}, 400, "bad_json"),
     ("truncated", GOOD[:-5], {}, 400, "bad_json"),
@@ -113,6 +116,76 @@ def test_a_get_is_refused_with_the_method_that_works(client: FlaskClient) -> Non
     assert "POST" in response.headers["Allow"]
     assert response.json
     assert response.json["error"]["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "line"),
+    [
+        (b'{\n "rev": 1,\n oops\n}', "the body is not JSON: Expecting property name", 3),
+        (b'\n\n[\n {"rev": 1},\n {"rev": 1}\n', "the body is not JSON: Expecting ',' delimiter", 6),
+        (b'[\n {"rev": 1, "rev": 2}\n]', "the body is not JSON: key 'rev' stands twice", 1),
+        (b'{\n "a": "\xff"\n}', "the body is not JSON: 'utf-8' codec can't decode", 1),
+        (b"GOAL!", "the body is not JSON: Expecting value", 1),
+        (GOOD + b"\n{", "line 2 is not JSON: Expecting property name", 2),
+        (GOOD + b'\n\n{"rev":1,"rev":2}\n', "line 3 is not JSON: key 'rev' stands twice", 3),
+        (b'{"rev":1,"rev":2}\n' + GOOD, "line 1 is not JSON: key 'rev' stands twice", 1),
+    ],
+)
+def test_json_that_is_broken_is_described_as_it_was_meant(
+    client: FlaskClient, body: bytes, message: str, line: int
+) -> None:
+    response = client.post("/ingest/canonical", data=body, headers=headers_for(body))
+    assert response.json
+    error = response.json["error"]
+    assert (error["code"], error["line"]) == ("bad_json", line)
+    assert error["message"].startswith(message)
+
+
+class Unread(io.RawIOBase):
+    """A body that must not be asked for."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        raise AssertionError("the body was read")
+
+
+def post_raw(app: Flask, path: str, headers: dict[str, str], body: io.IOBase) -> tuple[int, str]:
+    """The status and code of a webhook whose body is read by the application alone."""
+    environ = EnvironBuilder(path=path, method="POST", headers=list(headers.items())).get_environ()
+    environ |= {"wsgi.input": body, "CONTENT_LENGTH": headers.get("Content-Length", "100")}
+    answer, status, _ = run_wsgi_app(app, environ)
+    return int(status.split()[0]), json.loads(b"".join(answer))["error"]["code"]
+
+
+@pytest.mark.parametrize(
+    ("path", "how", "status", "code"),
+    [
+        ("/ingest/teletext", {}, 404, "unknown_feed"),
+        ("/ingest/canonical", {"webhook_signature": None}, 400, "missing_header"),
+        ("/ingest/canonical", {"webhook_id": "a.b"}, 400, "bad_webhook_id"),
+        ("/ingest/canonical", {"webhook_timestamp": "now"}, 400, "bad_timestamp"),
+        ("/ingest/canonical", {"webhook_signature": "v1,???"}, 400, "malformed_signature"),
+        ("/ingest/canonical", {"age_s": 301}, 401, "stale_timestamp"),
+        ("/ingest/canonical", {"age_s": -301}, 401, "future_timestamp"),
+        ("/ingest/canonical", {"Content_Length": "1048577"}, 413, "body_too_large"),
+    ],
+)
+def test_what_the_head_tells_is_refused_before_the_body_is_read(
+    app: Flask, path: str, how: dict[str, Any], status: int, code: str
+) -> None:
+    assert post_raw(app, path, headers_for(GOOD, **how), Unread()) == (status, code)
+
+
+def test_without_a_key_no_body_is_read(make_app: Callable[..., Flask]) -> None:
+    keyless = make_app(ingest_keys=())
+    assert post_raw(keyless, "/ingest/canonical", headers_for(GOOD), Unread()) == (403, "ingest_disabled")
+
+
+def test_a_body_of_no_bytes_is_an_empty_one(app: Flask) -> None:
+    headers = {"Content-Length": "0"} | headers_for(b"")
+    assert post_raw(app, "/ingest/canonical", headers, io.BytesIO()) == (400, "empty_body")
 
 
 def test_a_body_without_a_length_is_refused(client: FlaskClient) -> None:
