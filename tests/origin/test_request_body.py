@@ -222,7 +222,9 @@ def test_what_a_thread_holds_counts_until_it_is_done(port: Port) -> None:
         port.connect(whole)
     assert len(port.taken) == 4
     assert port.connect(whole).recv(65_536).startswith(b"HTTP/1.1 503 ")
-    port.arrivals.let_go(port.taken.pop().held)
+    done = port.taken.pop()
+    port.arrivals.let_go(done.held)
+    done.sock.close()
     port.connect(whole)
     assert len(port.taken) == 4
 
