@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from origin.bus import Bus, open_bus
 from origin.config import Config
 from origin.edge import assets, health, ingest, pages, snapshots, streams
+from origin.edge.cors import RESUME, VALIDATORS, preflight_headers
 from origin.edge.current import EXTENSION, origin_of
 from origin.edge.matches import Matches
 from origin.errors import BusError, OriginError, RequestError
@@ -107,10 +108,6 @@ def create_app(config: Config, *, start: bool = True) -> Flask:
 
 # Programs read these, whatever they say that they accept.
 _API = ("/score", "/api/", "/ingest/", "/stream/", "/ws/", "/healthz", "/readyz", "/metrics")
-# What another site's script may send with a GET, beyond what any request may carry.
-_VALIDATORS = "If-None-Match, If-Modified-Since"
-_RESUME = "Last-Event-ID, Cache-Control"
-_PREFLIGHT_MAX_AGE_S = 86_400
 
 
 def _request_error(error: RequestError) -> Response:
@@ -151,10 +148,7 @@ def _any_origin(response: Response) -> Response:
     response.headers.setdefault("Access-Control-Expose-Headers", "ETag, Touchline-Id, Retry-After")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     if request.method == "OPTIONS" and "GET" in response.allow:
-        # A poll with a validator is preflighted. Without an answer to that, a script on another site can
-        # only ask for everything, each time.
-        headers = _RESUME if request.path.startswith("/stream/") else _VALIDATORS
-        response.headers.setdefault("Access-Control-Allow-Headers", headers)
-        response.headers.setdefault("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
-        response.headers.setdefault("Access-Control-Max-Age", str(_PREFLIGHT_MAX_AGE_S))
+        allowed = RESUME if request.path.startswith("/stream/") else VALIDATORS
+        for name, value in preflight_headers(allowed).items():
+            response.headers.setdefault(name, value)
     return response

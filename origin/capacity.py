@@ -4,7 +4,7 @@ Everything that the arithmetic takes for granted is an ``Assumption``, and every
 a figure of a plan is worth what its assumptions are worth.
 
     an event reaches the last viewer of a core after   first_s + viewers * delivery_s / CORE_SHARE
-    a core takes viewers back at                       ACCEPT_SHARE / accept_s a second
+    a core takes viewers back at                       SHARE_FOR_ACCEPTING / accept_s a second
     a process holds                                    (open files - FILES_RESERVED) / ROOM viewers
 """
 
@@ -14,12 +14,12 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Final, NamedTuple
 
-from origin.edge.stream_config import StreamConfig
+from origin.edge.drain import SHARE_FOR_ACCEPTING
+from origin.edge.stream_config import FILES_RESERVED, StreamConfig
 from shared_state.jsontext import JsonObject
 from shared_state.reconnect import BASE_MS, HINT_CAP_MS
 
 __all__ = [
-    "FILES_RESERVED",
     "HEARTBEAT_S",
     "RETRY_MIN_MS",
     "VIEWERS_MAX",
@@ -36,11 +36,7 @@ __all__ = [
 _DEFAULTS: Final = StreamConfig()
 # More than there are people: a typing error, and not an audience.
 VIEWERS_MAX: Final = 10_000_000_000
-# What the stream worker keeps for pages, log files and the bus (origin/edge/stream_config.py).
-FILES_RESERVED: Final = 512
 CORE_SHARE: Final = 0.7
-# The share by which the stream worker computes its own reconnect window (origin/edge/drain.py).
-ACCEPT_SHARE: Final = 0.5
 ROOM: Final = 1.25
 HEARTBEAT_S: Final = _DEFAULTS.heartbeat_s
 RETRY_MIN_MS: Final = _DEFAULTS.retry_min_ms
@@ -75,7 +71,9 @@ def assumptions() -> tuple[Assumption, ...]:
             CORE_SHARE,
             "of a core for deliveries; the rest is for pages, arrivals and the kernel",
         ),
-        Assumption("accept_share", ACCEPT_SHARE, "of a core for viewers that come back, while deltas go on"),
+        Assumption(
+            "accept_share", SHARE_FOR_ACCEPTING, "of a core for viewers that come back, while deltas go on"
+        ),
         Assumption(
             "room_factor", ROOM, "a process may hold this much more than its share, while another is gone"
         ),
@@ -212,7 +210,7 @@ def plan(measured: Measured, demand: Demand) -> Plan:
 
     per_viewer = measured.viewer_bytes + KERNEL_BYTES_PER_VIEWER
     memory_here = processes_here * measured.process_bytes + viewers_here * per_viewer
-    rate = ACCEPT_SHARE / measured.accept_s * working / processes_here
+    rate = SHARE_FOR_ACCEPTING / measured.accept_s * working / processes_here
     window_s = max(1.0, viewers_each / rate)
     connections_max = min(math.ceil(viewers_each * ROOM), demand.open_files - FILES_RESERVED)
     wanted_files = math.ceil((connections_max + FILES_RESERVED) / FILES_STEP) * FILES_STEP

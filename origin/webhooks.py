@@ -21,6 +21,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from origin.errors import ConfigError, RequestError
@@ -31,8 +32,10 @@ __all__ = [
     "SIGNATURE_HEADER",
     "TIMESTAMP_HEADER",
     "TOLERANCE_S",
+    "Claim",
     "parse_key",
     "parse_keys",
+    "read_headers",
     "sign",
     "signed_headers",
     "verify",
@@ -104,6 +107,46 @@ def signed_headers(key: bytes, webhook_id: str, timestamp_s: int, body: bytes) -
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the headers of a delivery claim; only ``verify`` proves it.
+
+    Attributes:
+        timestamp_s: UTC seconds at which it says it was signed.
+    """
+
+    webhook_id: str
+    timestamp_s: int
+    signatures: Sequence[bytes]
+
+
+def read_headers(headers: Mapping[str, str], now_s: float) -> Claim:
+    """Read the three headers, and refuse what cannot be right whatever the body is.
+
+    Args:
+        headers: looked up by their lower-case names.
+        now_s: UTC seconds.
+
+    Raises:
+        RequestError: 400 ``missing_header``, ``bad_webhook_id``, ``bad_timestamp``,
+            ``malformed_signature``; 401 ``stale_timestamp``, ``future_timestamp``.
+    """
+    webhook_id = _header(headers, ID_HEADER)
+    if not _ID_PATTERN.fullmatch(webhook_id):
+        raise RequestError(
+            400, "bad_webhook_id", f"webhook-id must be 1 to 128 of A-Z a-z 0-9 _ -, got {shown(webhook_id)}"
+        )
+    timestamp = _header(headers, TIMESTAMP_HEADER)
+    if not _TIMESTAMP_PATTERN.fullmatch(timestamp):
+        raise RequestError(
+            400, "bad_timestamp", f"webhook-timestamp must be seconds since 1970, got {shown(timestamp)}"
+        )
+    timestamp_s = int(timestamp)
+    signatures = _signatures(_header(headers, SIGNATURE_HEADER))
+    _check_age(timestamp_s, now_s)
+    return Claim(webhook_id, timestamp_s, signatures)
+
+
 def verify(headers: Mapping[str, str], body: bytes, keys: Sequence[bytes], now_s: float) -> str:
     """Check a delivery; nothing about it may be used before this returns.
 
@@ -117,29 +160,15 @@ def verify(headers: Mapping[str, str], body: bytes, keys: Sequence[bytes], now_s
         The webhook-id, to drop a delivery that came before.
 
     Raises:
-        RequestError: 400 ``missing_header``, ``bad_webhook_id``, ``bad_timestamp``,
-            ``malformed_signature``; 401 ``stale_timestamp``, ``future_timestamp``, ``bad_signature``.
+        RequestError: as ``read_headers``; 401 ``bad_signature``.
     """
-    webhook_id = _header(headers, ID_HEADER)
-    if not _ID_PATTERN.fullmatch(webhook_id):
-        raise RequestError(
-            400, "bad_webhook_id", f"webhook-id must be 1 to 128 of A-Z a-z 0-9 _ -, got {shown(webhook_id)}"
-        )
-    timestamp = _header(headers, TIMESTAMP_HEADER)
-    if not _TIMESTAMP_PATTERN.fullmatch(timestamp):
-        raise RequestError(
-            400, "bad_timestamp", f"webhook-timestamp must be seconds since 1970, got {shown(timestamp)}"
-        )
-    timestamp_s = int(timestamp)
-    given = _signatures(_header(headers, SIGNATURE_HEADER))
-    _check_age(timestamp_s, now_s)
-
-    expected = [_digest(key, webhook_id, timestamp_s, body) for key in keys]
+    claim = read_headers(headers, now_s)
+    expected = [_digest(key, claim.webhook_id, claim.timestamp_s, body) for key in keys]
     # No early way out: how long this takes says nothing about which key or which byte was right.
-    matches = sum(hmac.compare_digest(mine, theirs) for mine in expected for theirs in given)
+    matches = sum(hmac.compare_digest(mine, theirs) for mine in expected for theirs in claim.signatures)
     if not matches:
         raise RequestError(401, "bad_signature", "no signature of this delivery is by a known key")
-    return webhook_id
+    return claim.webhook_id
 
 
 def _digest(key: bytes, webhook_id: str, timestamp_s: int, body: bytes) -> bytes:

@@ -30,7 +30,6 @@ from typing import IO, Final, NamedTuple
 import click
 
 from origin.capacity import (
-    FILES_RESERVED,
     HEARTBEAT_S,
     RETRY_MIN_MS,
     VIEWERS_MAX,
@@ -42,6 +41,7 @@ from origin.capacity import (
     plan,
     warnings,
 )
+from origin.edge.stream_config import FILES_RESERVED
 from origin.webhooks import parse_key, signed_headers
 from shared_state.jsontext import JsonObject, compact
 

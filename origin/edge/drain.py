@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["AcceptRate", "DrainPlan", "retry_ms", "window_s"]
+__all__ = ["SHARE_FOR_ACCEPTING", "AcceptRate", "DrainPlan", "retry_ms", "window_s"]
 
 # Viewers that come back share the processor with the deltas they come for.
-_SHARE_FOR_ACCEPTING = 0.5
+SHARE_FOR_ACCEPTING = 0.5
 _SMOOTHING = 0.2
 # Fewer than this taken together measure the clock and not the work.
 _BATCH_MIN = 32
@@ -28,7 +28,7 @@ class AcceptRate:
     def observe(self, taken: int, elapsed_s: float) -> None:
         """``taken`` viewers were accepted and answered in ``elapsed_s`` of this thread's time."""
         if taken >= _BATCH_MIN and elapsed_s > 0:
-            rate = _SHARE_FOR_ACCEPTING * taken / elapsed_s
+            rate = SHARE_FOR_ACCEPTING * taken / elapsed_s
             self.per_s += _SMOOTHING * (rate - self.per_s)
 
 

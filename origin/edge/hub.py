@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 
 from origin.bus import Bus
 from origin.edge.audience import SLICES, Audience
+from origin.edge.cors import METHODS, RESUME, preflight_headers
 from origin.edge.drain import AcceptRate, DrainPlan, retry_ms, window_s
 from origin.edge.framing import SseFraming, WebSocketFraming, answer, refusal
 from origin.edge.linger import Linger
@@ -45,14 +46,7 @@ _OPENING_MAX: Final = 256
 _REFUSED_DECAY: Final = 0.9
 # Why viewers end who have been told so.
 _TOLD: Final = frozenset({"left", "protocol", "drained"})
-_PREFLIGHT = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
-    # Last-Event-ID is what makes a cross-origin reconnect preflighted when its value is not simple.
-    "Access-Control-Allow-Headers": "Last-Event-ID, Cache-Control",
-    "Access-Control-Max-Age": "86400",
-    "Allow": "GET, HEAD, OPTIONS",
-}
+_PREFLIGHT = {"Access-Control-Allow-Origin": "*", **preflight_headers(RESUME), "Allow": METHODS}
 
 
 class Hub:

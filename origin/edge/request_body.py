@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from httptools import HttpParserError, HttpRequestParser
 
+from origin.edge.stream_request import header_value
 from origin.errors import RequestError
 
 __all__ = ["CONTINUE", "Body", "begin", "body_too_large", "expects_continue"]
@@ -87,10 +88,7 @@ def begin(head: bytes, limit: int) -> Body | None:
 def expects_continue(head: bytes) -> bool:
     """Whether the client waits to be told to send its body (RFC 9110 section 10.1.1)."""
     lower = head.lower()
-    at = lower.find(b"\nexpect:")
-    if at < 0 or b" http/1.1\r\n" not in lower:
-        return False
-    return lower[at + 8 : lower.find(b"\r", at)].strip() == b"100-continue"
+    return b" http/1.1\r\n" in lower and header_value(lower, lower, b"\nexpect:") == b"100-continue"
 
 
 def body_too_large(limit: int) -> RequestError:

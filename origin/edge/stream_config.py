@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from origin.edge.sse import HEARTBEAT_S
 
-__all__ = ["StreamConfig"]
+__all__ = ["FILES_RESERVED", "StreamConfig"]
+
+# Open files of a process that are not viewers: pages, the log, the bus, libraries. Of a small limit, less.
+FILES_RESERVED: Final = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

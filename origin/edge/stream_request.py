@@ -19,7 +19,7 @@ from origin.edge.sse import last_event_id
 from origin.errors import RequestError
 from shared_state import DeltaId
 
-__all__ = ["Look", "StreamRequest", "Transport", "look", "parse", "stream_path"]
+__all__ = ["Look", "StreamRequest", "Transport", "header_value", "look", "parse", "stream_path"]
 
 _STREAM: Final = "/stream/"
 _WEBSOCKET: Final = "/ws/match/"
@@ -69,15 +69,15 @@ class StreamRequest(NamedTuple):
         lower = self.head.lower()
         return (
             b" http/1.1\r\n" in lower
-            and b"close" not in (_header(self.head, lower, b"\nconnection:") or b"").lower()
-            and _header(self.head, lower, b"\ncontent-length:") in (None, b"0")
-            and _header(self.head, lower, b"\ntransfer-encoding:") is None
+            and b"close" not in (header_value(self.head, lower, b"\nconnection:") or b"").lower()
+            and header_value(self.head, lower, b"\ncontent-length:") in (None, b"0")
+            and header_value(self.head, lower, b"\ntransfer-encoding:") is None
         )
 
     @property
     def forwarded_for(self) -> str:
         """``X-Forwarded-For`` as it came; whether to believe it depends on who sent it."""
-        return (_header(self.head, self.head.lower(), b"\nx-forwarded-for:") or b"").decode("latin-1")
+        return (header_value(self.head, self.head.lower(), b"\nx-forwarded-for:") or b"").decode("latin-1")
 
 
 def look(data: bytes | bytearray, size: int) -> tuple[Look, int]:
@@ -160,7 +160,7 @@ def parse(head: bytes) -> StreamRequest:
     if not _MATCH_ID.fullmatch(name):
         raise RequestError(404, "unknown_match", f"no match {name[:64]!r}", match_id=name[:64])
     after = _after(
-        _header(head, lower, b"\nlast-event-id:"),
+        header_value(head, lower, b"\nlast-event-id:"),
         query["last_event_id"][0] if "last_event_id" in query else None,
     )
     if is_sse:
@@ -169,7 +169,7 @@ def parse(head: bytes) -> StreamRequest:
     return StreamRequest(method, Transport.WEBSOCKET, name, after, head, key)
 
 
-def _header(head: bytes, lower: bytes, mark: bytes) -> bytes | None:
+def header_value(head: bytes, lower: bytes, mark: bytes) -> bytes | None:
     """The value of a header.
 
     Args:
@@ -192,18 +192,18 @@ def _after(header: bytes | None, query: str | None) -> DeltaId | None:
 
 def _websocket_key(head: bytes, lower: bytes) -> bytes:
     """The key of a right handshake (RFC 6455 section 4.2.1)."""
-    upgrade = _header(lower, lower, b"\nupgrade:") or b""
-    connection = _header(lower, lower, b"\nconnection:") or b""
+    upgrade = header_value(lower, lower, b"\nupgrade:") or b""
+    connection = header_value(lower, lower, b"\nconnection:") or b""
     if b"websocket" not in upgrade or b"upgrade" not in connection:
         raise RequestError(426, "upgrade_required", "this is a WebSocket", headers={"Upgrade": "websocket"})
-    if _header(head, lower, b"\nsec-websocket-version:") != b"13":
+    if header_value(head, lower, b"\nsec-websocket-version:") != b"13":
         raise RequestError(
             426,
             "websocket_version",
             "WebSocket version 13 is spoken here",
             headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
         )
-    key = _header(head, lower, b"\nsec-websocket-key:") or b""
+    key = header_value(head, lower, b"\nsec-websocket-key:") or b""
     try:
         right = len(binascii.a2b_base64(key, strict_mode=True)) == _KEY_BYTES
     except binascii.Error:

@@ -35,15 +35,13 @@ from origin.edge.arrivals import BODY_MAX_BYTES, Arrival, Arrivals
 from origin.edge.current import EXTENSION, STATUS_EXTENSION
 from origin.edge.departures import Departures, PageSocket
 from origin.edge.hub import Hub
-from origin.edge.stream_config import StreamConfig
+from origin.edge.stream_config import FILES_RESERVED, StreamConfig
 from origin.edge.stream_request import StreamRequest, parse, stream_path
 from origin.errors import RequestError
 
 __all__ = ["StreamWorker"]
 
 _READERS: Final = 4
-# Open files that are not viewers: pages, the log, the bus, libraries. Of a small limit, less.
-_FILES_RESERVED: Final = 512
 _FILES_RESERVED_MIN: Final = 48
 _ACCEPT_PAUSE_S: Final = 0.25
 # A full worker leaves what waits to the others and looks this often, taking so many from each queue: pages,
@@ -252,7 +250,7 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
             return
         config = getattr(services.config, "stream", None) or StreamConfig()
         files = _raise_open_files()
-        reserved = min(_FILES_RESERVED, max(_FILES_RESERVED_MIN, files // 4))
+        reserved = min(FILES_RESERVED, max(_FILES_RESERVED_MIN, files // 4))
         # A quarter of the reserve is for connections that are no viewers, so that those get an answer.
         self._connections_max = files - reserved * 3 // 4
         readers = ThreadPoolExecutor(_READERS, thread_name_prefix="bus-reader")

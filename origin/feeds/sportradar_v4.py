@@ -121,11 +121,7 @@ def read_timeline(document: Node, *, now_ms: int | None = None) -> Snapshot:
     for node in timeline:
         rows[_event_id(node)] = reading.take(node)
     reading.info(sport_event)
-    score = None
-    if document.has("sport_event_status"):
-        status = document.at("sport_event_status")
-        reading.status(status)
-        score = _score(status)
+    score = _take_status(reading, document)
     return Snapshot(
         match_id=match_id,
         at_ms=reading.at_ms,
@@ -161,11 +157,7 @@ def read_push(message: Node, *, now_ms: int | None = None) -> Snapshot | None:
     rows = {_event_id(node): reading.take(node)}
     if any(event.type == "SHOOTOUT_KICK" for event in reading.events):
         reading.events, rows = [], {}  # a row without its event would be one that is a kick no more
-    score = None
-    if payload.has("sport_event_status"):
-        status = payload.at("sport_event_status")
-        reading.status(status)
-        score = _score(status)
+    score = _take_status(reading, payload)
     return Snapshot(
         match_id=match_id,
         at_ms=reading.at_ms,
@@ -345,6 +337,15 @@ def _player(node: Node, *wanted: str | int) -> str | None:
             last, comma, first = (name or "").partition(", ")
             return f"{first} {last}".strip() if comma else name
     return None
+
+
+def _take_status(reading: _Reading, parent: Node) -> Score | None:
+    """Read the match's status, where there is one; returns the vendor's own score, where it tells one."""
+    if not parent.has("sport_event_status"):
+        return None
+    status = parent.at("sport_event_status")
+    reading.status(status)
+    return _score(status)
 
 
 def _score(status: Node) -> Score | None:

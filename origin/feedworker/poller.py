@@ -6,7 +6,6 @@ vendor asked. Where it refuses the key or counts requests, never sooner than the
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -110,10 +109,10 @@ class Poller:
             if result in _COUNTED:
                 hint_ms = max(hint_ms or 0, round(self._intervals.running_s * 1000))
             if error.body:
-                await self._keep(error.body, problem)
+                await self._set_aside.keep(self._channel.match_id, error.body, problem)
         except FeedError as error:
             result, problem = "unreadable", str(error)
-            await self._keep(body, error)
+            await self._set_aside.keep(self._channel.match_id, body, error)
         except EventLogError as error:
             result, problem = "log", str(error)
         else:
@@ -123,10 +122,6 @@ class Poller:
         self._metrics.feed_polls.labels(self._feed, result).inc()
         self._tell(result, problem)
         return hint_ms
-
-    async def _keep(self, body: bytes, reason: FeedError | str) -> None:
-        # In a thread: a log that hangs would hold up every other match.
-        await asyncio.to_thread(self._set_aside.add, self._channel.match_id, body, reason)
 
     def _tell(self, result: str, problem: str) -> None:
         """Log what is new about the vendor: not the hundredth time what it was."""

@@ -124,7 +124,7 @@ class PushReader:
                         # taken: how long the log needs says nothing of the vendor.
                         deadline_s = now_s() + self._heartbeat_s
                 except FeedError as error:
-                    await self._keep(piece, error)
+                    await self._set_aside.keep(STREAM, piece, error)
                     raise
 
     async def _take(self, message: Node) -> None:
@@ -134,7 +134,7 @@ class PushReader:
             snapshot = guarded(self._read, message, self._now_ms())
         except FeedError as error:
             self._read_again()  # first: the log may hang
-            await self._keep(canonical(message.value).encode(), error)
+            await self._set_aside.keep(STREAM, canonical(message.value).encode(), error)
             return
         if snapshot is None:
             self._heartbeat(message.value)
@@ -147,10 +147,6 @@ class PushReader:
         except EventLogError as error:
             logger.error("%s %s: %s", self._feed, concerned.match_id, error)
             concerned.wake()
-
-    async def _keep(self, payload: bytes, reason: FeedError) -> None:
-        # In a thread: a log that hangs would hold up every match.
-        await asyncio.to_thread(self._set_aside.add, STREAM, payload, reason)
 
     def _heartbeat(self, message: Any) -> None:
         """A heartbeat names the span it is for; between two of them nothing may be left out."""

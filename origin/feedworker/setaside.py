@@ -6,6 +6,7 @@ cut, and each source fills only so many an hour; what is beyond is counted, and 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable
@@ -62,6 +63,10 @@ class SetAside:
             self._log.dead_letters().add(letter)
         except EventLogError as error:
             logger.error("%s: could not be set aside: %s", source, error)
+
+    async def keep(self, what: str, payload: bytes, reason: FeedError | str) -> None:
+        """As ``add``, in a thread: a log that hangs would hold up every match of an event loop."""
+        await asyncio.to_thread(self.add, what, payload, reason)
 
     def _room(self, source: str, letter: DeadLetter) -> bool:
         """Whether this hour has room for it; for one that is kept already there always is."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import struct
 import subprocess
 import threading
 import time
@@ -22,6 +21,7 @@ from origin.bus.redis_store import PUBLISH_SCRIPT
 from origin.errors import BusError, ConfigError
 from shared_state import DeltaId
 from tests.contract.bus_contract import EPOCH, Heard, delta, eventually, publish, run_of, snapshot_at
+from tests.services.clock import WallClock
 from tests.services.process import require_program
 from tests.services.redis import RedisCluster, RedisServer
 
@@ -91,21 +91,15 @@ class TestIds:
         assert bus.replay(MATCH, DeltaId(epoch, 1)) == Suffix(run_of(2, 2, epoch))
 
     def test_a_clock_that_is_set_back_changes_nothing(self, tmp_path: Path) -> None:
-        library, offset = tmp_path / "wall_clock.so", tmp_path / "offset"
-        source = Path(__file__).parents[1] / "services" / "wall_clock.c"
-        compiler = require_program("cc", "gcc", "clang")
-        subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True, timeout=60)
-        offset.write_bytes(struct.pack("=q", 0))
-        env = {"LD_PRELOAD": str(library), "WALL_CLOCK_OFFSET_FILE": str(offset)}
+        clock = WallClock(tmp_path)
         with (
-            RedisServer(tmp_path, env=env) as server,
+            RedisServer(tmp_path, env=clock.env) as server,
             contextlib.closing(open_bus(f"{server.url}?{FAST}")) as bus,
         ):
             heard = Heard(bus, MATCH)
             publish(bus, MATCH, 1, 2)
             before: Any = server.client.time()
-            with offset.open("r+b") as file:
-                file.write(struct.pack("=q", -3_600_000_000))
+            clock.shift(-3_600_000)
             after: Any = server.client.time()
             assert before[0] - after[0] > 3_000, "the clock of the server was set back by an hour"
             assert publish(bus, MATCH, 3, 2, 4) == [True, False, True]

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.capacity import ACCEPT_SHARE, CORE_SHARE, Demand, Measured, TooTight, assumptions, plan, warnings
-from origin.edge.drain import AcceptRate
+from origin.capacity import CORE_SHARE, Demand, Measured, TooTight, assumptions, plan, warnings
+from origin.edge.drain import SHARE_FOR_ACCEPTING, AcceptRate
 from tests.origin.command import touchline
 from tests.services.process import ServerProcess
 
@@ -122,7 +122,7 @@ def test_the_share_for_those_who_come_back_is_the_workers_own() -> None:
     rate = AcceptRate(0.0)
     for _ in range(200):
         rate.observe(1_000, 1.0)
-    assert rate.per_s == pytest.approx(ACCEPT_SHARE * 1_000)
+    assert rate.per_s == pytest.approx(SHARE_FOR_ACCEPTING * 1_000)
 
 
 @pytest.mark.parametrize(
