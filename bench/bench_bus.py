@@ -31,7 +31,7 @@ from origin.bus import Bus, Published, Suffix, open_bus
 from origin.bus.redis_store import PUBLISH_SCRIPT
 from shared_state import DeltaId, Event, Replica, encode_delta
 from shared_state.jsontext import JsonObject
-from tests.faults.bus_faults import FAULTS, Fault, Outcome, Region, run_fault
+from tests.faults.bus_faults import FAULTS, Fault, Outcome, run_fault
 from tests.services.redis import RedisServer
 
 EPOCH = 1_531_666_800_000
@@ -316,7 +316,7 @@ def measure_faults(repeats: int) -> JsonObject:
     for fault in FAULTS:
         outcomes = [run_once(fault) for _ in range(repeats)]
         row: JsonObject = {
-            "fault": fault.name.replace("paused", f"paused for {PAUSE_S:.0f} s"),
+            "fault": shown_name(fault.name),
             "setup": fault.setup,
             "gap_s": round(statistics.median(o.gap_s for o in outcomes), 2),
             "gap_s_all": [round(o.gap_s, 2) for o in outcomes],
@@ -332,9 +332,16 @@ def measure_faults(repeats: int) -> JsonObject:
     return {"repeats": repeats, "rows": rows}
 
 
+def shown_name(name: str) -> str:
+    for lasts in ("paused", "cut off"):
+        name = name.replace(lasts, f"{lasts} for {PAUSE_S:.0f} s")
+    return name
+
+
 def run_once(fault: Fault) -> Outcome:
-    with tempfile.TemporaryDirectory() as directory, fault.service(Path(directory)) as service:
-        region = Region(service, events_per_s=20.0, pause_s=PAUSE_S, own_process=fault.own_process)
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        region = stack.enter_context(fault.region(directory, events_per_s=20.0, pause_s=PAUSE_S))
         return run_fault(region, fault.inject, before_s=1.0, after_s=2.0)
 
 

@@ -134,9 +134,12 @@ class Mender:
         finally:
             reader.close()
         failed = 0
-        for match_id in match_ids:
+        # At once, and not each before its refill: a shard that hangs costs one timeout, not one per match.
+        for match_id, head in self._bus.heads(list(match_ids)).items():
             try:
-                if self._bus.head(match_id) is None:
+                if isinstance(head, BusError):
+                    raise head
+                if head is None:
                     self._refill(match_id, None)
             except (BusError, EventLogError) as error:
                 logger.warning("match %s could not be restored yet: %s", match_id, error)

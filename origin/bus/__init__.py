@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from origin.backends import open_backend
+from origin.errors import BusError
 from shared_state import DeltaId
 
 __all__ = [
@@ -146,6 +147,13 @@ class Bus(Protocol):
 
         Much cheaper than the snapshot. A publisher asks on a timer: a bus that lost its last deltas in a
         fail-over would otherwise not be found out before the next event.
+        """
+
+    def heads(self, match_ids: Sequence[str]) -> dict[str, DeltaId | BusError | None]:
+        """Where each of several matches stands; None if the bus does not know it, an error if it cannot say.
+
+        One question to each server that has some of them. A server that does not answer takes along its own
+        matches and no others, and costs its timeout once.
         """
 
     def snapshot(self, match_id: str) -> Snapshot | None:

@@ -19,7 +19,7 @@ from origin.bus import (
     check_run,
     follows,
 )
-from origin.errors import BusBehindError
+from origin.errors import BusBehindError, BusError
 from shared_state import DeltaId
 
 __all__ = ["MemoryBus", "open_url"]
@@ -79,6 +79,10 @@ class MemoryBus:
         """See ``Bus.head``."""
         snapshot = self.snapshot(match_id)
         return None if snapshot is None else snapshot.id
+
+    def heads(self, match_ids: Sequence[str]) -> dict[str, DeltaId | BusError | None]:
+        """See ``Bus.heads``."""
+        return {match_id: self.head(match_id) for match_id in match_ids}
 
     def snapshot(self, match_id: str) -> Snapshot | None:
         """See ``Bus.snapshot``."""

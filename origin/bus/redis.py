@@ -17,6 +17,7 @@ from origin.bus.redis_live import Live
 from origin.bus.redis_mark import WholeMark
 from origin.bus.redis_servers import Options, Servers, open_servers, parse_bus_url
 from origin.bus.redis_store import RedisStore
+from origin.errors import BusError
 from shared_state import DeltaId
 
 __all__ = ["RedisBus", "open_url"]
@@ -49,6 +50,10 @@ class RedisBus:
     def head(self, match_id: str) -> DeltaId | None:
         """See ``Bus.head``."""
         return self._store.head(match_id)
+
+    def heads(self, match_ids: Sequence[str]) -> dict[str, DeltaId | BusError | None]:
+        """See ``Bus.heads``."""
+        return self._store.heads(match_ids)
 
     def snapshot(self, match_id: str) -> Snapshot | None:
         """See ``Bus.snapshot``."""

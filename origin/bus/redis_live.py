@@ -344,7 +344,7 @@ class Live:
     def _heads(self, node: Node, cursors: Sequence[Cursor]) -> list[tuple[Cursor, Head | Exception]]:
         if not cursors:
             return []
-        heads = self._store.heads(self._servers.client_of(node), [cursor.match_id for cursor in cursors])
+        heads = self._store.heads_at(self._servers.client_of(node), [cursor.match_id for cursor in cursors])
         return list(zip(cursors, heads, strict=True))
 
     def _reread(self, node: Node, cursors: Sequence[Cursor]) -> int:

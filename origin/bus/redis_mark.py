@@ -9,15 +9,14 @@ and no worker has told since it started, is refilled when it moves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+import logging
 
-from origin.bus.redis_servers import REDIS_ERRORS, Servers
+from origin.bus.redis_servers import REDIS_ERRORS, Node, Servers
 from origin.errors import BusError
 
-__all__ = ["MARKS", "WholeMark"]
+logger = logging.getLogger(__name__)
 
-_Result = TypeVar("_Result")
+__all__ = ["MARKS", "WholeMark"]
 
 MARKS = 48
 
@@ -34,12 +33,29 @@ class WholeMark:
         self._keys = [f"{prefix}:{{whole-{number}}}" for number in range(MARKS if servers.sharded else 1)]
 
     def is_set(self) -> bool:
-        """Whether all marks are there.
+        """Whether all marks are there; False as soon as one is known to be gone.
 
         Raises:
-            BusError: a server does not answer.
+            BusError: none is known to be gone, but a server does not answer.
         """
-        return _asked(lambda: all(self._servers.commands().exists(key) for key in self._keys))
+        by_node: dict[Node, list[str]] = {}
+        failed: Exception | None = None
+        for key in self._keys:
+            try:
+                by_node.setdefault(self._servers.node_of(key), []).append(key)
+            except REDIS_ERRORS as error:
+                failed = error
+        for node, keys in by_node.items():
+            # A server at a time: one that hangs costs its timeout once, and hides nothing of the others.
+            try:
+                if not all(self._servers.commands().exists(key) for key in keys):
+                    return False
+            except REDIS_ERRORS as error:
+                logger.debug("%s: whether it was emptied is not known: %s", node, error)
+                failed = error
+        if failed is not None:
+            raise _unknown(failed) from failed
+        return True
 
     def set(self) -> None:
         """Put the marks where they are missing.
@@ -47,11 +63,12 @@ class WholeMark:
         Raises:
             BusError: some may be missing still.
         """
-        _asked(lambda: [self._servers.commands().hset(key, "whole", "1") for key in self._keys])
+        try:
+            for key in self._keys:
+                self._servers.commands().hset(key, "whole", "1")
+        except REDIS_ERRORS as error:
+            raise _unknown(error) from error
 
 
-def _asked(question: Callable[[], _Result]) -> _Result:
-    try:
-        return question()
-    except REDIS_ERRORS as error:
-        raise BusError(f"Redis cannot be asked whether it was emptied: {error}") from error
+def _unknown(error: Exception) -> BusError:
+    return BusError(f"Redis cannot be asked whether it was emptied: {error}")

@@ -180,7 +180,21 @@ class RedisStore:
         client = self._servers.commands
         return _id(self._try(lambda: client().hget(self.state_key(match_id), "id")))
 
-    def heads(self, client: Redis, match_ids: Sequence[str]) -> list[Head | Exception]:
+    def heads(self, match_ids: Sequence[str]) -> dict[str, DeltaId | BusError | None]:
+        """See ``Bus.heads``."""
+        found = self._heads(match_ids)
+        lost = [name for name, head in found.items() if isinstance(head, _SERVER_LOST)]
+        if lost:
+            try:
+                self._servers.refresh()
+                found |= self._heads(lost)
+            except REDIS_ERRORS as error:
+                logger.warning("who has the matches that were not found is not known: %s", error)
+        return {
+            name: _bus_error(head) if isinstance(head, Exception) else head for name, head in found.items()
+        }
+
+    def heads_at(self, client: Redis, match_ids: Sequence[str]) -> list[Head | Exception]:
         """The heads of several matches of one server, in one round trip; what fails for one fails alone.
 
         Raises:
@@ -191,6 +205,18 @@ class RedisStore:
             answer if isinstance(answer, Exception) else Head(_id(answer), elsewhere)
             for answer, elsewhere in answers
         ]
+
+    def _heads(self, match_ids: Sequence[str]) -> dict[str, DeltaId | Exception | None]:
+        by_node, found = self._by_node(match_ids)
+        for node, there in by_node.items():
+            try:
+                heads = self.heads_at(self._servers.client_of(node), there)
+            except REDIS_ERRORS as error:
+                found |= dict.fromkeys(there, error)
+                continue
+            for name, head in zip(there, heads, strict=True):
+                found[name] = head.id if isinstance(head, Head) else head
+        return found
 
     def snapshot(self, match_id: str) -> Snapshot | None:
         """See ``Bus.snapshot``."""
@@ -318,12 +344,7 @@ class RedisStore:
 
     def _expired(self, names: Sequence[str]) -> list[str]:
         """Those that the bus does not know; a shard that does not answer has not lost its matches."""
-        by_node: dict[Node, list[str]] = {}
-        for name in names:
-            try:
-                by_node.setdefault(self._servers.node_of(self.state_key(name)), []).append(name)
-            except REDIS_ERRORS:
-                continue
+        by_node, _ = self._by_node(names)
         expired: list[str] = []
         for node, there in by_node.items():
             try:
@@ -334,6 +355,19 @@ class RedisStore:
                 continue
             expired += [name for name, (answer, _) in zip(there, answers, strict=True) if answer == 0]
         return expired
+
+    def _by_node(
+        self, match_ids: Sequence[str]
+    ) -> tuple[dict[Node, list[str]], dict[str, DeltaId | Exception | None]]:
+        """Which matches each server has, and for which of them it is not known, with the reason."""
+        by_node: dict[Node, list[str]] = {}
+        unknown: dict[str, DeltaId | Exception | None] = {}
+        for match_id in match_ids:
+            try:
+                by_node.setdefault(self._servers.node_of(self.state_key(match_id)), []).append(match_id)
+            except REDIS_ERRORS as error:
+                unknown[match_id] = error
+        return by_node, unknown
 
     def _try(self, command: Callable[[], _Result]) -> _Result:
         """Run a command, once more if the server was lost meanwhile: it may be known by now who follows."""

@@ -19,7 +19,7 @@ from shared_state.errors import shown
 from shared_state.events import MATCH_ID_PATTERN
 from shared_state.view import scoreboard
 
-__all__ = ["Fragment", "Matches", "Scoreboard"]
+__all__ = ["Fragment", "Listing", "Matches", "Scoreboard"]
 
 # Fragments of a few KB each: the newest of every live match, with room for viewers a few ids behind.
 FRAGMENTS_MAX = 2_000
@@ -64,6 +64,19 @@ class Fragment:
     final: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Every match, as far as it can be known.
+
+    Attributes:
+        complete: False where a part of the bus does not answer. Its matches are shown as this origin saw
+            them last, and left out if it never did.
+    """
+
+    boards: list[Scoreboard]
+    complete: bool
+
+
 class Matches:
     """What pages, polls and fragments ask for."""
 
@@ -74,6 +87,8 @@ class Matches:
         self._fragments: OrderedDict[tuple[str, DeltaId], str] = OrderedDict()
         # The state that the last fragment of a match was made from, to fold on from.
         self._folded: OrderedDict[str, tuple[DeltaId, Match]] = OrderedDict()
+        # What the list named when it could last be read.
+        self._listed: list[str] | None = None
         # The second by which an id of each match is dated, to date the later ones from.
         self._dated: OrderedDict[str, tuple[DeltaId, int]] = OrderedDict()
 
@@ -99,8 +114,7 @@ class Matches:
             RequestError: as ``snapshot``.
         """
         snapshot = self.snapshot(match_id)
-        with self._lock:
-            known = self._restored.get(match_id)
+        known = self._seen_last(match_id)
         if known is not None and known.id == snapshot.id:
             return known
         replica = Replica.restore(snapshot.data)
@@ -109,15 +123,36 @@ class Matches:
             _remember(self._restored, match_id, restored, RESTORED_MAX)
         return restored
 
-    def all(self) -> list[Scoreboard]:
-        """Every match the bus knows; one that vanishes meanwhile is left out."""
+    def all(self) -> Listing:
+        """Every match the bus knows; one that vanishes meanwhile is left out.
+
+        Raises:
+            BusError: the list cannot be had, nor has it been since this origin started.
+        """
+        complete = True
+        try:
+            names = self._listed = self._bus.matches()
+        except BusError:
+            if self._listed is None:
+                raise
+            names, complete = self._listed, False
         found = []
-        for match_id in self._bus.matches():
-            try:
-                found.append(self.latest(match_id))
-            except RequestError:
+        for match_id, head in self._bus.heads(names).items():
+            board = self._seen_last(match_id)
+            if isinstance(head, BusError):
+                complete = False
+            elif head is None:
                 continue
-        return found
+            elif board is None or board.id != head:
+                try:
+                    board = self.latest(match_id)
+                except RequestError:
+                    continue
+                except BusError:  # its server was lost after it had told the head
+                    complete = False
+            if board is not None:
+                found.append(board)
+        return Listing(found, complete)
 
     def fragment(self, match_id: str, id_: DeltaId) -> Fragment:
         """The scoreboard's HTML at an id.
@@ -169,6 +204,11 @@ class Matches:
             with self._lock:
                 _remember(self._dated, match_id, (id_, second), RESTORED_MAX)
         return second if second >= 0 else None
+
+    def _seen_last(self, match_id: str) -> Scoreboard | None:
+        """The match as this origin restored it last, whatever has come since."""
+        with self._lock:
+            return self._restored.get(match_id)
 
     def _at(self, match_id: str, id_: DeltaId) -> tuple[Match, str | None]:
         """The match at an id, with what a screen reader is told of the step to it; None if that is gone."""

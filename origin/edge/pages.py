@@ -26,8 +26,9 @@ blueprint = Blueprint("pages", __name__, template_folder="templates")
 @blueprint.get("/")
 def index() -> Response:
     """All matches, live first."""
-    rows = [summary_row(board.match, _now_ms()) for board in origin().matches.all()]
-    return _page("index.html", matches=sorted(rows, key=lambda row: row.rank))
+    listing = origin().matches.all()
+    rows = [summary_row(board.match, _now_ms()) for board in listing.boards]
+    return _page("index.html", matches=sorted(rows, key=lambda row: row.rank), complete=listing.complete)
 
 
 @blueprint.get("/match/<match_id>")

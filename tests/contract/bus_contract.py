@@ -98,6 +98,10 @@ class BusContract:
         assert publish(bus, match_id, 1, 2) == [True, True]
         other = open_again()
         assert other.head(match_id) == DeltaId(EPOCH, 2)
+        assert other.heads([match_id, f"not-{match_id}"]) == {
+            match_id: DeltaId(EPOCH, 2),
+            f"not-{match_id}": None,
+        }
         assert other.snapshot(match_id) == Snapshot(DeltaId(EPOCH, 2), snapshot_at(2))
         assert match_id in other.matches()
 

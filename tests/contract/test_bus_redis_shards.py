@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
 import time
@@ -12,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from origin.bus import Bus, Suffix, UpToDate, open_bus, redis_store
+from origin.bus import Bus, Published, Suffix, UpToDate, open_bus, redis_store
 from origin.bus.redis_store import PUBLISH_SCRIPT
+from origin.edge.matches import Matches
 from origin.errors import BusError
-from shared_state import DeltaId
+from shared_state import DeltaId, Event, Replica, encode_delta
 from tests.contract.bus_contract import EPOCH, Heard, delta, eventually, publish, run_of, snapshot_at
 from tests.services.redis import SERVICE, RedisCluster, RedisSentinels, RedisServer
 
@@ -41,6 +43,18 @@ def live_connections(server: RedisServer) -> set[str]:
 
 def cut_live_connections(server: RedisServer) -> None:
     server.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]
+
+
+def publish_real(publisher: Bus, match_id: str, seq: int) -> None:
+    """Publish what folds: a match with so many notes."""
+    replica, told = Replica.begin(match_id, EPOCH), None
+    for number in range(1, seq + 1):
+        fields = {"match_id": match_id, "event_id": f"e{number}", "op": "ADD", "rev": 1, "type": "NOTE"}
+        told = replica.assign(
+            Event.from_json(fields | {"minute": number, "detail": {"text": "A shot"}}), EPOCH + number
+        )
+    assert told is not None
+    publisher.publish(match_id, Published(told.id, encode_delta(told)), replica.snapshot())
 
 
 def publish_unheard(server: RedisServer, match_id: str, seq: int) -> None:
@@ -114,6 +128,54 @@ class TestADeadShard:
         eventually(refilled)
         heard_lost.wait_for([1, 2])
         eventually(lambda: bus.health().ok)
+
+    @pytest.mark.parametrize("hangs", [False, True])
+    def test_the_page_of_all_matches_shows_its_own_as_they_were(
+        self, cluster: RedisCluster, bus: Bus, publisher: Bus, hangs: bool
+    ) -> None:
+        holder = cluster.owner(INDEX)
+        dead, alive = (server for server in cluster.servers if server is not holder)
+        lost = list(itertools.islice(on_server(cluster, dead), 5))
+        kept = next(on_server(cluster, alive))
+        for match_id in (*lost, kept):
+            publish_real(publisher, match_id, 1)
+        matches = Matches(bus)
+        assert sorted(board.match.match_id for board in matches.all().boards) == sorted([*lost, kept])
+        assert matches.all().complete
+        if hangs:
+            dead.pause()
+        else:
+            dead.kill()
+        publish_real(publisher, kept, 2)
+        before_s = time.monotonic()
+        listing = matches.all()
+        took_s = time.monotonic() - before_s
+        assert {board.match.match_id: board.id.seq for board in listing.boards} == {
+            **dict.fromkeys(lost, 1),
+            kept: 2,
+        }
+        assert not listing.complete
+        # Two seconds are its timeout: a few of those, not one for each match and attempt.
+        assert took_s < 2 * len(lost), "one hanging server held up the page once per match"
+        newcomer = Matches(bus).all()
+        assert [board.match.match_id for board in newcomer.boards] == [kept]
+        assert not newcomer.complete
+
+    def test_the_page_of_all_matches_outlives_the_shard_of_the_list(
+        self, cluster: RedisCluster, bus: Bus, publisher: Bus
+    ) -> None:
+        holder = cluster.owner(INDEX)
+        kept = next(on_server(cluster, next(s for s in cluster.servers if s is not holder)))
+        publish_real(publisher, kept, 1)
+        matches = Matches(bus)
+        assert matches.all().complete
+        holder.kill()
+        publish_real(publisher, kept, 2)
+        listing = matches.all()
+        assert [(board.match.match_id, board.id.seq) for board in listing.boards] == [(kept, 2)]
+        assert not listing.complete
+        with pytest.raises(BusError):
+            Matches(bus).all()
 
     def test_a_match_without_a_live_connection_is_read_on_the_timer(self, tmp_path: Path) -> None:
         with (

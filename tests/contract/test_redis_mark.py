@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from origin.bus import open_bus
+from origin.errors import BusError
 from tests.services.redis import RedisCluster, RedisServer
 
 pytestmark = pytest.mark.services
@@ -41,3 +42,18 @@ def test_a_cluster_is_not_whole_once_one_shard_was_emptied(cluster: RedisCluster
         assert not bus.is_whole()
         bus.mark_whole()
         assert bus.is_whole()
+
+
+@pytest.mark.parametrize("emptied", [0, 1, 2])
+def test_a_shard_that_is_down_does_not_hide_that_another_was_emptied(tmp_path: Path, emptied: int) -> None:
+    with (
+        RedisCluster(tmp_path) as cluster,
+        closing(open_bus(f"{cluster.url}?timeout_s=1")) as bus,
+    ):
+        bus.mark_whole()
+        down = cluster.servers[(emptied + 1) % 3]
+        down.kill()
+        with pytest.raises(BusError):
+            bus.is_whole()
+        cluster.servers[emptied].client.flushall()
+        assert not bus.is_whole()

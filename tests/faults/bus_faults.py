@@ -25,6 +25,8 @@ from origin.eventlog.memory import MemoryEventLog, wall_clock_ms
 from origin.fanout import FanOut, run_in_thread
 from shared_state import DeltaId, Event, Replica, decode_delta
 from tests.faults.bus_origin import follow
+from tests.services.clock import WallClock
+from tests.services.link import Link
 from tests.services.redis import RedisCluster, RedisSentinels, RedisServer
 
 __all__ = ["FAULTS", "Fault", "Outcome", "Region", "run_fault"]
@@ -122,6 +124,8 @@ class Region:
     pause_s: float = 4.0
     match_ids: tuple[str, ...] = ("fra-cro", "bel-eng")
     own_process: bool = False
+    clock: WallClock | None = None
+    link: Link | None = None
     viewers: list[Viewer] = field(default_factory=list)
     buses: list[Bus] = field(default_factory=list)
     origins: list[Origin] = field(default_factory=list)
@@ -143,8 +147,9 @@ class Region:
             for _ in range(3):
                 self._append(match_id)
         self.wait(lambda: all(self._published(m) for m in self.match_ids), "the first events")
-        for _ in range(2):
-            bus = open_bus(self.url)
+        # One of the origins is behind the link, if there is one.
+        for url in (self.url, self.url if self.link is None else f"redis://127.0.0.1:{self.link.port}"):
+            bus = open_bus(url)
             self.buses.append(bus)
             for match_id in self.match_ids:
                 for _ in range(3):
@@ -358,6 +363,37 @@ def _hit_buffer_limit(region: Region) -> None:
     server.client.config_set("client-output-buffer-limit", "pubsub 33554432 8388608 60")
 
 
+def _set_clock_back(region: Region) -> None:
+    """By an hour, and later by another day, with deltas on their way."""
+    server = _primary(region)
+    assert region.clock is not None
+    for hours in (1, 25):
+        before_s: Any = server.client.time()
+        region.clock.shift(-hours * 3_600_000)
+        after_s: Any = server.client.time()
+        assert before_s[0] - after_s[0] > 3_000, "the server's clock was set back"
+        time.sleep(0.5)
+
+
+def _cut_off_origin(region: Region) -> None:
+    """One origin is cut off from Redis without a word; the others and the worker are not."""
+    assert region.link is not None
+    region.link.cut()
+    time.sleep(region.pause_s)
+    region.link.heal()
+
+
+def _cut_off_primary(region: Region) -> None:
+    """The primary is cut off from everybody, replicas and Sentinels too, and comes back as an old one."""
+    assert isinstance(region.service, RedisSentinels)
+    assert region.service.link is not None
+    old = region.service.primary()
+    region.service.link.cut()
+    region.wait(lambda: _primary(region) is not old, "the promotion")
+    time.sleep(region.pause_s)
+    region.service.link.heal()
+
+
 @dataclass(frozen=True)
 class Fault:
     """One row of the table."""
@@ -366,21 +402,34 @@ class Fault:
     setup: str
     inject: Callable[[Region], None]
     own_process: bool = False
+    own_clock: bool = False
+    own_link: bool = False
 
     @contextlib.contextmanager
-    def service(self, directory: Path) -> Iterator[RedisServer | RedisSentinels | RedisCluster]:
-        """The servers it happens to."""
-        service: RedisServer | RedisSentinels | RedisCluster
-        if self.setup == "redis":
-            service = RedisServer(directory)
-        elif self.setup == "sentinel":
-            service = RedisSentinels(directory)
-        else:
-            service = RedisCluster(directory, replicas=1)
-        try:
-            yield service
-        finally:
-            service.stop()
+    def region(self, directory: Path, *, events_per_s: float, pause_s: float) -> Iterator[Region]:
+        """A region with the servers it happens to; not entered yet."""
+        clock = WallClock(directory) if self.own_clock else None
+        with contextlib.ExitStack() as running:
+            service: RedisServer | RedisSentinels | RedisCluster
+            link = None
+            if self.setup == "redis":
+                service = RedisServer(directory, env=None if clock is None else clock.env)
+                if self.own_link:
+                    link = Link(directory, service.port)
+                    running.callback(link.stop)
+            elif self.setup == "sentinel":
+                service = RedisSentinels(directory, linked=self.own_link)
+            else:
+                service = RedisCluster(directory, replicas=1)
+            running.callback(service.stop)
+            yield Region(
+                service,
+                events_per_s=events_per_s,
+                pause_s=pause_s,
+                own_process=self.own_process,
+                clock=clock,
+                link=link,
+            )
 
 
 FAULTS = (
@@ -396,4 +445,7 @@ FAULTS = (
     Fault("Pub/Sub connections cut, three times", "redis", _cut_pub_sub),
     Fault("Pub/Sub connections cut, three times", "cluster", _cut_pub_sub),
     Fault("client output buffer limit hit, three times", "redis", _hit_buffer_limit),
+    Fault("clock of Redis set back by an hour, then a day", "redis", _set_clock_back, own_clock=True),
+    Fault("one origin cut off", "redis", _cut_off_origin, own_link=True),
+    Fault("primary cut off from everybody", "sentinel", _cut_off_primary, own_link=True),
 )

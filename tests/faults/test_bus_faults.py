@@ -17,8 +17,7 @@ pytestmark = pytest.mark.services
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.name} ({fault.setup})")
 def test_viewers_notice_nothing_but_time(fault: Fault, tmp_path: Path) -> None:
-    with fault.service(tmp_path) as service:
-        region = Region(service, pause_s=3.0, own_process=fault.own_process)
+    with fault.region(tmp_path, events_per_s=40.0, pause_s=3.0) as region:
         outcome = run_fault(region, fault.inject, before_s=0.5, after_s=1.0)
     print(outcome)
     assert (outcome.lost, outcome.twice, outcome.gaps) == (0, 0, 0)

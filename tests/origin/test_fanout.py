@@ -204,6 +204,15 @@ class BusWithADeadShard(MemoryBus):
         self._check(match_id)
         return super().head(match_id)
 
+    def heads(self, match_ids: Sequence[str]) -> dict[str, DeltaId | BusError | None]:
+        found: dict[str, DeltaId | BusError | None] = {}
+        for match_id in match_ids:
+            try:
+                found[match_id] = self.head(match_id)
+            except BusError as error:
+                found[match_id] = error
+        return found
+
     def refill(self, match_id: str, deltas: Sequence[Published], snapshot: bytes) -> int:
         self._check(match_id)
         return super().refill(match_id, deltas, snapshot)

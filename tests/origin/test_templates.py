@@ -134,12 +134,22 @@ def test_an_embed_takes_the_theme_of_its_page(app: Flask, theme: str) -> None:
 
 @pytest.mark.usefixtures("app")
 def test_the_list_links_each_match_and_says_when_there_is_none() -> None:
-    html = render_template("index.html", matches=[summary_row(replica(HOSTILE).match)])
+    html = render_template("index.html", matches=[summary_row(replica(HOSTILE).match)], complete=True)
     assert 'href="/match/m"' in html
     assert "<script" not in html
     assert "No matches yet" not in html
-    assert "No matches yet" in render_template("index.html", matches=[])
-    assert "Home" in render_template("index.html", matches=[summary_row(Match(match_id="x"))])
+    assert "No matches yet" in render_template("index.html", matches=[], complete=True)
+    row = summary_row(Match(match_id="x"))
+    assert "Home" in (html := render_template("index.html", matches=[row], complete=True))
+    assert "not up to date" not in html
+
+
+@pytest.mark.usefixtures("app")
+def test_the_list_says_where_it_is_not_complete() -> None:
+    for rows in ([], [summary_row(Match(match_id="x"))]):
+        html = render_template("index.html", matches=rows, complete=False)
+        assert "not up to date" in html
+        assert "No matches yet" not in html
 
 
 @pytest.mark.usefixtures("app")

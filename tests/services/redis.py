@@ -14,6 +14,7 @@ from typing import Any, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tests.services.link import Link
 from tests.services.process import ServerProcess, free_port, require_program
 
 __all__ = ["SERVICE", "RedisCluster", "RedisSentinels", "RedisServer"]
@@ -100,20 +101,29 @@ class RedisServer:
 
 
 class RedisSentinels:
-    """One primary, two replicas, three Sentinels."""
+    """One primary, two replicas, three Sentinels.
 
-    def __init__(self, directory: Path, *settings: str) -> None:
+    Attributes:
+        link: the only way to the first primary, for everybody; None unless ``linked``.
+    """
+
+    def __init__(self, directory: Path, *settings: str, linked: bool = False) -> None:
         self._program = require_program("redis-sentinel", "redis-server")
         first = RedisServer(directory, *settings)
+        self.link = Link(directory, first.port) if linked else None
+        known_port = first.port if self.link is None else self.link.port
+        first.client.config_set("replica-announce-port", str(known_port))
+        self._ports = {known_port: first}
         self.servers = [first]
         self.sentinels: list[ServerProcess] = []
         self._clients: list[Redis] = []
         try:
             for _ in range(2):
-                follow = ("--replicaof", f"127.0.0.1 {first.port}")
+                follow = ("--replicaof", f"127.0.0.1 {known_port}")
                 self.servers.append(RedisServer(directory, *follow, *settings))
+                self._ports[self.servers[-1].port] = self.servers[-1]
             first.process.wait_until(lambda: _info(first.client)["connected_slaves"] == 2)
-            ports = [self._start_sentinel(directory, first.port) for _ in range(3)]
+            ports = [self._start_sentinel(directory, known_port) for _ in range(3)]
             self._clients = [Redis(port=port, socket_timeout=5.0) for port in ports]
             for process, client in zip(self.sentinels, self._clients, strict=True):
                 process.wait_until(lambda client=client: _sees_everyone(client))  # type: ignore[misc]
@@ -131,7 +141,7 @@ class RedisSentinels:
             except RedisError:
                 continue
         port = max(named, key=named.count)
-        return next(server for server in self.servers if server.port == port)
+        return self._ports[port]
 
     def fail_over(self) -> None:
         """Have a replica promoted now, while all is well."""
@@ -145,6 +155,8 @@ class RedisSentinels:
             process.stop()
         for server in self.servers:
             server.stop()
+        if self.link is not None:
+            self.link.stop()
 
     def _start_sentinel(self, directory: Path, primary_port: int) -> int:
         port = free_port()
