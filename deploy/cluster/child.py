@@ -47,6 +47,9 @@ def is_free(port: int) -> bool:
     return True
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
     """A free loopback port below the range of outgoing connections.
 
@@ -59,7 +62,9 @@ def free_port() -> int:
         highest = 32_768
     for _ in range(1_000):
         port = random.randrange(LOWEST_PORT, max(highest, LOWEST_PORT + 1_000))  # noqa: S311
-        if is_free(port):
+        # One that was given already is free until its server listens, and would be given to two.
+        if port not in _given and is_free(port):
+            _given.add(port)
             return port
     raise ClusterError("no free port")
 
