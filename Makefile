@@ -1,5 +1,5 @@
 # The verbs of this repository; each sets up what it needs.
-.PHONY: setup demo demo-cluster test lint types e2e bench lock runtime clean
+.PHONY: setup demo demo-cluster test lint types e2e autobahn bench lock runtime clean
 
 PYTHON ?= python3
 UV_VERSION = 0.13.9
@@ -45,6 +45,10 @@ types: setup
 	$(BIN)/mypy
 	.cache/widget/npm/node_modules/.bin/tsc -p widget/tsconfig.json
 	.cache/widget/npm/node_modules/.bin/tsc -p widget/tsconfig.sw.json
+
+# The WebSocket conformance suite; needs a Python 2.7.
+autobahn: setup
+	$(BIN)/python -m bench.autobahn
 
 bench: setup
 	$(BIN)/python -m bench
