@@ -314,9 +314,12 @@ def _pause_primary(region: Region) -> None:
 
 
 def _promote_replica(region: Region) -> None:
-    assert isinstance(region.service, RedisSentinels)
-    before = region.service.primary()
-    region.service.fail_over()
+    before = _primary(region)
+    if isinstance(region.service, RedisSentinels):
+        region.service.fail_over()
+    else:
+        assert isinstance(region.service, RedisCluster)
+        region.service.fail_over(f"touchline:{{{region.match_ids[0]}}}:stream")
     region.wait(lambda: _primary(region) is not before, "the promotion")
     time.sleep(3.0)  # the old primary takes what it is given until a Sentinel has told it
 
@@ -438,9 +441,12 @@ FAULTS = (
     Fault("primary killed with -9", "cluster", _kill_primary),
     Fault("primary paused", "redis", _pause_primary),
     Fault("primary paused", "sentinel", _pause_primary),
+    Fault("primary paused", "cluster", _pause_primary),
     Fault("replica promoted while publishes are in flight", "sentinel", _promote_replica),
+    Fault("replica promoted while publishes are in flight", "cluster", _promote_replica),
     Fault("match moved to another shard", "cluster", _move_slot),
     Fault("Redis killed and restarted empty", "redis", _restart_empty),
+    Fault("Redis killed and restarted empty", "cluster", _restart_empty),
     Fault("origin killed and restarted, twice", "redis", _restart_origin, own_process=True),
     Fault("Pub/Sub connections cut, three times", "redis", _cut_pub_sub),
     Fault("Pub/Sub connections cut, three times", "cluster", _cut_pub_sub),

@@ -204,6 +204,14 @@ class RedisCluster:
                 return next(server for server in self.servers if server.port == port)
         raise AssertionError("no server of the cluster is running")
 
+    def fail_over(self, key: str) -> None:
+        """Have a replica take over from the server of this key now, while all is well."""
+        primary = self.owner(key)
+        replica = next(
+            server for server in self.servers if _info(server.client).get("master_port") == primary.port
+        )
+        _ask(replica, "CLUSTER", "FAILOVER")
+
     def move_slot(self, *keys: str) -> None:
         """Move the slot of these keys, which are all it holds, to another primary."""
         old = self.owner(keys[0])
