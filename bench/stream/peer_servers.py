@@ -337,13 +337,43 @@ class Mercure(NotServed):
     reason = "its Go module (github.com/dunglas/mercure) is refused by the module proxy here"
 
 
-class Centrifugo(NotServed):
+CENTRIFUGO_VERSION = "v6.9.1"
+
+
+class Centrifugo(Server):
+    """Its unidirectional SSE, for anonymous viewers of one channel, publications by its HTTP API."""
+
     name = "centrifugo"
     label = "Centrifugo"
-    reason = (
-        "its Go module (github.com/centrifugal/centrifugo/v6) is refused by the module proxy here; "
-        "see `centrifuge`, the library it is made of"
-    )
+    mark = JSON_MARK
+    path = "/connection/uni_sse?cf_connect=" + quote('{"subs":{"bench":{}}}')
+
+    def missing(self) -> str | None:
+        return None if (BIN_DIR / "centrifugo").exists() else "was not built (go)"
+
+    def version(self) -> str:
+        # Built as a module it calls itself v0.0.0.
+        return f"{CENTRIFUGO_VERSION}, {first_line_of(['go', 'version'])}"
+
+    def prepare(self) -> None:
+        settings = {
+            "http_server": {"address": "127.0.0.1", "port": self.port},
+            "log": {"level": "none"},
+            "client": {"insecure": True},
+            "channel": {"without_namespace": {"allow_subscribe_for_client": True}},
+            "uni_sse": {"enabled": True},
+            # On loopback, for a minute.
+            "http_api": {"insecure": True},
+            "usage_stats": {"disabled": True},
+        }
+        (self.run_dir / "config.json").write_text(json.dumps(settings))
+
+    def command(self) -> list[str]:
+        return [str(BIN_DIR / "centrifugo"), "--config", str(self.run_dir / "config.json")]
+
+    def publish(self, number: int, padding: int) -> int:
+        body = b'{"channel":"bench","data":%s}' % event_json(number, padding)
+        return post(self.port, "/api/publish", body, {"Content-Type": "application/json"})
 
 
 def package_version(package: str) -> str:
