@@ -146,7 +146,7 @@ FAULTS = (
     Fault("a worker killed while its Redis hangs", _killed_while_redis_hangs),
     Fault("garbage in the topic", _garbage),
 )
-# Only `python -m bench.bench_cluster faults` injects these, last: after the only broker was killed,
-# librdkafka once aborted the process that read a match (docs/cluster.md); a test session must not end so.
-# The log itself under kill -9 of its broker is in tests/faults/test_eventlog_faults.py.
+# Apart from the others: a test injects it twice in a row, since the second kill finds the group's members of
+# before the first in Kafka's memory, and what asks for them has lost its broker once already. The log itself
+# under kill -9 of its broker is in tests/faults/test_eventlog_faults.py.
 BROKER_FAULTS = (Fault("Kafka killed with -9", _kafka_killed),)

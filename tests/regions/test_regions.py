@@ -18,7 +18,7 @@ from origin.eventlog.kafka import KafkaConsumer
 from origin.eventlog.kafka_reader import take
 from shared_state import Event
 from tests.contract.eventlog_contract import drain
-from tests.regions.faults import FAULTS, Fault
+from tests.regions.faults import BROKER_FAULTS, FAULTS, Fault
 from tests.regions.world import Game, Regions
 from tests.services.kafka import KafkaBroker
 
@@ -48,6 +48,21 @@ def test_regions_notice_nothing_but_time(fault: Fault, regions: Regions) -> None
         outcome = game.settle()
     print(outcome)
     assert outcome.right, outcome
+
+
+@pytest.mark.parametrize("fault", BROKER_FAULTS, ids=lambda fault: fault.name)
+def test_regions_come_back_twice_in_a_row(fault: Fault, regions: Regions) -> None:
+    """Each region has its two members again in time, and each match is told to its end, both times."""
+    for _ in range(2):
+        with Game(regions) as game:
+            time.sleep(0.5)
+            fault.inject(game, 0.5)
+            outcome = game.settle()
+        print(outcome)
+        assert outcome.right, outcome
+        # All are told only when the group works again; asked at once, it must also say who is in it.
+        for region in regions.regions:
+            region.wait_for_members(2)
 
 
 def test_records_that_come_with_a_rebalance_are_kept(
