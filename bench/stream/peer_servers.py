@@ -14,11 +14,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from bench.stream.server import (
     BACKLOG,
     BIN_DIR,
+    EPOCH,
     MAX_CONNECTIONS,
     PEER_PYTHON,
     STREAM_DIR,
@@ -245,9 +246,7 @@ class Centrifuge(Server):
         return None if (BIN_DIR / "centrifuge-peer").exists() else "was not built (go)"
 
     def version(self) -> str:
-        text = (STREAM_DIR / "peers/centrifuge/go.mod").read_text()
-        found = re.search(r"centrifugal/centrifuge (\S+)", text)
-        return f"{found[1] if found else 'unknown'}, {first_line_of(['go', 'version'])}"
+        return go_versions("centrifuge", "centrifugal/centrifuge")
 
     def command(self) -> list[str]:
         return [str(BIN_DIR / "centrifuge-peer"), f"127.0.0.1:{self.port}"]
@@ -322,19 +321,31 @@ class Starlette(Server):
         return post(self.port, "/publish", event_frame(number, padding))
 
 
-class NotServed(Server):
-    """A peer that was looked for and cannot be had; named, so that its absence shows in every table."""
+class Mercure(Server):
+    """The hub of Mercure as a library, in the smallest server that it takes (peers/mercure)."""
 
-    reason = ""
+    name = "mercure"
+    label = "Mercure (Go library)"
+    path = "/.well-known/mercure?topic=bench"
 
     def missing(self) -> str | None:
-        return self.reason
+        return None if (BIN_DIR / "mercure-peer").exists() else "was not built (go)"
 
+    def version(self) -> str:
+        return go_versions("mercure", "dunglas/mercure")
 
-class Mercure(NotServed):
-    name = "mercure"
-    label = "Mercure"
-    reason = "its Go module (github.com/dunglas/mercure) is refused by the module proxy here"
+    def command(self) -> list[str]:
+        return [str(BIN_DIR / "mercure-peer"), f"127.0.0.1:{self.port}"]
+
+    def publish(self, number: int, padding: int) -> int:
+        form = {
+            "topic": "bench",
+            "id": f"{EPOCH}-{number}",
+            "type": "score",
+            "data": '{"s":[1,0],"p":"%s"}' % ("x" * max(0, padding)),
+        }
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return post(self.port, "/publish", urlencode(form).encode(), headers)
 
 
 CENTRIFUGO_VERSION = "v6.9.1"
@@ -359,7 +370,8 @@ class Centrifugo(Server):
         settings = {
             "http_server": {"address": "127.0.0.1", "port": self.port},
             "log": {"level": "none"},
-            "client": {"insecure": True},
+            # No ping within a run: its cost would be counted as the cost of deliveries.
+            "client": {"insecure": True, "ping_interval": "24h"},
             "channel": {"without_namespace": {"allow_subscribe_for_client": True}},
             "uni_sse": {"enabled": True},
             # On loopback, for a minute.
@@ -378,6 +390,13 @@ class Centrifugo(Server):
 
 def package_version(package: str) -> str:
     return first_line_of(["dpkg-query", "-W", "-f=${Version}", package])
+
+
+def go_versions(peer: str, module: str) -> str:
+    """The module's version in the peer's go.mod, and Go's."""
+    text = (STREAM_DIR / "peers" / peer / "go.mod").read_text()
+    found = re.search(rf"{module} (\S+)", text)
+    return f"{found[1] if found else 'unknown'}, {first_line_of(['go', 'version'])}"
 
 
 def python_versions(*names: str) -> str:
