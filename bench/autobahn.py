@@ -14,13 +14,11 @@ all else must be as the case says: pongs in order with their payload, the close,
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +59,8 @@ def install(python: str) -> None:
         subprocess.run(command, check=True, timeout=600)
 
 
-def fuzz(python: str, cases: Sequence[str], directory: Path) -> dict[str, Any]:
-    """Run cases; what the suite recorded of each."""
+def fuzz(python: str, directory: Path) -> dict[str, Any]:
+    """Run all cases; what the suite recorded of each."""
     with StreamServer(directory, heartbeat_s=600) as server:
         server.publish("m1", "count=3")
         at = f"ws://127.0.0.1:{server.port}/ws/match/m1?last_event_id={EPOCH_MS}-3"
@@ -72,7 +70,7 @@ def fuzz(python: str, cases: Sequence[str], directory: Path) -> dict[str, Any]:
                 {
                     "outdir": str(directory / "report"),
                     "servers": [{"agent": "touchline", "url": at, "options": {"version": 18}}],
-                    "cases": list(cases),
+                    "cases": list(CASES),
                     "exclude-cases": [],
                     "exclude-agent-cases": {},
                 }
@@ -87,11 +85,8 @@ def fuzz(python: str, cases: Sequence[str], directory: Path) -> dict[str, Any]:
             "-s",
             str(specification),
         ]
-        environment = {**os.environ, "PYTHONPATH": str(SUITE)}
         with (directory / "fuzzer.log").open("wb") as log:
-            subprocess.run(
-                command, check=True, timeout=900, env=environment, cwd=directory, stdout=log, stderr=log
-            )
+            subprocess.run(command, check=True, timeout=900, cwd=directory, stdout=log, stderr=log)
     index = json.loads((directory / "report" / "index.json").read_text())["touchline"]
     return {
         name: json.loads((directory / "report" / found["reportfile"]).read_text())
@@ -133,7 +128,7 @@ def main() -> int:
     python = python2()
     install(python)
     with tempfile.TemporaryDirectory(prefix="touchline-autobahn-") as directory:
-        cases = fuzz(python, CASES, Path(directory))
+        cases = fuzz(python, Path(directory))
     if len(cases) != CASE_COUNT:
         sys.exit(f"{len(cases)} cases were run, not {CASE_COUNT}")
     verdicts = {name: judge(case) for name, case in cases.items()}

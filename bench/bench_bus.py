@@ -26,6 +26,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from redis import Redis
+
 from bench.results import RESULTS, keep, percentile
 from origin.bus import Bus, Published, Suffix, open_bus
 from origin.bus.redis_store import PUBLISH_SCRIPT
@@ -87,8 +89,9 @@ def redis() -> Iterator[tuple[RedisServer, Bus]]:
             server.stop()
 
 
-def cpu_s(server: RedisServer) -> float:
-    cpu: Any = server.client.info("cpu")
+def cpu_s(client: Redis) -> float:
+    """What a Redis has used so far."""
+    cpu: Any = client.info("cpu")
     return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
 
 
@@ -150,9 +153,9 @@ def measure_publish(repeats: int) -> JsonObject:
             with redis() as (server, bus):
                 channels = [f"touchline:{{{name}}}:live" for name in names]
                 child = origins_elsewhere(server.port, channels, origins) if origins else None
-                before_cpu, before = cpu_s(server), time.perf_counter()
+                before_cpu, before = cpu_s(server.client), time.perf_counter()
                 done = publish_all(bus, names, steps)
-                took, cpu = time.perf_counter() - before, cpu_s(server) - before_cpu
+                took, cpu = time.perf_counter() - before, cpu_s(server.client) - before_cpu
                 if child is not None:
                     time.sleep(0.5)
                     read = int(child.communicate(timeout=30)[0])
@@ -230,13 +233,13 @@ def measure_step(repeats: int) -> JsonObject:
         for _ in range(repeats):
             with redis() as (server, _):
                 publish = way(server)
-                before_cpu, before = cpu_s(server), time.perf_counter()
+                before_cpu, before = cpu_s(server.client), time.perf_counter()
                 for published, snapshot in steps:
                     for number in range(20):
                         publish(f"m{number}", published, snapshot)
                 done = 20 * len(steps)
                 rates.append(done / (time.perf_counter() - before))
-                cpus.append((cpu_s(server) - before_cpu) / done * 1e6)
+                cpus.append((cpu_s(server.client) - before_cpu) / done * 1e6)
         row = {
             "way": name,
             "publishes_per_s": round(statistics.median(rates)),
@@ -260,10 +263,10 @@ def measure_replay(repeats: int) -> JsonObject:
         with redis() as (server, bus):
             publish_all(bus, ["m"], steps)
             bus.replay("m", after)
-            before_cpu, before = cpu_s(server), time.perf_counter()
+            before_cpu, before = cpu_s(server.client), time.perf_counter()
             with ThreadPoolExecutor(8) as threads:
                 seconds = list(threads.map(lambda _, bus=bus: timed_replay(bus, after), range(VIEWERS)))
-            took, cpu = time.perf_counter() - before, cpu_s(server) - before_cpu
+            took, cpu = time.perf_counter() - before, cpu_s(server.client) - before_cpu
         run = {
             "seconds": round(took, 2),
             "redis_cpu_s": round(cpu, 3),

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import signal
 import statistics
 import sys
 import time
@@ -20,12 +18,13 @@ from typing import Any
 
 from redis import Redis
 
+from bench.bench_bus import cpu_s
 from bench.results import keep
 from bench.stream import meter
 from bench.stream.compare import publish_when_up, say, warm_up
 from bench.stream.load import LoadClient
 from bench.stream.ours import MATCH, Ours
-from bench.stream.server import BIN_DIR
+from bench.stream.server import BIN_DIR, kill_each
 from origin.bus import open_bus
 from origin.eventlog import open_eventlog
 from shared_state import Event
@@ -40,10 +39,7 @@ class RestartedOrigin(Ours):
     def kill_origin(self) -> int:
         """All processes that serve; when, in monotonic ns."""
         assert self._process is not None
-        since_ns = time.monotonic_ns()
-        for pid in meter.tree(self._process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        since_ns = kill_each(meter.tree(self._process.pid))
         self._process.wait()
         return since_ns
 
@@ -72,17 +68,11 @@ class RestartedOrigin(Ours):
                     raise TimeoutError(f"Redis stands at {head}, not at {first + count - 1}")
                 time.sleep(0.02)
 
-    def redis_cpu_s(self) -> float:
-        """What Redis has used so far."""
-        with contextlib.closing(Redis(port=self.redis_port)) as client:
-            cpu: Any = client.info("cpu")
-        return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
-
-    def redis_commands(self) -> int:
-        """How many commands it has answered so far."""
+    def redis_work(self) -> tuple[float, int]:
+        """What Redis has used so far, in seconds, and how many commands it has answered."""
         with contextlib.closing(Redis(port=self.redis_port)) as client:
             stats: Any = client.info("stats")
-        return int(stats["total_commands_processed"])
+            return cpu_s(client), int(stats["total_commands_processed"])
 
 
 def measure(viewers: int, missed: int) -> JsonObject:
@@ -100,11 +90,11 @@ def measure(viewers: int, missed: int) -> JsonObject:
         before = load.totals()
         since_ns = server.kill_origin()
         server.append(number, missed)
-        cpu_s, commands = server.redis_cpu_s(), server.redis_commands()
+        used_s, commands = server.redis_work()
         started_ns = time.monotonic_ns()
         server.start_origin()
         back = load.back(since_ns, 120)
-        after_cpu_s, after_commands = server.redis_cpu_s(), server.redis_commands()
+        after_used_s, after_commands = server.redis_work()
         number += missed
         sent_ns = publish_when_up(server, number, padding)
         received = load.wait(number, sent_ns, viewers, 60)
@@ -118,7 +108,7 @@ def measure(viewers: int, missed: int) -> JsonObject:
         "missed": after["missed"] - before["missed"],
         "twice": after["duplicates"] - before["duplicates"],
         "sent_to_snapshot": after["gap_events"] - before["gap_events"],
-        "redis_cpu_s": round(after_cpu_s - cpu_s, 3),
+        "redis_cpu_s": round(after_used_s - used_s, 3),
         "redis_commands": after_commands - commands,
     }
     say(str(run))

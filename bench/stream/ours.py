@@ -23,9 +23,9 @@ from bench.stream.server import (
     Server,
     ServerError,
     first_line_of,
-    free_port,
     post,
 )
+from deploy.cluster.child import free_port
 
 TOUCHLINE = PROJECT_DIR / ".venv" / "bin" / "touchline"
 FEED = "canonical"

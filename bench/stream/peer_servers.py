@@ -28,9 +28,9 @@ from bench.stream.server import (
     event_frame,
     event_json,
     first_line_of,
-    free_port,
     post,
 )
+from deploy.cluster.child import free_port
 
 # In the JSON of event_json(); Centrifuge and nchan pass the payload through unchanged.
 JSON_MARK = '"i":"'
@@ -234,22 +234,35 @@ class Pushpin(Server):
         return post(self.control_port, "/publish/", json.dumps(item).encode(), headers)
 
 
-class Centrifuge(Server):
-    """The engine of Centrifugo as a library, in the smallest server that it takes (peers/centrifuge)."""
+class GoLibrary(Server):
+    """A peer that is a Go library, in the smallest server that it takes (peers/<name>, a program of ours)."""
+
+    module = ""
+
+    @property
+    def _program(self) -> Path:
+        return BIN_DIR / f"{self.name}-peer"
+
+    def missing(self) -> str | None:
+        return None if self._program.exists() else "was not built (go)"
+
+    def version(self) -> str:
+        text = (STREAM_DIR / "peers" / self.name / "go.mod").read_text()
+        found = re.search(rf"{self.module} (\S+)", text)
+        return f"{found[1] if found else 'unknown'}, {first_line_of(['go', 'version'])}"
+
+    def command(self) -> list[str]:
+        return [str(self._program), f"127.0.0.1:{self.port}"]
+
+
+class Centrifuge(GoLibrary):
+    """The engine of Centrifugo as a library."""
 
     name = "centrifuge"
     label = "Centrifuge (Go library)"
+    module = "centrifugal/centrifuge"
     mark = JSON_MARK
     path = "/sse?cf_connect=" + quote('{"id":1,"connect":{}}')
-
-    def missing(self) -> str | None:
-        return None if (BIN_DIR / "centrifuge-peer").exists() else "was not built (go)"
-
-    def version(self) -> str:
-        return go_versions("centrifuge", "centrifugal/centrifuge")
-
-    def command(self) -> list[str]:
-        return [str(BIN_DIR / "centrifuge-peer"), f"127.0.0.1:{self.port}"]
 
     def publish(self, number: int, padding: int) -> int:
         return post(self.port, "/publish", event_json(number, padding))
@@ -321,21 +334,13 @@ class Starlette(Server):
         return post(self.port, "/publish", event_frame(number, padding))
 
 
-class Mercure(Server):
-    """The hub of Mercure as a library, in the smallest server that it takes (peers/mercure)."""
+class Mercure(GoLibrary):
+    """The hub of Mercure as a library."""
 
     name = "mercure"
     label = "Mercure (Go library)"
+    module = "dunglas/mercure"
     path = "/.well-known/mercure?topic=bench"
-
-    def missing(self) -> str | None:
-        return None if (BIN_DIR / "mercure-peer").exists() else "was not built (go)"
-
-    def version(self) -> str:
-        return go_versions("mercure", "dunglas/mercure")
-
-    def command(self) -> list[str]:
-        return [str(BIN_DIR / "mercure-peer"), f"127.0.0.1:{self.port}"]
 
     def publish(self, number: int, padding: int) -> int:
         form = {
@@ -390,13 +395,6 @@ class Centrifugo(Server):
 
 def package_version(package: str) -> str:
     return first_line_of(["dpkg-query", "-W", "-f=${Version}", package])
-
-
-def go_versions(peer: str, module: str) -> str:
-    """The module's version in the peer's go.mod, and Go's."""
-    text = (STREAM_DIR / "peers" / peer / "go.mod").read_text()
-    found = re.search(rf"{module} (\S+)", text)
-    return f"{found[1] if found else 'unknown'}, {first_line_of(['go', 'version'])}"
 
 
 def python_versions(*names: str) -> str:

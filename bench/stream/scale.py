@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -15,7 +12,7 @@ from bench.stream import meter
 from bench.stream.compare import adjusted, publish_and_wait, publish_when_up, say, warm_up
 from bench.stream.load import MAX_PER_PROCESS, LoadClient, Received
 from bench.stream.ours import MATCH, Ours
-from bench.stream.server import BIN_DIR, PROJECT_DIR, ServerError
+from bench.stream.server import BIN_DIR, PROJECT_DIR, ServerError, kill_each
 
 # Enough of them that Flask's threads are never idle, few enough that they are not the load themselves.
 PAGE_CLIENTS = 8
@@ -131,10 +128,7 @@ def measure_scale(
 def _outage(server: Ours, load: LoadClient, number: int, padding: int, *, only_one: bool) -> Outage:
     before = load.totals()
     victims = sorted(server.workers())[: 1 if only_one else None]
-    since_ns = time.monotonic_ns()
-    for pid in victims:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    since_ns = kill_each(victims)
     time.sleep(OUTAGE_PUBLISH_S)
     sent_ns = publish_when_up(server, number, padding)
     back = load.back(since_ns, 120)

@@ -10,11 +10,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Self
 
 from bench.stream import meter
+from deploy.cluster.child import free_port
 
 STREAM_DIR = Path(__file__).resolve().parent
 PROJECT_DIR = STREAM_DIR.parent.parent
@@ -32,24 +33,6 @@ EPOCH = 1_763_900_000_000
 
 class ServerError(Exception):
     """A server did not start, or refused a publish. The message ends with the tail of its log."""
-
-
-def free_port() -> int:
-    """A port nobody listens on now, below the range that outgoing connections take theirs from."""
-    for port in range(20_000 + os.getpid() % 5_000, 32_000):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            if port not in _given:
-                _given.add(port)
-                return port
-    raise ServerError("no free port")
-
-
-_given: set[int] = set()
 
 
 def post(
@@ -189,10 +172,7 @@ class Server:
         """``kill -9`` all that hold connections; returns when. Whoever has a supervisor is left to it."""
         victims = self.workers()
         assert self._process is not None
-        since_ns = time.monotonic_ns()
-        for pid in victims:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        since_ns = kill_each(victims)
         if self._process.pid in victims:
             self._process.wait()
             self._launch_again()
@@ -238,6 +218,15 @@ class Server:
             return (self.run_dir / "log").read_text(errors="replace")[-2000:]
         except OSError:
             return ""
+
+
+def kill_each(pids: Iterable[int]) -> int:
+    """``kill -9`` processes, of which some may have ended; returns when, in monotonic nanoseconds."""
+    since_ns = time.monotonic_ns()
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return since_ns
 
 
 def event_json(number: int, padding: int) -> bytes:

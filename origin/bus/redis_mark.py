@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import logging
 
-from origin.bus.redis_servers import REDIS_ERRORS, Node, Servers
+from origin.bus.redis_servers import REDIS_ERRORS, Servers, by_node
 from origin.errors import BusError
 
-logger = logging.getLogger(__name__)
-
 __all__ = ["MARKS", "WholeMark"]
+
+logger = logging.getLogger(__name__)
 
 MARKS = 48
 
@@ -38,14 +38,9 @@ class WholeMark:
         Raises:
             BusError: none is known to be gone, but a server does not answer.
         """
-        by_node: dict[Node, list[str]] = {}
-        failed: Exception | None = None
-        for key in self._keys:
-            try:
-                by_node.setdefault(self._servers.node_of(key), []).append(key)
-            except REDIS_ERRORS as error:
-                failed = error
-        for node, keys in by_node.items():
+        nodes, unknown = by_node(self._servers, {key: key for key in self._keys})
+        failed = next(iter(unknown.values()), None)
+        for node, keys in nodes.items():
             # A server at a time: one that hangs costs its timeout once, and hides nothing of the others.
             try:
                 if not all(self._servers.commands().exists(key) for key in keys):

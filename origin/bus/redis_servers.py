@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
+from collections.abc import Mapping
 from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Protocol
@@ -25,7 +26,16 @@ from redis.retry import Retry
 
 from origin.errors import BusError, ConfigError
 
-__all__ = ["REDIS_ERRORS", "Address", "Node", "Options", "Servers", "open_servers", "parse_bus_url"]
+__all__ = [
+    "REDIS_ERRORS",
+    "Address",
+    "Node",
+    "Options",
+    "Servers",
+    "by_node",
+    "open_servers",
+    "parse_bus_url",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +138,20 @@ class Servers(Protocol):
 
     def close(self) -> None:
         """Close what is open."""
+
+
+def by_node(
+    servers: Servers, key_of: Mapping[str, str]
+) -> tuple[dict[Node, list[str]], dict[str, Exception]]:
+    """Which names each server has, by the key of each, and for which it is not known, with the reason."""
+    found: dict[Node, list[str]] = {}
+    unknown: dict[str, Exception] = {}
+    for name, key in key_of.items():
+        try:
+            found.setdefault(servers.node_of(key), []).append(name)
+        except REDIS_ERRORS as error:
+            unknown[name] = error
+    return found, unknown
 
 
 def parse_bus_url(url: str) -> tuple[Address, Options]:

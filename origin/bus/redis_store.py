@@ -32,7 +32,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from origin.bus import Gap, Published, Replay, Snapshot, Suffix, UpToDate, check_run
-from origin.bus.redis_servers import REDIS_ERRORS, Node, Options, Servers
+from origin.bus.redis_servers import REDIS_ERRORS, Options, Servers, by_node
 from origin.errors import BusBehindError, BusError
 from shared_state import DeltaId
 
@@ -207,8 +207,9 @@ class RedisStore:
         ]
 
     def _heads(self, match_ids: Sequence[str]) -> dict[str, DeltaId | Exception | None]:
-        by_node, found = self._by_node(match_ids)
-        for node, there in by_node.items():
+        nodes, unknown = by_node(self._servers, {name: self.state_key(name) for name in match_ids})
+        found: dict[str, DeltaId | Exception | None] = {**unknown}
+        for node, there in nodes.items():
             try:
                 heads = self.heads_at(self._servers.client_of(node), there)
             except REDIS_ERRORS as error:
@@ -344,30 +345,11 @@ class RedisStore:
 
     def _expired(self, names: Sequence[str]) -> list[str]:
         """Those that the bus does not know; a shard that does not answer has not lost its matches."""
-        by_node, _ = self._by_node(names)
-        expired: list[str] = []
-        for node, there in by_node.items():
-            try:
-                commands = (("EXISTS", self.state_key(name)) for name in there)
-                answers = self._ask(self._servers.client_of(node), commands)
-            except REDIS_ERRORS as error:
-                logger.warning("%s: whether its matches have expired is not known: %s", node, error)
-                continue
-            expired += [name for name, (answer, _) in zip(there, answers, strict=True) if answer == 0]
-        return expired
-
-    def _by_node(
-        self, match_ids: Sequence[str]
-    ) -> tuple[dict[Node, list[str]], dict[str, DeltaId | Exception | None]]:
-        """Which matches each server has, and for which of them it is not known, with the reason."""
-        by_node: dict[Node, list[str]] = {}
-        unknown: dict[str, DeltaId | Exception | None] = {}
-        for match_id in match_ids:
-            try:
-                by_node.setdefault(self._servers.node_of(self.state_key(match_id)), []).append(match_id)
-            except REDIS_ERRORS as error:
-                unknown[match_id] = error
-        return by_node, unknown
+        heads = self._heads(names)
+        unknown = [head for head in heads.values() if isinstance(head, Exception)]
+        if unknown:
+            logger.warning("whether %d matches have expired is not known: %s", len(unknown), unknown[-1])
+        return [name for name, head in heads.items() if head is None]
 
     def _try(self, command: Callable[[], _Result]) -> _Result:
         """Run a command, once more if the server was lost meanwhile: it may be known by now who follows."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
@@ -12,15 +11,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+from httpx_sse import ServerSentEvent, connect_sse
 
 from bench.stream import meter
 from deploy.cluster.child import ClusterError
 from deploy.cluster.status import Line, read_status
 from deploy.cluster.tiers import KAFKA_LIBRARIES, Addresses, Cluster
+from origin.commands.demo import FINAL, events_of
 from origin.webhooks import parse_key, signed_headers
 from shared_state.jsontext import JsonObject
 from tests.services.process import listening, require_program, unavailable
@@ -61,51 +63,36 @@ def post(cluster: Cluster, number: int, event: JsonObject) -> None:
     """By the way a vendor has: nginx of the first region, signed."""
     body = json.dumps({"match_id": MATCH, "rev": 1, "op": "ADD", **event}).encode()
     headers = signed_headers(parse_key(cluster.secret), f"cluster-{number}", int(time.time()), body)
-    with closing(http.client.HTTPConnection("127.0.0.1", cluster.regions[0].port, timeout=30)) as connection:
-        connection.request("POST", "/ingest/canonical", body, headers)
-        response = connection.getresponse()
-        text = response.read()
-    assert response.status == 200, text
+    url = f"{cluster.regions[0].url}/ingest/canonical"
+    response = httpx.post(url, content=body, headers=headers, timeout=30)
+    assert response.status_code == 200, response.text
 
 
 def get(port: int, path: str) -> tuple[int, str]:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read().decode()
+    response = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10)
+    return response.status_code, response.text
 
 
-def state(port: int) -> JsonObject | None:
-    status, text = get(port, f"/api/match/{MATCH}/state")
+def state(port: int, match_id: str = MATCH) -> JsonObject | None:
+    status, text = get(port, f"/api/match/{match_id}/state")
     value: JsonObject = json.loads(text)
     return value if status == 200 else None
 
 
 @contextmanager
-def viewer(port: int) -> Iterator[http.client.HTTPResponse]:
+def viewer(port: int) -> Iterator[Iterator[ServerSentEvent]]:
     """Whoever watches through nginx, from the start of the match."""
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-        connection.request("GET", f"/stream/{MATCH}", headers={"Accept": "text/event-stream"})
-        response = connection.getresponse()
-        assert response.status == 200
-        yield response
+    with (
+        httpx.Client(timeout=30) as client,
+        connect_sse(client, "GET", f"http://127.0.0.1:{port}/stream/{MATCH}") as source,
+    ):
+        assert source.response.status_code == 200
+        yield source.iter_sse()
 
 
-def next_score(stream: http.client.HTTPResponse) -> str:
+def next_score(stream: Iterator[ServerSentEvent]) -> str:
     """The id of the next score event."""
-    id_ = kind = ""
-    while True:
-        line = stream.readline().decode().rstrip("\r\n")
-        assert line or id_ or kind or stream.fp is not None, "the stream ended"
-        name, _, value = line.partition(":")
-        if name == "id":
-            id_ = value.strip()
-        elif name == "event":
-            kind = value.strip()
-        elif not line:
-            if kind == "score" and id_:
-                return id_
-            id_ = kind = ""
+    return next(event.id for event in stream if event.event == "score")
 
 
 def line(lines: list[Line], tier: str) -> Line:
@@ -218,7 +205,9 @@ def test_the_command_plays_a_match_and_leaves_nothing_behind(tmp_path: Path) -> 
         started = meter.tree(child.pid)
         assert len(started) > 10
         for port in (base, base + 1, base + 2):
-            assert ">4<" in get(port, "/match/2018-fra-cro")[1] or get(port, "/")[0] == 200
+            final = state(port, events_of(FINAL)[0].match_id)
+            assert final is not None
+            assert (final["status"], final["score"]) == ("FT", {"home": 4, "away": 2})
         status = subprocess.run(
             [*command[:3], "--status"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
         )

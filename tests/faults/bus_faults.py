@@ -148,7 +148,10 @@ class Region:
                 self._append(match_id)
         self.wait(lambda: all(self._published(m) for m in self.match_ids), "the first events")
         # One of the origins is behind the link, if there is one.
-        for url in (self.url, self.url if self.link is None else f"redis://127.0.0.1:{self.link.port}"):
+        for url in (
+            self.url,
+            self.url if self.link is None else f"redis://127.0.0.1:{self.link.port}?{self.options}",
+        ):
             bus = open_bus(url)
             self.buses.append(bus)
             for match_id in self.match_ids:

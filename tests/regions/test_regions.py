@@ -40,8 +40,7 @@ def regions(kafka: KafkaBroker, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield regions
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_regions_notice_nothing_but_time(fault: Fault, regions: Regions) -> None:
+def play_through(fault: Fault, regions: Regions) -> None:
     with Game(regions) as game:
         time.sleep(0.5)
         fault.inject(game, 0.5)
@@ -50,16 +49,16 @@ def test_regions_notice_nothing_but_time(fault: Fault, regions: Regions) -> None
     assert outcome.right, outcome
 
 
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_regions_notice_nothing_but_time(fault: Fault, regions: Regions) -> None:
+    play_through(fault, regions)
+
+
 @pytest.mark.parametrize("fault", BROKER_FAULTS, ids=lambda fault: fault.name)
 def test_regions_come_back_twice_in_a_row(fault: Fault, regions: Regions) -> None:
     """Each region has its two members again in time, and each match is told to its end, both times."""
     for _ in range(2):
-        with Game(regions) as game:
-            time.sleep(0.5)
-            fault.inject(game, 0.5)
-            outcome = game.settle()
-        print(outcome)
-        assert outcome.right, outcome
+        play_through(fault, regions)
         # All are told only when the group works again; asked at once, it must also say who is in it.
         for region in regions.regions:
             region.wait_for_members(2)
