@@ -17,7 +17,7 @@ from typing import Final
 
 from origin.edge.hub import Hub
 from origin.edge.request_body import CONTINUE, Body, begin, expects_continue
-from origin.edge.stream_request import Look, StreamRequest, look, parse
+from origin.edge.stream_request import Look, StreamRequest, Transport, look, parse
 from origin.errors import RequestError
 
 __all__ = ["BODY_MAX_BYTES", "Arrival", "Arrivals"]
@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 _BATCH_MAX: Final = 256
 # The longest head of any request, pages' cookies included; gunicorn's own limits lie below.
 _PEEK_MAX_BYTES: Final = 32_768
+# What a first look takes: all of an EventSource's head; and so many heads are remembered.
+_GLANCE_BYTES: Final = 1_024
+_KNOWN_MAX: Final = 512
 # Of one request, if the application does not say.
 BODY_MAX_BYTES: Final = 1_048_576
 # Of all bodies together that are coming, or are with a thread.
@@ -122,6 +125,9 @@ class Arrivals:
         self._gathering: dict[int, Arrival] = {}
         self._reactor = hub.reactor
         self._peeked = bytearray(_PEEK_MAX_BYTES)
+        # In a storm the same browsers ask for the same match from the same id, and reading a head is half of
+        # what a viewer costs.
+        self._known: dict[bytes, StreamRequest] = {}
         # In the order of their deadlines, nearly: each stays for the same time.
         self._waiting: dict[int, Arrival] = {}
 
@@ -139,8 +145,9 @@ class Arrivals:
         Raises:
             OSError: no connection can be taken for want of something, above all open files.
         """
+        hub = self._hub
         began_s = time.perf_counter()
-        taken_before = self._hub.viewers
+        taken_before = hub.viewers
         family = listener.family
         # ``accept`` itself, without the enums that the public one makes for each connection.
         accept = listener._accept  # type: ignore[attr-defined]
@@ -151,8 +158,12 @@ class Arrivals:
                 break
             sock = socket.SocketType(family, socket.SOCK_STREAM, 0, fd)
             sock.setblocking(False)
-            self.add(sock, peer, server, self._hub.config.first_bytes_s)
-        self._hub.rate.observe(self._hub.viewers - taken_before, time.perf_counter() - began_s)
+            request = self._take_known(sock)
+            if request is None:
+                self.add(sock, peer, server, hub.config.first_bytes_s)
+            elif not hub.welcome(sock, request):
+                self._hand_over(Arrival(self, sock, peer, server), request)
+        hub.rate.observe(hub.viewers - taken_before, time.perf_counter() - began_s)
 
     def add(self, sock: socket.SocketType, peer: object, server: object, wait_s: float) -> None:
         """Take a connection on which a request is to come, or has come."""
@@ -229,6 +240,16 @@ class Arrivals:
         """A thread is done with a message for which so many bytes were held."""
         self._held_bytes -= held
 
+    def _take_known(self, sock: socket.SocketType) -> StreamRequest | None:
+        """Take a request off the socket that came before, byte for byte, and is all that came."""
+        try:
+            request = self._known.get(sock.recv(_GLANCE_BYTES, socket.MSG_PEEK))
+            if request is not None:
+                sock.recv_into(self._peeked, len(request.head))
+        except OSError:
+            return None  # nothing is there yet, or nobody any more: it is looked at again
+        return request
+
     def _serve(self, arrival: Arrival) -> None:
         """Read requests and have them answered until one is not all there."""
         arrival.serving = True
@@ -288,6 +309,11 @@ class Arrivals:
             with_body = not head.startswith(b"HEAD ")
             self._hub.refuse(arrival, refused, keep_alive=False, with_body=with_body)
             return
+        # The key of a WebSocket is never seen again.
+        if length < _GLANCE_BYTES and not chatty and request.transport is Transport.SSE:
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            self._known[head] = request
         self._hand_over(arrival, request)
 
     def _read_page(self, arrival: Arrival, length: int, *, chatty: bool) -> None:

@@ -54,7 +54,7 @@ class Audience:
     """Viewers that get the same bytes.
 
     Args:
-        transport: what carries them.
+        transport: what carries them; ``name`` is its name in the metrics.
         framing: how their bytes look.
         reactor: where their sockets are registered.
         config: the bounds.
@@ -65,6 +65,7 @@ class Audience:
         self, transport: Transport, framing: Framing, reactor: Reactor, config: StreamConfig, drop: Drop
     ) -> None:
         self.transport = transport
+        self.name: str = transport.value  # a property of the enum would be a call for each viewer
         self.framing = framing
         self._reactor = reactor
         self._config = config
@@ -84,7 +85,7 @@ class Audience:
         self.size += 1
         self._slices[(fd >> _BLOCK_BITS) % SLICES][fd] = sock
         self._reactor.hold(fd, self)
-        self.write(fd, owed)
+        self._send(sock, fd, owed)
 
     def remove(self, fd: int) -> SocketType:
         """Forget a viewer, and give up its socket."""
@@ -140,8 +141,12 @@ class Audience:
         if fd in self._slow:
             self._defer(fd, memoryview(data))
             return
+        self._send(self._slices[(fd >> _BLOCK_BITS) % SLICES][fd], fd, data)
+
+    def _send(self, sock: SocketType, fd: int, data: bytes) -> None:
+        """Send to one viewer for whom nothing waits."""
         try:
-            sent = self._slices[(fd >> _BLOCK_BITS) % SLICES][fd].send(data)
+            sent = sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError:

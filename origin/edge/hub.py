@@ -22,11 +22,11 @@ from origin.edge.cors import METHODS, RESUME, preflight_headers
 from origin.edge.drain import AcceptRate, DrainPlan, retry_ms, window_s
 from origin.edge.framing import SseFraming, WebSocketFraming, answer, refusal
 from origin.edge.linger import Linger
-from origin.edge.match_stream import MatchStream, Visitor
+from origin.edge.match_stream import Answer, MatchStream, Visitor
 from origin.edge.reactor import Reactor
 from origin.edge.stream_config import StreamConfig
 from origin.edge.stream_metrics import StreamMetrics
-from origin.edge.stream_request import Transport
+from origin.edge.stream_request import StreamRequest, Transport
 from origin.edge.websocket import WebSocketAudience
 from origin.errors import OriginError, RequestError
 
@@ -127,6 +127,22 @@ class Hub:
             stream = self._open(request.match_id)
         stream.take(visitor)
 
+    def welcome(self, sock: socket.SocketType, request: StreamRequest) -> bool:
+        """Hold a viewer at once, if there is room and its answer is known; what most of a storm is."""
+        if (
+            request.method != "GET"
+            or self._plan is not None
+            or self.viewers >= self.connections_max
+            or self.config.connections_per_address_max
+        ):
+            return False
+        stream = self._matches.get(request.match_id)
+        told = stream.known_answer(request) if stream is not None else None
+        if stream is None or told is None:
+            return False
+        self._hold(sock, request, stream.audiences[request.transport], told)
+        return True
+
     def refuse(
         self, visitor: Visitor, error: RequestError, *, keep_alive: bool, with_body: bool = True
     ) -> None:
@@ -215,26 +231,33 @@ class Hub:
         """See ``StreamHost``."""
         self.quiet.set()
 
-    def admit(self, visitor: Visitor, audience: Audience, told: bytes) -> None:
+    def admit(self, visitor: Visitor, audience: Audience, told: Answer) -> None:
         """See ``StreamHost.admit``."""
         request = visitor.request
         if request.method == "HEAD":
             visitor.finish(self._sse.head(), keep_alive=False)
             return
-        sock = visitor.sock
-        if self.config.send_buffer_bytes:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer_bytes)
-        fd = sock.fileno()
+        fd = visitor.sock.fileno()
         if self.config.connections_per_address_max:
             self._address_of[fd] = visitor.address
             self._per_address[visitor.address] = self._per_address.get(visitor.address, 0) + 1
-        name = audience.transport.value
-        self.viewers += 1
-        self.metrics.viewers[name] += 1
-        self.metrics.accepted[name] += 1
-        audience.add(sock, audience.framing.opening(request, self.retry_ms()) + told)
+        self._hold(visitor.sock, request, audience, told)
         if visitor.chatty and self.reactor.holders.get(fd) is audience:
             audience.read(fd)
+
+    def _hold(
+        self, sock: socket.SocketType, request: StreamRequest, audience: Audience, told: Answer
+    ) -> None:
+        """Answer a viewer, and hold it."""
+        if self.config.send_buffer_bytes:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer_bytes)
+        metrics = self.metrics
+        name = audience.name
+        self.viewers += 1
+        metrics.viewers[name] += 1
+        metrics.accepted[name] += 1
+        metrics.replays[told.name] += 1
+        audience.add(sock, audience.framing.opening(request, self.retry_ms()) + told.frames)
 
     def opened(self, stream: MatchStream) -> None:
         """See ``StreamHost.opened``."""
@@ -271,7 +294,7 @@ class Hub:
             self.reactor.release(fd)
             sock.close()
         self.viewers -= 1
-        self.metrics.viewers[audience.transport.value] -= 1
+        self.metrics.viewers[audience.name] -= 1
         self.metrics.close(why)
         address = self._address_of.pop(fd, None)
         if address is not None:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from socket import SocketType
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -30,7 +30,7 @@ from origin.edge.stream_metrics import StreamMetrics
 from origin.edge.stream_request import StreamRequest, Transport
 from shared_state import DeltaId
 
-__all__ = ["MatchStream", "StreamHost", "Visitor"]
+__all__ = ["Answer", "MatchStream", "StreamHost", "Visitor"]
 
 _T = TypeVar("_T")
 
@@ -53,6 +53,18 @@ class Visitor(Protocol):
         """Close without an answer."""
 
 
+class Answer(NamedTuple):
+    """What one viewer is told before the deltas that all get.
+
+    Attributes:
+        name: ``up_to_date``, ``replay`` or ``gap``: the name in the metrics.
+        frames: the bytes of it; empty if it missed nothing.
+    """
+
+    name: str
+    frames: bytes
+
+
 class StreamHost(Protocol):
     """What a match needs of the hub."""
 
@@ -70,7 +82,7 @@ class StreamHost(Protocol):
     def broadcast_ended(self) -> None:
         """It has ended."""
 
-    def admit(self, visitor: Visitor, audience: Audience, told: bytes) -> None:
+    def admit(self, visitor: Visitor, audience: Audience, told: Answer) -> None:
         """The answer is known: send it, and hold the viewer."""
 
     def opened(self, stream: MatchStream) -> None:
@@ -146,7 +158,7 @@ class MatchStream:
         self._hash: tuple[DeltaId, str] | None = None
         self._reading_hash = False
         self._suspected: DeltaId | None = None
-        self._answers: dict[tuple[Transport, DeltaId | None], bytes] = {}
+        self._answers: dict[tuple[Transport, DeltaId | None], Answer] = {}
         self._answers_version = -1
         self._closed = False
         host.ask(self._read_opening, self._opened)
@@ -169,11 +181,23 @@ class MatchStream:
         if channel is None:
             self._park(visitor)
             return
-        resumed = channel.answer(visitor.request.after)
+        request = visitor.request
+        told = self.known_answer(request)
+        if told is not None:
+            self._host.admit(visitor, self.audiences[request.transport], told)
+            return
+        resumed = channel.answer(request.after)
         if resumed is None:
             self._ask_bus(visitor)
         else:
             self._admit(visitor, channel, resumed)
+
+    def known_answer(self, request: StreamRequest) -> Answer | None:
+        """What another viewer with the same id was told, if the match still stands where it stood."""
+        channel = self._channel
+        if channel is None or channel.version != self._answers_version:
+            return None
+        return self._answers.get((request.transport, request.after))
 
     def on_event(self, fd: int, mask: int) -> None:
         """See ``Holder``: a parked viewer says something, or has gone."""
@@ -224,27 +248,17 @@ class MatchStream:
         self._host.reactor.hold(fd, self)
 
     def _admit(self, visitor: Visitor, channel: Channel, resumed: Resumed) -> None:
-        self._host.metrics.replays[resumed.answer] += 1
-        audience = self.audiences[visitor.request.transport]
-        told = self._told(visitor.request, channel, resumed, audience)
-        self._host.admit(visitor, audience, told)
-
-    def _told(self, request: StreamRequest, channel: Channel, resumed: Resumed, audience: Audience) -> bytes:
-        """The bytes of an answer. In a storm most viewers left at the same id, and share them."""
-        if resumed.answer == "up_to_date":
-            return b""
-        if self._answers_version != channel.version:
-            self._answers.clear()
+        """Answer a viewer. In a storm most left at the same id: the next of them gets these very bytes."""
+        request = visitor.request
+        audience = self.audiences[request.transport]
+        framing = audience.framing
+        frames = framing.gap(self.match_id, channel.head) if resumed.gap else framing.deltas(resumed.missed)
+        answers = self._answers
+        if self._answers_version != channel.version or len(answers) >= _ANSWERS_MAX:
+            answers.clear()
             self._answers_version = channel.version
-        key = (request.transport, None if resumed.gap else request.after)
-        told = self._answers.get(key)
-        if told is None:
-            framing = audience.framing
-            told = framing.gap(self.match_id, channel.head) if resumed.gap else framing.deltas(resumed.missed)
-            if len(self._answers) >= _ANSWERS_MAX:
-                self._answers.clear()
-            self._answers[key] = told
-        return told
+        told = answers[request.transport, request.after] = Answer(resumed.answer, frames)
+        self._host.admit(visitor, audience, told)
 
     # --- what the bus says
 

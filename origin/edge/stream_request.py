@@ -46,6 +46,9 @@ class Transport(Enum):
     SSE = "sse"
     WEBSOCKET = "websocket"
 
+    # Each viewer is looked up by it several times, and an Enum's own is a call of Python.
+    __hash__ = object.__hash__
+
 
 class StreamRequest(NamedTuple):
     """What a viewer asks for.
