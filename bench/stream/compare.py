@@ -109,6 +109,7 @@ def measure(server: Server, plan: Plan) -> Sample:
             resume=server.resumes,
             window=server.window,
             per_source=server.per_source,
+            browsers=server.browsers,
         ) as load:
             opened = load.open(plan.timeout_s)
             # Some answer the header first and subscribe afterwards.

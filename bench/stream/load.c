@@ -30,6 +30,7 @@ static struct options options = {
     .path = "/",
     .host = "127.0.0.1",
     .window = 256,
+    .browsers = 200,
     .per_source = 250,
     .retry_ms = 1000,
     .connect_seconds = 20,
@@ -90,6 +91,7 @@ static void read_options(int argc, char **argv)
         {"resume", 0, 0, 'r'},           {"window", 1, 0, 'w'},     {"reconnect-window", 1, 0, 'W'},
         {"rate", 1, 0, 'R'},             {"per-source", 1, 0, 's'}, {"retry-ms", 1, 0, 'y'},
         {"connect-seconds", 1, 0, 'c'},  {"max-seconds", 1, 0, 'x'}, {"seed", 1, 0, 'S'},
+        {"browsers", 1, 0, 'b'},
         {0, 0, 0, 0},
     };
     int option, at;
@@ -106,6 +108,7 @@ static void read_options(int argc, char **argv)
         case 'w': options.window = number_between(optarg, known[at].name, 1, MAX_PER_PROCESS); break;
         case 'W': options.reconnect_window = number_between(optarg, known[at].name, 0, MAX_PER_PROCESS); break;
         case 'R': options.rate = number_between(optarg, known[at].name, 0, 1000000); break;
+        case 'b': options.browsers = number_between(optarg, known[at].name, 1, MAX_CONNECTIONS); break;
         case 's': options.per_source = number_between(optarg, known[at].name, 1, 20000); break;
         case 'y': options.retry_ms = number_between(optarg, known[at].name, 1, 60000); break;
         case 'c': options.connect_seconds = number_between(optarg, known[at].name, 1, 300); break;

@@ -45,6 +45,7 @@ struct options {
     int window;           /* connections of one process being opened at once, first time */
     int reconnect_window; /* the same after a loss; 0: no bound, as real viewers have none */
     int rate;             /* first openings per second over all processes; 0: no bound */
+    int browsers;         /* kinds of viewers: so many different request heads */
     int per_source;       /* connections to one 127.x.y.z source address */
     int retry_ms;         /* jitter of the first wait after a loss, on top of the server's `retry:` */
     int connect_seconds;  /* an opening that takes longer is given up and counted as a timeout */

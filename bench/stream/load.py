@@ -59,6 +59,7 @@ class LoadClient:
         resume: bool = False,
         window: int = 256,
         per_source: int = 250,
+        browsers: int = 200,
         max_seconds: int = 600,
     ) -> None:
         self.connections = connections
@@ -66,6 +67,7 @@ class LoadClient:
         command = [str(binary), f"--connections={connections}", f"--processes={self.processes}"]
         command += [f"--target={target}" for target in targets]
         command += [f"--path={path}", f"--window={window}", f"--per-source={per_source}"]
+        command.append(f"--browsers={browsers}")
         command += [f"--max-seconds={max_seconds}"]
         if mark is not None:
             command.append(f"--mark={mark}")

@@ -18,7 +18,7 @@
 
 enum {
     BATCH = 256,
-    MAX_REQUEST = 1024,
+    MAX_REQUEST = 2048,
     WAIT_CAP_MS = 30000,
     HINT_CAP_MS = 300000,
 };
@@ -136,9 +136,14 @@ static bool send_request(struct child *child, struct connection *connection)
     if (options->resume && connection->was_live && connection->has_id)
         snprintf(resume, sizeof resume, "Last-Event-ID: %llu-%llu\r\n", (unsigned long long)connection->epoch,
                  (unsigned long long)connection->seq);
+    /* What an EventSource sends, less what makes some servers compress or refuse. */
     length = snprintf(request, sizeof request,
-                      "GET %s HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n%s\r\n", options->path,
-                      options->host, resume);
+                      "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: keep-alive\r\n"
+                      "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+                      "Chrome/%u.0.0.0 Safari/537.36\r\nAccept: text/event-stream\r\n"
+                      "Cache-Control: no-cache\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\n"
+                      "Sec-Fetch-Dest: empty\r\nAccept-Language: en-GB,en;q=0.9\r\n%s\r\n",
+                      options->path, options->host, connection->index % (uint32_t)options->browsers, resume);
     return send(connection->fd, request, (size_t)length, MSG_NOSIGNAL) == length;
 }
 

@@ -17,6 +17,7 @@ import subprocess
 import time
 
 from bench.stream import meter
+from bench.stream.load import MAX_PER_PROCESS
 from bench.stream.server import (
     EPOCH,
     PROJECT_DIR,
@@ -176,3 +177,11 @@ class Ours(Server):
         }
         # 409: it was taken before, and the answer was lost with the worker that gave it.
         return post(self.port, f"/ingest/{FEED}", body, headers, also=(409,))
+
+
+class OursAllDifferent(Ours):
+    """The same, and no two viewers send the same request: each head has to be read."""
+
+    name = "ours-all-different"
+    label = "Touchline, all requests different"
+    browsers = MAX_PER_PROCESS

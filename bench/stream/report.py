@@ -60,7 +60,7 @@ FIGURES = (
 def ratios(measured: Sequence[Measured]) -> dict[str, dict[str, object]]:
     """Ours against the floor and against whichever peer is best, figure by figure."""
     by_name = {one.name: one for one in measured}
-    peers = [one for one in measured if one.name not in (FLOOR, OURS)]
+    peers = [one for one in measured if one.name != FLOOR and not one.name.startswith(OURS)]
     found: dict[str, dict[str, object]] = {}
     for figure in FIGURES:
         mine = by_name[OURS].median(figure.read) if OURS in by_name else None

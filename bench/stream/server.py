@@ -77,6 +77,8 @@ class Server:
     resumes = False
     # Connections of the load client per source address; servers with a limit per address want few.
     per_source = 250
+    # Different request heads that the load client's viewers send.
+    browsers = 200
     # Connections being opened at once, the first time: what the server takes without refusing any.
     window = 256
     # The number of the first event of the benchmark, where others come before it.

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 _BATCH_MAX: Final = 256
 # The longest head of any request, pages' cookies included; gunicorn's own limits lie below.
 _PEEK_MAX_BYTES: Final = 32_768
-# What a first look takes: all of an EventSource's head; and so many heads are remembered.
+# What a first look takes: all of an EventSource's head. And so many heads are remembered.
 _GLANCE_BYTES: Final = 1_024
 _KNOWN_MAX: Final = 512
 # Of one request, if the application does not say.
@@ -127,6 +127,7 @@ class Arrivals:
         self._peeked = bytearray(_PEEK_MAX_BYTES)
         # In a storm the same browsers ask for the same match from the same id, and reading a head is half of
         # what a viewer costs.
+        self._glance_bytes = min(_GLANCE_BYTES, hub.config.request_head_max_bytes)
         self._known: dict[bytes, StreamRequest] = {}
         # In the order of their deadlines, nearly: each stays for the same time.
         self._waiting: dict[int, Arrival] = {}
@@ -158,7 +159,7 @@ class Arrivals:
                 break
             sock = socket.SocketType(family, socket.SOCK_STREAM, 0, fd)
             sock.setblocking(False)
-            request = self._take_known(sock)
+            request = self._take_whole(sock)
             if request is None:
                 self.add(sock, peer, server, hub.config.first_bytes_s)
             elif not hub.welcome(sock, request):
@@ -240,14 +241,23 @@ class Arrivals:
         """A thread is done with a message for which so many bytes were held."""
         self._held_bytes -= held
 
-    def _take_known(self, sock: socket.SocketType) -> StreamRequest | None:
-        """Take a request off the socket that came before, byte for byte, and is all that came."""
+    def _take_whole(self, sock: socket.SocketType) -> StreamRequest | None:
+        """Take a viewer's request off a new connection, if it is right and all that came."""
         try:
-            request = self._known.get(sock.recv(_GLANCE_BYTES, socket.MSG_PEEK))
-            if request is not None:
-                sock.recv_into(self._peeked, len(request.head))
-        except OSError:
-            return None  # nothing is there yet, or nobody any more: it is looked at again
+            head = sock.recv(self._glance_bytes, socket.MSG_PEEK)
+            request = self._known.get(head)
+            if request is None:
+                what, length = look(head, len(head)) if head else (Look.MORE, 0)
+                if what is not Look.STREAM or length != len(head):
+                    return None
+                request = parse(head)
+                if request.transport is Transport.SSE:  # the key of a WebSocket is never seen again
+                    if len(self._known) >= _KNOWN_MAX:
+                        self._known.clear()
+                    self._known[head] = request
+            sock.recv_into(self._peeked, len(head))
+        except (OSError, RequestError):
+            return None  # it is looked at again, and answered or waited for
         return request
 
     def _serve(self, arrival: Arrival) -> None:
@@ -309,11 +319,6 @@ class Arrivals:
             with_body = not head.startswith(b"HEAD ")
             self._hub.refuse(arrival, refused, keep_alive=False, with_body=with_body)
             return
-        # The key of a WebSocket is never seen again.
-        if length < _GLANCE_BYTES and not chatty and request.transport is Transport.SSE:
-            if len(self._known) >= _KNOWN_MAX:
-                self._known.clear()
-            self._known[head] = request
         self._hand_over(arrival, request)
 
     def _read_page(self, arrival: Arrival, length: int, *, chatty: bool) -> None:
