@@ -113,7 +113,7 @@ class FanOut:
             EventLogError: the log cannot be read, or the commit was not taken; what was told is not told
                 twice.
         """
-        at_end = not self._read(timeout_s)
+        at_end = self._read(timeout_s)
         count = 0
         for lane in self._backlog.lanes():
             if lane.retry_s > time.monotonic():
@@ -128,19 +128,19 @@ class FanOut:
         self.caught_up = self.caught_up or (at_end and not len(self._backlog))
         return count
 
-    def check_heads(self) -> int:
-        """See ``Mender.check_heads``."""
-        return self._mender.check_heads()
-
-    def _read(self, timeout_s: float) -> int:
-        """Take what is next in the log, waiting no longer than until something is due; returns how much."""
+    def _read(self, timeout_s: float) -> bool:
+        """Take what is next in the log, waiting no longer than until something is due; True at its end."""
         patience_s = self._patience_s(timeout_s)
         records: list[Record] = []
+        at_end = False
         if len(self._backlog) >= BACKLOG_MAX:
             self._consumer.poll(0.0, 0)
             self._stop.wait(patience_s)
         else:
-            records = self._consumer.poll(patience_s)
+            # Who waits for the next record sees no end where they come all the time.
+            records = [] if self.caught_up else self._consumer.poll(0.0)
+            at_end = not records
+            records = records or self._consumer.poll(patience_s)
         for record in records:
             self._backlog.add(record)
         if self._consumer.generation != self._generation:
@@ -149,7 +149,7 @@ class FanOut:
             self._matches.clear()
             for lane in self._backlog.lanes():
                 lane.unsent = None
-        return len(records)
+        return at_end
 
     def _patience_s(self, timeout_s: float) -> float:
         now_ms, now_s = self._now_ms(), time.monotonic()
@@ -237,12 +237,17 @@ class FanOut:
             self._refill(match_id, unsent.published.id)
         self._mender.told(match_id, unsent.published.id)
 
-    def _refill(self, match_id: str, upto: DeltaId | None) -> None:
-        """Give the bus a match's history as the log has it.
+    def _refill(self, match_id: str, least: DeltaId | None) -> DeltaId | None:
+        """Give the bus a match's history as the log has it, with all that is due by now.
+
+        All of it, whoever tells the match now: a part would look whole to those who restore an emptied bus.
 
         Args:
             match_id: the match.
-            upto: the last id this worker published; None for all that is due by now.
+            least: an id up to which all has been told before, whatever the clock says now.
+
+        Returns:
+            Where the match stands; None if nothing of it is due.
         """
         numbering: Numbering | None = None
         deltas: list[Published] = []
@@ -252,16 +257,19 @@ class FanOut:
             numbering = numbering or begin(match_id, record.appended_ms, self._hold_ms)
             numbering.take(record)
         for record in records:
-            if numbering is None or numbering.told.position == upto:
+            if numbering is None:
                 break
-            if upto is None and self._due_ms(numbering, record) > now_ms:
+            told_before = least is not None and numbering.told.position < least
+            if not told_before and self._due_ms(numbering, record) > now_ms:
                 break
             delta = numbering.release(record)
             if delta is not None:
                 deltas.append(Published(delta.id, encode_delta(delta)))
-        if numbering is not None and deltas:
-            self._metrics.refilled.inc(self._bus.refill(match_id, deltas, numbering.told.snapshot()))
-            self._mender.told(match_id, numbering.told.position)
+        if numbering is None or not deltas:
+            return None
+        self._metrics.refilled.inc(self._bus.refill(match_id, deltas, numbering.told.snapshot()))
+        self._mender.told(match_id, numbering.told.position)
+        return numbering.told.position
 
     def _match_of(self, record: Record) -> Numbering:
         """The match as it was told before this record; folded from the log if it is not held here."""

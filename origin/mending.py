@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from origin.bus import Bus
 from origin.errors import BusError, EventLogError
@@ -27,16 +27,15 @@ logger = logging.getLogger(__name__)
 CHECK_S = 2.0
 # What could not be restored, since its shard is away, is looked for again after this.
 RESTORE_AGAIN_S = 10.0
-# Matches compared on the timer; a question each, so this bounds what a check costs.
+# Matches compared on the timer, in one question to each server: 5,000 take some 60 ms.
 TOLD_MAX = 5_000
-SCAN_POLL_S = 0.2
 
 
 class Mender:
     """See the module.
 
     Args:
-        refill: gives the bus one match's history, up to an id or, for None, all that is due.
+        refill: gives the bus all that is due of one match, and at least up to an id; returns where it stands.
         restores: False where the whole log is read from the start anyway.
     """
 
@@ -44,7 +43,7 @@ class Mender:
         self,
         log: EventLog,
         bus: Bus,
-        refill: Callable[[str, DeltaId | None], None],
+        refill: Callable[[str, DeltaId | None], DeltaId | None],
         metrics: Metrics,
         *,
         restores: bool,
@@ -57,14 +56,16 @@ class Mender:
         self._told: OrderedDict[str, DeltaId] = OrderedDict()
         self._unreached: set[str] = set()
         self._foreign: set[str] = set()
-        self._restoring: Iterator[None] | None = None
+        self._mending: Iterator[None] | None = None
+        # Whether the mark may stand on a bus that lacks matches.
+        self._doubtful = False
         self._next_check_s = 0.0
         self._next_restore_s = 0.0
 
     @property
     def busy(self) -> bool:
         """Whether there is a piece of work to do now."""
-        return self._restoring is not None
+        return self._mending is not None
 
     def told(self, match_id: str, id_: DeltaId) -> None:
         """The bus was given this id: it must never be found to have less."""
@@ -75,78 +76,103 @@ class Mender:
             self._unreached.discard(forgotten)
 
     def work(self) -> None:
-        """Do what is due, or one piece of it.
+        """Do what is due, or one piece of it: an emptied bus takes minutes, and goals come meanwhile.
 
         Raises:
             BusError, EventLogError: it will be due again.
         """
-        if self._restoring is not None:
-            try:
-                next(self._restoring)
-            except StopIteration:
-                self._restoring = None
-            except (BusError, EventLogError):
-                self._restoring = None
-                raise
+        if self._mending is None:
+            now_s = time.monotonic()
+            if now_s < self._next_check_s:
+                return
+            self._next_check_s = now_s + CHECK_S
+            self._mending = self._mend(now_s)
+        try:
+            next(self._mending)
+        except StopIteration:
+            self._mending = None
+        except (BusError, EventLogError):
+            self._mending = None
+            raise
+
+    def _mend(self, now_s: float) -> Iterator[None]:
+        yield from self._check_heads()
+        if not self._restores or now_s < self._next_restore_s:
             return
-        now_s = time.monotonic()
-        if now_s < self._next_check_s:
-            return
-        self._next_check_s = now_s + CHECK_S
-        self.check_heads()
-        if self._restores and now_s >= self._next_restore_s and not self._bus.is_whole():
+        if self._doubtful or not self._bus.is_whole():
             self._next_restore_s = now_s + RESTORE_AGAIN_S
-            self._restoring = self.restore()
+            yield from self._restore()
 
-    def check_heads(self) -> int:
-        """Refill every match that the bus has less of than it was given here; returns how many.
+    def _check_heads(self) -> Iterator[None]:
+        """Refill every match that the bus has less of than it was given here.
 
-        A match that cannot be asked about is asked about last the next time, and ends this round: while a
-        shard hangs, each question to it costs a timeout, in which goals of other matches wait.
+        One that cannot be refilled comes last the next time, and ends this round: while a shard hangs, each
+        costs a timeout, in which goals of other matches wait.
         """
-        refilled = 0
-        for match_id, position in sorted(self._told.items(), key=lambda told: told[0] in self._unreached):
+        told = dict(self._told)
+        behind: list[str] = []
+        unknown: list[BusError | EventLogError] = []
+        for match_id, head in self._bus.heads(list(told)).items():
+            if isinstance(head, BusError):
+                unknown.append(head)
+                continue
+            self._judge_epoch(match_id, told[match_id], head)
+            if head is None or head < told[match_id]:
+                behind.append(match_id)
+        for match_id in sorted(behind, key=self._unreached.__contains__):
             try:
-                head = self._bus.head(match_id)
-                if head is None or head < position:
-                    self._refill(match_id, position)
-                    refilled += 1
+                self._refill(match_id, told[match_id])
             except (BusError, EventLogError) as error:
-                logger.warning("match %s is not known to be whole on the bus: %s", match_id, error)
+                unknown.append(error)
                 self._unreached.add(match_id)
                 break
             self._unreached.discard(match_id)
-            self._judge_epoch(match_id, position, head)
-        return refilled
+            yield
+        if unknown:
+            logger.warning("%d matches are not known to be whole on the bus: %s", len(unknown), unknown[-1])
 
-    def restore(self) -> Iterator[None]:
-        """Refill every match of the log that the bus does not know; a piece of work at each step.
+    def _restore(self) -> Iterator[None]:
+        """Refill every match of which the bus has less than the log; a piece of work at each step.
 
         Raises:
             BusError, EventLogError: the log cannot be read, or the bus not be marked.
         """
         reader = self._log.consumer(None)
-        match_ids: dict[str, None] = {}
+        # By match: the records there are, so the seq at which it may stand; lower where some changed nothing.
+        seqs: dict[str, int] = {}
         try:
-            while records := reader.poll(SCAN_POLL_S):
-                match_ids.update((record.event.match_id, None) for record in records)
+            # Without waiting: where events come all the time, there would always be another.
+            while records := reader.poll(0.0):
+                for record in records:
+                    seqs[record.event.match_id] = seqs.get(record.event.match_id, 0) + 1
                 yield
         finally:
             reader.close()
-        failed = 0
+        if (yield from self._refill_lacking(seqs)):
+            return
+        self._doubtful = True
+        self._bus.mark_whole()
+        # It may have been emptied before it was marked, and after it had some of them. From here on it loses
+        # the mark with them.
+        self._doubtful = (yield from self._refill_lacking(seqs)) > 0
+
+    def _refill_lacking(self, seqs: dict[str, int]) -> Generator[None, None, int]:
+        """Refill those that may not have come to their seq; returns how many may still lack something."""
+        failed: list[BusError | EventLogError] = []
         # At once, and not each before its refill: a shard that hangs costs one timeout, not one per match.
-        for match_id, head in self._bus.heads(list(match_ids)).items():
-            try:
-                if isinstance(head, BusError):
-                    raise head
-                if head is None:
-                    self._refill(match_id, None)
-            except (BusError, EventLogError) as error:
-                logger.warning("match %s could not be restored yet: %s", match_id, error)
-                failed += 1
-            yield
-        if not failed:
-            self._bus.mark_whole()
+        for match_id, head in self._bus.heads(list(seqs)).items():
+            if isinstance(head, BusError):
+                failed.append(head)
+            elif head is None or head.seq < seqs[match_id]:
+                try:
+                    position = self._refill(match_id, None)
+                    seqs[match_id] = 0 if position is None else position.seq
+                except (BusError, EventLogError) as error:
+                    failed.append(error)
+                yield
+        if failed:
+            logger.warning("%d matches could not be restored yet: %s", len(failed), failed[-1])
+        return len(failed)
 
     def _judge_epoch(self, match_id: str, position: DeltaId, head: DeltaId | None) -> None:
         """Say it loudly if the bus stands in a newer epoch: it takes what this log says for old news."""

@@ -4,6 +4,12 @@ A reader has a partition while its session holds an advisory lock on it, and com
 a reader that is cut off has lost its partitions and its means to commit in one. A lock goes with its
 session, so a killed reader needs no lease to run out.
 
+One that hangs, or whose network passes nothing, keeps its connection. So the server ends a reader's session
+that asks nothing for ``session_s`` (``idle_session_timeout``), or does not take its answer for as long
+(``tcp_user_timeout``). A thread asks something meanwhile, since a worker may be long over what it has read;
+it stops if the worker has not polled for ``POLL_MAX_S``. Who goes on afterwards finds its session gone:
+it cannot commit, and begins anew.
+
 Each reader holds a shared lock as well, which tells the others how many they are. Once a second a reader
 compares: with more than its share it lets partitions go, with less it takes what is free.
 """
@@ -12,9 +18,11 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import psycopg
@@ -33,6 +41,10 @@ CHANNEL = "touchline"
 # How long a record can go unseen when its writer died between commit and NOTIFY, and a partition unread
 # when its reader died.
 LOOK_S = 1.0
+# Signs of life per session: three may be late.
+BEATS = 4
+# Far above any single step of a worker; the same for Kafka's readers.
+POLL_MAX_S = 60.0
 
 
 class SharedLog(Protocol):
@@ -65,10 +77,15 @@ class PostgresConsumer:
         self._positions: dict[int, int] = {}
         self._balanced_at = -math.inf
         self._generation = 0
+        self._polled_s = time.monotonic()
+        self._closed = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="log-heartbeat", daemon=True)
         if group is None:
             self._positions = dict.fromkeys(range(log.partitions), 0)
         with translated(log.settings):
             self._open()
+        if group is not None:
+            self._heart.start()
 
     @property
     def generation(self) -> int:
@@ -84,6 +101,7 @@ class PostgresConsumer:
         deadline = time.monotonic() + timeout_s
         with translated(self._log.settings):
             while True:
+                self._polled_s = time.monotonic()
                 session = self._open()
                 self._balance(session)
                 records = self._fetch(session, limit)
@@ -118,8 +136,21 @@ class PostgresConsumer:
 
     def close(self) -> None:
         """See ``Consumer.close``."""
+        self._closed.set()
+        if self._heart.is_alive():
+            self._heart.join()  # no longer than a question to the server may take
         if self._session is not None:
             self._session.close()
+
+    def _beat(self) -> None:
+        """Show the server that this process lives, until it is stuck itself."""
+        while not self._closed.wait(self._log.settings.session_s / BEATS):
+            session = self._session
+            stuck = time.monotonic() > self._polled_s + POLL_MAX_S
+            if session is None or session.closed or stuck:
+                continue
+            with suppress(psycopg.Error):  # whoever polls or commits next finds the session lost
+                session.execute("SELECT")
 
     def _open(self) -> PostgresSession:
         if self._session is not None and not self._session.closed:
@@ -131,6 +162,11 @@ class PostgresConsumer:
                 self._generation += 1
                 self._positions.clear()  # the locks went with the old session
                 self._balanced_at = -math.inf
+                session.execute(
+                    "SELECT set_config('idle_session_timeout', %(limit)s, false),"
+                    " set_config('tcp_user_timeout', %(limit)s, false)",
+                    {"limit": f"{int(self._log.settings.session_s * 1000)}ms"},
+                )
                 session.execute(
                     "SELECT pg_advisory_lock_shared(%s, %s)", (self._lock_class, self._members_lock)
                 )

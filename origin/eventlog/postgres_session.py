@@ -21,6 +21,8 @@ __all__ = ["PostgresSession", "PostgresSettings", "connect", "translated"]
 PARTITIONS = 20
 # Senders of webhooks give up after 15 to 30 s; they are to get an answer before.
 TIMEOUT_S = 10.0
+# As Kafka's: below it a process that is only short of CPU loses what it has.
+SESSION_S = 6.0
 
 T = TypeVar("T")
 
@@ -34,12 +36,15 @@ class PostgresSettings:
         shown: host and database, for messages.
         partitions: of a log that is made; one that exists keeps what it has.
         timeout_s: how long any call may wait for the server.
+        session_s: how long the server waits for a process that holds what others need: a reader of a group
+            its partitions, a writer the row of a partition.
     """
 
     conninfo: str
     shown: str
     partitions: int = PARTITIONS
     timeout_s: float = TIMEOUT_S
+    session_s: float = SESSION_S
 
     @classmethod
     def from_url(cls, url: str) -> PostgresSettings:
@@ -50,14 +55,14 @@ class PostgresSettings:
         """
         parts = urlsplit(url)
         shown = f"{parts.netloc.rpartition('@')[2]}{parts.path}"  # without the password
-        numbers = {"partitions": float(PARTITIONS), "timeout_s": TIMEOUT_S}
+        numbers = {"partitions": float(PARTITIONS), "timeout_s": TIMEOUT_S, "session_s": SESSION_S}
         libpq: list[tuple[str, str]] = []
         for name, value in parse_qsl(parts.query, keep_blank_values=True):
             if name not in numbers:
                 libpq.append((name, value))
                 continue
             try:
-                numbers[name] = float(value) if name == "timeout_s" else int(value)
+                numbers[name] = int(value) if name == "partitions" else float(value)
             except ValueError:
                 raise ConfigError(
                     f"EVENTLOG_URL postgres://{shown}: {name} must be a number, got {value!r}"
@@ -69,7 +74,7 @@ class PostgresSettings:
             conninfo_to_dict(conninfo)
         except psycopg.ProgrammingError as error:
             raise ConfigError(f"EVENTLOG_URL postgres://{shown}: {str(error).strip()}") from None
-        return cls(conninfo, shown, int(numbers["partitions"]), numbers["timeout_s"])
+        return cls(conninfo, shown, int(numbers["partitions"]), numbers["timeout_s"], numbers["session_s"])
 
 
 class PostgresSession(psycopg.Connection[Any]):
@@ -130,8 +135,10 @@ def connect(settings: PostgresSettings) -> PostgresSession:
         session.execute(
             "SELECT set_config(name, value, false) FROM (VALUES ('tcp_keepalives_idle', '5'),"
             " ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),"
-            " ('lock_timeout', %s), ('statement_timeout', %s)) AS wanted (name, value)",
-            [f"{int(settings.timeout_s * 1000)}ms"] * 2,
+            " ('lock_timeout', %s), ('statement_timeout', %s),"
+            # One that hangs amid an append holds the partition's row; its events are not acknowledged.
+            " ('idle_in_transaction_session_timeout', %s)) AS wanted (name, value)",
+            [*[f"{int(settings.timeout_s * 1000)}ms"] * 2, f"{int(settings.session_s * 1000)}ms"],
         )
     except BaseException:
         session.close()

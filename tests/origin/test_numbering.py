@@ -26,6 +26,7 @@ from shared_state import (
     match_hash,
 )
 from tests.origin.conftest import MATCH, event
+from tests.origin.run_fanout import work
 
 EPOCH = 1_000_000
 HOLD_MS = 30_000
@@ -181,11 +182,11 @@ def test_a_refilled_bus_has_the_same_bytes_as_before() -> None:
     clock.ms += 40_000  # ruled out after the hold: it stood, and has to be seen to have stood
     log.append([RULED_OUT])
     clock.ms += 60_000
-    worker = FanOut(log, bus, group="us", embargo_s=30, now_ms=clock)
+    worker = FanOut(log, bus, group=None, embargo_s=30, now_ms=clock)
     assert worker.step(0.01) == 2
     before = bus.replay(MATCH, DeltaId(EPOCH, 0))
     bus._channels.clear()
-    assert worker.check_heads() == 1
+    work(worker, until=lambda: bus.head(MATCH) is not None)
     assert bus.replay(MATCH, DeltaId(EPOCH, 0)) == before
 
 
@@ -200,7 +201,7 @@ def test_a_retraction_beyond_the_first_batch_is_known_at_the_release() -> None:
     clock.ms += 1_000
     log.append([RULED_OUT])
     clock.ms += 60_000
-    worker = FanOut(log, bus, group="us", embargo_s=30, now_ms=clock)
+    worker = FanOut(log, bus, group=None, embargo_s=30, now_ms=clock)
     while worker.step(0.0):
         pass
     before = bus.replay(MATCH, DeltaId(EPOCH, 0))
@@ -208,5 +209,5 @@ def test_a_retraction_beyond_the_first_batch_is_known_at_the_release() -> None:
     told = [decode_delta(MATCH, published.id, published.delta) for published in before.deltas]
     assert [delta.score for delta in told] == [(0, 0), (0, 0)]
     bus._channels.clear()
-    assert worker.check_heads() == 21
+    work(worker, until=lambda: len(bus.matches()) == 21)
     assert bus.replay(MATCH, DeltaId(EPOCH, 0)) == before

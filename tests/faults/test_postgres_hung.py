@@ -1,0 +1,244 @@
+"""PostgreSQL and a process that hangs, or that no byte reaches: what it holds is free again in bounded time.
+
+It goes on afterwards, believing that nothing happened; nothing may be lost by that, nor told twice.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from origin.bus import Published, open_bus
+from origin.errors import EventLogError
+from origin.eventlog import open_eventlog
+from origin.eventlog.postgres import PostgresEventLog, open_url
+from shared_state import DeltaId, Replica, encode_delta
+from tests.contract.eventlog_contract import ids, note
+from tests.faults.bus_origin import follow
+from tests.services.link import Link
+from tests.services.postgres import PostgresServer
+from tests.services.process import ServerProcess
+from tests.services.redis import RedisServer
+
+pytestmark = pytest.mark.services
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60.0
+PARTITIONS = 8
+SESSION_S = 2.0
+# After its session has ended: others look once a second, and the machine is shared.
+GRACE_S = 3.0
+MATCHES = [f"m{number}" for number in range(16)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    started = PostgresServer()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def url(server: PostgresServer) -> str:
+    return f"{server.new_database()}?partitions={PARTITIONS}&timeout_s=3&session_s={SESSION_S}"
+
+
+@pytest.fixture
+def log(url: str) -> Iterator[PostgresEventLog]:
+    with closing(open_url(url)) as log:
+        yield log
+
+
+def wait_until(ready: Callable[[], bool], timeout_s: float = PATIENCE_S) -> float:
+    """Wait; returns how long it took."""
+    started = time.monotonic()
+    while not ready():
+        assert time.monotonic() < started + timeout_s, "it has not come"
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+def partitions_by_reader(log: PostgresEventLog) -> dict[int, int]:
+    """How many partitions each session holds that has any, by its server process."""
+    with log.session() as session:
+        rows = session.execute(
+            "SELECT pid, count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND objid::bigint < %s GROUP BY pid",
+            (PARTITIONS,),
+        ).fetchall()
+    return dict(rows)
+
+
+class Game:
+    """Matches that are played, and a viewer of each who keeps what comes and when."""
+
+    def __init__(self, log: PostgresEventLog, redis: RedisServer) -> None:
+        self._log = log
+        self._bus = open_bus(redis.url)
+        self.sent_s: dict[str, float] = {}
+        self.told: dict[str, list[tuple[float, Published]]] = {match_id: [] for match_id in MATCHES}
+        self.gaps: list[DeltaId] = []
+        self._over = threading.Event()
+        self._writer = threading.Thread(target=self._write)
+
+    def __enter__(self) -> Game:
+        for match_id in MATCHES:
+            self._send(match_id, 0)
+            epoch = next(iter(self._log.read_match(match_id))).appended_ms
+
+            def on_delta(published: Published, told: Any = self.told[match_id]) -> None:
+                told.append((time.monotonic(), published))
+
+            follow(self._bus, match_id, DeltaId(epoch, 0), on_delta, self.gaps.append)
+        self._writer.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._over.set()
+        self._writer.join()
+        self._bus.close()
+
+    def end(self) -> float:
+        """No more is played; all must be right. The longest that an event took to its viewer, seconds."""
+        self._over.set()
+        self._writer.join()
+        gap_s = 0.0
+        for match_id, told in self.told.items():
+            records = list(self._log.read_match(match_id))
+            wait_until(lambda told=told, records=records: len(told) >= len(records))  # type: ignore[misc]
+            replica = Replica.begin(match_id, records[0].appended_ms)
+            expected = []
+            for record, (at_s, _) in zip(records, told, strict=True):
+                delta = replica.assign(record.event, record.appended_ms)
+                assert delta is not None
+                expected.append(Published(delta.id, encode_delta(delta)))
+                gap_s = max(gap_s, at_s - self.sent_s[record.event.event_id])
+            assert [published for _, published in told] == expected
+            snapshot = self._bus.snapshot(match_id)
+            assert snapshot is not None
+            assert Replica.restore(snapshot.data).hash() == replica.hash()
+        assert self.gaps == []
+        return gap_s
+
+    def _send(self, match_id: str, number: int) -> None:
+        event = note(f"{match_id}-{number}", match_id)
+        self.sent_s[event.event_id] = time.monotonic()
+        self._log.append([event])
+
+    def _write(self) -> None:
+        number = 0
+        while not self._over.is_set():
+            number += 1
+            for match_id in MATCHES:
+                self._send(match_id, number)
+                self._over.wait(0.02)
+
+
+def start_worker(directory: Path, log_url: str, redis: RedisServer) -> ServerProcess:
+    return ServerProcess(
+        [sys.executable, "-m", "origin", "fanout", "--group", "eu"],
+        log_path=directory / "fanout.log",
+        env={"EVENTLOG_URL": log_url, "BUS_URL": redis.url, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+    )
+
+
+@pytest.mark.parametrize("fault", ["stopped", "cut off"])
+def test_hung_worker_s_matches_go_on_elsewhere(
+    fault: str, server: PostgresServer, url: str, log: PostgresEventLog, tmp_path: Path
+) -> None:
+    link = Link(tmp_path, server.port)
+    with RedisServer(tmp_path) as redis, Game(log, redis) as game:
+        hanging = start_worker(tmp_path, url.replace(f":{server.port}", f":{link.port}"), redis)
+        wait_until(lambda: list(partitions_by_reader(log).values()) == [PARTITIONS])
+        [hung] = partitions_by_reader(log)
+        worker = start_worker(tmp_path, url, redis)
+        try:
+            wait_until(lambda: sorted(partitions_by_reader(log).values()) == [4, 4])
+            if fault == "stopped":
+                hanging.signal(signal.SIGSTOP)
+            else:
+                link.cut()
+            wait_until(
+                lambda: hung not in (held := partitions_by_reader(log)) and sum(held.values()) == PARTITIONS,
+                SESSION_S + GRACE_S,
+            )
+            if fault == "stopped":
+                time.sleep(1.0)  # the other one is ahead by then
+                hanging.signal(signal.SIGCONT)
+            else:
+                link.heal()
+            wait_until(lambda: sorted(partitions_by_reader(log).values()) == [4, 4])
+            time.sleep(0.5)
+            assert game.end() < SESSION_S + GRACE_S
+        finally:
+            for process in (hanging, worker):
+                process.kill()
+            link.stop()
+
+
+def test_worker_that_is_long_over_a_batch_keeps_its_partitions(log: PostgresEventLog) -> None:
+    log.append([note("e1")])
+    with closing(log.consumer("g")) as consumer:
+        [record] = consumer.poll(1.0)
+        generation = consumer.generation
+        time.sleep(2 * SESSION_S)
+        consumer.commit([record])
+        assert consumer.poll(0.0) == []
+        assert consumer.generation == generation
+
+
+def test_worker_that_is_stuck_loses_its_partitions(
+    log: PostgresEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("origin.eventlog.postgres_group.POLL_MAX_S", 0.5)
+    log.append([note("e1")])
+    with closing(log.consumer("g")) as stuck:
+        records = stuck.poll(1.0)
+        assert ids(records) == ["e1"]
+        generation = stuck.generation
+        with closing(log.consumer("g")) as successor:
+            assert ids(successor.poll(SESSION_S + GRACE_S)) == ["e1"]
+            with pytest.raises(EventLogError):
+                stuck.commit(records)
+            successor.commit(records)
+        assert stuck.poll(1.5) == []
+        assert stuck.generation > generation
+
+
+def test_reader_that_hangs_amid_an_answer_loses_its_partitions(log: PostgresEventLog) -> None:
+    """The server is then not idle, but waits for room to send to it."""
+    log.append([note("e1")])
+    with closing(log.consumer("g")) as hung:
+        assert ids(hung.poll(1.0)) == ["e1"]
+        hung._closed.set()  # no signs of life
+        assert hung._session is not None
+        hung._session.pgconn.send_query(b"SELECT repeat('x', 200000000)")
+        hung._session.pgconn.flush()
+        with closing(log.consumer("g")) as successor:
+            assert ids(successor.poll(SESSION_S + GRACE_S)) == ["e1"]
+
+
+def test_writer_that_hangs_amid_an_append_holds_nobody_up(log: PostgresEventLog, url: str) -> None:
+    log.append([note("e1")])
+    with closing(open_eventlog(url)) as other:
+
+        def hang() -> None:
+            with log.session() as hung, hung.transaction():
+                hung.execute("UPDATE touchline.partitions SET next_offset = next_offset + 1")
+                started = time.monotonic()
+                other.append([note("e2")])
+                assert time.monotonic() - started < SESSION_S + GRACE_S
+
+        with pytest.raises(EventLogError):
+            hang()
+        assert ids(list(other.read_match("m1"))) == ["e1", "e2"]
