@@ -21,10 +21,14 @@ def open_backend(setting: str, url: str, implementations: Mapping[str, str]) -> 
         implementations: module by scheme; each module has ``open_url``.
 
     Raises:
-        ConfigError: no such scheme, or what it needs is not installed.
+        ConfigError: no URL, no such scheme, or what it needs is not installed.
         OriginError: as the implementation's own ``open_url``.
     """
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:  # which may tell the password
+        shown = f"{setting} {url.partition(':')[0]}://…"
+        raise ConfigError(f"{shown}: is no URL: its host has brackets or characters that none has") from None
     if scheme not in implementations:
         raise ConfigError(f"{setting} {scheme}://…: the scheme must be one of {' '.join(implementations)}")
     try:

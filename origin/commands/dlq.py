@@ -22,6 +22,7 @@ from origin.errors import OriginError
 from origin.eventlog import EventLog, open_eventlog
 from origin.eventlog.codec import decode_event
 from origin.eventlog.deadletter import DeadLetter
+from shared_state import Event
 from shared_state.jsontext import JsonObject, compact
 
 __all__ = ["command"]
@@ -51,10 +52,9 @@ def redrive(ids: Sequence[str]) -> None:
     with _log() as log:
         for letter in _chosen(log, ids):
             try:
-                event = decode_event(letter.payload)
+                event = _event(letter)
             except ValueError as error:
-                why = "a vendor's document; its next good one says it all" if letter.is_document else error
-                click.echo(f"{letter.id}: stays: {why}", err=True)
+                click.echo(f"{letter.id}: stays: {error}", err=True)
                 failed += 1
                 continue
             # The key keeps a command that died before the removal from appending a second time where
@@ -82,6 +82,17 @@ def _log() -> Iterator[EventLog]:
             yield log
     except OriginError as error:
         raise click.ClickException(str(error)) from None
+
+
+def _event(letter: DeadLetter) -> Event:
+    """What a letter says by now.
+
+    Raises:
+        ValueError: nothing that belongs in the log.
+    """
+    if letter.is_document:  # whatever it can be read as
+        raise ValueError("a vendor's document; its next good one says it all")
+    return decode_event(letter.payload)
 
 
 def _chosen(log: EventLog, ids: Sequence[str]) -> list[DeadLetter]:

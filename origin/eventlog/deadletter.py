@@ -70,7 +70,10 @@ class DeadLetters(Protocol):
     """The letters of one log, named by their place: three regions that meet a record set aside one letter."""
 
     def add(self, letter: DeadLetter) -> None:
-        """Set a record aside; a letter from the same place may be kept instead. Durable when it returns.
+        """Set a record aside. Durable when it returns.
+
+        Nothing if its place has a letter, or had one that was removed: a record is met again by each new
+        region, and by whoever reads the log from its beginning.
 
         Raises:
             EventLogError: it may not be set aside.
@@ -80,10 +83,10 @@ class DeadLetters(Protocol):
         """All letters, by place."""
 
     def remove(self, letter: DeadLetter) -> None:
-        """It has been dealt with; nothing if it is not there.
+        """It has been dealt with, for good; nothing if it is not there.
 
-        A reader that meets the record later, in another region, may set it aside once more where the log
-        keeps no memory of removed letters (Kafka). To drive it again then is as harmless as any repetition.
+        Where a reader sets the record aside in the same second (Kafka), the letter may be listed once more.
+        To drive it again then is as harmless as any repetition.
         """
 
 

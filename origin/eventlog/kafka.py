@@ -19,7 +19,7 @@ What is chosen, and why:
 * Nothing expires (``retention.ms=-1``) and nothing is compacted. Compaction would keep one event a match;
   expiry would take the goals of a match whose award comes months later, and what is left would fold to a
   wrong score. A match is about 300 events of 350 bytes: ten thousand matches a year are 1 GB a replica.
-* What is not an event goes to ``<topic>.dlq``, compacted, keyed by place; removing writes a tombstone.
+* What is not an event goes to ``<topic>.dlq``, compacted, keyed by place (``kafka_letters``).
 
 librdkafka has threads: open the log after forking, never before.
 """
@@ -27,7 +27,6 @@ librdkafka has threads: open the log after forking, never before.
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections import OrderedDict, deque
@@ -46,13 +45,14 @@ from origin.errors import EventLogError
 from origin.eventlog import Appended, Record
 from origin.eventlog.codec import decode_event, encode_event
 from origin.eventlog.deadletter import DeadLetter
+from origin.eventlog.kafka_letters import KafkaDeadLetters
 from origin.eventlog.kafka_reader import KafkaReader, consumer_config, take
 from origin.eventlog.kafka_sender import KafkaSender
 from origin.eventlog.kafka_topic import KafkaSettings, partition_of, prepare_topics
 from origin.eventlog.memory import wall_clock_ms
 from shared_state import Event
 
-__all__ = ["KafkaConsumer", "KafkaDeadLetters", "KafkaEventLog", "open_url"]
+__all__ = ["KafkaConsumer", "KafkaEventLog", "open_url"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +61,6 @@ RECENT_KEYS_MAX = 100_000
 # A commit in the middle of a rebalance is refused; a moment later it is known whose the partitions are.
 IN_REBALANCE = {KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS, KafkaError.UNKNOWN_MEMBER_ID}
 REBALANCE_POLL_S = 0.05
-# Below what a producer may send by default (1,000,000 bytes), with room for the reason. A longer record is
-# no event; the whole of it stays in the log at its place.
-LETTER_MAX_BYTES = 900_000
-LETTER_KEY = re.compile(rb"([0-9]{1,9})-([0-9]{1,19})")
 COMMIT_POLL_S = 0.002  # how often the answer to a commit is looked for; it takes a broker a few of these
 
 
@@ -388,54 +384,6 @@ class KafkaConsumer:
                 known.pop(partition, None)
         # Their new hands read them from the last commit on; here they would come twice at best.
         self._pending = deque(message for message in self._pending if message.partition() not in gone)
-
-
-class KafkaDeadLetters:
-    """See ``origin.eventlog.deadletter.DeadLetters``: a compacted topic, the place as key."""
-
-    def __init__(self, log: KafkaEventLog) -> None:
-        self._log = log
-        self._topic = log.settings.dead_letter_topic
-
-    def add(self, letter: DeadLetter) -> None:
-        """See ``DeadLetters.add``."""
-        reason, payload = letter.reason, letter.payload
-        if len(payload) > LETTER_MAX_BYTES:
-            reason += f" (the first {LETTER_MAX_BYTES} of {len(payload)} bytes are kept here)"
-            payload = payload[:LETTER_MAX_BYTES]
-        headers: list[tuple[str, str | bytes | None]] = [
-            ("reason", reason.encode("utf-8", "backslashreplace")),
-            ("topic", self._log.settings.topic.encode("utf-8")),
-        ]
-        self._log.send(self._topic, [(0, letter.id, payload)], headers)
-
-    def pending(self) -> list[DeadLetter]:
-        """See ``DeadLetters.pending``."""
-        letters: dict[tuple[int, int], DeadLetter] = {}
-        for message in self._log.reader.scan(self._topic, 0):
-            place = LETTER_KEY.fullmatch(message.key() or b"")
-            if place is None:
-                logger.warning("%s has a record that is no letter, key %r", self._topic, message.key())
-                continue
-            partition, offset = int(place[1]), int(place[2])
-            payload = message.value()
-            if payload is None:
-                letters.pop((partition, offset), None)
-                continue
-            headers = dict(message.headers() or ())
-            reason = headers.get("reason") or b""
-            letters[partition, offset] = DeadLetter(
-                partition,
-                offset,
-                message.timestamp()[1],
-                reason if isinstance(reason, str) else reason.decode("utf-8", "replace"),
-                payload,
-            )
-        return [letters[place] for place in sorted(letters)]
-
-    def remove(self, letter: DeadLetter) -> None:
-        """See ``DeadLetters.remove``."""
-        self._log.send(self._topic, [(0, letter.id, None)])
 
 
 def _place(message: Message) -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -31,6 +32,11 @@ PARTITIONS = 20
 # Senders of webhooks give up after 15 to 30 s; they are to get an answer before.
 TIMEOUT_S = 10.0
 REPLICATION_MAX = 3
+# What is asked of a broker that has just died is not answered, though the others would: it is asked anew.
+NO_ANSWER = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
+ATTEMPTS = 3
+ATTEMPT_MIN_S = 1.0
+SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s\[\]:@]+)(?::(?P<port>[0-9]{1,5}))?")
 
 # What the topic must be for the log's promises to hold; docs/eventlog.md tells why.
 REQUIRED = {"cleanup.policy": "delete", "message.timestamp.type": "LogAppendTime"}
@@ -43,7 +49,7 @@ class KafkaSettings:
     Attributes:
         servers: ``host:port`` of brokers to ask first, with commas.
         partitions: of a topic that is made; one that exists keeps what it has.
-        replication: of a topic that is made; 0 for as many as there are brokers, at most three.
+        replication: of a topic that is made; 0 for three, or as many as the cluster has brokers.
         timeout_s: how long any call may wait for Kafka.
         client: further settings of librdkafka.
     """
@@ -60,13 +66,18 @@ class KafkaSettings:
         """Read the URL.
 
         Raises:
-            ConfigError: it names no broker, an unknown setting, or a value out of range.
+            ConfigError: a broker's name that is none, an unknown setting, or a value out of range.
         """
         parts = urlsplit(url)
         # Without the query, which may hold a password.
         shown = f"EVENTLOG_URL kafka://{parts.netloc.rpartition('@')[2]}"
         if not parts.netloc or "@" in parts.netloc:
             raise ConfigError(f"{shown}: must be kafka://host:port,host:port/topic")
+        for server in parts.netloc.split(","):
+            # librdkafka passes over what it cannot read, and then waits for a broker it was never told of.
+            named = SERVER.fullmatch(server)
+            if named is None or not 1 <= int(named["port"] or 1) <= 65_535:
+                raise ConfigError(f"{shown}: {server!r} is no host:port")
         numbers: dict[str, float] = {}
         client: dict[str, str] = {}
         for name, value in parse_qsl(parts.query, keep_blank_values=True):
@@ -138,44 +149,67 @@ def prepare_topics(settings: KafkaSettings) -> int:
         ConfigError: the topic exists and is compacted, or has its senders' times.
         EventLogError: no broker answers in time, or it refuses.
     """
-    try:
-        return _prepare(settings, AdminClient(settings.client_config(), logger=logger))
-    except KafkaException as error:
-        raise EventLogError(f"Kafka at {settings.servers} cannot be asked for its topics: {error}") from error
-
-
-def _prepare(settings: KafkaSettings, admin: AdminClient) -> int:
     deadline = time.monotonic() + settings.timeout_s
-    cluster = admin.list_topics(timeout=settings.timeout_s)
-    replication = settings.replication or min(REPLICATION_MAX, len(cluster.brokers))
-    log_topic = NewTopic(
-        settings.topic,
-        num_partitions=settings.partitions,
-        replication_factor=replication,
-        config={**REQUIRED, "retention.ms": "-1", "retention.bytes": "-1", **_durability(replication)},
-    )
-    dead_letter_topic = NewTopic(
-        settings.dead_letter_topic,
-        num_partitions=1,
-        replication_factor=replication,
-        config={"cleanup.policy": "compact", **_durability(replication)},
-    )
-    missing = [topic for topic in (log_topic, dead_letter_topic) if topic.topic not in cluster.topics]
-    created = (
-        admin.create_topics(missing, operation_timeout=settings.timeout_s, request_timeout=settings.timeout_s)
-        if missing
-        else {}
-    )
-    for future in created.values():
+    while True:
+        try:
+            return _prepare(settings, AdminClient(settings.client_config(), logger=logger), deadline)
+        except KafkaException as error:
+            if error.args[0].code() not in NO_ANSWER or time.monotonic() >= deadline:
+                raise EventLogError(
+                    f"Kafka at {settings.servers} cannot be asked for its topics: {error}"
+                ) from error
+
+
+def _prepare(settings: KafkaSettings, admin: AdminClient, last: float) -> int:
+    """One attempt; ``last`` is when there will be none after it, monotonic seconds."""
+    deadline = min(last, time.monotonic() + max(ATTEMPT_MIN_S, settings.timeout_s / ATTEMPTS))
+    known = admin.list_topics(timeout=max(0.1, deadline - time.monotonic())).topics
+    wanted = {
+        settings.topic: (settings.partitions, {**REQUIRED, "retention.ms": "-1", "retention.bytes": "-1"}),
+        settings.dead_letter_topic: (1, {"cleanup.policy": "compact"}),
+    }
+    for name, (partitions, config) in wanted.items():
+        if name not in known:
+            _create(settings, admin, name, partitions, config, deadline)
+    if settings.topic in known:
+        places = known[settings.topic].partitions.values()
+        _check(settings, admin, min((len(place.replicas) for place in places), default=0), deadline)
+    return _partitions(settings, admin, last)
+
+
+def _create(
+    settings: KafkaSettings,
+    admin: AdminClient,
+    name: str,
+    partitions: int,
+    config: Mapping[str, str],
+    deadline: float,
+) -> None:
+    """Make a topic with the replicas that were asked for, or with three, or else as many as there can be.
+
+    How many there can be is left to Kafka to say. Clients are told only of the brokers that serve now, and
+    a topic that was made while one was down would have two replicas for ever.
+    """
+    for replication in [settings.replication] if settings.replication else range(REPLICATION_MAX, 0, -1):
+        topic = NewTopic(
+            name,
+            num_partitions=partitions,
+            replication_factor=replication,
+            config={**config, **_durability(replication)},
+        )
+        [future] = admin.create_topics(
+            [topic], operation_timeout=settings.timeout_s, request_timeout=settings.timeout_s
+        ).values()
         try:
             _result(future, deadline)
         except KafkaException as error:
-            # Another process may have been first.
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            code = error.args[0].code()
+            if code == KafkaError.TOPIC_ALREADY_EXISTS:
+                return  # another process was first
+            if code != KafkaError.INVALID_REPLICATION_FACTOR or settings.replication or replication == 1:
                 raise
-    if settings.topic not in created:
-        _check(settings, admin, deadline)
-    return _partitions(settings, admin, deadline)
+        else:
+            return
 
 
 def _durability(replication: int) -> dict[str, str]:
@@ -187,7 +221,7 @@ def _durability(replication: int) -> dict[str, str]:
     return {"min.insync.replicas": "1", "flush.messages": "1"}
 
 
-def _check(settings: KafkaSettings, admin: AdminClient, deadline: float) -> None:
+def _check(settings: KafkaSettings, admin: AdminClient, replicas: int, deadline: float) -> None:
     resource = ConfigResource(ResourceType.TOPIC, settings.topic)
     [future] = admin.describe_configs([resource], request_timeout=settings.timeout_s).values()
     try:
@@ -203,6 +237,20 @@ def _check(settings: KafkaSettings, admin: AdminClient, deadline: float) -> None
                 f"the Kafka topic {settings.topic!r} has {name}={found}, the event log needs {wanted}",
                 topic=settings.topic,
             )
+    if replicas >= REPLICATION_MAX and entries["min.insync.replicas"].value == "1":
+        logger.warning(
+            "the Kafka topic %r has %d replicas and min.insync.replicas=1: what is acknowledged while two are"
+            " away is on one broker only; it should be 2",
+            settings.topic,
+            replicas,
+        )
+    if replicas < settings.replication:
+        logger.warning(
+            "the Kafka topic %r has %d replicas, not replication=%d: kafka-reassign-partitions adds them",
+            settings.topic,
+            replicas,
+            settings.replication,
+        )
 
 
 def _partitions(settings: KafkaSettings, admin: AdminClient, deadline: float) -> int:

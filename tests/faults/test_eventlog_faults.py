@@ -23,6 +23,7 @@ from shared_state import DeltaId, Replica, decode_delta
 from tests.contract.eventlog_contract import ids, note
 from tests.services.clock import WallClock
 from tests.services.kafka import KafkaBroker
+from tests.services.link import Link
 from tests.services.postgres import PostgresServer
 
 pytestmark = pytest.mark.services
@@ -279,4 +280,28 @@ def test_kafka_s_clock_set_back_loses_nothing(tmp_path: Path) -> None:
         assert [delta.event.event_id for delta in told] == ["e1", "e2", "e3", "e4"]
         assert told[2].accepted_ms == told[1].accepted_ms
     finally:
+        broker.stop()
+
+
+def test_kafka_that_is_at_another_address_is_found_again(tmp_path: Path) -> None:
+    """Names lead to other machines after a move; a client that stuck to those it knew would never be back."""
+    broker = KafkaBroker(tmp_path)
+    name = Link(tmp_path, broker.port)
+    try:
+        with (
+            closing(open_eventlog(f"kafka://127.0.0.1:{name.port}/moved?timeout_s={TIMEOUT_S}")) as log,
+            closing(log.consumer("g")) as consumer,
+        ):
+            log.append([note("e1")])
+            read_until(consumer, {"e1"})
+            broker.kill()
+            name.stop()
+            broker.move()
+            broker.start()
+            name = Link(tmp_path, broker.port, name.port)
+            keep_trying(lambda: log.append([note("e2")]))
+            read_until(consumer, {"e2"})
+            assert ids(list(log.read_match("m1"))) == ["e1", "e2"]
+    finally:
+        name.stop()
         broker.stop()

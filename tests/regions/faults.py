@@ -12,6 +12,7 @@ from confluent_kafka import Producer
 
 from tests.regions.doomed_fanout import STEPS
 from tests.regions.world import PARTITIONS, Game
+from tests.services.kafka import KafkaBroker
 
 __all__ = ["BROKER_FAULTS", "FAULTS", "Fault"]
 
@@ -105,6 +106,7 @@ def _killed_while_redis_hangs(game: Game, scale: float) -> None:
 def _kafka_killed(game: Game, scale: float) -> None:
     """The only broker: nothing is acknowledged, and the sender repeats, until it is back."""
     kafka = game.regions.kafka
+    assert isinstance(kafka, KafkaBroker)
     kafka.kill()
     time.sleep(1.0 + scale)
     kafka.start()

@@ -30,7 +30,7 @@ from origin.eventlog.kafka_topic import partition_of
 from origin.eventlog.memory import wall_clock_ms
 from shared_state import DeltaId, Event, Replica, decode_delta, encode_delta
 from tests.faults.bus_origin import follow
-from tests.services.kafka import KafkaBroker
+from tests.services.kafka import KafkaBroker, KafkaCluster
 from tests.services.process import ServerProcess
 from tests.services.redis import RedisServer
 
@@ -53,14 +53,8 @@ class Region:
         self.embargo_s = embargo_s
         self.redis = RedisServer(directory)
         self.workers: list[ServerProcess] = []
-        address = log_url.removeprefix("kafka://").partition("/")[0]
-        # By default librdkafka 2.16 forgets a broker that went away and yet asks it for groups ever after: no
-        # question is answered once the broker is back, and one that times out can abort the process
-        # (librdkafka 5511 and 4605). So a group of two was once waited for in vain.
-        self._admin = AdminClient(
-            {"bootstrap.servers": address, "log_level": 0, "metadata.recovery.strategy": "none"}
-        )
-        self._log_path = directory / f"fanout-{name}.log"
+        self._brokers = log_url.removeprefix("kafka://").partition("/")[0]
+        self.log_path = directory / f"fanout-{topic}-{name}.log"
         self._env = {
             "EVENTLOG_URL": log_url,
             "BUS_URL": self.redis.url,
@@ -83,7 +77,7 @@ class Region:
         self.start_worker()
 
     def _start(self, argv: Sequence[str]) -> ServerProcess:
-        worker = ServerProcess(argv, log_path=self._log_path, env=self._env, cwd=ROOT)
+        worker = ServerProcess(argv, log_path=self.log_path, env=self._env, cwd=ROOT)
         self.workers.append(worker)
         return worker
 
@@ -91,9 +85,16 @@ class Region:
         """Wait until so many are in the group: who was killed counts until its session has timed out."""
         deadline = time.monotonic() + SETTLE_S
         while True:
+            # A new client for each question. librdkafka 2.16 asks the broker that once had the group for ever
+            # after, though it answers that it has not; and by default it forgets a broker that went away and
+            # yet asks it, so that no question is answered once it is back, and one that times out can abort
+            # the process (librdkafka 5511 and 4605). So a group of two was once waited for in vain.
+            admin = AdminClient(
+                {"bootstrap.servers": self._brokers, "log_level": 0, "metadata.recovery.strategy": "none"}
+            )
             # A broker that was killed a moment ago leaves a question unanswered now and then.
             with contextlib.suppress(KafkaException, TimeoutError):
-                asked = self._admin.describe_consumer_groups([self.group], request_timeout=2)
+                asked = admin.describe_consumer_groups([self.group], request_timeout=2)
                 if len(asked[self.group].result(3).members) == count:
                     return
             assert time.monotonic() < deadline, f"{self.group} did not come to {count} members"
@@ -115,19 +116,21 @@ class Regions:
     Args:
         embargo: seconds by region's name; regions that are not named here are not held.
         names: the regions there are.
+        settings: further ones of the log's URL.
     """
 
     def __init__(
         self,
-        kafka: KafkaBroker,
+        kafka: KafkaBroker | KafkaCluster,
         directory: Path,
         *,
         embargo: Mapping[str, float] | None = None,
         names: Sequence[str] = NAMES,
+        settings: str = "",
     ) -> None:
         self.kafka = kafka
         self.topic = f"regions-{uuid.uuid4().hex}"
-        settings = f"partitions={PARTITIONS}&timeout_s={TIMEOUT_S}"
+        settings = f"partitions={PARTITIONS}&timeout_s={TIMEOUT_S}{settings and '&' + settings}"
         self.log_url = f"kafka://{kafka.address}/{self.topic}?{settings}"
         self.log: EventLog = open_eventlog(self.log_url)
         self.regions: list[Region] = []
@@ -206,6 +209,7 @@ class Outcome:
         deltas, lost, twice, gaps: over all viewers; an acknowledged event that the log lacks is lost, too.
         equal: whether every region's snapshot and every viewer's fold has the hash of the log's fold.
         same: whether every region without an embargo holds the very bytes that the log leads to.
+        sender_s: the longest that a change was sent again and again until it was acknowledged.
     """
 
     gap_s: float
@@ -215,6 +219,7 @@ class Outcome:
     gaps: int
     equal: bool
     same: bool
+    sender_s: float = 0.0
 
     @property
     def right(self) -> bool:
@@ -231,6 +236,7 @@ class Game:
         self.viewers: list[Viewer] = []
         self.acknowledged: list[Event] = []
         self.refused = 0
+        self._sender_s = 0.0
         self._period_s = 1 / events_per_s
         self._offered_ms: dict[tuple[str, str, int], int] = {}
         self._numbers = dict.fromkeys(self.match_ids, 0)
@@ -267,10 +273,12 @@ class Game:
     def send(self, event: Event) -> None:
         """Send until it is acknowledged, as ``touchline replay`` and every vendor does."""
         self._offered_ms.setdefault((event.match_id, event.event_id, event.rev), wall_clock_ms())
+        offered_s = time.monotonic()
         while True:
             try:
                 self.regions.log.append([event])
                 self.acknowledged.append(event)
+                self._sender_s = max(self._sender_s, time.monotonic() - offered_s)
                 return
             except EventLogError:
                 self.refused += 1
@@ -328,6 +336,7 @@ class Game:
                 same &= bool(region.embargo_s) or kept == deltas
         return Outcome(
             gap_s=max(self._late_ms(viewer) for viewer in self.viewers) / 1000,
+            sender_s=round(self._sender_s, 3),
             deltas=sum(len(viewer.told) for viewer in self.viewers),
             lost=lost,
             twice=twice,

@@ -22,10 +22,10 @@ PIECE_BYTES = 65_536
 
 
 class Link:
-    """The way to one server of the loopback."""
+    """The way to one server of the loopback; at a port of its own, or at ``port``."""
 
-    def __init__(self, directory: Path, to_port: int) -> None:
-        self.port = free_port()
+    def __init__(self, directory: Path, to_port: int, port: int = 0) -> None:
+        self.port = port or free_port()
         self._process = ServerProcess(
             [sys.executable, "-m", "tests.services.link", str(self.port), str(to_port)],
             log_path=directory / f"link-{self.port}.log",
