@@ -5,6 +5,7 @@
     python -m bench.bench_cluster outage [--outage-s S]    Kafka away for S seconds, and what comes after
     python -m bench.bench_cluster worker [--events N]      what one fan-out worker sustains, Kafka → Redis
     python -m bench.bench_cluster faults [--repeats N]     the table of faults
+    python -m bench.bench_cluster vendor [--repeats N]     the same of what vendors do, seen by a viewer
 
 Writes ``bench/results/cluster.json`` and ``.md``; parts that were not asked for keep what they had. On a
 machine with few cores this measures contention: Kafka, three Redis, six fan-out workers, three stream
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bench.cluster_faults import faults, vendor
 from bench.results import RESULTS, keep, machine, spread
 from bench.stream import meter
 from bench.stream.load import LoadClient, Received
@@ -41,8 +42,6 @@ from origin.eventlog import open_eventlog
 from origin.webhooks import parse_key, signed_headers
 from shared_state import Event
 from shared_state.jsontext import JsonObject
-from tests.regions.faults import BROKER_FAULTS, FAULTS
-from tests.regions.world import Game, Outcome, Regions
 from tests.services.kafka import KafkaBroker
 from tests.services.process import ServerProcess, free_port
 from tests.services.redis import RedisServer
@@ -343,42 +342,6 @@ def _refilled(port: int) -> float:
     return (metrics(port) or {}).get("touchline_fanout_refilled_deltas_total", 0.0)
 
 
-# faults ------------------------------------------------------------------------------------------
-
-
-def faults(repeats: int) -> list[JsonObject]:
-    """Every fault of ``tests/regions``, lasting longer."""
-    outcomes: dict[str, list[Outcome]] = {fault.name: [] for fault in (*FAULTS, *BROKER_FAULTS)}
-    with tempfile.TemporaryDirectory() as name:
-        kafka = KafkaBroker(Path(name))
-        try:
-            with Regions(kafka, Path(name)) as regions:
-                for _ in range(repeats):
-                    for fault in (*FAULTS, *BROKER_FAULTS):
-                        with Game(regions) as game:
-                            time.sleep(1.0)
-                            fault.inject(game, 2.0)
-                            outcomes[fault.name].append(game.settle())
-                        say(f"  {fault.name}: {outcomes[fault.name][-1]}")
-        finally:
-            kafka.stop()
-    return [_row(name, of_fault) for name, of_fault in outcomes.items()]
-
-
-def _row(name: str, outcomes: list[Outcome]) -> JsonObject:
-    return {
-        "fault": name,
-        "gap_s": round(statistics.median(one.gap_s for one in outcomes), 2),
-        "all_gaps_s": [round(one.gap_s, 2) for one in outcomes],
-        "deltas": sum(one.deltas for one in outcomes),
-        "lost": sum(one.lost for one in outcomes),
-        "twice": sum(one.twice for one in outcomes),
-        "to_snapshot": sum(one.gaps for one in outcomes),
-        "equal": all(one.equal for one in outcomes),
-        "same_bytes": all(one.same for one in outcomes),
-    }
-
-
 # report ------------------------------------------------------------------------------------------
 
 
@@ -402,7 +365,9 @@ def table(result: JsonObject) -> str:
         if one := result.get(name):
             rows = "\n".join(f"| {key.replace('_', ' ')} | {_cell(value)} |" for key, value in one.items())
             parts.append(f"| {name} | |\n|---|--:|\n{rows}")
-    if rows_of := result.get("faults"):
+    for name in ("faults", "vendor"):
+        if not (rows_of := result.get(name)):
+            continue
         rows = "\n".join(
             f"| {row['fault']} | {row['gap_s']} ({', '.join(map(str, row['all_gaps_s']))}) | {row['deltas']} "
             f"| {row['lost']} | {row['twice']} | {_yes(row['equal'])} | {_yes(row['same_bytes'])} |"
@@ -432,7 +397,7 @@ def _yes(value: bool) -> str:
 def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("parts", nargs="*", help="delivery, outage, worker, faults; all by default")
+    parser.add_argument("parts", nargs="*", help="delivery, outage, worker, faults, vendor; all by default")
     parser.add_argument("--viewers", type=int, default=10_000)
     parser.add_argument("--outage-s", type=float, default=60.0)
     parser.add_argument("--events", type=int, default=20_000)
@@ -442,7 +407,8 @@ def main() -> None:
         "delivery": lambda: delivery(chosen.viewers),
         "outage": lambda: outage(chosen.viewers, chosen.outage_s),
         "worker": lambda: worker(chosen.events),
-        "faults": lambda: faults(chosen.repeats),
+        "faults": lambda: faults(chosen.repeats, say),
+        "vendor": lambda: vendor(chosen.repeats, say),
     }
     for part in chosen.parts:
         if part not in run:

@@ -15,7 +15,7 @@ PANEL_KEYS = (
     "cpu_per_accept_us",
     "reconnect_s",
 )
-WIDTH, LABEL_WIDTH, VALUE_WIDTH = 760, 190, 70
+WIDTH, LABEL_WIDTH, VALUE_WIDTH = 760, 230, 70
 BAR, GAP, PANEL_HEAD, TOP = 16, 6, 34, 58
 COLOURS = {OURS: "#0b7a4b", FLOOR: "#8a8f98"}
 PEER_COLOUR = "#5b7db1"

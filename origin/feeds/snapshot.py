@@ -12,13 +12,16 @@ Rules
 3. A row that is still there, but no more as an event (retyped, or merged into another), is retracted.
 4. A row that is gone is retracted only where the vendor has no other way to say it, and then only if the
    document is whole, newer than all before, newer than the last sight of that row, not empty, and either
-   the second such in a row, or the vendor's score for that side fell. A score that fell takes no more
-   goals than it fell by, none that are counted in what it is now, and the latest first.
+   the second such in a row, or still the vendor's newest after five minutes, or the vendor's score for
+   that side fell. A score that fell takes no more goals than it fell by, none that are counted in what it
+   is now, and the latest first.
 5. An inferred retraction (3, 4) is undone by a newer document that has the event again.
 6. The time of occurrence is the first one known: some vendors overwrite it with that of the last touch.
 7. The vendor's own score changes nothing. Where it differs from the goals, that is an alarm.
 8. Documents are compared with documents. A pushed message is dated by what happened, not by when the vendor
-   said it: it tells of its own row, and nothing of the age, the rows or the score of a document.
+   said it: it tells of its own row, and nothing of the age, the rows or the score of a document. So what
+   it says of a document's matters, the status and the sight of a row, is dated by the documents' clock at
+   the moment it came, where its own is further ahead than documents lag.
 
 Revisions come out of the documents, so a feed that starts anew repeats the same ones. What documents
 cannot tell (rules 3 to 5) needs the events that were sent before: give them to the new feed. Their
@@ -28,7 +31,7 @@ the next by what that one said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -37,12 +40,16 @@ from origin.feeds import Warn
 from shared_state import Event, Score
 from shared_state.jsontext import JsonObject
 
-__all__ = ["AHEAD_MAX_MS", "MISSES_TO_RETRACT", "Snapshot", "SnapshotFeed"]
+__all__ = ["AHEAD_MAX_MS", "LAG_MAX_MS", "MISSES_TO_RETRACT", "STANDS_MS", "Snapshot", "SnapshotFeed"]
 
 # One document without a row may be a vendor's cache that lags; two in a row, each newer, are an answer.
 MISSES_TO_RETRACT: Final = 2
 # Clocks that are set at all agree better. A time further ahead would outlast every true one after it.
 AHEAD_MAX_MS: Final = 300_000
+# A cache lags by seconds: what it still says after so long is what the vendor says.
+STANDS_MS: Final = 300_000
+# Documents may lag so far behind the stream and not undo what it said.
+LAG_MAX_MS: Final = 10_000
 # What vendors have no row for: it is amended, and never gone.
 _WITHOUT_ROW: Final = frozenset({"MATCH_INFO", "STATUS_CHANGE"})
 
@@ -87,6 +94,9 @@ class SnapshotFeed:
         self._match_id = match_id
         self._warn = warn
         self._newest_ms = -1  # of documents alone
+        self._newest_read_ms: int | None = None  # by our own clock; None if it says nothing of rows
+        # By how much documents' own time was behind our clock, at the least: their age, and the clocks.
+        self._behind_ms: int | None = None
         self._score: Score | None = None
         self._sent: dict[str, Event] = {}
         self._seen: dict[str, int] = {}
@@ -99,6 +109,11 @@ class SnapshotFeed:
         # Whose revision is that of an event in the log, not yet that of a row.
         self._recalled = set(self._sent)
 
+    @property
+    def begun(self) -> bool:
+        """Whether a document was taken."""
+        return self._newest_ms >= 0
+
     def take(self, snapshot: Snapshot) -> list[Event]:
         """What the document adds to, changes in, or takes back from what was said before.
 
@@ -108,8 +123,10 @@ class SnapshotFeed:
         if snapshot.match_id != self._match_id:
             raise FeedError(f"document of match {snapshot.match_id}, expected {self._match_id}")
         newer = not snapshot.pushed and snapshot.at_ms > self._newest_ms
-        if snapshot.whole and not newer:
-            return []  # a whole document that is not newer can only lack what came since
+        if snapshot.whole and not newer:  # it can only lack what came since
+            return self.stands(snapshot.read_ms, snapshot.rows) if snapshot.at_ms == self._newest_ms else []
+        if snapshot.pushed:
+            snapshot = self._as_documents_date_it(snapshot)
         events = [
             *self._deletions(snapshot),
             *self._tellings(snapshot, newer),
@@ -120,8 +137,41 @@ class SnapshotFeed:
         self._remember(snapshot, newer)
         if newer:
             self._newest_ms = snapshot.at_ms
+            self._newest_read_ms = snapshot.read_ms if snapshot.rows else None
             self._check_score(snapshot)
+        if snapshot.whole and snapshot.read_ms is not None:
+            behind_ms = snapshot.read_ms - snapshot.at_ms
+            self._behind_ms = behind_ms if self._behind_ms is None else min(self._behind_ms, behind_ms)
         return events
+
+    def stands(self, now_ms: int | None, rows: Collection[str] = ()) -> list[Event]:
+        """What is taken back because the newest document is the vendor's last word: it lacks it for long.
+
+        Args:
+            now_ms: when the vendor said that it still is, by the clock of ``Snapshot.read_ms``.
+            rows: those of the document, if it was sent again.
+        """
+        if now_ms is None or self._newest_read_ms is None or now_ms < self._newest_read_ms + STANDS_MS:
+            return []
+        missed = [event for event in self._live() if event.event_id in self._misses.keys() - rows]
+        return [self._retract(event.event_id, event.rev) for event in missed]
+
+    def _as_documents_date_it(self, message: Snapshot) -> Snapshot:
+        """The message with what has no row dated by the documents' clock, if its own is ahead of that."""
+        latest_ms = self._latest_ms(message)
+        if latest_ms is None:
+            return message
+        events = [
+            event if event.event_id in message.rows else replace(event, rev=min(event.rev, latest_ms))
+            for event in message.events
+        ]
+        return replace(message, events=events)
+
+    def _latest_ms(self, message: Snapshot) -> int | None:
+        """What a document may say that was made now, and lags no further than documents do."""
+        if message.read_ms is None or self._behind_ms is None:
+            return None
+        return message.read_ms - self._behind_ms + LAG_MAX_MS
 
     def _live(self) -> list[Event]:
         return [event for event in self._sent.values() if event.op != "RETRACT"]
@@ -218,12 +268,15 @@ class SnapshotFeed:
     def _remember(self, snapshot: Snapshot, newer: bool) -> None:
         """What the document has, and how new each row in it is."""
         told = {event.event_id: event.rev for event in snapshot.events} | dict(snapshot.rows)
+        latest_ms = self._latest_ms(snapshot)
         for row, rev in told.items():
             if newer and row in self._recalled and self._may_replace(row, snapshot):
                 self._recalled.discard(row)
                 self._seen[row] = rev
             self._seen[row] = max(rev, self._seen.get(row, 0))
             sight = snapshot.at_ms if snapshot.whole else rev
+            if snapshot.pushed and latest_ms is not None:
+                sight = min(sight, latest_ms)
             if sight > self._sights.get(row, -1):
                 self._sights[row] = sight
                 self._misses.pop(row, None)

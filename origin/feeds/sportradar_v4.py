@@ -165,6 +165,7 @@ def read_push(message: Node, *, now_ms: int | None = None) -> Snapshot | None:
         rows=rows,
         pushed=True,
         score=score,
+        read_ms=now_ms,
     )
 
 

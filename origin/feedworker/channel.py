@@ -40,6 +40,11 @@ class Channel:
         return self._intake.over
 
     @property
+    def remembers(self) -> bool:
+        """Whether the document that was read last is remembered; else it has to be sent again."""
+        return self._intake.remembers
+
+    @property
     def silent_s(self) -> float:
         """Since the vendor was last heard of this match."""
         return self._now_s() - self._heard_s

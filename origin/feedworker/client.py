@@ -224,8 +224,9 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 
 
 def _network(error: Exception) -> VendorError:
-    # What httpx says of a redirect can hold its address; the kind is enough to look further.
-    what = str(error) if isinstance(error, httpx.NetworkError | httpx.ProtocolError) else ""
+    # What httpx says of a redirect can hold its address, and of a header of ours the key; the kind is enough
+    # to look further.
+    what = str(error) if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError) else ""
     result = "timeout" if isinstance(error, httpx.TimeoutException) else "network"
     return VendorError(result, f"{type(error).__name__}: {what}".rstrip(": "))
 

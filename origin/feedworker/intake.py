@@ -67,6 +67,11 @@ class Intake:
         """Whether the match has ended, as far as is known."""
         return self._match.status in _OVER
 
+    @property
+    def remembers(self) -> bool:
+        """Whether the document that was read last is remembered; else it has to be sent again."""
+        return self._feed is not None and self._feed.begun
+
     def read(self, body: bytes) -> None:
         """Take a whole document; when this returns the log has what it changes.
 
@@ -79,19 +84,16 @@ class Intake:
         if not snapshots:
             raise FeedError(f"the document has no match {self.match_id}")
         for snapshot in snapshots:
-            self._take(snapshot, whole=True)
+            self._tell(lambda feed, one=snapshot: guarded(feed.take, one), alive=True)  # type: ignore[misc]
         self._metrics.feed_documents.labels(self._format.name, "poll").inc()
 
     def unchanged(self) -> None:
-        """The vendor still has the document that was read last: an outage ends.
+        """The vendor still has the document that was read last: an outage ends, and what it lacks is gone.
 
         Raises:
             EventLogError: as ``read``.
         """
-        if self._feed is None:
-            self._open()
-        if self._marked():
-            self._append([self._unmark()])
+        self._tell(lambda feed: feed.stands(self._now_ms()), alive=True)
 
     def pushed(self, snapshot: Snapshot) -> None:
         """Take one pushed message. It does not end an outage: what came before it may be lost.
@@ -100,7 +102,7 @@ class Intake:
             FeedError: it is of another match; nothing changes.
             EventLogError: as ``read``.
         """
-        self._take(snapshot, whole=False)
+        self._tell(lambda feed: guarded(feed.take, snapshot), alive=False)
         self._metrics.feed_documents.labels(self._format.name, "push").inc()
 
     def mark_delayed(self) -> bool:
@@ -144,11 +146,11 @@ class Intake:
         self._metrics.feed_outages.labels(self._format.name).inc()
         return True
 
-    def _take(self, snapshot: Snapshot, *, whole: bool) -> None:
+    def _tell(self, derived: Callable[[SnapshotFeed], list[Event]], *, alive: bool) -> None:
         feed = self._feed or self._open()
         try:
-            events = guarded(feed.take, snapshot)
-            if whole and self._marked():
+            events = derived(feed)
+            if alive and self._marked():
                 events.append(self._unmark())
             self._append(events)
         except BaseException:

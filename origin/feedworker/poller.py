@@ -100,7 +100,8 @@ class Poller:
         asked_s = time.monotonic()
         hint_ms, body = None, b""
         try:
-            document = await self._client.fetch(self._url, self._validators)
+            known = self._validators if self._channel.remembers else Validators()
+            document = await self._client.fetch(self._url, known)
             if document is not None:
                 body = document.body
             await self._channel.read(None if document is None else body, asked_s)

@@ -12,6 +12,7 @@ import asyncio
 import functools
 import logging
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
@@ -29,7 +30,7 @@ from origin.feedworker.setaside import SetAside
 from origin.metrics import Metrics
 from shared_state import delay_ms
 
-__all__ = ["FeedWorker"]
+__all__ = ["FeedWorker", "check_settings"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,26 @@ logger = logging.getLogger(__name__)
 FAULT_PAUSE_MS: Final = 1_000
 # What ran for so long did not fail at once.
 HELD_S: Final = 60.0
+# What a header can carry. The newline that ends the file of a secret is not part of it.
+_KEY: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+
+
+def check_settings(
+    format_: Format, matches: Sequence[str], url: str, push_url: str | None, key: str | None
+) -> None:
+    """Refuse what no worker can work with; the arguments are those of ``FeedWorker``.
+
+    Raises:
+        ConfigError: a value cannot be, or two contradict each other. The key is never shown.
+    """
+    for match_id in matches:
+        format_.vendor_id(match_id)
+    if push_url is not None and format_.read_push is None:
+        raise ConfigError(f"feed {format_.name} has no push stream")
+    if len(matches) > 1 and "{id}" not in url:
+        raise ConfigError("the URL of several matches needs {id} where the vendor's number stands")
+    if key and not _KEY.fullmatch(key):
+        raise ConfigError("TOUCHLINE_FEED_KEY must be printable ASCII, without white space at its ends")
 
 
 class FeedWorker:
@@ -49,7 +70,7 @@ class FeedWorker:
         key: sent to the vendor in the header that it looks for.
 
     Raises:
-        ConfigError: two settings contradict each other.
+        ConfigError: see ``check_settings``.
     """
 
     def __init__(
@@ -67,10 +88,7 @@ class FeedWorker:
         now_ms: Callable[[], int] = wall_clock_ms,
         random_unit: Callable[[], float] = random.random,
     ) -> None:
-        if push_url is not None and format_.read_push is None:
-            raise ConfigError(f"feed {format_.name} has no push stream")
-        if len(matches) > 1 and "{id}" not in url:
-            raise ConfigError("the URL of several matches needs {id} where the vendor's number stands")
+        check_settings(format_, matches, url, push_url, key)
         self._format = format_
         self._urls = {match_id: url.replace("{id}", format_.vendor_id(match_id)) for match_id in matches}
         self._push_url = push_url

@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 
 from origin.errors import EventLogError
 from origin.eventlog import Appended
-from origin.eventlog.memory import MemoryEventLog
+from origin.eventlog.memory import MemoryEventLog, wall_clock_ms
 from origin.eventlog.sqlite import SqliteEventLog
+from origin.feeds.snapshot import STANDS_MS
 from origin.feedworker.setaside import LETTER_MAX_BYTES, LETTERS_PER_HOUR
-from shared_state import Event, fold
+from shared_state import Event, Score, fold
 from tests.origin.command import ROOT, touchline
 from tests.services.feedworker import INTERVALS, expected, match_id_of, seen, wait_until, working
 from tests.services.process import ServerProcess
@@ -34,6 +35,9 @@ VENDORS = [OptaMatch, SportradarMatch]
 LETTERS = {
     "half": "not XML|not JSON",
     "garbage": "not XML|not JSON|no Games element",
+    "absurd": "is neither team|must be home or away",
+    "entities": "DTDForbidden|not JSON",
+    "deep": "nested too deep",
     "empty": "not XML|not JSON",
     "other": "the document has no match",
     "huge": "at most 1000000 bytes",
@@ -50,6 +54,9 @@ RESULTS = {
     "cut": "network",
     "half": "unreadable",
     "garbage": "unreadable",
+    "absurd": "unreadable",
+    "entities": "unreadable",
+    "deep": "unreadable",
     "other": "unreadable",
     "empty": "unreadable",
     "huge": "too_large",
@@ -190,6 +197,36 @@ def test_what_the_log_did_not_take_is_read_again(push: bool, tmp_path: Path) -> 
             work.polled(1)
         log.broken = False
         work.settle()
+
+
+@pytest.mark.parametrize("etags", [False, True])
+def test_a_goal_that_was_deleted_while_no_worker_ran_is_taken_back(etags: bool, tmp_path: Path) -> None:
+    """By the second timeline that lacks it; where the vendor has no newer one, once that stood for long."""
+    log = FailingLog()
+    ahead_ms = 0
+
+    def now_ms() -> int:
+        return wall_clock_ms() + ahead_ms
+
+    with Vendor(SportradarMatch(), etags=etags) as vendor:
+        with working(vendor, tmp_path, log=log) as work:
+            vendor.act("advance", 4)
+            assert work.settle().score == Score(1, 0)
+        vendor.act("delete")
+        with working(vendor, tmp_path, log=log, now_ms=now_ms) as work:
+            if etags:
+                work.polled(4)
+                assert work.count("touchline_feed_polls_total", feed="sportradar-v4", result="unchanged") >= 2
+                assert work.match().score == Score(1, 0)
+                log.broken = log.taken = True  # the next append is not taken, and must not be forgotten
+                ahead_ms = STANDS_MS
+                wait_until(
+                    lambda: work.count("touchline_feed_polls_total", feed="sportradar-v4", result="log")
+                )
+                log.broken = False
+                work.polled(4)
+                ahead_ms = 2 * STANDS_MS
+            assert work.settle().score == Score(0, 0)
 
 
 # --- Sequences -----------------------------------------------------------------------------------

@@ -155,3 +155,13 @@ def test_no_message_shows_a_secret() -> None:
     assert (
         shown_url("https://user:secret@host.example:8/x?api_key=secret#secret") == "https://host.example:8/x"
     )
+
+
+def test_a_header_that_cannot_be_sent_is_not_shown() -> None:
+    async def fetch() -> None:
+        async with VendorClient({"x-api-key": "secret\n"}, LIMITS) as client:
+            await client.fetch(told.url)
+
+    with answering(b"x") as told, pytest.raises(VendorError) as caught:
+        asyncio.run(fetch())
+    assert str(caught.value) == "LocalProtocolError"

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from origin.errors import FeedError
 from origin.feeds.jsondoc import parse_document
 from origin.feeds.opta_f24 import Names, read_snapshots
-from origin.feeds.snapshot import AHEAD_MAX_MS, SnapshotFeed
+from origin.feeds.snapshot import AHEAD_MAX_MS, LAG_MAX_MS, STANDS_MS, SnapshotFeed
 from origin.feeds.sportradar_v4 import convert, read_push, read_timeline
 from shared_state import Event, Score, fold
 from tests.origin.vendor_simulator import SportradarStory, opta_documents, shown, sportradar_stories
 from tests.services.vendor_timelines import Told, card, goal, push, timeline
 
 NOW_MS = 1_531_668_600_000  # 2018-07-15T15:30:00
+LATE_MS = NOW_MS + 8 * 3_600_000
 FAR = "2099-01-01T00:00:00+00:00"
 
 
@@ -259,6 +260,111 @@ def test_a_timeline_that_is_old_does_not_make_the_log_one_of_the_future() -> Non
         assert told.take(timeline(second, goal(1, 50), status="live", match_status="1st_half")) == []
 
 
+# --- A vendor whose clocks differ ----------------------------------------------------------------
+
+LIVE: dict[str, Any] = {"status": "live", "match_status": "2nd_half"}
+HALF_TIME: dict[str, Any] = {"status": "live", "match_status": "halftime"}
+LAG_S = LAG_MAX_MS // 1000
+
+
+def told_until(second: int) -> Told:
+    """A feed whose last timeline was read the moment that it was made."""
+    told = Told(timeline(100, goal(1, 50), **LIVE))
+    told.now_ms = NOW_MS + (second - 1800) * 1000
+    told.take(timeline(second, goal(1, 50), **LIVE))
+    return told
+
+
+def test_a_pushed_status_of_a_clock_that_is_ahead_gives_way_within_seconds() -> None:
+    told = told_until(600)
+    told.push(push(card(2, 600 + 240), **HALF_TIME))
+    assert told.match.status == "HALF_TIME"
+    told.take(timeline(600 + LAG_S, goal(1, 50), card(2, 840), **LIVE))
+    assert told.match.status == "HALF_TIME"  # it may be one from before
+    told.take(timeline(600 + LAG_S + 1, goal(1, 50), card(2, 840), **LIVE))
+    assert told.match.status == "LIVE"
+
+
+def test_a_pushed_status_is_not_undone_by_a_timeline_from_before_it() -> None:
+    told = told_until(600)
+    assert told.now_ms is not None
+    told.now_ms += 20_000
+    told.push(push(card(2, 620), **HALF_TIME))
+    told.now_ms += 30_000
+    for second in (601, 610, 620):  # made before it, and read after it
+        told.take(timeline(second, goal(1, 50), **LIVE))
+        assert told.match.status == "HALF_TIME"
+    told.take(timeline(621, goal(1, 50), card(2, 620), **LIVE))
+    assert told.match.status == "LIVE"
+
+
+def test_a_timeline_out_of_an_old_cache_does_not_set_the_clock_back() -> None:
+    told = told_until(600)
+    assert told.now_ms is not None
+    told.now_ms += 120_000
+    told.take(timeline(601, goal(1, 50), **LIVE))  # two minutes old
+    told.push(push(card(2, 720), **HALF_TIME))
+    told.take(timeline(719, goal(1, 50), **LIVE))
+    assert told.match.status == "HALF_TIME"
+
+
+def test_a_pushed_goal_of_a_clock_that_is_ahead_is_missed_within_seconds() -> None:
+    told = told_until(600)
+    told.push(push(goal(2, 600 + 240)))
+    for second in (605, LAG_S + 600, LAG_S + 601):
+        told.take(timeline(second, goal(1, 50), **LIVE))
+        assert told.match.score == Score(2, 0)
+    told.take(timeline(LAG_S + 602, goal(1, 50), **LIVE))
+    assert told.match.score == Score(1, 0)
+
+
+# --- The vendor's last word ----------------------------------------------------------------------
+
+ROWS = (goal(1, 50), goal(2, 90), card(3, 95))
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("sent_again", [False, True])
+def test_what_the_last_document_lacks_is_gone_once_it_has_stood_for_long(
+    restarted: bool, sent_again: bool
+) -> None:
+    """After the end of a match no newer one comes, and the rows may have gone while no worker ran."""
+    told = Told(timeline(100, *ROWS))
+    if restarted:
+        told.restart()
+    told.now_ms = NOW_MS
+    last = timeline(700, goal(1, 50), score=(1, 0))
+    told.take(last)
+
+    def again() -> set[str]:
+        said = told.take(last) if sent_again else told.feed.stands(told.now_ms)
+        assert all(event.op == "RETRACT" for event in said)
+        return {event.event_id for event in said}
+
+    for wait_ms, gone in ((0, set()), (STANDS_MS - 1, set()), (1, {"2", "3"}), (STANDS_MS, set())):
+        told.now_ms += wait_ms
+        assert again() == gone
+
+
+def test_what_does_not_stand_takes_nothing_back() -> None:
+    """One without rows, one that the stream has gone beyond, one that has the row, one that is old."""
+    without, empty = timeline(700, goal(1, 50), card(3, 95)), timeline(701)
+    cases: list[tuple[list[Any], bytes]] = [
+        ([without, empty], empty),
+        ([without, push(goal(2, 705, updated=True))], without),
+        ([without], timeline(700, *ROWS)),  # made in the same second
+        ([without], timeline(99, goal(1, 50))),
+    ]
+    for before, last in cases:
+        told = Told(timeline(100, *ROWS))
+        told.now_ms = NOW_MS
+        for one in before:
+            told.take(one) if isinstance(one, bytes) else told.push(one)
+        told.now_ms += STANDS_MS
+        told.take(last)
+        assert told.match.score == Score(2, 0)
+
+
 # --- Any order -----------------------------------------------------------------------------------
 
 
@@ -281,6 +387,7 @@ def test_timelines_pushes_and_restarts_in_any_order_end_as_the_newest_timeline_a
     if story.messages:
         step |= st.sampled_from(story.messages)
     told = Told()
+    told.now_ms = data.draw(st.none() | st.just(LATE_MS))
 
     def take(step: Any) -> None:
         if step == "restart":

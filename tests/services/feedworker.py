@@ -24,7 +24,7 @@ from tests.origin.vendor_simulator import shown
 from tests.services.vendor import KEY, Vendor
 from tests.services.vendor_matches import OptaMatch, SportradarMatch
 
-__all__ = ["Working", "expected", "match_id_of", "seen", "wait_until", "working"]
+__all__ = ["Working", "alone", "expected", "match_id_of", "seen", "wait_until", "working"]
 
 PATIENCE_S = 30.0
 INTERVALS = Intervals(running_s=0.03, over_s=0.03, silence_s=30.0, heartbeat_s=1.0)
@@ -35,13 +35,18 @@ def match_id_of(match: OptaMatch | SportradarMatch) -> str:
     return f"{'opta' if isinstance(match, OptaMatch) else 'sr'}-{match.number}"
 
 
-def expected(vendor: Vendor, number: str | None = None) -> JsonObject:
+def alone(vendor: Vendor, number: str | None = None) -> Match:
     """What the vendor's document alone tells, now."""
     match = vendor.matches[number] if number else next(iter(vendor.matches.values()))
     with vendor.lock:
         document = match.document()
     (snapshot,) = open_format(match.feed).read(document, wall_clock_ms())
-    return seen(fold(snapshot.match_id, SnapshotFeed(snapshot.match_id, lambda _: None).take(snapshot)))
+    return fold(snapshot.match_id, SnapshotFeed(snapshot.match_id, lambda _: None).take(snapshot))
+
+
+def expected(vendor: Vendor, number: str | None = None) -> JsonObject:
+    """What a reader sees of ``alone``."""
+    return seen(alone(vendor, number))
 
 
 def seen(match: Match) -> JsonObject:

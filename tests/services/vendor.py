@@ -36,7 +36,7 @@ __all__ = ["ACTIONS", "FAULTS", "KEY", "PUSH_FAULTS", "Request", "Vendor"]
 KEY = "the vendor's key"
 ACTIONS = ("advance", "invent", "touch", "retype", "delete")
 FAULTS = (
-    "stall",  # no answer
+    "stall",  # no answer, for half a minute or until all is well again
     "drip",  # a byte now and then
     "500",
     "401",
@@ -45,6 +45,9 @@ FAULTS = (
     "cut",  # the connection ends within the body
     "half",  # half a document, as if it were whole
     "garbage",
+    "absurd",  # the true document, and one more row with a side that neither team is
+    "entities",  # ten characters that stand for a hundred million
+    "deep",  # nested a hundred thousand times
     "other",  # a good document of another match
     "empty",
     "huge",
@@ -106,6 +109,7 @@ class Vendor:
         self.tokens = 0
         self.muted = False
         self.noise = b""
+        self.heals = 0
         self._faults: deque[str] = deque()
         self._push_faults: deque[str] = deque()
         self._held: list[bytes] = []
@@ -183,6 +187,7 @@ class Vendor:
         """All is well from here on."""
         with self.lock:
             self.down, self.muted, self.noise = None, False, b""
+            self.heals += 1
             self._faults.clear()
             self._push_faults.clear()
             self._held.clear()
@@ -192,6 +197,12 @@ class Vendor:
         """How many requests are still to fail."""
         with self.lock:
             return len(self._faults)
+
+    @property
+    def pending_push_faults(self) -> int:
+        """How many messages are still to fail."""
+        with self.lock:
+            return len(self._push_faults)
 
     def end_streams(self) -> None:
         with self.lock:
@@ -219,14 +230,15 @@ class Vendor:
         if fault == "hold":
             self._held.append(message)
             return
+        now = time.time_ns()  # the same bytes of a stream are set aside once for all
         messages = {
             None: [message],
             "drop": [],
             "duplicate": [message, message],
-            "garbage": [b"<html>502 Bad Gateway</html>"],
+            "garbage": [b"<p %d>502 Bad Gateway, and so on and so forth</p>" % now],
             "stranger": [message.replace(b"sport_event_id:", b"sport_event_id:9"), message],
             "future": [_of_the_future(message), message],
-            "unreadable": [b'{"payload":{"event":{"id":"x"}},"metadata":{}}'],
+            "unreadable": [b'{"payload":{"event":{"id":"x"}},"metadata":{},"at":"%d"}' % now],
             "half": [message[: len(message) // 2]],
         }[fault]
         for stream in self.streams:
@@ -305,7 +317,9 @@ class _Handler(BaseHTTPRequestHandler):
         vendor = self.vendor
         match fault:
             case "stall":
-                self._wait(30)
+                heals, deadline_s = vendor.heals, time.monotonic() + 30
+                while vendor.heals == heals and time.monotonic() < deadline_s and not self._wait(0.05):
+                    pass
                 self.close_connection = True
                 return None
             case "500" | "401" | "404":
@@ -323,6 +337,11 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._answer(200, b"<html>502 Bad Gateway</html>")
             case "empty":
                 return self._answer(200, b"")
+            case "entities":
+                return self._answer(200, _entities())
+            case "deep":
+                opening = b"<a>" if isinstance(vendor.matches[number], OptaMatch) else b'{"a":'
+                return self._answer(200, opening * 100_000)
             case "notgzip":
                 return self._answer(200, b"\x00 no gzip", **{"Content-Encoding": "gzip"})
             case "bomb":
@@ -339,6 +358,8 @@ class _Handler(BaseHTTPRequestHandler):
         match fault:
             case "other":
                 return self._answer(200, body.replace(number.encode(), b"7" + number.encode()))
+            case "absurd":
+                return self._answer(200, vendor.matches[number].absurd(body))
             case "half":
                 return self._answer(200, body[: len(body) // 2])
             case "cut" | "drip":
@@ -425,6 +446,11 @@ def _of_the_future(message: bytes) -> bytes:
     told["payload"]["event"]["time"] = "2099-01-01T00:00:00+00:00"
     told["payload"]["sport_event_status"] = {"status": "interrupted", "match_status": "interrupted"}
     return json.dumps(told).encode()
+
+
+def _entities() -> bytes:
+    more = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 9))
+    return f'<!DOCTYPE Games [<!ENTITY a0 "x">{more}]><Games>&a8;</Games>'.encode()
 
 
 @functools.cache

@@ -15,11 +15,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-__all__ = ["OptaMatch", "SportradarMatch"]
+__all__ = ["ABSURD", "OptaMatch", "SportradarMatch"]
 
 DATA = Path(__file__).parents[1] / "data" / "vendor"
 BEGIN = datetime(2018, 7, 15, 15, 0, 0, tzinfo=UTC)
 GHOST_ID = 9_000
+ABSURD_ID = 666_666
+ABSURD = "Nobody-at-all"
 
 
 class _Match:
@@ -49,6 +51,10 @@ class _Match:
     def _document(self) -> bytes:
         raise NotImplementedError
 
+    def absurd(self, document: bytes) -> bytes:
+        """The document, and one more goal of a side that neither team is."""
+        raise NotImplementedError
+
     def goals(self) -> list[dict[str, Any]]:
         """What can be edited: goals, latest last."""
         raise NotImplementedError
@@ -68,6 +74,12 @@ class SportradarMatch(_Match):
             row.pop("updated_time", None)
         found: list[dict[str, Any]] = rows
         return found
+
+    def absurd(self, document: bytes) -> bytes:
+        told = json.loads(document)
+        row = {"id": ABSURD_ID, "type": "score_change", "time": told["generated_at"], "competitor": "left"}
+        told["timeline"].append(row | {"match_time": 31, "players": [{"name": ABSURD, "type": "scorer"}]})
+        return json.dumps(told).encode()
 
     def goals(self) -> list[dict[str, Any]]:
         return [row for row in self.rows if row["type"] == "score_change"]
@@ -154,6 +166,11 @@ class OptaMatch(_Match):
         self._game = dict(game.attrib)
         rows = [{**event.attrib, "Q": [dict(q.attrib) for q in event]} for event in game]
         return sorted(rows, key=lambda row: (row["timestamp"], row["id"]))
+
+    def absurd(self, document: bytes) -> bytes:
+        row = f'<Event id="{ABSURD_ID}" event_id="{ABSURD_ID}" type_id="16" period_id="1" team_id="{ABSURD}"'
+        row += f' last_modified="{_local(BEGIN)}"/></Game>'
+        return document.replace(b"</Game>", row.encode())
 
     def goals(self) -> list[dict[str, Any]]:
         return [row for row in self.rows if row["type_id"] == "16"]
