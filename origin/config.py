@@ -14,6 +14,8 @@ __all__ = ["Config"]
 
 DEFAULT_EVENTLOG_URL = "sqlite:///var/touchline.db"
 DEFAULT_BUS_URL = "memory://"
+DEFAULT_LOG_LEVEL = "warning"
+LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_MAX_BYTES = 1_048_576  # a whole match in canonical form is 50 KB
 DEFAULT_MAX_EVENTS = 1_000
 
@@ -31,6 +33,7 @@ class Config:
         ingest_max_events: the most events one such body may hold.
         public_url: how readers reach this origin, without a trailing slash; empty: as they asked.
         stream: the limits of the stream tier.
+        log_level: what is logged, and all that is worse.
         demo: whether pages carry the panel that shows tier, id and latency.
     """
 
@@ -41,6 +44,7 @@ class Config:
     ingest_max_events: int = DEFAULT_MAX_EVENTS
     public_url: str = ""
     stream: StreamConfig = field(default_factory=StreamConfig)
+    log_level: str = DEFAULT_LOG_LEVEL
     demo: bool = False
 
     @classmethod
@@ -58,11 +62,16 @@ class Config:
             ingest_max_events=_count(env, "TOUCHLINE_INGEST_MAX_EVENTS", DEFAULT_MAX_EVENTS),
             public_url=env.get("TOUCHLINE_PUBLIC_URL", "").rstrip("/"),
             stream=_stream(env),
+            log_level=env.get("TOUCHLINE_LOG_LEVEL", DEFAULT_LOG_LEVEL).lower(),
             demo=env.get("TOUCHLINE_DEMO", "") == "1",
         )
         if config.public_url and not config.public_url.startswith(("http://", "https://")):
             raise ConfigError(
                 f"TOUCHLINE_PUBLIC_URL {config.public_url!r}: must begin with http:// or https://"
+            )
+        if config.log_level not in LOG_LEVELS:
+            raise ConfigError(
+                f"TOUCHLINE_LOG_LEVEL {config.log_level!r}: must be one of {' '.join(LOG_LEVELS)}"
             )
         return config
 

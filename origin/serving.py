@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import Any
 
@@ -66,7 +65,7 @@ class Serving(BaseApplication):  # type: ignore[misc]
             "worker_exit": _close,
             "accesslog": None,
             "errorlog": "-",
-            "loglevel": os.environ.get("TOUCHLINE_LOG_LEVEL", "warning"),
+            "loglevel": config.log_level,
             "proc_name": "touchline",
             "control_socket_disable": True,
         }

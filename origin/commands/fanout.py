@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 
 import click
 
 from origin.bus import open_bus
-from origin.commands.working import run
+from origin.commands.working import Seconds, log_to_stderr, run
 from origin.config import Config
 from origin.errors import ConfigError, OriginError
 from origin.eventlog import open_eventlog
@@ -24,19 +23,16 @@ __all__ = ["command"]
     "--embargo",
     default=0.0,
     show_default=True,
-    type=click.FloatRange(0, 600),
+    type=Seconds(0, 600),
     help="Seconds this region's deltas are held, to match its broadcast.",
 )
 @click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve Prometheus metrics on loopback.")
 def command(group: str, embargo: float, metrics_port: int | None) -> None:
     """Fold, number, publish, commit: from EVENTLOG_URL to BUS_URL."""
-    logging.basicConfig(
-        level=os.environ.get("TOUCHLINE_LOG_LEVEL", "warning").upper(),
-        format="%(asctime)s %(name)s %(levelname)s %(message)s",
-    )
     metrics = Metrics()
     try:
         config = Config.from_env(os.environ)
+        log_to_stderr(config.log_level)
         if config.embedded:
             raise ConfigError(
                 f"BUS_URL {config.bus_url!r} is inside the origin's process, which runs its own fan-out"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-import math
 import os
 import zoneinfo
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 import click
 
 from origin.commands.files import read_from
-from origin.commands.working import run
+from origin.commands.working import Seconds, log_to_stderr, run
 from origin.config import Config
 from origin.errors import ConfigError, OriginError
 from origin.eventlog import open_eventlog
@@ -41,17 +40,6 @@ def _url(context: click.Context, parameter: click.Parameter, text: str | None) -
     if not good:
         raise click.BadParameter("must be http://host/… or https://host/…", context, parameter)
     return text
-
-
-class _Seconds(click.FloatRange):
-    """A number of seconds within a range; no comparison would find ``nan`` outside of one."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """As its base does."""
-        number: float = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value!r} is no number of seconds.", param, ctx)
-        return number
 
 
 def _zone(context: click.Context, parameter: click.Parameter, text: str) -> datetime.tzinfo:
@@ -85,15 +73,15 @@ def _zone(context: click.Context, parameter: click.Parameter, text: str) -> date
     help="Of the times in opta-f24, which carry none: Europe/London.",
 )  # fmt: skip
 @click.option(
-    "--interval", default=5.0, show_default=True, type=_Seconds(0.05, 3600),
+    "--interval", default=5.0, show_default=True, type=Seconds(0.05, 3600),
     help="Seconds between two readings of a match's document.",
 )  # fmt: skip
 @click.option(
-    "--interval-over", default=60.0, show_default=True, type=_Seconds(0.05, 86400),
+    "--interval-over", default=60.0, show_default=True, type=Seconds(0.05, 86400),
     help="The same once the match has ended: corrections come for a day.",
 )  # fmt: skip
 @click.option(
-    "--silence", default=60.0, show_default=True, type=_Seconds(0.1, 86400),
+    "--silence", default=60.0, show_default=True, type=Seconds(0.1, 86400),
     help="Seconds without a sign of life after which a running match is marked as delayed.",
 )  # fmt: skip
 @click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve Prometheus metrics on loopback.")
@@ -111,13 +99,6 @@ def command(
     metrics_port: int | None,
 ) -> None:
     """Read a vendor's matches into EVENTLOG_URL, until stopped."""
-    level = os.environ.get("TOUCHLINE_LOG_LEVEL", "warning")
-    try:
-        logging.basicConfig(level=level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    except ValueError:
-        raise click.ClickException(
-            f"TOUCHLINE_LOG_LEVEL {level!r}: must be one of debug info warning error"
-        ) from None
     for name in ("httpx", "httpcore"):  # they tell whole URLs, and there may be a key in one
         logging.getLogger(name).setLevel(logging.WARNING)
     if names is not None and feed != "opta-f24":
@@ -134,6 +115,7 @@ def command(
     given: dict[str, Any] = {} if names is None else {"names": _names(names)}
     try:
         config = Config.from_env(os.environ)
+        log_to_stderr(config.log_level)
         if config.eventlog_url.startswith("memory:"):
             raise ConfigError(f"EVENTLOG_URL {config.eventlog_url!r} ends with this process")
         format_ = open_format(feed, zone=zone, **given)

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import signal
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
+
+import click
 
 from origin.metrics import Metrics
 
-__all__ = ["Worker", "run"]
+__all__ = ["Seconds", "Worker", "log_to_stderr", "run"]
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds within a range; no comparison would find ``nan`` outside of one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """As its base does."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return number
 
 
 class Worker(Protocol):
@@ -19,6 +34,15 @@ class Worker(Protocol):
 
     def stop(self) -> None:
         """Ask ``run`` to return. Called from a signal handler."""
+
+
+def log_to_stderr(level: str) -> None:
+    """Begin to log.
+
+    Args:
+        level: one of ``origin.config.LOG_LEVELS``.
+    """
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
 
 
 def run(worker: Worker, metrics: Metrics, metrics_port: int | None) -> None:
