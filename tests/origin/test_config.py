@@ -51,7 +51,11 @@ def test_a_secret_is_never_shown() -> None:
         ("TOUCHLINE_INGEST_MAX_BYTES", "many", "TOUCHLINE_INGEST_MAX_BYTES 'many'"),
         ("TOUCHLINE_INGEST_MAX_EVENTS", "0", "TOUCHLINE_INGEST_MAX_EVENTS '0'"),
         ("TOUCHLINE_PUBLIC_URL", "scores.example", "TOUCHLINE_PUBLIC_URL 'scores.example'"),
-        ("TOUCHLINE_LOG_LEVEL", "loud", "TOUCHLINE_LOG_LEVEL 'loud': must be one of debug info warning error"),
+        (
+            "TOUCHLINE_LOG_LEVEL",
+            "loud",
+            "TOUCHLINE_LOG_LEVEL 'loud': must be one of debug info warning error",
+        ),
         ("TOUCHLINE_INGEST_KEYS", "whsec_short", "ingest key"),
         ("TOUCHLINE_STREAM_HEARTBEAT_S", "nan", "TOUCHLINE_STREAM_HEARTBEAT_S 'nan'"),
         ("TOUCHLINE_STREAM_PENDING_MAX_BYTES", "1.5", "TOUCHLINE_STREAM_PENDING_MAX_BYTES '1.5'"),
