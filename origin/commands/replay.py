@@ -61,8 +61,11 @@ _WHISTLE_MS: Final = 60_000
 DELIVERY_MAX_EVENTS: Final = 200
 DELIVERY_MAX_BYTES: Final = 256 * 1024
 
-# With a cap of 30 s and full jitter: a restart of the origin is ridden out, a wrong port soon told.
-ATTEMPTS_MAX: Final = 8
+# About 45 s where nobody answers: a restart of the origin is ridden out, a wrong port told while one waits.
+ATTEMPTS_MAX: Final = 24
+# A sender is one, and no crowd of viewers: from its third attempt on it waits up to 4 s, and not up to 30,
+# in which goals would lie about that the origin could take.
+SLOWEST_ATTEMPT: Final = 2
 TIMEOUT_S: Final = 30.0
 ANSWER_MAX_BYTES: Final = 64 * 1024
 _RETRYABLE: Final = frozenset({408, 425, 429})
@@ -202,7 +205,7 @@ class Sender:
                     raise ReplayError(f"the origin refused the events: {status} {code}: {message}")
             what = f"{status} {message}" if status else message
             if attempt + 1 < ATTEMPTS_MAX:
-                wait_ms = delay_ms(attempt, self._random.random(), hint_ms)
+                wait_ms = delay_ms(min(attempt, SLOWEST_ATTEMPT), self._random.random(), hint_ms)
                 self._tell(f"{what}; again in {wait_ms / 1000:.1f} s")
                 self._sleep_s(wait_ms / 1000)
         raise ReplayError(f"gave up after {ATTEMPTS_MAX} attempts: {what}")
