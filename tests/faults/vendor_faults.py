@@ -28,8 +28,8 @@ GARBAGE = {
 }
 # Of what is pushed, "half" ends the stream, and a stranger's message is of no match that is followed.
 PUSHED_GARBAGE = {"garbage": "expected an object", "unreadable": "is missing|must be", "future": "ahead"}
-# What a reader must never see of it.
-MARKS = ("502 Bad Gateway", ABSURD, "2099", "INTERRUPTED")
+# What a reader must never see of it; a year alone would be found in any page's ids and hashes one day.
+MARKS = ("502 Bad Gateway", ABSURD, "2099-01-01", "4070908800000", "INTERRUPTED")
 DELAYED_NEWS = "updates delayed"  # the page's words for a reader who hears it
 
 
