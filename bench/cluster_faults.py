@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from shared_state.jsontext import JsonObject
-from tests.faults.vendor_chain import Chain, Watched
-from tests.faults.vendor_faults import VENDOR_FAULTS, Played, merged, play_through
-from tests.regions.faults import BROKER_FAULTS, FAULTS
-from tests.regions.world import Game, Outcome, Regions
+from tests.faults import vendor_faults
+from tests.faults.vendor_chain import Chain
+from tests.faults.vendor_faults import VENDOR_FAULTS, Played, merged
+from tests.regions.faults import BROKER_FAULTS, FAULTS, play_through
+from tests.regions.world import Outcome, Regions
 from tests.services.kafka import KafkaBroker
 
 __all__ = ["faults", "vendor"]
@@ -27,10 +27,7 @@ def faults(repeats: int, tell: Callable[[str], None]) -> list[JsonObject]:
     with _kafka() as (kafka, directory), Regions(kafka, directory) as regions:
         for _ in range(repeats):
             for fault in (*FAULTS, *BROKER_FAULTS):
-                with Game(regions) as game:
-                    time.sleep(1.0)
-                    fault.inject(game, SCALE)
-                    outcomes[fault.name].append(game.settle())
+                outcomes[fault.name].append(play_through(fault, regions, SCALE))
                 tell(f"  {fault.name}: {outcomes[fault.name][-1]}")
     return [_row(name, of_fault) for name, of_fault in outcomes.items()]
 
@@ -41,7 +38,7 @@ def vendor(repeats: int, tell: Callable[[str], None]) -> list[JsonObject]:
     with _kafka() as (kafka, directory), Chain(kafka, directory) as chain:
         for _ in range(repeats):
             for fault in VENDOR_FAULTS:
-                ways = play_through(fault, chain, SCALE)
+                ways = vendor_faults.play_through(fault, chain, SCALE)
                 played[fault.name].append(ways)
                 shown = [text for one in ways.values() for text in one.shown]
                 tell(f"  {fault.name}: {merged(ways)} {shown or ''}")
@@ -58,7 +55,7 @@ def _kafka() -> Iterator[tuple[KafkaBroker, Path]]:
             kafka.stop()
 
 
-def _row(name: str, outcomes: Sequence[Outcome | Watched]) -> JsonObject:
+def _row(name: str, outcomes: Sequence[Outcome]) -> JsonObject:
     return {
         "fault": name,
         "gap_s": round(statistics.median(one.gap_s for one in outcomes), 2),

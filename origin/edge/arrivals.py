@@ -125,9 +125,9 @@ class Arrivals:
         self._gathering: dict[int, Arrival] = {}
         self._reactor = hub.reactor
         self._peeked = bytearray(_PEEK_MAX_BYTES)
+        self._glance_bytes = min(_GLANCE_BYTES, hub.config.request_head_max_bytes)
         # In a storm the same browsers ask for the same match from the same id, and reading a head is half of
         # what a viewer costs.
-        self._glance_bytes = min(_GLANCE_BYTES, hub.config.request_head_max_bytes)
         self._known: dict[bytes, StreamRequest] = {}
         # In the order of their deadlines, nearly: each stays for the same time.
         self._waiting: dict[int, Arrival] = {}

@@ -137,8 +137,7 @@ class Hub:
         ):
             return False
         stream = self._matches.get(request.match_id)
-        told = stream.known_answer(request) if stream is not None else None
-        if stream is None or told is None:
+        if stream is None or (told := stream.known_answer(request)) is None:
             return False
         self._hold(sock, request, stream.audiences[request.transport], told)
         return True

@@ -20,7 +20,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from origin.bus import Published
@@ -29,7 +29,7 @@ from origin.eventlog.memory import wall_clock_ms
 from origin.feedworker.intake import DELAYED_ID
 from shared_state import DeltaId, Event, Match, Replica, decode_delta, encode_delta, fold, match_hash
 from shared_state.jsontext import canonical
-from tests.regions.world import ROOT, Regions
+from tests.regions.world import ROOT, Outcome, Regions
 from tests.services.feedworker import alone, match_id_of, seen
 from tests.services.kafka import KafkaBroker
 from tests.services.origin import OriginServer
@@ -37,7 +37,7 @@ from tests.services.process import ServerProcess
 from tests.services.vendor import KEY, Vendor
 from tests.services.vendor_matches import OptaMatch, SportradarMatch
 
-__all__ = ["WAYS", "Chain", "Play", "Watched"]
+__all__ = ["WAYS", "Chain", "Play"]
 
 PATIENCE_S = 60.0
 INTERVAL_S = 0.25  # between two polls
@@ -50,32 +50,6 @@ WAYS: dict[str, tuple[type[OptaMatch | SportradarMatch], bool]] = {
     "sportradar-v4 polled": (SportradarMatch, False),
     "sportradar-v4 pushed": (SportradarMatch, True),
 }
-
-
-@dataclass(frozen=True)
-class Watched:
-    """What the viewer of a match noticed of a fault.
-
-    Attributes:
-        gap_s: the longest that a change took from its being in the vendor's document to the viewer.
-        deltas, lost, twice: ids that came, that never came, and that came again.
-        gaps: whatever else came: an end of the stream, a gap to be filled from the snapshot.
-        equal: whether viewer, log and page have one hash, and what stands has that of the last document.
-        same: whether the viewer was told the very bytes that the log leads to.
-    """
-
-    gap_s: float
-    deltas: int
-    lost: int
-    twice: int
-    gaps: int
-    equal: bool
-    same: bool
-
-    @property
-    def right(self) -> bool:
-        """Whether nothing but time was noticed."""
-        return (self.lost, self.twice, self.gaps) == (0, 0, 0) and self.equal and self.same
 
 
 class Chain:
@@ -335,8 +309,12 @@ class Play:
 
     # The end --------------------------------------------------------------------------------------
 
-    def settle(self) -> Watched:
-        """All is well and the match ends: wait until the viewer is where the vendor is, and compare."""
+    def settle(self) -> Outcome:
+        """All is well and the match ends: wait until the viewer is where the vendor is, and compare.
+
+        The gap counts from a change's being in the vendor's document; ``gaps`` counts an end of the stream,
+        too; and ``equal`` includes that what stands has the hash of the last document alone.
+        """
         assert self.viewer is not None
         viewer = self.viewer
         self._over.set()
@@ -355,7 +333,7 @@ class Play:
         told = [published for _, published in viewer.told]
         seqs = [published.id.seq for published in told]
         page = self.chain.origin.state(self.match_id)
-        return Watched(
+        return Outcome(
             gap_s=max(self._late_ms()) / 1000,
             deltas=len(told),
             lost=len(set(range(1, log.position.seq + 1)) - set(seqs)),

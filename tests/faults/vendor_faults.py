@@ -9,7 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tests.faults.vendor_chain import WAYS, Chain, Play, Watched
+from tests.faults.vendor_chain import WAYS, Chain, Play
+from tests.regions.world import Outcome
 from tests.services.vendor_matches import ABSURD
 
 __all__ = ["VENDOR_FAULTS", "Played", "VendorFault", "merged", "play_through"]
@@ -168,7 +169,7 @@ class Played:
             aside without being garbage.
     """
 
-    outcome: Watched
+    outcome: Outcome
     notes: dict[str, float]
     shown: list[str]
 
@@ -194,10 +195,10 @@ def play_through(fault: VendorFault, chain: Chain, scale: float = 0.5) -> dict[s
         return dict(zip(WAYS, pool.map(one, WAYS), strict=True))
 
 
-def merged(played: dict[str, Played]) -> Watched:
+def merged(played: dict[str, Played]) -> Outcome:
     """One row of the table: the worst of all ways."""
     outcomes = [one.outcome for one in played.values()]
-    return Watched(
+    return Outcome(
         gap_s=max(one.gap_s for one in outcomes),
         deltas=sum(one.deltas for one in outcomes),
         lost=sum(one.lost for one in outcomes),

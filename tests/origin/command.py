@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ROOT", "TOUCHLINE", "Ran", "touchline"]
+__all__ = ["ROOT", "TOUCHLINE", "Ran", "dlq", "touchline"]
 
 ROOT = Path(__file__).parents[2]
 TOUCHLINE = [sys.executable, "-c", "from origin.cli import main; main(prog_name='touchline')"]
@@ -37,3 +37,8 @@ def touchline(*argv: str | Path, stdin: bytes = b"", env: Mapping[str, str] | No
         env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
     )
     return Ran(done.returncode, done.stdout, done.stderr.decode())
+
+
+def dlq(url: str, *argv: str) -> Ran:
+    """``touchline dlq`` on this log."""
+    return touchline("dlq", *argv, env={"EVENTLOG_URL": url})

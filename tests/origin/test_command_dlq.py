@@ -13,7 +13,7 @@ from origin.eventlog import EventLog, open_eventlog
 from origin.eventlog.codec import encode_event
 from origin.eventlog.deadletter import DeadLetter
 from shared_state import Event
-from tests.origin.command import Ran, touchline
+from tests.origin.command import Ran, dlq
 
 EVENT = Event(match_id="m1", event_id="e1", rev=1, op="ADD", type="RED_CARD", period="H1", team="home")
 
@@ -27,10 +27,6 @@ def url(tmp_path: Path) -> str:
 def log(url: str) -> Iterator[EventLog]:
     with closing(open_eventlog(url)) as log:
         yield log
-
-
-def dlq(url: str, *argv: str) -> Ran:
-    return touchline("dlq", *argv, env={"EVENTLOG_URL": url})
 
 
 def test_nothing_set_aside(url: str) -> None:

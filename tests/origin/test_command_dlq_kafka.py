@@ -20,7 +20,7 @@ from origin.fanout import FanOut
 from shared_state import Replica
 from shared_state.jsontext import JsonObject
 from tests.contract.eventlog_contract import note
-from tests.origin.command import Ran, touchline
+from tests.origin.command import Ran, dlq
 from tests.services.kafka import KafkaBroker
 
 pytestmark = pytest.mark.services
@@ -50,10 +50,6 @@ def url(broker: KafkaBroker, topic: str) -> str:
 def log(url: str) -> Iterator[EventLog]:
     with closing(open_eventlog(url)) as log:
         yield log
-
-
-def dlq(url: str, *argv: str) -> Ran:
-    return touchline("dlq", *argv, env={"EVENTLOG_URL": url})
 
 
 def listed(url: str) -> list[JsonObject]:

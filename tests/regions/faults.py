@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from confluent_kafka import Producer
 
 from tests.regions.doomed_fanout import STEPS
-from tests.regions.world import PARTITIONS, Game
+from tests.regions.world import PARTITIONS, Game, Outcome, Regions
 from tests.services.kafka import KafkaBroker
 
-__all__ = ["BROKER_FAULTS", "FAULTS", "Fault"]
+__all__ = ["BROKER_FAULTS", "FAULTS", "Fault", "play_through"]
 
 # A Kafka group takes a member for dead after this long without a word (kafka_reader.SESSION_TIMEOUT_MS).
 SESSION_S = 6.0
@@ -152,3 +152,11 @@ FAULTS = (
 # before the first in Kafka's memory, and what asks for them has lost its broker once already. The log itself
 # under kill -9 of its broker is in tests/faults/test_eventlog_faults.py.
 BROKER_FAULTS = (Fault("Kafka killed with -9", _kafka_killed),)
+
+
+def play_through(fault: Fault, regions: Regions, scale: float = 0.5) -> Outcome:
+    """What viewers notice of a fault that befalls a game of these regions."""
+    with Game(regions) as game:
+        time.sleep(0.5)
+        fault.inject(game, scale)
+        return game.settle()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,8 +19,8 @@ from origin.eventlog import open_eventlog
 from tests.contract.eventlog_contract import drain, ids, note
 from tests.origin.command import touchline
 from tests.regions.broker_faults import CLUSTER_FAULTS
-from tests.regions.faults import Fault
-from tests.regions.world import Game, Regions
+from tests.regions.faults import Fault, play_through
+from tests.regions.world import Regions
 from tests.services.kafka import KafkaCluster
 
 pytestmark = pytest.mark.services
@@ -47,10 +46,7 @@ def topic() -> str:
 
 @pytest.mark.parametrize("fault", CLUSTER_FAULTS, ids=lambda fault: fault.name)
 def test_regions_notice_nothing_but_time(fault: Fault, regions: Regions) -> None:
-    with Game(regions) as game:
-        time.sleep(0.5)
-        fault.inject(game, 0.5)
-        outcome = game.settle()
+    outcome = play_through(fault, regions)
     print(outcome)
     assert outcome.right, outcome
 
