@@ -185,3 +185,13 @@ class OursAllDifferent(Ours):
     name = "ours-all-different"
     label = "Touchline, all requests different"
     browsers = MAX_PER_PROCESS
+
+
+class OursOneByOne(Ours):
+    """The same where io_uring is not to be had, as in most containers."""
+
+    name = "ours-one-by-one"
+    label = "Touchline, without io_uring"
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "TOUCHLINE_STREAM_RING_ENTRIES": "0"}

@@ -1,31 +1,36 @@
 """The viewers of one match over one transport, and the loop that tells them.
 
 A viewer is its bare socket, in one of a few dictionaries; there is nothing else for it. The kernel's send
-is the cost of a delivery, and nothing stands around it per viewer: who does not take a whole frame at
-once is moved to ``_slow``, where it has a buffer and a bound, and the loop does not meet it again.
+is the cost of a delivery, and nothing stands around it per viewer: a ring sends to hundreds in one call
+where the kernel has one for us, else a bare loop does. Who does not take a whole frame at once is moved to
+``_slow``, where it has a buffer and a bound, and neither meets it again.
 """
 
 from __future__ import annotations
 
 import time
+from array import array
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from socket import SocketType
 from typing import Final
 
 from origin.edge.framing import Framing
 from origin.edge.reactor import HANGUP, READABLE, WRITABLE, Reactor
+from origin.edge.ring import Ring
 from origin.edge.stream_config import StreamConfig
 from origin.edge.stream_request import Transport
 
-__all__ = ["SLICES", "Audience", "Drop"]
+__all__ = ["RING_FROM_VIEWERS", "SLICES", "Audience", "Drop"]
 
 # Heartbeats go to one slice at a time, so that 50,000 sends never come in one burst.
 SLICES: Final = 30
 # Sockets with neighbouring numbers lie side by side in the kernel and here; told one after another they
 # cost a few per cent less than told in any other order.
 _BLOCK_BITS: Final = 5
+# To fewer, sending one by one costs less than preparing the ring: both take 19 us for sixteen.
+RING_FROM_VIEWERS: Final = 16
 _READ_BYTES: Final = 4_096
 # A viewer has at most a few control frames to say; one that sends this much at once is no viewer.
 _READS_MAX: Final = 16
@@ -59,10 +64,17 @@ class Audience:
         reactor: where their sockets are registered.
         config: the bounds.
         drop: ends a viewer, with the reason.
+        ring: sends to many at once; None where the kernel has none for us.
     """
 
     def __init__(
-        self, transport: Transport, framing: Framing, reactor: Reactor, config: StreamConfig, drop: Drop
+        self,
+        transport: Transport,
+        framing: Framing,
+        reactor: Reactor,
+        config: StreamConfig,
+        drop: Drop,
+        ring: Ring | None = None,
     ) -> None:
         self.transport = transport
         self.name: str = transport.value  # a property of the enum would be a call for each viewer
@@ -70,6 +82,7 @@ class Audience:
         self._reactor = reactor
         self._config = config
         self._drop = drop
+        self._ring = ring
         self._slices: list[dict[int, SocketType]] = [{} for _ in range(SLICES)]
         self._slow: dict[int, _Pending] = {}
         self.size = 0
@@ -121,7 +134,13 @@ class Audience:
         size = len(frame)
         short: list[tuple[int, int]] = []
         gone: list[int] = []
-        for sock in viewers.values():
+        untold: Iterable[SocketType] = viewers.values()
+        if self._ring is not None and len(viewers) >= RING_FROM_VIEWERS:
+            part = self._ring.send(array("i", viewers), frame)
+            short += [(fd, sent) for fd, sent in part if sent >= 0]
+            # Whatever the ring could not do is tried by the loop, which knows what an error means.
+            untold = [viewers[fd] for fd, sent in part if sent < 0]
+        for sock in untold:
             try:
                 if (sent := sock.send(frame)) != size:
                     short.append((sock.fileno(), sent))

@@ -24,6 +24,7 @@ from origin.edge.framing import SseFraming, WebSocketFraming, answer, refusal
 from origin.edge.linger import Linger
 from origin.edge.match_stream import Answer, MatchStream, Visitor
 from origin.edge.reactor import Reactor
+from origin.edge.ring import Ring
 from origin.edge.stream_config import StreamConfig
 from origin.edge.stream_metrics import StreamMetrics
 from origin.edge.stream_request import StreamRequest, Transport
@@ -84,6 +85,8 @@ class Hub:
         self.viewers = 0
         self.rate = AcceptRate(config.accept_rate_per_s)
         self.connections_max = connections_max
+        self._ring = _ring(config.ring_entries)
+        self.metrics.ring_entries = self._ring.entries if self._ring is not None else 0
         self._readers = readers
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, hides nothing
         self._matches: dict[str, MatchStream] = {}
@@ -185,8 +188,8 @@ class Hub:
         )
 
     def _open(self, match_id: str) -> MatchStream:
-        sse = Audience(Transport.SSE, self._sse, self.reactor, self.config, self._drop)
-        websocket = WebSocketAudience(self.reactor, self.config, self._drop)
+        sse = Audience(Transport.SSE, self._sse, self.reactor, self.config, self._drop, self._ring)
+        websocket = WebSocketAudience(self.reactor, self.config, self._drop, self._ring)
         self._opening += 1
         stream = self._matches[match_id] = MatchStream(self, match_id, sse, websocket)
         self.metrics.matches = len(self._matches)
@@ -400,3 +403,17 @@ class Hub:
         self._matches.clear()
         self.linger.close()
         self.reactor.close()
+        if self._ring is not None:
+            self._ring.close()
+
+
+def _ring(entries: int) -> Ring | None:
+    """A ring, where it is wanted and the kernel has one for this process."""
+    if not entries:
+        return None
+    try:
+        return Ring(entries)
+    except OSError as error:
+        # Old kernels, and most containers: what is told one by one arrives all the same.
+        logger.info("io_uring cannot be used (%s): each viewer is sent to by a call of its own", error)
+        return None

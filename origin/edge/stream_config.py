@@ -39,6 +39,8 @@ class StreamConfig:
         bus_wait_s: a viewer that the bus has not answered for this long gets 503.
         websocket_message_max_bytes: viewers have nothing to say; a longer message is closed with 1009.
         accept_rate_per_s: reconnecting viewers one process takes per second, until it has measured it.
+        ring_entries: to how many viewers one call sends, by io_uring, where the kernel allows it to this
+            process; 0 for a call for each viewer, as where it does not.
         retry_min_ms: the shortest ``retry:`` given out.
         drain_notice_s: after SIGTERM, how long to serve on while ``/readyz`` says no, so that a load
             balancer that polls it stops sending viewers here first.
@@ -60,5 +62,6 @@ class StreamConfig:
     bus_wait_s: float = 10.0
     websocket_message_max_bytes: int = 4_096
     accept_rate_per_s: float = 2_000.0
+    ring_entries: int = 1_024
     retry_min_ms: int = 1_000
     drain_notice_s: float = 0.0

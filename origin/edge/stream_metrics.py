@@ -46,6 +46,7 @@ class StreamMetrics:
         gaps: times the deltas of a match were lost for good, and all its viewers sent to the snapshot.
         refused: requests that were not granted, by code.
         closed: viewers that ended, by why.
+        ring_entries: viewers told by one call; 0 if each is by a call of its own.
         accept_rate: viewers per second this process can take, as measured.
         committed: from the log's taking an event to the viewer's frame being written.
         received: from the bus's telling this process to the viewer's frame being written.
@@ -61,6 +62,7 @@ class StreamMetrics:
     gaps: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     closed: dict[str, int] = field(default_factory=dict)
+    ring_entries: int = 0
     accept_rate: float = 0.0
     committed: LatencyHistogram = field(default_factory=LatencyHistogram)
     received: LatencyHistogram = field(default_factory=LatencyHistogram)
@@ -85,6 +87,11 @@ class StreamCollector(Collector):
         metrics = self._metrics
         yield _gauges("touchline_stream_viewers", "Viewers held now", "transport", metrics.viewers)
         yield GaugeMetricFamily("touchline_stream_matches", "Matches subscribed now", value=metrics.matches)
+        yield GaugeMetricFamily(
+            "touchline_stream_ring_entries",
+            "Viewers told by one call of io_uring, 0 if each is told by a call of its own",
+            value=metrics.ring_entries,
+        )
         yield GaugeMetricFamily(
             "touchline_stream_accept_rate",
             "Viewers per second this process can take, as measured",

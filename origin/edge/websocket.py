@@ -15,6 +15,7 @@ from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFail
 from origin.edge.audience import Audience, Drop
 from origin.edge.framing import WebSocketFraming
 from origin.edge.reactor import Reactor
+from origin.edge.ring import Ring
 from origin.edge.stream_config import StreamConfig
 from origin.edge.stream_request import Transport
 
@@ -44,8 +45,8 @@ class WebSocketAudience(Audience):
     ``permessage-deflate`` is not negotiated: it would make every frame a viewer's own.
     """
 
-    def __init__(self, reactor: Reactor, config: StreamConfig, drop: Drop) -> None:
-        super().__init__(Transport.WEBSOCKET, WebSocketFraming(), reactor, config, drop)
+    def __init__(self, reactor: Reactor, config: StreamConfig, drop: Drop, ring: Ring | None = None) -> None:
+        super().__init__(Transport.WEBSOCKET, WebSocketFraming(), reactor, config, drop, ring)
         self._readers: dict[int, _Reader] = {}
 
     def remove(self, fd: int) -> SocketType:

@@ -19,11 +19,12 @@ from origin.bus.memory import MemoryBus
 from origin.edge.arrivals import Arrivals
 from origin.edge.hub import Hub
 from origin.edge.stream_config import StreamConfig
-from shared_state import DeltaId, Receipt, Replica, decode_delta
+from shared_state import DeltaId, Event, Receipt, Replica, decode_delta, encode_delta
 
-__all__ = ["MATCH", "FaultyBus", "Jobs", "Viewer", "World"]
+__all__ = ["EPOCH", "MATCH", "Bench", "FaultyBus", "Jobs", "Viewer", "World"]
 
 MATCH = "m1"
+EPOCH = 1_700_000_000_000
 
 
 class FaultyBus(MemoryBus):
@@ -298,3 +299,52 @@ class World:
         """The end of the test."""
         self.stop()
         logging.getLogger("origin.edge").removeHandler(self._handler)
+
+
+class Bench:
+    """A world, its log, and one step for all that is ready."""
+
+    def __init__(self, **config: Any) -> None:
+        self.bus = FaultyBus()
+        defaults: dict[str, Any] = {"heartbeat_s": 30.0, "replay_window_deltas": 4, "stalled_s": 1e6}
+        self.world = World(self.bus, StreamConfig(**{**defaults, "bus_wait_s": 1e6, **config}))
+        self.origin = Replica.begin(MATCH, EPOCH)
+        self.viewers: list[Viewer] = []
+
+    def publish(self, count: int = 1) -> DeltaId:
+        for _ in range(count):
+            number = self.origin.position.seq + 1
+            event = Event(
+                match_id=MATCH,
+                event_id=f"g{number}",
+                rev=1,
+                op="ADD",
+                type="GOAL",
+                period="H1",
+                minute=1,
+                team="home",
+            )
+            delta = self.origin.assign(event, EPOCH + number)
+            assert delta is not None
+            self.bus.publish(MATCH, Published(delta.id, encode_delta(delta)), self.origin.snapshot())
+        return self.origin.position
+
+    def viewer(self, *, at: int | None = None, websocket: bool = False) -> Viewer:
+        """A viewer that asks; with ``at``, one that has the match up to that seq."""
+        viewer = Viewer(self.bus, websocket=websocket)
+        if at is not None:
+            viewer.replica = Replica.begin(MATCH, EPOCH)
+            viewer.replica.position = DeltaId(EPOCH, at)
+        self.viewers.append(viewer)
+        self.world.connect(viewer)
+        return viewer
+
+    def settle(self) -> None:
+        for _ in range(20):
+            self.world.turn()
+            self.world.jobs.run(100)
+            for viewer in self.viewers:
+                viewer.read()
+
+    def seq(self, viewer: Viewer) -> int | None:
+        return None if viewer.stands is None else viewer.stands.seq

@@ -8,30 +8,35 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, precondition, rule
 
 from origin.bus import Published
+from origin.edge import audience
 from origin.edge.stream_config import StreamConfig
 from shared_state import Event, Replica, encode_delta
-from tests.machines.hub_world import MATCH, FaultyBus, Viewer, World
+from tests.machines.hub_world import EPOCH, MATCH, FaultyBus, Viewer, World
 
 VIEWERS_MAX = 5
-EPOCH_MS = 1_700_000_000_000
 
 
 class HubMachine(RuleBasedStateMachine):
     """Faults as rules; ``settle`` is what the world looks like once they have stopped."""
 
     viewers = Bundle("viewers")
+    ring_entries = 0
 
     @initialize(window=st.sampled_from([1, 4, 64]), known=st.booleans())
     def begin(self, window: int, known: bool) -> None:
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(audience, "RING_FROM_VIEWERS", 1)
         self.bus = FaultyBus()
         config = StreamConfig(
             heartbeat_s=30.0,
             replay_window_deltas=window,
+            ring_entries=self.ring_entries,
             pending_max_bytes=2_000,
             send_buffer_bytes=4_096,
             unknown_match_s=0.0,
@@ -41,7 +46,7 @@ class HubMachine(RuleBasedStateMachine):
             idle_match_s=1e6,
         )
         self.world = World(self.bus, config)
-        self.origin = Replica.begin(MATCH, EPOCH_MS)
+        self.origin = Replica.begin(MATCH, EPOCH)
         self.all: list[Viewer] = []
         self.number = 0
         if known:
@@ -63,7 +68,7 @@ class HubMachine(RuleBasedStateMachine):
                     "minute": self.number % 45,
                     "team": "home" if self.number % 3 else "away",
                 }
-            delta = self.origin.assign(Event(match_id=MATCH, **fields), EPOCH_MS + self.number)
+            delta = self.origin.assign(Event(match_id=MATCH, **fields), EPOCH + self.number)
             if delta is not None:
                 self.bus.publish(MATCH, Published(delta.id, encode_delta(delta)), self.origin.snapshot())
 
@@ -196,9 +201,17 @@ class HubMachine(RuleBasedStateMachine):
             for viewer in self.all:
                 viewer.disconnect()
             self.world.end()
+            self.patch.undo()
 
 
-HubMachine.TestCase.settings = settings(
+class RingMachine(HubMachine):
+    """The same, where each frame goes out by a ring, of two places for up to five viewers."""
+
+    ring_entries = 2
+
+
+HubMachine.TestCase.settings = RingMachine.TestCase.settings = settings(
     max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestHubMachine = HubMachine.TestCase
+TestRingMachine = RingMachine.TestCase

@@ -3,72 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from origin.bus import Published
+from origin.edge import audience
 from origin.edge.channel import Channel, Step
 from origin.edge.drain import AcceptRate, DrainPlan, retry_ms, window_s
-from origin.edge.stream_config import StreamConfig
-from shared_state import DeltaId, Event, Replica, encode_delta
-from tests.machines.hub_world import MATCH, FaultyBus, Viewer, World
-
-EPOCH = 1_700_000_000_000
+from shared_state import DeltaId, Replica
+from tests.machines.hub_world import EPOCH, MATCH, Bench
 
 
-class Bench:
-    """A world, its log, and one step for all that is ready."""
-
-    def __init__(self, **config: Any) -> None:
-        self.bus = FaultyBus()
-        defaults: dict[str, Any] = {"heartbeat_s": 30.0, "replay_window_deltas": 4, "stalled_s": 1e6}
-        self.world = World(self.bus, StreamConfig(**{**defaults, "bus_wait_s": 1e6, **config}))
-        self.origin = Replica.begin(MATCH, EPOCH)
-        self.viewers: list[Viewer] = []
-
-    def publish(self, count: int = 1) -> DeltaId:
-        for _ in range(count):
-            number = self.origin.position.seq + 1
-            event = Event(
-                match_id=MATCH,
-                event_id=f"g{number}",
-                rev=1,
-                op="ADD",
-                type="GOAL",
-                period="H1",
-                minute=1,
-                team="home",
-            )
-            delta = self.origin.assign(event, EPOCH + number)
-            assert delta is not None
-            self.bus.publish(MATCH, Published(delta.id, encode_delta(delta)), self.origin.snapshot())
-        return self.origin.position
-
-    def viewer(self, *, at: int | None = None, websocket: bool = False) -> Viewer:
-        """A viewer that asks; with ``at``, one that has the match up to that seq."""
-        viewer = Viewer(self.bus, websocket=websocket)
-        if at is not None:
-            viewer.replica = Replica.begin(MATCH, EPOCH)
-            viewer.replica.position = DeltaId(EPOCH, at)
-        self.viewers.append(viewer)
-        self.world.connect(viewer)
-        return viewer
-
-    def settle(self) -> None:
-        for _ in range(20):
-            self.world.turn()
-            self.world.jobs.run(100)
-            for viewer in self.viewers:
-                viewer.read()
-
-    def seq(self, viewer: Viewer) -> int | None:
-        return None if viewer.stands is None else viewer.stands.seq
+@pytest.fixture(params=["ring", "loop"])
+def ring_entries(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Each frame goes out by a ring of two places, or none does."""
+    monkeypatch.setattr(audience, "RING_FROM_VIEWERS", 1)
+    return 2 if request.param == "ring" else 0
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
-    bench = Bench()
+def bench(ring_entries: int) -> Iterator[Bench]:
+    bench = Bench(ring_entries=ring_entries)
     yield bench
     for viewer in bench.viewers:
         viewer.disconnect()
@@ -207,6 +162,24 @@ def test_a_rebuilt_log_has_a_new_epoch_and_viewers_go_on_in_it(bench: Bench) -> 
     assert viewer.stands == (EPOCH + 1_000, 2)
     assert viewer.replica is not None
     assert viewer.replica.hash() == bench.origin.hash()
+
+
+def test_who_takes_a_part_of_a_frame_gets_the_rest_once(ring_entries: int) -> None:
+    bench = Bench(ring_entries=ring_entries, send_buffer_bytes=4_096)
+    bench.publish()
+    viewers = [bench.viewer(websocket=number == 2) for number in range(3)]
+    bench.settle()
+    for _ in range(3):
+        bench.publish(200)  # one frame, of several buffers
+        bench.world.turn()
+        assert bench.world.hub.metrics.closed == {}
+        viewers[0].read()
+        bench.publish(2)
+        bench.settle()
+    assert [bench.seq(viewer) for viewer in viewers] == [607] * 3
+    for viewer in viewers:
+        viewer.disconnect()
+    bench.world.end()
 
 
 def test_who_leaves_while_the_match_is_opened_leaves_nothing(bench: Bench) -> None:
