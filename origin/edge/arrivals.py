@@ -35,6 +35,8 @@ _KNOWN_MAX: Final = 512
 BODY_MAX_BYTES: Final = 1_048_576
 # Of all bodies together that are coming, or are with a thread.
 _BODIES_MAX_BYTES: Final = 67_108_864
+# A mistake over one connection must not end the loop, and all others with it.
+_MISTAKE: Final = "a connection could not be handled"
 
 
 class Arrival:
@@ -159,7 +161,12 @@ class Arrivals:
                 break
             sock = socket.SocketType(family, socket.SOCK_STREAM, 0, fd)
             sock.setblocking(False)
-            request = self._take_whole(sock)
+            try:
+                request = self._take_whole(sock)
+            except Exception:
+                logger.exception(_MISTAKE)
+                sock.close()
+                continue
             if request is None:
                 self.add(sock, peer, server, hub.config.first_bytes_s)
             elif not hub.welcome(sock, request):
@@ -264,9 +271,13 @@ class Arrivals:
         """Read requests and have them answered until one is not all there."""
         arrival.serving = True
         arrival.again = True
-        while arrival.again:
-            arrival.again = False
-            self._serve_one(arrival)
+        try:
+            while arrival.again:
+                arrival.again = False
+                self._serve_one(arrival)
+        except Exception:
+            logger.exception(_MISTAKE)
+            self._give_up(arrival)
         arrival.serving = False
 
     def _serve_one(self, arrival: Arrival) -> None:
@@ -414,9 +425,18 @@ class Arrivals:
     def _hand_over(self, arrival: Arrival, request: StreamRequest) -> None:
         self._waiting.pop(arrival.sock.fileno(), None)
         arrival.request = request
-        if self._hub.config.connections_per_address_max:
-            arrival.address = _viewer_address(arrival.address, request.forwarded_for, self._trusted)
-        self._hub.serve(arrival)
+        try:
+            if self._hub.config.connections_per_address_max:
+                arrival.address = _viewer_address(arrival.address, request.forwarded_for, self._trusted)
+            self._hub.serve(arrival)
+        except Exception:
+            logger.exception(_MISTAKE)
+            self._give_up(arrival)
+
+    def _give_up(self, arrival: Arrival) -> None:
+        """Close a connection over which we made a mistake, unless the hub has it by now."""
+        if self._reactor.holders.get(arrival.sock.fileno(), self) is self:
+            self.close(arrival)
 
 
 def _viewer_address(peer: str, forwarded_for: str, trusted: Container[str]) -> str:

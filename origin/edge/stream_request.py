@@ -27,6 +27,7 @@ _STREAM_BYTES: Final = _STREAM.encode()
 _WEBSOCKET_BYTES: Final = _WEBSOCKET.encode()
 _METHOD_MAX_BYTES: Final = 16
 _MATCH_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_QUERY_FIELDS_MAX: Final = 16
 _METHODS: Final = "GET, HEAD, OPTIONS"
 _KEY_BYTES: Final = 16  # a Sec-WebSocket-Key is that many random bytes, in base64 (RFC 6455 section 4.2.1)
 
@@ -145,8 +146,30 @@ def parse(head: bytes) -> StreamRequest:
     elif b"\nhost:" not in lower:
         raise RequestError(400, "malformed_request", "an HTTP/1.1 request must have a Host")
     method = parser.get_method().decode("latin-1")
-    path, _, query_text = found.url.decode("latin-1").partition("?")
-    query = parse_qs(query_text, max_num_fields=16) if query_text else {}
+    transport, name, resume = _target(method, found.url)
+    after = _after(header_value(head, lower, b"\nlast-event-id:"), resume)
+    if transport is Transport.SSE:
+        return StreamRequest(method, transport, name, after, head)
+    key = _websocket_key(head, lower) if method == "GET" else b""
+    return StreamRequest(method, transport, name, after, head, key)
+
+
+@lru_cache(maxsize=256)
+def _target(method: str, url: bytes) -> tuple[Transport, str, str | None]:
+    """What a target names: the same for all who watch a match, whatever else they send.
+
+    Returns:
+        The transport, the match's id, and the id to resume from as the query has it.
+
+    Raises:
+        RequestError: it cannot be granted.
+    """
+    path, _, query_text = url.decode("latin-1").partition("?")
+    if (fields := query_text.count("&") + 1) > _QUERY_FIELDS_MAX:
+        raise RequestError(
+            400, "malformed_request", f"a query of {fields} fields: at most {_QUERY_FIELDS_MAX} are read"
+        )
+    query = parse_qs(query_text) if query_text else {}
     is_sse = path.startswith(_STREAM)
     name = path[len(_STREAM if is_sse else _WEBSOCKET) :]
     if method not in ("GET", "HEAD", "OPTIONS"):
@@ -162,14 +185,8 @@ def parse(head: bytes) -> StreamRequest:
         name = unquote(name)
     if not _MATCH_ID.fullmatch(name):
         raise RequestError(404, "unknown_match", f"no match {name[:64]!r}", match_id=name[:64])
-    after = _after(
-        header_value(head, lower, b"\nlast-event-id:"),
-        query["last_event_id"][0] if "last_event_id" in query else None,
-    )
-    if is_sse:
-        return StreamRequest(method, Transport.SSE, name, after, head)
-    key = _websocket_key(head, lower) if method == "GET" else b""
-    return StreamRequest(method, Transport.WEBSOCKET, name, after, head, key)
+    resume = query["last_event_id"][0] if "last_event_id" in query else None
+    return Transport.SSE if is_sse else Transport.WEBSOCKET, name, resume
 
 
 def header_value(head: bytes, lower: bytes, mark: bytes) -> bytes | None:

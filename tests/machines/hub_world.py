@@ -277,6 +277,10 @@ class World:
         viewer.connect(theirs)
         self._arrivals.add(ours, "", None, 1_000.0)
 
+    def accept(self, listener: socket.socket) -> None:
+        """Take the connections that wait at a listener."""
+        self._arrivals.accept(listener, None, 100)
+
     def turn(self) -> None:
         """One round of the loop."""
         self.hub.reactor.dispatch()

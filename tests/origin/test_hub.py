@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Iterator
 
 import pytest
 
 from origin.bus import Published
-from origin.edge import audience
+from origin.edge import arrivals, audience
 from origin.edge.channel import Channel, Step
 from origin.edge.drain import AcceptRate, DrainPlan, retry_ms, window_s
+from origin.edge.match_stream import Visitor
+from origin.edge.stream_request import StreamRequest, parse
 from shared_state import DeltaId, Replica
 from tests.machines.hub_world import EPOCH, MATCH, Bench
 
@@ -201,6 +205,53 @@ def test_an_unknown_match_costs_one_read_however_often_it_is_asked_for(bench: Be
     assert bench.world.hub.metrics.refused == {"unknown_match": 10}
     bench.viewer()
     assert bench.world.jobs.run(100) == 0  # remembered
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("mistake", ["parse", "serve"])
+def test_a_mistake_over_one_connection_ends_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, mistake: str, pieces: int
+) -> None:
+    really_serve = bench.world.hub.serve
+
+    def mistaken(head: bytes) -> StreamRequest:
+        if mistake == "parse" and b"GET /stream/bad " in head:
+            raise ZeroDivisionError
+        return parse(head)
+
+    def serve(visitor: Visitor) -> None:
+        if mistake == "serve" and visitor.request.match_id == "bad":
+            raise ZeroDivisionError
+        really_serve(visitor)
+
+    def answer(client: socket.socket) -> bytes:
+        try:
+            return client.recv(12)
+        except ConnectionResetError:
+            return b""
+
+    monkeypatch.setattr(arrivals, "parse", mistaken)
+    monkeypatch.setattr(bench.world.hub, "serve", serve)
+    bench.publish()
+    viewer = bench.viewer()
+    bench.settle()
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
+        listener.setblocking(False)
+        heads = [f"GET /stream/{id_} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for id_ in (MATCH, "bad", MATCH)]
+        clients = [stack.enter_context(socket.create_connection(listener.getsockname())) for _ in heads]
+        size = len(heads[0]) // pieces + 1
+        for start in range(0, pieces * size, size):
+            for client, head in zip(clients, heads, strict=True):
+                client.settimeout(5)
+                client.sendall(head[start : start + size])
+            bench.world.accept(listener)
+            bench.settle()
+        assert [answer(client) for client in clients] == [b"HTTP/1.1 200", b"", b"HTTP/1.1 200"]
+        assert [error.splitlines()[-1] for error in bench.world.errors] == ["ZeroDivisionError"]
+    bench.world.errors.clear()
+    bench.publish()
+    bench.settle()
+    assert bench.seq(viewer) == 2
 
 
 def test_a_match_nobody_watches_is_let_go() -> None:

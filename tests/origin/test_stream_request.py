@@ -29,6 +29,7 @@ PIECES = [
         b"\xff",
         b"\xc3\xa9",
     ),
+    *(b"&a=1" * 20, b"?" + b"&" * 40, b"9" * 5_000, b"last_event_id=" + b"7" * 5_000 + b"-3", b";a=1" * 20),
 ]
 heads = st.one_of(
     st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=4)), max_size=14).map(b"".join),
@@ -75,6 +76,13 @@ def test_what_more_bytes_cannot_change_is_not_changed_by_them(head: bytes) -> No
 
 def head_of(target: str, *lines: str, method: str = "GET", version: str = "1.1") -> bytes:
     return "\r\n".join([f"{method} {target} HTTP/{version}", "Host: x", *lines, "", ""]).encode()
+
+
+def test_a_query_of_many_fields_is_refused_by_their_number() -> None:
+    assert parse(head_of("/stream/m1?last_event_id=7-3" + "&a=1" * 15)).after == DeltaId(7, 3)
+    with pytest.raises(RequestError, match="17 fields") as refused:
+        parse(head_of("/stream/m1?last_event_id=7-3" + "&a=1" * 16))
+    assert refused.value.status == 400
 
 
 def test_a_request_says_all_that_matters() -> None:

@@ -229,6 +229,7 @@ def test_only_reading_is_allowed(server: StreamServer, method: str) -> None:
         "GET /stream/new FTP/1.1\r\nHost: x\r\n\r\n",
         "FLY /stream/new HTTP/1.1\r\nHost: x\r\n\r\n",
         "GET /stream/n\x07ew HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /stream/new?" + "a=1&" * 40 + " HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
 def test_a_malformed_request_is_400(server: StreamServer, head: str) -> None:
