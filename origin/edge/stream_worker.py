@@ -21,6 +21,7 @@ from __future__ import annotations
 import errno
 import gc
 import resource
+import select
 import selectors
 import socket
 import sys
@@ -44,9 +45,10 @@ __all__ = ["StreamWorker"]
 _READERS: Final = 4
 _FILES_RESERVED_MIN: Final = 48
 _ACCEPT_PAUSE_S: Final = 0.25
-# A full worker leaves what waits to the others and looks this often, taking so many from each queue: pages,
-# which it can serve, and viewers for whom nobody has had room meanwhile.
+# A full worker leaves what waits to the others and looks this often. From a queue that it has found waiting
+# so many times in a row it takes so many: pages, which it can serve, and viewers for whom nobody has room.
 _FULL_LOOK_S: Final = 0.25
+_FULL_LOOKS: Final = 3
 _FULL_TAKE: Final = 2
 # Of gunicorn's graceful_timeout, what is left for pages once the last viewer has gone.
 _DRAIN_MARGIN_S: Final = 3.0
@@ -70,18 +72,22 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
         )
         self._servers: dict[int, Any] = {}
         self._accept_again_s = 0.0
+        self._found_waiting: dict[int, int] = {}
         self._connections_max = 0
 
     # --- the way in
 
     def accept(self, listener: Any) -> None:
         """Called by the selector when connections wait."""
+        self._take(listener, self._take_at_most)
+
+    def _take(self, listener: Any, at_most: int) -> None:
         arrivals = self._arrivals
         if arrivals is None or not self._direct:
             super().accept(listener)
             return
         try:
-            arrivals.accept(listener.sock, self._servers[listener.fileno()], self._take_at_most)
+            arrivals.accept(listener.sock, self._servers[listener.fileno()], at_most)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 raise
@@ -177,18 +183,23 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
         return len(self._arrivals) + len(self._departures) + len(self.hub.linger)
 
     @property
+    def _room_for_viewers(self) -> int:
+        """How many more viewers can be held, if all whose requests are still to come are viewers."""
+        if self.hub is None or self._arrivals is None:
+            return 0
+        return self.hub.connections_max - self.hub.viewers - len(self._arrivals)
+
+    @property
     def _stands_back(self) -> bool:
         """Whether other workers, who take from the same queues, should have the next viewers."""
-        hub = self.hub
-        return hub is not None and self.cfg.workers > 1 and hub.viewers >= hub.connections_max
+        return self.hub is not None and self.cfg.workers > 1 and self._room_for_viewers <= 0
 
     @property
     def _take_at_most(self) -> int:
-        """How many connections to take from one queue in one go."""
-        hub = self.hub
-        if hub is None or self.cfg.workers == 1:
+        """How many connections to take from one queue in one go; of several, the last one fills a worker."""
+        if self.hub is None or self.cfg.workers == 1:
             return self._room
-        return min(self._room, max(_FULL_TAKE, hub.connections_max - hub.viewers))
+        return min(self._room, max(0, self._room_for_viewers))
 
     # --- the loop
 
@@ -219,13 +230,29 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
             self.nr_conns < self.worker_connections and self._room > 0 and now_s >= self._accept_again_s
         )
         stands_back = self._stands_back
+        if not stands_back:
+            self._found_waiting.clear()
         if (can_accept and not stands_back) != self._accepting:
             self.set_accept_enabled(can_accept and not stands_back)
         if can_accept and stands_back:
-            for listener in self.sockets:
-                self.accept(listener)
+            self._take_what_stays()
             self._accept_again_s = now_s + _FULL_LOOK_S
         self._wait(now_s)
+
+    def _take_what_stays(self) -> None:
+        """Take from the queues that nobody has emptied.
+
+        In a storm the others, who have room, are at each queue several times a second: a viewer taken from
+        one too early is refused for nothing, and is the last to be back.
+        """
+        looked_at = select.poll()
+        for listener in self.sockets:
+            looked_at.register(listener.fileno(), select.POLLIN)
+        waiting = {fd for fd, _ in looked_at.poll(0)}
+        self._found_waiting = {fd: self._found_waiting.get(fd, 0) + 1 for fd in waiting}
+        for listener in self.sockets:
+            if self._found_waiting.get(listener.fileno(), 0) >= _FULL_LOOKS:
+                self._take(listener, min(self._room, _FULL_TAKE))
 
     def _wait(self, now_s: float) -> None:
         """Handle what comes until something is due."""
@@ -327,7 +354,7 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
         """
         for listener in self.sockets:
             try:
-                self.accept(listener)
+                self._take(listener, self._room)
             except OSError as error:
                 self.log.debug("the last connections could not be taken: %s", error)
         self.set_accept_enabled(False)
