@@ -1,8 +1,8 @@
 """One frame to many sockets in one system call: Linux' io_uring, as far as a fan-out needs it.
 
 A send of its own for each viewer costs Python a call, and the kernel an entry and the interpreter's lock
-given up and taken again. Here the loop over the sockets is the kernel's: what is prepared for all of
-them is two arrays, copied into the requests column by column.
+given up and taken again. Here the loop over the sockets is the kernel's: all requests are the same bytes,
+and what differs, the socket's number and its place, is copied into them as two columns.
 
 The memory shared with the kernel is touched by nobody while anybody else does. The kernel looks at it
 inside ``io_uring_enter`` only, since there is no polling thread (``IORING_SETUP_SQPOLL``), and every
@@ -32,7 +32,7 @@ _NR_SETUP: Final = 425
 _NR_ENTER: Final = 426
 
 _SETUP_CQSIZE: Final = 1 << 3
-# Of Linux 5.18: older kernels refuse it. They could send too, but not all of them honour MSG_DONTWAIT.
+# Of Linux 5.18, so that older kernels refuse: what they do with these requests has not been tried.
 _SETUP_SUBMIT_ALL: Final = 1 << 7
 _ENTER_GETEVENTS: Final = 1
 _OP_SEND: Final = 26
