@@ -161,12 +161,7 @@ class Arrivals:
                 break
             sock = socket.SocketType(family, socket.SOCK_STREAM, 0, fd)
             sock.setblocking(False)
-            try:
-                request = self._take_whole(sock)
-            except Exception:
-                logger.exception(_MISTAKE)
-                sock.close()
-                continue
+            request = self._take_whole(sock)
             if request is None:
                 self.add(sock, peer, server, hub.config.first_bytes_s)
             elif not hub.welcome(sock, request):
@@ -263,8 +258,8 @@ class Arrivals:
                         self._known.clear()
                     self._known[head] = request
             sock.recv_into(self._peeked, len(head))
-        except (OSError, RequestError):
-            return None  # it is looked at again, and answered or waited for
+        except Exception:  # noqa: BLE001 - it is looked at again, and answered, waited for or given up
+            return None
         return request
 
     def _serve(self, arrival: Arrival) -> None:

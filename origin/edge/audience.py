@@ -74,7 +74,7 @@ class Audience:
         reactor: Reactor,
         config: StreamConfig,
         drop: Drop,
-        ring: Ring | None = None,
+        ring: Ring | None,
     ) -> None:
         self.transport = transport
         self.name: str = transport.value  # a property of the enum would be a call for each viewer

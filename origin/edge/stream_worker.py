@@ -199,7 +199,7 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
         """How many connections to take from one queue in one go; of several, the last one fills a worker."""
         if self.hub is None or self.cfg.workers == 1:
             return self._room
-        return min(self._room, max(0, self._room_for_viewers))
+        return min(self._room, self._room_for_viewers)
 
     # --- the loop
 

@@ -45,7 +45,7 @@ class WebSocketAudience(Audience):
     ``permessage-deflate`` is not negotiated: it would make every frame a viewer's own.
     """
 
-    def __init__(self, reactor: Reactor, config: StreamConfig, drop: Drop, ring: Ring | None = None) -> None:
+    def __init__(self, reactor: Reactor, config: StreamConfig, drop: Drop, ring: Ring | None) -> None:
         super().__init__(Transport.WEBSOCKET, WebSocketFraming(), reactor, config, drop, ring)
         self._readers: dict[int, _Reader] = {}
 

@@ -350,5 +350,12 @@ class Bench:
             for viewer in self.viewers:
                 viewer.read()
 
+    def end(self) -> None:
+        """The end of the test, in which nothing may have gone wrong."""
+        for viewer in self.viewers:
+            viewer.disconnect()
+        self.world.end()
+        assert not self.world.errors
+
     def seq(self, viewer: Viewer) -> int | None:
         return None if viewer.stands is None else viewer.stands.seq

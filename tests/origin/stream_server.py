@@ -103,10 +103,15 @@ class StreamServer:
         while self._clients:
             self._clients.pop().close()
 
-    def stream(self, match_id: str = "m1", headers: str = "", **options: Any) -> RawClient:
-        """A client with an open stream, its head read."""
+    def ask(self, match_id: str = "m1", headers: str = "", **options: Any) -> RawClient:
+        """A client that has asked for a stream; the answer is not read."""
         client = self.client(**options)
         client.send(f"GET /stream/{match_id} HTTP/1.1\r\nHost: x\r\n{headers}\r\n")
+        return client
+
+    def stream(self, match_id: str = "m1", headers: str = "", **options: Any) -> RawClient:
+        """A client with an open stream, its head read."""
+        client = self.ask(match_id, headers, **options)
         status, _ = client.head()
         assert status == 200
         return client

@@ -29,10 +29,7 @@ def ring_entries(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 def bench(ring_entries: int) -> Iterator[Bench]:
     bench = Bench(ring_entries=ring_entries)
     yield bench
-    for viewer in bench.viewers:
-        viewer.disconnect()
-    bench.world.end()
-    assert not bench.world.errors
+    bench.end()
 
 
 def test_a_match_is_subscribed_once_for_all_its_viewers(bench: Bench) -> None:
@@ -181,9 +178,7 @@ def test_who_takes_a_part_of_a_frame_gets_the_rest_once(ring_entries: int) -> No
         bench.publish(2)
         bench.settle()
     assert [bench.seq(viewer) for viewer in viewers] == [607] * 3
-    for viewer in viewers:
-        viewer.disconnect()
-    bench.world.end()
+    bench.end()
 
 
 def test_who_leaves_while_the_match_is_opened_leaves_nothing(bench: Bench) -> None:
@@ -265,7 +260,7 @@ def test_a_match_nobody_watches_is_let_go() -> None:
     bench.settle()
     assert bench.world.hub.metrics.matches == 0
     assert not bench.bus._channels[MATCH].subscribers
-    bench.world.end()
+    bench.end()
 
 
 def test_each_viewer_has_one_heartbeat_a_round_and_they_are_spread() -> None:
@@ -280,9 +275,7 @@ def test_each_viewer_has_one_heartbeat_a_round_and_they_are_spread() -> None:
         sent.append(bench.world.hub.metrics.heartbeats - before)
     assert sum(sent) == len(viewers)
     assert max(sent) <= 32  # neighbours are told together
-    for viewer in viewers:
-        viewer.disconnect()
-    bench.world.end()
+    bench.end()
 
 
 def test_the_channel_answers_from_its_window_or_not_at_all() -> None:

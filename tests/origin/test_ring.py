@@ -24,17 +24,20 @@ FRAME = b"id: 1-1\nevent: score\ndata: {}\n\n"
 NO_SUCH_CALL = 9_999
 
 
+def open_ring(entries: int) -> Ring:
+    try:
+        return Ring(entries)
+    except OSError as error:
+        unavailable(f"io_uring ({error})")
+
+
 @pytest.fixture
 def a_ring() -> Iterator[Callable[[int], Ring]]:
     rings: list[Ring] = []
 
     def make(entries: int) -> Ring:
-        try:
-            made = Ring(entries)
-        except OSError as error:
-            unavailable(f"io_uring ({error})")
-        rings.append(made)
-        return made
+        rings.append(open_ring(entries))
+        return rings[-1]
 
     yield make
     for made in rings:
@@ -173,10 +176,7 @@ def test_its_memory_and_files_are_given_back() -> None:
 
     before = open_files()
     for _ in range(50):
-        try:
-            Ring(1_024).close()
-        except OSError as error:
-            unavailable(f"io_uring ({error})")
+        open_ring(1_024).close()
     assert open_files() == before
 
 
@@ -213,10 +213,7 @@ def test_viewers_are_told_by_the_ring_and_the_slow_and_the_gone_are_no_trouble(
     assert sum(sent) > 60
     assert min(sent) >= 4
     assert bench.world.hub.metrics.ring_entries == 1_024
-    for viewer in viewers:
-        viewer.disconnect()
-    bench.world.end()
-    assert not bench.world.errors
+    bench.end()
 
 
 @pytest.mark.parametrize(
@@ -235,16 +232,9 @@ def test_without_a_ring_all_are_told_one_by_one(
     bench.publish(2)
     bench.settle()
     assert [bench.seq(viewer) for viewer in viewers] == [3] * 100
-    for viewer in viewers:
-        viewer.disconnect()
-    bench.world.end()
-    assert not bench.world.errors
+    bench.end()
 
 
-def test_any_number_of_entries_that_a_setting_may_have_is_one() -> None:
+def test_any_number_of_entries_that_a_setting_may_have_is_one(a_ring: Callable[[int], Ring]) -> None:
     for entries in (1, 1_000, 32_768, 10**12):
-        try:
-            made = Ring(StreamConfig(ring_entries=entries).ring_entries)
-        except OSError as error:
-            unavailable(f"io_uring ({error})")
-        made.close()
+        a_ring(StreamConfig(ring_entries=entries).ring_entries)

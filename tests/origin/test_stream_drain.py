@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -189,11 +188,10 @@ def test_a_killed_worker_is_replaced_and_its_viewers_resume(tmp_path: Path) -> N
         try:
             follower.start()
             wait_until_seen([follower], server.publish("m1"))
-            children = subprocess.run(
-                ["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True, check=True
-            )
-            for pid in children.stdout.split():
-                os.kill(int(pid), signal.SIGKILL)
+            children = server.process.children
+            assert children
+            for pid in children:
+                os.kill(pid, signal.SIGKILL)
             deadline = time.monotonic() + 10
             last = ""
             while not last:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.origin.stream_server import RawClient, StreamServer
+from tests.origin.stream_server import StreamServer
 
 HOLDS = 6
 LOOK_S = 0.25  # how often a full worker looks at what the others leave
@@ -23,13 +23,8 @@ def server(tmp_path: Path) -> Iterator[StreamServer]:
         server.publish("m1")
         server.process.stop()
         server.restart()  # now both workers know the match
-        server.process.wait_until(lambda: len(workers(server)) == 2)
+        server.process.wait_until(lambda: len(server.process.children) == 2)
         yield server
-
-
-def workers(server: StreamServer) -> list[int]:
-    pid = server.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @contextmanager
@@ -41,19 +36,13 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def ask(server: StreamServer) -> RawClient:
-    client = server.client()
-    client.send("GET /stream/m1 HTTP/1.1\r\nHost: x\r\n\r\n")
-    return client
-
-
 def test_a_full_worker_leaves_a_viewer_to_one_that_has_room(server: StreamServer) -> None:
     """The other is busy for a moment, as all are in a storm."""
-    _, second = workers(server)
+    _, second = server.process.children
     for attempt in range(1, 5):  # a machine that stands still for a moment looks like a worker that does
         with stopped(second):
             held = [server.stream("m1") for _ in range(HOLDS)]
-            late = ask(server)
+            late = server.ask()
             time.sleep(LOOK_S * 1.2)
         status, _ = late.head()
         if status == 200:
@@ -67,7 +56,7 @@ def test_a_full_worker_leaves_a_viewer_to_one_that_has_room(server: StreamServer
 def test_where_all_are_full_viewers_are_told_so_and_pages_are_served(server: StreamServer) -> None:
     for _ in range(2 * HOLDS):
         server.stream("m1")
-    refused = [ask(server) for _ in range(3)]
+    refused = [server.ask() for _ in range(3)]
     assert server.get("/page") == b"page"
     for client in refused:
         status, headers, _ = client.answer()
@@ -76,5 +65,5 @@ def test_where_all_are_full_viewers_are_told_so_and_pages_are_served(server: Str
 
 
 def test_the_last_place_is_given_and_no_more(server: StreamServer) -> None:
-    clients = [ask(server) for _ in range(2 * HOLDS)]  # all at once
+    clients = [server.ask() for _ in range(2 * HOLDS)]  # all at once
     assert [client.head()[0] for client in clients] == [200] * len(clients)

@@ -85,10 +85,8 @@ def test_more_viewers_than_the_process_holds_get_503_with_a_drawn_wait(tmp_path:
 
 def test_one_address_has_its_own_limit_behind_a_trusted_proxy_too(tmp_path: Path) -> None:
     def ask(forwarded: str) -> int:
-        client = server.client()
         header = f"X-Forwarded-For: {forwarded}\r\n" if forwarded else ""
-        client.send(f"GET /stream/m1 HTTP/1.1\r\nHost: x\r\n{header}\r\n")
-        return client.head()[0]
+        return server.ask("m1", header).head()[0]
 
     with StreamServer(tmp_path, connections_per_address_max=2) as server:
         server.publish("m1")
@@ -125,8 +123,7 @@ def test_a_bus_that_does_not_answer_is_503_and_not_a_hang(tmp_path: Path) -> Non
     with StreamServer(tmp_path, bus_wait_s=0.3, heartbeat_s=1.0) as server:
         server.publish("m1")
         for match_id, code in (("bus-fails", "bus_unavailable"), ("bus-hangs", "bus_unavailable")):
-            client = server.client()
-            client.send(f"GET /stream/{match_id} HTTP/1.1\r\nHost: x\r\n\r\n")
+            client = server.ask(match_id)
             status, headers, body = client.answer()
             assert (status, json.loads(body)["error"]["code"]) == (503, code)
             assert int(headers["retry-after"]) >= 1

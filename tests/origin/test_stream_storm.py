@@ -58,9 +58,7 @@ def test_each_is_refused_and_admitted_by_what_holds_at_its_time(
         server.publish("m1")
 
         def ask() -> int:
-            client = server.client()
-            client.send("GET /stream/m1 HTTP/1.1\r\nHost: x\r\n\r\n")
-            return client.head()[0]
+            return server.ask().head()[0]
 
         for _ in range(2):
             assert [ask() for _ in range(5)] == [200, 200, 200, 503, 503]

@@ -85,7 +85,7 @@ class PostgresServer:
 
     def kill(self) -> None:
         """``kill -9`` for the postmaster and every backend."""
-        children = _children(self.process.pid)
+        children = self.process.children
         self.process.kill()
         # Backends start sessions of their own; without the postmaster they end, but not at once.
         for pid in children:
@@ -97,12 +97,12 @@ class PostgresServer:
 
     def pause(self) -> None:
         """Let it hang: connections stay open and nothing answers."""
-        for pid in (self.process.pid, *_children(self.process.pid)):
+        for pid in (self.process.pid, *self.process.children):
             os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Undo ``pause``."""
-        for pid in (*_children(self.process.pid), self.process.pid):
+        for pid in (*self.process.children, self.process.pid):
             os.kill(pid, signal.SIGCONT)
 
     def stop(self) -> None:
@@ -149,12 +149,3 @@ def _as_unprivileged(directory: Path) -> list[str]:
         f"--regid={entry.pw_gid}",
         "--clear-groups",
     ]
-
-
-def _children(pid: int) -> list[int]:
-    """The direct children of a process (Linux)."""
-    try:
-        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except OSError:
-        return []
-    return [int(child) for child in listed.split()]

@@ -85,6 +85,15 @@ class ServerProcess:
     def running(self) -> bool:
         return self._popen.poll() is None
 
+    @property
+    def children(self) -> list[int]:
+        """The direct children of this child (Linux); none once it has ended."""
+        try:
+            listed = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        except OSError:
+            return []
+        return [int(child) for child in listed.split()]
+
     def wait_until(self, ready: Callable[[], bool], timeout_s: float = 30.0) -> None:
         """Wait for ``ready``; fails with the child's output if it ends or takes too long."""
         deadline = time.monotonic() + timeout_s
