@@ -24,16 +24,16 @@ demo: setup
 
 # All tiers on this machine: Kafka, three regions with a Redis each, nginx (docs/cluster.md).
 demo-cluster: setup
-	sh tests/services/install.sh
+	sh testkit/services/install.sh
 	$(BIN)/python -m deploy.cluster
 
 # Servers and browsers that the tests start: Debian's packages where there is apt, else what is installed.
 test: setup
-	sh tests/services/install.sh
+	sh testkit/services/install.sh
 	$(BIN)/pytest
 
 e2e: setup
-	sh tests/services/install.sh
+	sh testkit/services/install.sh
 	$(BIN)/pytest e2e
 
 lint: $(VENV)/.installed
@@ -43,8 +43,8 @@ lint: $(VENV)/.installed
 # Python by mypy --strict; the widget's JavaScript by TypeScript, from its JSDoc.
 types: setup
 	$(BIN)/mypy
-	.cache/widget/npm/node_modules/.bin/tsc -p widget/tsconfig.json
-	.cache/widget/npm/node_modules/.bin/tsc -p widget/tsconfig.sw.json
+	.cache/widget/npm/node_modules/.bin/tsc -p widget/src/tsconfig.json
+	.cache/widget/npm/node_modules/.bin/tsc -p widget/src/tsconfig.sw.json
 
 # The WebSocket conformance suite; needs a Python 2.7.
 autobahn: setup

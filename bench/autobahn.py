@@ -3,7 +3,7 @@
     python -m bench.autobahn            (make autobahn)
 
 The suite (PyPI: autobahntestsuite) is written for Python 2.7, so it needs one, on the PATH or pyenv's, and is
-installed into ``.cache/autobahn``. That is why it is no part of ``make test``; ``tests/origin`` has the main
+installed into ``.cache/autobahn``. That is why it is no part of ``make test``; ``tests/stream`` has the main
 rules by hand.
 
 It was made for servers that echo. Ours tells scores of its own accord, and what a viewer sends means nothing.
@@ -24,8 +24,8 @@ from typing import Any
 
 from bench.results import keep
 from shared_state.jsontext import JsonObject
-from tests.origin.stream_app import EPOCH_MS
-from tests.origin.stream_server import StreamServer
+from testkit.stream_app import EPOCH_MS
+from testkit.stream_server import StreamServer
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / ".cache" / "autobahn"

@@ -22,9 +22,9 @@ from pathlib import Path
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from bench.results import keep, spread
-from e2e.browser import launch
 from shared_state.jsontext import JsonObject
-from tests.services.origin import OriginServer
+from testkit.browser import launch
+from testkit.services.origin import OriginServer
 
 MATCH = "bench-match"
 PAUSE_S = 0.04

@@ -33,8 +33,8 @@ from origin.bus import Bus, Published, Suffix, open_bus
 from origin.bus.redis_store import PUBLISH_SCRIPT
 from shared_state import DeltaId, Event, Replica, encode_delta
 from shared_state.jsontext import JsonObject
-from tests.faults.bus_faults import FAULTS, Fault, Outcome, run_fault
-from tests.services.redis import RedisServer
+from testkit.faults.bus_faults import FAULTS, Fault, Outcome, run_fault
+from testkit.services.redis import RedisServer
 
 EPOCH = 1_531_666_800_000
 MATCH_DELTAS = 150  # a feed that reports goals, cards, substitutions, shots worth a note, and corrections

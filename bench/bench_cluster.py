@@ -39,12 +39,12 @@ from deploy.cluster.tiers import Cluster
 from origin.bus import open_bus
 from origin.commands.replay import Delivery, ReplayError, Sender
 from origin.eventlog import open_eventlog
-from origin.webhooks import parse_key, signed_headers
+from origin.ingest.signatures import parse_key, signed_headers
 from shared_state import Event
 from shared_state.jsontext import JsonObject
-from tests.services.kafka import KafkaBroker
-from tests.services.process import ServerProcess, free_port
-from tests.services.redis import RedisServer
+from testkit.services.kafka import KafkaBroker
+from testkit.services.process import ServerProcess, free_port
+from testkit.services.redis import RedisServer
 
 MATCH = "bench"
 PATH = f"/stream/{MATCH}"

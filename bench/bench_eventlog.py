@@ -22,8 +22,8 @@ from origin.eventlog import EventLog, open_eventlog
 from origin.eventlog.codec import encode_event
 from shared_state import Event
 from shared_state.jsontext import JsonObject
-from tests.services.kafka import KafkaBroker
-from tests.services.postgres import PostgresServer
+from testkit.services.kafka import KafkaBroker
+from testkit.services.postgres import PostgresServer
 
 ROUND_S = 1.0
 ROUNDS = 5

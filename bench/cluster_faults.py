@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shared_state.jsontext import JsonObject
-from tests.faults import vendor_faults
-from tests.faults.vendor_chain import Chain
-from tests.faults.vendor_faults import VENDOR_FAULTS, Played, merged
-from tests.regions.faults import BROKER_FAULTS, FAULTS, play_through
-from tests.regions.world import Outcome, Regions
-from tests.services.kafka import KafkaBroker
+from testkit.faults import vendor_faults
+from testkit.faults.region_faults import BROKER_FAULTS, FAULTS, play_through
+from testkit.faults.vendor_chain import Chain
+from testkit.faults.vendor_faults import VENDOR_FAULTS, Played, merged
+from testkit.services.kafka import KafkaBroker
+from testkit.worlds.regions import Outcome, Regions
 
 __all__ = ["faults", "vendor"]
 
@@ -33,7 +33,7 @@ def faults(repeats: int, tell: Callable[[str], None]) -> list[JsonObject]:
 
 
 def vendor(repeats: int, tell: Callable[[str], None]) -> list[JsonObject]:
-    """Every fault of ``tests/faults/vendor_faults.py``, lasting longer; one row each, of the worst way."""
+    """Every fault of ``testkit/faults/vendor_faults.py``, lasting longer; one row each, of the worst way."""
     played: dict[str, list[dict[str, Played]]] = {fault.name: [] for fault in VENDOR_FAULTS}
     with _kafka() as (kafka, directory), Chain(kafka, directory) as chain:
         for _ in range(repeats):

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from e2e.browser import launch
 from shared_state import Replica
 from shared_state.jsontext import compact
-from tests.services.origin import OriginServer
+from testkit.browser import launch
+from testkit.services.origin import OriginServer
 
 MATCH = "2018-07-15-france-croatia"
 FINAL = Path(__file__).parents[1] / "origin" / "demo" / "final-2018.jsonl"

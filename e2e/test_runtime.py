@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from e2e.browser import launch
-from origin.edge.assets import Assets
+from origin.web.assets import Assets
 from shared_state import DeltaId, Replica, decode_delta
 from shared_state.announce import announcement
 from shared_state.jsontext import Json, JsonObject
 from shared_state.view import scoreboard
-from tests.services.origin import OriginServer
-from tests.widget.built import manifest
+from testkit.browser import launch
+from testkit.built_widget import manifest
+from testkit.services.origin import OriginServer
 
 GOLDEN = sorted((Path(__file__).parents[1] / "tests" / "golden").glob("*.json"))
 BOOT_MS = 90_000

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from origin.edge.stream_config import StreamConfig
 from origin.errors import ConfigError
-from origin.webhooks import parse_keys
+from origin.ingest.signatures import parse_keys
+from origin.stream.hub.config import StreamConfig
 
 __all__ = ["Config"]
 

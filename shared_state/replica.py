@@ -80,8 +80,8 @@ class Replica:
     def restate(self, event: Event, accepted_ms: int) -> Delta:
         """Fold an event and give it the next id, even if it changes nothing.
 
-        For a region that tells its events in another order than the log's (``origin.numbering``) and has
-        to use every id once.
+        For a region that tells its events in another order than the log's (``origin.fanout.sequencer``)
+        and has to use every id once.
 
         Raises:
             InvalidEvent: the event is of another match; nothing changes.

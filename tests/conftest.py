@@ -15,6 +15,10 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from testkit.poster import app, client, make_app, poster
+
+__all__ = ["app", "client", "make_app", "poster"]
+
 _SLOW_MACHINES = [HealthCheck.too_slow]
 
 settings.register_profile("default", max_examples=50, deadline=None, suppress_health_check=_SLOW_MACHINES)

@@ -40,7 +40,7 @@ def test_the_readmes_example_prints_what_it_says() -> None:
 def test_every_ingest_error_is_in_the_protocol() -> None:
     protocol = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
     codes: set[str] = set()
-    for path in ("origin/ingest.py", "origin/webhooks.py", "origin/edge/ingest.py"):
+    for path in ("origin/ingest/service.py", "origin/ingest/signatures.py", "origin/web/webhook.py"):
         codes |= set(re.findall(r'RequestError\(\s*\d{3},\s*"([a-z_]+)"', (ROOT / path).read_text("utf-8")))
     assert len(codes) > 10
     assert {code for code in codes if f"`{code}`" not in protocol} == set()

@@ -21,7 +21,7 @@ from deploy.cluster.status import read_status, show
 from deploy.cluster.tiers import STATE, Addresses, Cluster
 from origin.commands.demo import FINAL, RESULTS, events_of, play
 from origin.commands.replay import ReplayError, Sender, deliveries
-from origin.webhooks import parse_key
+from origin.ingest.signatures import parse_key
 
 __all__ = ["command"]
 

@@ -10,7 +10,7 @@ implementation, chosen by the URL's scheme and imported only then:
 ``redis+cluster://``                    a Redis cluster
 ======================================  =========================================================
 
-``tests/contract/test_bus.py`` runs the same suite against each.
+``tests/bus/test_bus.py`` runs the same suite against each.
 """
 
 from __future__ import annotations

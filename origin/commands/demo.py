@@ -29,7 +29,7 @@ import click
 
 from origin.commands.replay import Delivery, Pace, ReplayError, Sender, deliveries
 from origin.feeds.canonical import events_of_lines, to_line
-from origin.webhooks import parse_key
+from origin.ingest.signatures import parse_key
 from shared_state import Event
 
 __all__ = ["FINAL", "RESULTS", "command", "events_of", "play"]

@@ -11,7 +11,7 @@ from origin.commands.working import Seconds, log_to_stderr, run
 from origin.config import Config
 from origin.errors import ConfigError, OriginError
 from origin.eventlog import open_eventlog
-from origin.fanout import FanOut
+from origin.fanout.worker import FanOut
 from origin.metrics import Metrics
 
 __all__ = ["command"]

@@ -23,7 +23,7 @@ import click
 from origin.commands.files import read_from
 from origin.errors import ConfigError, OriginError
 from origin.feeds.canonical import events_of_lines, to_line
-from origin.webhooks import parse_keys, signed_headers
+from origin.ingest.signatures import parse_keys, signed_headers
 from shared_state import Event, delay_ms
 
 __all__ = [

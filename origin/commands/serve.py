@@ -20,10 +20,11 @@ __all__ = ["command"]
 )
 def command(host: str, port: int, workers: int) -> None:
     """The origin under gunicorn. EVENTLOG_URL and BUS_URL choose the backends."""
-    from origin.serving import Serving
+    from origin.stream.worker.gunicorn_app import Serving
+    from origin.web.app import create_app
 
     try:
-        serving = Serving(Config.from_env(os.environ), host=host, port=port, workers=workers)
+        serving = Serving(Config.from_env(os.environ), create_app, host=host, port=port, workers=workers)
     except OriginError as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"touchline: http://{host}:{serving.port}/", err=True)

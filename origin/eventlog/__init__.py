@@ -9,7 +9,7 @@ One file per implementation, chosen by the URL's scheme and imported only then:
 ``postgres://…``        PostgreSQL, for teams that have it and no Kafka
 ======================  =====================================================================
 
-``tests/contract/test_eventlog.py`` runs the same suite against each.
+``tests/eventlog/test_eventlog.py`` runs the same suite against each.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ from deploy.cluster.child import ClusterError
 from deploy.cluster.status import Line, read_status
 from deploy.cluster.tiers import KAFKA_LIBRARIES, Addresses, Cluster
 from origin.commands.demo import FINAL, events_of
-from origin.webhooks import parse_key, signed_headers
+from origin.ingest.signatures import parse_key, signed_headers
 from shared_state.jsontext import JsonObject
-from tests.services.process import listening, require_program, unavailable
+from testkit.services.process import listening, require_program, unavailable
 
 pytestmark = pytest.mark.services
 

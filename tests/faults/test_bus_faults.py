@@ -9,8 +9,8 @@ import pytest
 
 from origin.bus import Suffix, open_bus
 from shared_state import DeltaId, Replica
-from tests.faults.bus_faults import FAULTS, Fault, Region, run_fault
-from tests.services.redis import RedisServer
+from testkit.faults.bus_faults import FAULTS, Fault, Region, run_fault
+from testkit.services.redis import RedisServer
 
 pytestmark = pytest.mark.services
 

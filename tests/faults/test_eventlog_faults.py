@@ -18,13 +18,13 @@ from origin.bus import Suffix
 from origin.bus.memory import MemoryBus
 from origin.errors import EventLogError
 from origin.eventlog import Consumer, EventLog, Record, open_eventlog
-from origin.fanout import FanOut
+from origin.fanout.worker import FanOut
 from shared_state import DeltaId, Replica, decode_delta
-from tests.contract.eventlog_contract import ids, note
-from tests.services.clock import WallClock
-from tests.services.kafka import KafkaBroker
-from tests.services.link import Link
-from tests.services.postgres import PostgresServer
+from testkit.services.clock import WallClock
+from testkit.services.kafka import KafkaBroker
+from testkit.services.link import Link
+from testkit.services.postgres import PostgresServer
+from tests.eventlog.contract import ids, note
 
 pytestmark = pytest.mark.services
 
@@ -186,7 +186,7 @@ def polled(consumer: Consumer) -> list[Record]:
 def test_killed_reader_gives_its_partitions_back(log: EventLog, url: str) -> None:
     matches = [f"m{number}" for number in range(16)]
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.eventlog_reader", url, "g"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "testkit.faults.eventlog_reader", url, "g"], stdout=subprocess.PIPE, text=True
     ) as reader:
         assert reader.stdout is not None
         log.append([note(f"a-{match_id}", match_id) for match_id in matches])

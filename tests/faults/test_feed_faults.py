@@ -24,11 +24,11 @@ from origin.eventlog.sqlite import SqliteEventLog
 from origin.feeds.snapshot import STANDS_MS
 from origin.feedworker.setaside import LETTER_MAX_BYTES, LETTERS_PER_HOUR
 from shared_state import Event, Score, fold
-from tests.origin.command import ROOT, touchline
-from tests.services.feedworker import INTERVALS, expected, match_id_of, seen, wait_until, working
-from tests.services.process import ServerProcess
-from tests.services.vendor import ACTIONS, FAULTS, KEY, PUSH_FAULTS, Vendor
-from tests.services.vendor_matches import OptaMatch, SportradarMatch
+from testkit.command import ROOT, touchline
+from testkit.services.feedworker import INTERVALS, expected, match_id_of, seen, wait_until, working
+from testkit.services.process import ServerProcess
+from testkit.services.vendor import ACTIONS, FAULTS, KEY, PUSH_FAULTS, Vendor
+from testkit.services.vendor_matches import OptaMatch, SportradarMatch
 
 VENDORS = [OptaMatch, SportradarMatch]
 # What each leaves among the dead letters, as far as it leaves anything.

@@ -21,12 +21,12 @@ from origin.errors import EventLogError
 from origin.eventlog import open_eventlog
 from origin.eventlog.postgres import PostgresEventLog, open_url
 from shared_state import DeltaId, Replica, encode_delta
-from tests.contract.eventlog_contract import ids, note
-from tests.faults.bus_origin import follow
-from tests.services.link import Link
-from tests.services.postgres import PostgresServer
-from tests.services.process import ServerProcess
-from tests.services.redis import RedisServer
+from testkit.faults.bus_origin import follow
+from testkit.services.link import Link
+from testkit.services.postgres import PostgresServer
+from testkit.services.process import ServerProcess
+from testkit.services.redis import RedisServer
+from tests.eventlog.contract import ids, note
 
 pytestmark = pytest.mark.services
 

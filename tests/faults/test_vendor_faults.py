@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.vendor_chain import Chain
-from tests.faults.vendor_faults import VENDOR_FAULTS, VendorFault, merged, play_through
-from tests.services.kafka import KafkaBroker
+from testkit.faults.vendor_chain import Chain
+from testkit.faults.vendor_faults import VENDOR_FAULTS, VendorFault, merged, play_through
+from testkit.services.kafka import KafkaBroker
 
 pytestmark = pytest.mark.services
 

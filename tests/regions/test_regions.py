@@ -17,10 +17,10 @@ from origin.eventlog import open_eventlog
 from origin.eventlog.kafka import KafkaConsumer
 from origin.eventlog.kafka_reader import take
 from shared_state import Event
-from tests.contract.eventlog_contract import drain
-from tests.regions.faults import BROKER_FAULTS, FAULTS, Fault, play_through
-from tests.regions.world import Game, Regions
-from tests.services.kafka import KafkaBroker
+from testkit.faults.region_faults import BROKER_FAULTS, FAULTS, Fault, play_through
+from testkit.services.kafka import KafkaBroker
+from testkit.worlds.regions import Game, Regions
+from tests.eventlog.contract import drain
 
 pytestmark = pytest.mark.services
 

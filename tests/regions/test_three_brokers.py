@@ -16,12 +16,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, b
 
 from origin.errors import EventLogError
 from origin.eventlog import open_eventlog
-from tests.contract.eventlog_contract import drain, ids, note
-from tests.origin.command import touchline
-from tests.regions.broker_faults import CLUSTER_FAULTS
-from tests.regions.faults import Fault, play_through
-from tests.regions.world import Regions
-from tests.services.kafka import KafkaCluster
+from testkit.command import touchline
+from testkit.faults.broker_faults import CLUSTER_FAULTS
+from testkit.faults.region_faults import Fault, play_through
+from testkit.services.kafka import KafkaCluster
+from testkit.worlds.regions import Regions
+from tests.eventlog.contract import drain, ids, note
 
 pytestmark = pytest.mark.services
 

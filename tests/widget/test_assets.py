@@ -10,9 +10,9 @@ import pytest
 from flask import Flask, Response, jsonify, render_template_string
 from flask.testing import FlaskClient
 
-from origin.edge.assets import Assets, init_app
 from origin.errors import ConfigError, RequestError
-from tests.widget.built import DIST, manifest
+from origin.web.assets import Assets, init_app
+from testkit.built_widget import DIST, manifest
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 

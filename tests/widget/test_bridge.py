@@ -10,7 +10,7 @@ from shared_state import Event, Match, Replica, encode_delta
 from shared_state.announce import announcement
 from shared_state.jsontext import Json, JsonObject
 from shared_state.view import scoreboard
-from widget.bridge import Bridge
+from widget.python.bridge import Bridge
 
 EPOCH = 1_531_666_800_000
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.process import require_program
-from tests.widget.built import DIST, manifest
-from widget.build import CACHE, ROOT, BuildError, bundled_names, main, npm_packages, trimmed_runtime
+from testkit.built_widget import DIST, manifest
+from testkit.services.process import require_program
+from widget.build.bundle import CACHE, ROOT, BuildError, bundled_names, main, npm_packages, trimmed_runtime
 
 NEEDED = {
     "live-score.js",
@@ -87,6 +87,6 @@ def test_a_failed_step_is_told_in_one_piece(
     def fail(out: Path) -> None:
         raise BuildError(f"node is not installed ({out.name})")
 
-    monkeypatch.setattr("widget.build.build", fail)
+    monkeypatch.setattr("widget.build.bundle.build", fail)
     assert main(["--out", str(tmp_path / "dist")]) == 1
     assert capsys.readouterr().err == "widget.build: node is not installed (dist)\n"

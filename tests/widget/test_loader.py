@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 
 from shared_state import DeltaId, delay_ms
-from tests.widget.built import DIST, manifest, run_node
+from testkit.built_widget import DIST, manifest, run_node
 
 LOADER_MAX_BYTES = 10 * 1024  # docs/design.md decision 8
 

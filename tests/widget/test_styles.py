@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-WIDGET = Path(__file__).parents[2] / "widget"
+WIDGET = Path(__file__).parents[2] / "widget" / "src"
 STYLES = ("live-score.css", "page.css")
 AA_TEXT = 4.5  # WCAG 2.2, 1.4.3
 

@@ -1,1 +1,0 @@
-"""The edge: HTTP and streams. ``resume`` and ``sse`` know no transport; everything else carries them."""

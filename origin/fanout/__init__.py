@@ -1,0 +1,1 @@
+"""From the event log to a region's bus: folds, assigns ids, publishes, repairs."""

@@ -1,0 +1,1 @@
+"""Events from outside: who signed them, what they say, and the log that has them."""

@@ -1,0 +1,172 @@
+"""Ingest: a signed webhook becomes events in the log, all of them or none.
+
+It answers only after the log has them on disk. Whatever is wrong is refused with its own 4xx before
+anything is written: bad input changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from json import JSONDecodeError
+
+from origin.errors import EventLogError, RequestError
+from origin.eventlog import EventLog
+from origin.ingest.signatures import read_headers, verify
+from shared_state import Event, InvalidEvent
+from shared_state.errors import shown
+from shared_state.jsontext import Json, JsonObject, parse
+
+__all__ = ["FEEDS", "Accepted", "Ingest", "read_events"]
+
+# What `POST /ingest/<feed>` takes. A vendor's own format is read by `touchline ingest`, a process of its own:
+# parsing a vendor's document is not the origin's work.
+FEEDS = ("canonical",)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What was acknowledged."""
+
+    webhook_id: str
+    events: int
+    matches: Sequence[str]
+
+    def to_json(self) -> JsonObject:
+        """The body of the answer."""
+        return {"accepted": self.events, "webhook_id": self.webhook_id, "matches": list(self.matches)}
+
+
+class Ingest:
+    """Takes webhooks.
+
+    Args:
+        keys: the secrets that may sign; several while one is being replaced.
+        now_s: UTC seconds, for the age of a signature.
+    """
+
+    def __init__(
+        self, log: EventLog, keys: Sequence[bytes], *, max_events: int, now_s: Callable[[], float]
+    ) -> None:
+        self._log = log
+        self._keys = keys
+        self._max_events = max_events
+        self._now_s = now_s
+
+    def check(self, feed: str, headers: Mapping[str, str]) -> None:
+        """Refuse what can be refused before its body is read.
+
+        Args:
+            feed: as in the path.
+            headers: looked up by their lower-case names.
+
+        Raises:
+            RequestError: as ``accept`` would: 404 no such feed; 403 no key is configured; 400 or 401 by
+                ``webhooks.read_headers``.
+        """
+        self._check_feed(feed)
+        read_headers(headers, self._now_s())
+
+    def accept(self, feed: str, headers: Mapping[str, str], body: bytes) -> Accepted:
+        """Verify, read, append, acknowledge.
+
+        Args:
+            feed: as in the path.
+            headers: looked up by their lower-case names.
+            body: the bytes as they came.
+
+        Raises:
+            RequestError: 404 no such feed; 403 no key is configured; 400 or 401 by ``webhooks.verify``;
+                400 not JSON; 422 not events; 413 too many; 409 this webhook-id was taken before; 503 the
+                log did not take them. Nothing was changed.
+        """
+        self._check_feed(feed)
+        webhook_id = verify(headers, body, self._keys, self._now_s())
+        events = read_events(body, self._max_events)
+        try:
+            appended = self._log.append(events, key=f"{feed}:{webhook_id}")
+        except EventLogError as error:
+            raise RequestError(
+                503, error.code, f"nothing was taken, send it again: {error}", headers={"Retry-After": "1"}
+            ) from error
+        if not appended.fresh:
+            raise RequestError(
+                409,
+                "replayed",
+                f"webhook-id {shown(webhook_id)} was taken before, with {appended.count} events",
+                webhook_id=webhook_id,
+                events=appended.count,
+            )
+        return Accepted(webhook_id, len(events), sorted({event.match_id for event in events}))
+
+    def _check_feed(self, feed: str) -> None:
+        if feed not in FEEDS:
+            raise RequestError(
+                404, "unknown_feed", f"no feed {shown(feed)}; known: {' '.join(FEEDS)}", feed=feed
+            )
+        if not self._keys:
+            raise RequestError(
+                403, "ingest_disabled", "no ingest key is configured; set TOUCHLINE_INGEST_KEYS"
+            )
+
+
+def read_events(body: bytes, max_events: int) -> list[Event]:
+    """Canonical events: one JSON object, an array of them, or one object a line.
+
+    Raises:
+        RequestError: 400 or 422 with the line and what is wrong there; 413 for too many.
+    """
+    values = _read_values(body)
+    if not values:
+        raise RequestError(400, "empty_body", "the body holds no event")
+    if len(values) > max_events:
+        raise RequestError(
+            413,
+            "too_many_events",
+            f"{len(values)} events; at most {max_events} in one webhook",
+            limit=max_events,
+        )
+    events = []
+    for number, value in enumerate(values, start=1):
+        try:
+            events.append(Event.from_json(value))
+        except InvalidEvent as error:
+            raise RequestError(
+                422, error.code, f"event {number}: {error}", event=number, field=error.field
+            ) from None
+    return events
+
+
+def _read_values(body: bytes) -> list[Json]:
+    """One value, the items of an array, or a value a line; none of an empty body."""
+    if not body.strip():
+        return []
+    try:
+        whole = parse(body)
+    except ValueError as error:
+        return _read_lines(body, error)
+    return whole if isinstance(whole, list) else [whole]
+
+
+def _read_lines(body: bytes, as_one: ValueError) -> list[Json]:
+    """A value a line.
+
+    Args:
+        body: several lines, or what is no value at all.
+        as_one: why the whole is not one value.
+
+    Raises:
+        RequestError: 400 with the line that is none.
+    """
+    lines = [(number, line) for number, line in enumerate(body.splitlines(), start=1) if line.strip()]
+    values: list[Json] = []
+    for number, line in lines:
+        try:
+            values.append(parse(line))
+        except ValueError as error:
+            if not values and (len(lines) == 1 or isinstance(error, JSONDecodeError)):
+                # Not even the first line stands alone: one value was meant, over however many lines.
+                at = as_one.lineno if isinstance(as_one, JSONDecodeError) else number
+                raise RequestError(400, "bad_json", f"the body is not JSON: {as_one}", line=at) from None
+            raise RequestError(400, "bad_json", f"line {number} is not JSON: {error}", line=number) from None
+    return values

@@ -1,0 +1,1 @@
+"""The stream tier: many viewers on one thread. It knows no Flask."""

@@ -1,0 +1,1 @@
+"""HTTP, server-sent events and WebSocket frames as bytes in, bytes out; no sockets."""

@@ -1,0 +1,170 @@
+"""What a viewer's bytes look like, for each transport. Built once, and sent to all as the same ``bytes``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from email.utils import formatdate
+from typing import Protocol
+
+from wsproto.frame_protocol import FrameProtocol
+from wsproto.utilities import generate_accept_token
+
+from origin.bus import Published
+from origin.errors import RequestError
+from origin.stream.http.sse import (
+    STREAM_HEADERS,
+    delta_frame,
+    gap_frame,
+    gap_json,
+    heartbeat_frame,
+    heartbeat_json,
+    retry_frame,
+    websocket_message,
+)
+from origin.stream.http.stream_request import StreamRequest
+from shared_state import DeltaId
+from shared_state.jsontext import compact
+
+__all__ = ["SERVICE_RESTART", "Framing", "SseFraming", "WebSocketFraming", "answer", "refusal", "text_frame"]
+
+_REASONS = {
+    200: "OK",
+    204: "No Content",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    426: "Upgrade Required",
+    431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
+    505: "HTTP Version Not Supported",
+}
+# RFC 6455's registry: the server goes away and a new one comes; the viewer should reconnect.
+SERVICE_RESTART = 1012
+_STREAM_HEADER_BYTES = "".join(f"{name}: {value}\r\n" for name, value in STREAM_HEADERS.items()).encode()
+
+
+class Framing(Protocol):
+    """One transport."""
+
+    def opening(self, request: StreamRequest, retry_ms: int) -> bytes:
+        """The head of the answer, and what the viewer alone is told."""
+
+    def deltas(self, published: Iterable[Published]) -> bytes:
+        """Any number of deltas."""
+
+    def gap(self, match_id: str, head: DeltaId) -> bytes:
+        """Only the snapshot helps."""
+
+    def heartbeat(self, head: DeltaId, hash_: str, server_ms: int) -> bytes:
+        """Where the match stands."""
+
+    def goodbye(self, retry_ms: int) -> bytes:
+        """The last a viewer is told: when to come back."""
+
+
+class SseFraming:
+    """``text/event-stream``. The answer has no length and ends with the connection.
+
+    Chunks would cost bytes on each frame, and give a viewer nothing: the id says what it has.
+    """
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._head_second = 0
+
+    def opening(self, request: StreamRequest, retry_ms: int) -> bytes:
+        """See ``Framing.opening``."""
+        del request
+        return self.head() + b"retry: %d\n\n" % retry_ms
+
+    def head(self) -> bytes:
+        """The head of an answer, with the ``Date`` of this second."""
+        second = int(time.time())
+        if second != self._head_second:
+            self._head_second = second
+            self._head = b"HTTP/1.1 200 OK\r\nDate: %b\r\n%bConnection: close\r\n\r\n" % (
+                formatdate(second, usegmt=True).encode(),
+                _STREAM_HEADER_BYTES,
+            )
+        return self._head
+
+    def deltas(self, published: Iterable[Published]) -> bytes:
+        """See ``Framing.deltas``."""
+        return b"".join(map(delta_frame, published))
+
+    def gap(self, match_id: str, head: DeltaId) -> bytes:
+        """See ``Framing.gap``."""
+        return gap_frame(match_id, head)
+
+    def heartbeat(self, head: DeltaId, hash_: str, server_ms: int) -> bytes:
+        """See ``Framing.heartbeat``."""
+        return heartbeat_frame(head, hash_, server_ms)
+
+    def goodbye(self, retry_ms: int) -> bytes:
+        """See ``Framing.goodbye``."""
+        return retry_frame(retry_ms)
+
+
+class WebSocketFraming:
+    """JSON text messages, unmasked as a server's must be, hence the same for all."""
+
+    def opening(self, request: StreamRequest, retry_ms: int) -> bytes:
+        """See ``Framing.opening``."""
+        accept = generate_accept_token(request.websocket_key)
+        return (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept
+        ) + _retry_message(retry_ms)
+
+    def deltas(self, published: Iterable[Published]) -> bytes:
+        """See ``Framing.deltas``."""
+        return b"".join(text_frame(websocket_message("score", one.delta, one.id)) for one in published)
+
+    def gap(self, match_id: str, head: DeltaId) -> bytes:
+        """See ``Framing.gap``."""
+        return text_frame(websocket_message("gap", gap_json(match_id, head), head))
+
+    def heartbeat(self, head: DeltaId, hash_: str, server_ms: int) -> bytes:
+        """See ``Framing.heartbeat``."""
+        return text_frame(websocket_message("heartbeat", heartbeat_json(head, hash_, server_ms)))
+
+    def goodbye(self, retry_ms: int) -> bytes:
+        """See ``Framing.goodbye``."""
+        close = FrameProtocol(client=False, extensions=[]).close(SERVICE_RESTART, "restarting")
+        return _retry_message(retry_ms) + bytes(close)
+
+
+def text_frame(message: str) -> bytes:
+    """One whole WebSocket message."""
+    return bytes(FrameProtocol(client=False, extensions=[]).send_data(message))
+
+
+def _retry_message(retry_ms: int) -> bytes:
+    return text_frame(websocket_message("retry", compact({"retry_ms": retry_ms})))
+
+
+def answer(status: int, headers: dict[str, str], body: bytes = b"", *, keep_alive: bool) -> bytes:
+    """A whole HTTP answer that ends."""
+    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Error')}", f"Date: {formatdate(usegmt=True)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if status != 204:
+        lines.append(f"Content-Length: {len(body)}")
+    lines.append("Connection: keep-alive" if keep_alive else "Connection: close")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def refusal(error: RequestError, *, keep_alive: bool, with_body: bool = True) -> bytes:
+    """An answer in the one error shape; any page may read it."""
+    headers = {
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Expose-Headers": "Retry-After",
+        **error.headers,
+    }
+    body = json.dumps(error.to_json(), separators=(",", ":")).encode()
+    whole = answer(error.status, headers, body, keep_alive=keep_alive)
+    return whole if with_body else whole[: -len(body)]

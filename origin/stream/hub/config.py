@@ -1,0 +1,67 @@
+"""What the stream tier can be told. Every number has its unit in its name and its reason beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from origin.stream.http.sse import HEARTBEAT_S
+
+__all__ = ["FILES_RESERVED", "StreamConfig"]
+
+# Open files of a process that are not viewers: pages, the log, the bus, libraries. Of a small limit, less.
+FILES_RESERVED: Final = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamConfig:
+    """Limits and clocks of one stream worker.
+
+    Attributes:
+        connections_max: viewers one process holds; more get 503. None: the open-files limit, less 512
+            for pages, log files and the bus.
+        connections_per_address_max: viewers from one address; 0 for no limit. Off by default: behind a
+            CDN, a carrier's NAT or in a stadium, thousands of viewers share one address.
+        heartbeat_s: how often each viewer is told where the match stands.
+        first_bytes_s: how long a new connection may take to send its whole request head.
+        keep_alive_s: how long a connection may idle between two requests that the hub answers in full.
+        request_head_max_bytes: a longer head of a stream request gets 431. Browsers send under 2 KB.
+        pending_max_bytes: what may wait in memory for one viewer that does not read; beyond it the
+            connection is closed. 64 KB is more than a whole match of deltas.
+        stalled_s: a viewer that takes nothing of what waits for it for this long is closed.
+        unacknowledged_s: a viewer whose network acknowledges nothing for this long is closed by the
+            kernel (TCP_USER_TIMEOUT): how a phone that left without a word is found.
+        send_buffer_bytes: the kernel's share for one viewer (SO_SNDBUF); 0 leaves it to grow to megabytes.
+        replay_window_deltas: the latest deltas of a match kept in memory, from which a reconnect storm
+            is answered without the bus. A whole match is 100 to 300.
+        idle_match_s: how long a match without viewers stays subscribed.
+        unknown_match_s: how long "no such match" is remembered, so that asking again costs nothing.
+        bus_wait_s: a viewer that the bus has not answered for this long gets 503.
+        websocket_message_max_bytes: viewers have nothing to say; a longer message is closed with 1009.
+        accept_rate_per_s: reconnecting viewers one process takes per second, until it has measured it.
+        ring_entries: to how many viewers one call sends, by io_uring, where the kernel allows it to this
+            process; 0 for a call for each viewer, as where it does not.
+        retry_min_ms: the shortest ``retry:`` given out.
+        drain_notice_s: after SIGTERM, how long to serve on while ``/readyz`` says no, so that a load
+            balancer that polls it stops sending viewers here first.
+    """
+
+    connections_max: int | None = None
+    connections_per_address_max: int = 0
+    heartbeat_s: float = HEARTBEAT_S
+    first_bytes_s: float = 10.0
+    keep_alive_s: float = 15.0
+    request_head_max_bytes: int = 8_192
+    pending_max_bytes: int = 65_536
+    stalled_s: float = 30.0
+    unacknowledged_s: float = 45.0
+    send_buffer_bytes: int = 65_536
+    replay_window_deltas: int = 512
+    idle_match_s: float = 60.0
+    unknown_match_s: float = 1.0
+    bus_wait_s: float = 10.0
+    websocket_message_max_bytes: int = 4_096
+    accept_rate_per_s: float = 2_000.0
+    ring_entries: int = 1_024
+    retry_min_ms: int = 1_000
+    drain_notice_s: float = 0.0

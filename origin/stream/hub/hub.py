@@ -1,0 +1,419 @@
+"""The hub of one stream worker: all its viewers, of all matches, on one thread.
+
+It answers requests that ``arrivals`` has read, holds the viewers, passes on what the bus says, and lets
+them go when the worker ends. What a viewer costs is the kernel's socket and a few numbers here; what a
+delivery costs is one ``send`` (``audience.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from typing import Final, TypeVar
+
+from origin.bus import Bus
+from origin.errors import OriginError, RequestError
+from origin.stream.http.cors import METHODS, RESUME, preflight_headers
+from origin.stream.http.framing import SseFraming, WebSocketFraming, answer, refusal
+from origin.stream.http.stream_request import StreamRequest, Transport
+from origin.stream.hub.config import StreamConfig
+from origin.stream.hub.drain import AcceptRate, DrainPlan, retry_ms, window_s
+from origin.stream.hub.match_stream import Answer, MatchStream, Visitor
+from origin.stream.hub.metrics import StreamMetrics
+from origin.stream.hub.subscribers import SLICES, Audience
+from origin.stream.hub.websocket import WebSocketAudience
+from origin.stream.net.io_uring import Ring
+from origin.stream.net.linger import Linger
+from origin.stream.net.reactor import Reactor
+
+__all__ = ["Hub"]
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+# A fan-out to fewer is over before a page could get in its way.
+_QUIET_FROM_VIEWERS: Final = 200
+_DRAIN_TICK_S: Final = 0.02
+# Made-up match ids remembered as unknown, and asked about at the same time; both bound memory.
+_UNKNOWN_MAX: Final = 1_024
+_OPENING_MAX: Final = 256
+# Each half second: who was refused ten seconds ago has come back, or been refused again.
+_REFUSED_DECAY: Final = 0.9
+# Why viewers end who have been told so.
+_TOLD: Final = frozenset({"left", "protocol", "drained"})
+_PREFLIGHT = {"Access-Control-Allow-Origin": "*", **preflight_headers(RESUME), "Allow": METHODS}
+
+
+class Hub:
+    """See the module. Everything but ``ask``'s reads runs on the reactor's thread.
+
+    Args:
+        bus: the regional bus.
+        config: limits and clocks.
+        readers: runs what may wait for the bus; never the threads that serve pages.
+        rng: where ``retry:`` is drawn from.
+
+    Attributes:
+        quiet: cleared while a large fan-out runs, so that page threads can stand aside.
+        viewers: how many are held.
+        draining: True once the worker is to end; ``/readyz`` says no.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        config: StreamConfig,
+        *,
+        readers: Executor,
+        connections_max: int,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.bus = bus
+        self.config = config
+        self.metrics = StreamMetrics()
+        self.reactor = Reactor()
+        self.linger = Linger(self.reactor)
+        self.quiet = threading.Event()
+        self.quiet.set()
+        self.draining = False
+        self.viewers = 0
+        self.rate = AcceptRate(config.accept_rate_per_s)
+        self.connections_max = connections_max
+        self._ring = _ring(config.ring_entries)
+        self.metrics.ring_entries = self._ring.entries if self._ring is not None else 0
+        self._readers = readers
+        self._rng = rng or random.Random()  # noqa: S311 - spreads load, hides nothing
+        self._matches: dict[str, MatchStream] = {}
+        self._opening = 0
+        self._refused_lately = 0.0
+        self._unknown: dict[str, float] = {}
+        self._address_of: dict[int, str] = {}
+        self._per_address: dict[str, int] = {}
+        self._sse = SseFraming()
+        self._slice = 0
+        self._slice_s = config.heartbeat_s / SLICES
+        self._next_tick_s = time.monotonic() + self._slice_s
+        self._plan: DrainPlan | None = None
+        self._leaving: Iterator[int] = iter(())
+        self._left = 0
+
+    # --- requests
+
+    def serve(self, visitor: Visitor) -> None:
+        """Answer one request."""
+        request = visitor.request
+        if request.method == "OPTIONS":
+            visitor.finish(
+                answer(204, _PREFLIGHT, keep_alive=request.keep_alive), keep_alive=request.keep_alive
+            )
+            return
+        if self._plan is not None and request.method == "GET":
+            # Not a 503: an EventSource that gets one never comes back.
+            self._send_off(visitor)
+            return
+        if request.method == "GET" and not self._may_stay(visitor):
+            return
+        stream = self._matches.get(request.match_id)
+        if stream is None:
+            if self._unknown.get(request.match_id, 0.0) > time.monotonic():
+                self._refuse_unknown(visitor)
+                return
+            if self._opening >= _OPENING_MAX:
+                self._refuse_busy(visitor, "busy", "too many matches are being opened")
+                return
+            stream = self._open(request.match_id)
+        stream.take(visitor)
+
+    def welcome(self, sock: socket.SocketType, request: StreamRequest) -> bool:
+        """Hold a viewer at once, if there is room and its answer is known; what most of a storm is."""
+        if (
+            request.method != "GET"
+            or self._plan is not None
+            or self.viewers >= self.connections_max
+            or self.config.connections_per_address_max
+        ):
+            return False
+        stream = self._matches.get(request.match_id)
+        if stream is None or (told := stream.known_answer(request)) is None:
+            return False
+        self._hold(sock, request, stream.audiences[request.transport], told)
+        return True
+
+    def refuse(
+        self, visitor: Visitor, error: RequestError, *, keep_alive: bool, with_body: bool = True
+    ) -> None:
+        """Answer a request that cannot be granted."""
+        self.metrics.refuse(error.code)
+        visitor.finish(refusal(error, keep_alive=keep_alive, with_body=with_body), keep_alive=keep_alive)
+
+    def retry_ms(self) -> int:
+        """When a viewer should come back: drawn for it alone, over what taking all of them takes."""
+        window = window_s(self.viewers, self.rate.per_s)
+        return retry_ms(self.config.retry_min_ms, window, self._rng.random())
+
+    def _may_stay(self, visitor: Visitor) -> bool:
+        """Whether there is room for this viewer."""
+        if self.viewers >= self.connections_max:
+            self._refuse_busy(visitor, "too_many_viewers", "this server holds all the viewers it can")
+            return False
+        limit = self.config.connections_per_address_max
+        if limit and self._per_address.get(visitor.address, 0) >= limit:
+            self._refuse_busy(
+                visitor, "too_many_from_address", f"at most {limit} streams may come from one address"
+            )
+            return False
+        return True
+
+    def _refuse_busy(self, visitor: Visitor, code: str, message: str) -> None:
+        # Spread over what taking the refused needs: those who are held here do not come back with them.
+        self._refused_lately += 1.0
+        window = window_s(round(self._refused_lately), self.rate.per_s)
+        wait_ms = retry_ms(self.config.retry_min_ms, window, self._rng.random())
+        error = RequestError(
+            503, code, message, headers={"Retry-After": str(-(-wait_ms // 1_000))}, retry_ms=wait_ms
+        )
+        self.refuse(visitor, error, keep_alive=False)
+
+    def _refuse_unknown(self, visitor: Visitor) -> None:
+        match_id = visitor.request.match_id
+        error = RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
+        self.refuse(
+            visitor, error, keep_alive=visitor.request.keep_alive, with_body=visitor.request.method != "HEAD"
+        )
+
+    def _open(self, match_id: str) -> MatchStream:
+        sse = Audience(Transport.SSE, self._sse, self.reactor, self.config, self._drop, self._ring)
+        websocket = WebSocketAudience(self.reactor, self.config, self._drop, self._ring)
+        self._opening += 1
+        stream = self._matches[match_id] = MatchStream(self, match_id, sse, websocket)
+        self.metrics.matches = len(self._matches)
+        return stream
+
+    def _send_off(self, visitor: Visitor) -> None:
+        """Tell a viewer who came while the worker ends when to come back, and that is all."""
+        request = visitor.request
+        wait_ms = self.retry_ms()
+        if request.transport is Transport.SSE:
+            visitor.finish(self._sse.opening(request, wait_ms), keep_alive=False)
+        else:
+            framing = WebSocketFraming()
+            visitor.finish(framing.opening(request, wait_ms) + framing.goodbye(wait_ms), keep_alive=False)
+
+    # --- StreamHost: what a match needs
+
+    def ask(self, read: Callable[[], _T], done: Callable[[_T | Exception], None]) -> None:
+        """See ``StreamHost.ask``."""
+
+        def run() -> None:
+            result: _T | Exception
+            try:
+                result = read()
+            except OriginError as error:
+                logger.warning("the bus did not answer: %s", error)
+                result = error
+            except Exception as error:  # a bus that breaks its contract must not leave viewers waiting
+                logger.exception("a bus read failed")
+                result = error
+            self.reactor.post(lambda: done(result))
+
+        self._readers.submit(run)
+
+    def broadcast_began(self, viewers: int) -> None:
+        """See ``StreamHost``."""
+        if viewers >= _QUIET_FROM_VIEWERS:
+            self.quiet.clear()
+
+    def broadcast_ended(self) -> None:
+        """See ``StreamHost``."""
+        self.quiet.set()
+
+    def admit(self, visitor: Visitor, audience: Audience, told: Answer) -> None:
+        """See ``StreamHost.admit``."""
+        request = visitor.request
+        if request.method == "HEAD":
+            visitor.finish(self._sse.head(), keep_alive=False)
+            return
+        fd = visitor.sock.fileno()
+        if self.config.connections_per_address_max:
+            self._address_of[fd] = visitor.address
+            self._per_address[visitor.address] = self._per_address.get(visitor.address, 0) + 1
+        self._hold(visitor.sock, request, audience, told)
+        if visitor.chatty and self.reactor.holders.get(fd) is audience:
+            audience.read(fd)
+
+    def _hold(
+        self, sock: socket.SocketType, request: StreamRequest, audience: Audience, told: Answer
+    ) -> None:
+        """Answer a viewer, and hold it."""
+        if self.config.send_buffer_bytes:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer_bytes)
+        metrics = self.metrics
+        name = audience.name
+        self.viewers += 1
+        metrics.viewers[name] += 1
+        metrics.accepted[name] += 1
+        metrics.replays[told.name] += 1
+        audience.add(sock, audience.framing.opening(request, self.retry_ms()) + told.frames)
+
+    def opened(self, stream: MatchStream) -> None:
+        """See ``StreamHost.opened``."""
+        del stream
+        self._opening -= 1
+
+    def not_opened(self, stream: MatchStream, *, unknown: bool, visitors: list[Visitor]) -> None:
+        """See ``StreamHost.not_opened``."""
+        self._opening -= 1
+        if self._matches.get(stream.match_id) is stream:
+            self._forget(stream)
+        if not unknown:
+            self.unanswered(visitors)
+            return
+        if len(self._unknown) >= _UNKNOWN_MAX:
+            self._unknown.clear()
+        self._unknown[stream.match_id] = time.monotonic() + self.config.unknown_match_s
+        for visitor in visitors:
+            self._refuse_unknown(visitor)
+
+    def unanswered(self, visitors: list[Visitor]) -> None:
+        """See ``StreamHost.unanswered``."""
+        for visitor in visitors:
+            self._refuse_busy(visitor, "bus_unavailable", "the region's bus does not answer")
+
+    def _drop(self, fd: int, why: str) -> None:
+        """End a viewer."""
+        audience = self.reactor.holders[fd]
+        assert isinstance(audience, Audience)  # noqa: S101 - only an audience drops its viewers
+        sock = audience.remove(fd)
+        if why in _TOLD and audience.transport is Transport.WEBSOCKET:
+            self.linger.take(sock)  # its close frame must arrive
+        else:
+            self.reactor.release(fd)
+            sock.close()
+        self.viewers -= 1
+        self.metrics.viewers[audience.name] -= 1
+        self.metrics.close(why)
+        address = self._address_of.pop(fd, None)
+        if address is not None:
+            left = self._per_address[address] - 1
+            if left:
+                self._per_address[address] = left
+            else:
+                del self._per_address[address]
+
+    def _forget(self, stream: MatchStream) -> None:
+        del self._matches[stream.match_id]
+        self.metrics.matches = len(self._matches)
+
+    # --- time
+
+    def timeout_s(self, now_s: float) -> float:
+        """How long the loop may sleep."""
+        if self._plan is not None and self.viewers:
+            return _DRAIN_TICK_S
+        return max(0.0, self._next_tick_s - now_s)
+
+    def tick(self, now_s: float) -> None:
+        """Do what is due."""
+        if self._plan is not None:
+            self._let_go(now_s)
+        behind = 0
+        # A slice is never left out, however long a fan-out took: its viewers wait for their heartbeat.
+        while now_s >= self._next_tick_s and behind < SLICES:
+            behind += 1
+            self._next_tick_s += self._slice_s
+            for stream in list(self._matches.values()):
+                stream.heartbeat(self._slice)
+            self._slice = (self._slice + 1) % SLICES
+        if behind == SLICES:
+            self._next_tick_s = now_s + self._slice_s
+        if behind:
+            self._tidy(now_s)
+            self.linger.drop_overdue(now_s)
+
+    def _tidy(self, now_s: float) -> None:
+        """Let go of what nobody needs."""
+        self._refused_lately *= _REFUSED_DECAY
+        for stream in list(self._matches.values()):
+            stream.drop_overdue(now_s)
+            if stream.viewers or stream.opening:
+                stream.idle_since_s = now_s
+            elif now_s - stream.idle_since_s > self.config.idle_match_s:
+                stream.close()
+                self._forget(stream)
+        # In the order of their time, which is the order they came in.
+        for match_id, until_s in list(self._unknown.items()):
+            if until_s > now_s:
+                break
+            del self._unknown[match_id]
+        self.metrics.accept_rate = self.rate.per_s
+
+    # --- the end
+
+    def begin_drain(self, limit_s: float) -> float:
+        """Begin to let all viewers go, spread over what taking them elsewhere needs.
+
+        Args:
+            limit_s: they have to be gone by then.
+
+        Returns:
+            Over how many seconds they go.
+        """
+        now_s = time.monotonic()
+        self.draining = True
+        for stream in self._matches.values():
+            for visitor in stream.part_with_parked():
+                self._send_off(visitor)
+        window = min(limit_s, window_s(self.viewers, self.rate.per_s))
+        self._plan = DrainPlan(self.viewers, now_s, window)
+        held = [fd for stream in self._matches.values() for each in stream.audiences.values() for fd in each]
+        self._leaving = iter(held)
+        return window
+
+    def _let_go(self, now_s: float) -> None:
+        """Close as many viewers as should be gone by now."""
+        assert self._plan is not None  # noqa: S101
+        due = self._plan.due(now_s)
+        while self._left < due:
+            fd = next(self._leaving, None)
+            if fd is None:
+                return
+            self._left += 1
+            # One that left by itself counts too; its number may be somebody else's by now.
+            audience = self.reactor.holders.get(fd)
+            if isinstance(audience, Audience):
+                audience.write(fd, audience.framing.goodbye(self.retry_ms()))
+                if self.reactor.holders.get(fd) is audience:
+                    self._drop(fd, "drained")
+
+    def close(self) -> None:
+        """End everything at once. The reactor's thread must not run any more."""
+        for stream in self._matches.values():
+            for visitor in stream.part_with_parked():
+                visitor.close()
+            for audience in stream.audiences.values():
+                for fd in list(audience):
+                    self._drop(fd, "ended")
+            stream.close()
+        self._matches.clear()
+        self.linger.close()
+        self.reactor.close()
+        if self._ring is not None:
+            self._ring.close()
+
+
+def _ring(entries: int) -> Ring | None:
+    """A ring, where it is wanted and the kernel has one for this process."""
+    if not entries:
+        return None
+    try:
+        return Ring(entries)
+    except OSError as error:
+        # Old kernels, and most containers: what is told one by one arrives all the same.
+        logger.info("io_uring cannot be used (%s): each viewer is sent to by a call of its own", error)
+        return None

@@ -1,0 +1,177 @@
+"""Answers to page requests whose readers take their time: they wait here, and hold no thread.
+
+A thread writes what the kernel takes at once and is done; the rest goes out from the loop as there is room.
+So a client that reads nothing of three megabytes costs memory, of which there is a fixed amount, and never
+the threads that everyone else's pages come from.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from origin.stream.net.reactor import Reactor
+
+__all__ = ["Departures", "PageSocket"]
+
+logger = logging.getLogger(__name__)
+
+# All that waits here, together.
+_WAITING_MAX_BYTES: Final = 67_108_864
+# What goes out to one reader before deltas and others have their turn.
+_TURN_BYTES: Final = 262_144
+
+
+class PageSocket(socket.socket):
+    """The socket of a page request while a thread has it: writing to it never waits.
+
+    Attributes:
+        unsent: what the kernel did not take, in order.
+    """
+
+    __slots__ = ("unsent",)
+
+    def __init__(self, family: int, fileno: int) -> None:
+        super().__init__(family, socket.SOCK_STREAM, 0, fileno)
+        self.unsent: deque[memoryview] = deque()
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Send what goes, keep the rest.
+
+        Raises:
+            OSError: the connection is gone.
+        """
+        # Bytes stay as they are until sent; anything else may be used again by whoever gave it.
+        view = memoryview(data if isinstance(data, bytes) else bytes(data))
+        if not self.unsent:
+            try:
+                while view:
+                    view = view[self.send(view, flags | socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                pass
+        if view:
+            self.unsent.append(view)
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """As ``sendall``: the kernel's own ``sendfile`` would wait for the reader.
+
+        Raises:
+            OSError: the connection is gone, or the file cannot be read.
+        """
+        file.seek(offset)
+        data = file.read(-1 if count is None else count)
+        self.sendall(data)
+        return len(data)
+
+
+class _Leaving:
+    """One answer on its way out."""
+
+    __slots__ = ("done", "moved_s", "sock")
+
+    def __init__(self, sock: PageSocket, done: Callable[[], None]) -> None:
+        self.sock = sock
+        self.done = done
+        self.moved_s = time.monotonic()
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.sock.unsent))
+
+
+class Departures:
+    """See the module. All of it runs on the reactor's thread.
+
+    Args:
+        stalled_s: a reader that takes nothing for so long is closed.
+        max_bytes: what may wait for all readers together. Beyond it, whoever has taken nothing for longest
+            is closed.
+    """
+
+    def __init__(self, reactor: Reactor, *, stalled_s: float, max_bytes: int = _WAITING_MAX_BYTES) -> None:
+        self._reactor = reactor
+        self._stalled_s = stalled_s
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        # Whoever took something last stands last.
+        self._leaving: dict[int, _Leaving] = {}
+
+    def __len__(self) -> int:
+        return len(self._leaving)
+
+    def take(self, sock: PageSocket, done: Callable[[], None]) -> None:
+        """Send what a thread could not, and then call ``done``; not if the reader is closed before."""
+        sock.setblocking(False)
+        fd = sock.fileno()
+        leaving = self._leaving[fd] = _Leaving(sock, done)
+        self._bytes += leaving.size
+        while self._bytes > self._max_bytes and len(self._leaving) > 1:
+            self._drop(next(iter(self._leaving)), "memory is full")
+        self._reactor.hold(fd, self)
+        # If there is room by now, this wakes the loop.
+        self._reactor.want_room(fd, True)
+
+    def on_event(self, fd: int, mask: int) -> None:
+        """See ``Holder``."""
+        # A reader that says "no more from me" still reads; one that is gone makes ``send`` fail.
+        del mask
+        leaving = self._leaving.get(fd)
+        if leaving is None:
+            return
+        try:
+            whole = self._send(leaving)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._drop(fd, str(error))
+            return
+        if not whole:
+            self._reactor.want_room(fd, True)  # an edge: asked for again, or it would not come
+            return
+        del self._leaving[fd]
+        self._reactor.release(fd)
+        leaving.done()
+
+    def drop_overdue(self, now_s: float) -> None:
+        """Close those who have taken nothing for too long."""
+        for fd, leaving in list(self._leaving.items()):
+            if now_s - leaving.moved_s < self._stalled_s:
+                break
+            self._drop(fd, "its reader takes nothing")
+
+    def close(self) -> None:
+        """Close all."""
+        for fd in list(self._leaving):
+            self._drop(fd, "the worker ends")
+
+    def _send(self, leaving: _Leaving) -> bool:
+        """Write one turn's worth; whether that was all of it.
+
+        Raises:
+            BlockingIOError: the reader has to take some first.
+            OSError: the connection is gone.
+        """
+        unsent = leaving.sock.unsent
+        left = _TURN_BYTES
+        while unsent and left > 0:
+            sent = leaving.sock.send(unsent[0][:left])
+            left -= sent
+            self._bytes -= sent
+            unsent[0] = unsent[0][sent:]
+            if not unsent[0]:
+                unsent.popleft()
+            leaving.moved_s = time.monotonic()
+            fd = leaving.sock.fileno()
+            self._leaving[fd] = self._leaving.pop(fd)
+        return not unsent
+
+    def _drop(self, fd: int, why: str) -> None:
+        leaving = self._leaving.pop(fd)
+        logger.info("an answer was not sent to its end: %s", why)
+        self._bytes -= leaving.size
+        self._reactor.release(fd)
+        leaving.sock.close()

@@ -1,0 +1,13 @@
+"""The names under which the WSGI application and the stream worker find each other's parts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["ORIGIN", "STREAM_HUB"]
+
+#: In the application's ``extensions``: what has ``bus``, ``config`` and ``close()``.
+ORIGIN: Final = "touchline"
+#: In the application's ``extensions``: the stream worker's hub, with ``draining`` for /readyz and
+#: ``metrics`` for /metrics. Other servers have none.
+STREAM_HUB: Final = "touchline.stream"

@@ -1,0 +1,1 @@
+"""Flask: pages, polls, webhooks, assets, health."""

@@ -1,0 +1,158 @@
+"""The widget's files: what ``widget.build`` left in ``widget/dist``, with the lifetimes each may have.
+
+A file has two names. The one with its content's hash in it never changes, so every cache keeps it for a
+year; pages of this origin use it. ``live-score.js``, ``live-score.css`` and ``sw.js`` also have a stable
+name, because other people's pages and the service worker's registration must not have to know about a
+release: it lives for minutes and is answered in place, since a redirect would cost each embed a round
+trip.
+
+Nothing is compressed here: the build left ``.br`` and ``.gz`` beside each file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from flask import Blueprint, Flask, Response, request
+
+from origin.errors import ConfigError, RequestError
+from origin.web.polls import IMMUTABLE
+from shared_state.jsontext import Json
+
+__all__ = ["Asset", "Assets", "init_app"]
+
+DIST: Final = Path(__file__).parents[2] / "widget" / "dist"
+# A release reaches every embed within minutes; if it cannot be fetched then, the old one still works.
+STABLE: Final = "public, max-age=300, stale-while-revalidate=3600, stale-if-error=604800"
+# A browser asks for its service worker on every visit and must get the newest, or it is stuck with a bug.
+WORKER: Final = "public, no-cache"
+STABLE_NAMES: Final[Mapping[str, str]] = {
+    "live-score.js": STABLE,
+    "live-score.css": STABLE,
+    "sw.js": WORKER,
+}
+MIME_TYPES: Final[Mapping[str, str]] = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".wasm": "application/wasm",  # anything else, and a browser refuses to compile it while it arrives
+    ".zip": "application/zip",
+}
+# By preference: the smaller first.
+ENCODINGS: Final = (("br", ".br"), ("gzip", ".gz"))
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One built file.
+
+    Attributes:
+        path: its name below ``dist``, with the hash in it.
+        integrity: ``sha256-…``, as in a script's ``integrity`` attribute.
+    """
+
+    path: str
+    integrity: str
+
+
+class Assets:
+    """What the build left, by the names the sources have."""
+
+    def __init__(self, dist: Path, files: Mapping[str, Asset]) -> None:
+        self.dist = dist
+        self._files = dict(files)
+        self._paths = {asset.path: asset for asset in files.values()}
+
+    @classmethod
+    def load(cls, dist: Path = DIST) -> Assets:
+        """Read the manifest.
+
+        Raises:
+            ConfigError: the widget is not built, or its manifest cannot be read.
+        """
+        manifest = dist / "manifest.json"
+        try:
+            content: Json = json.loads(manifest.read_bytes())
+            files = {
+                name: Asset(entry["path"], entry["integrity"]) for name, entry in content["files"].items()
+            }
+        except FileNotFoundError:
+            raise ConfigError(f"{manifest} is missing: the widget is not built; run `make setup`") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(f"{manifest} cannot be read: {error!r}; run `make setup`") from error
+        return cls(dist, files)
+
+    def url(self, name: str) -> str:
+        """The immutable URL of a file by its source's name, for a template: ``asset("page.css")``.
+
+        Raises:
+            ConfigError: the build made no such file.
+        """
+        asset = self._files.get(name)
+        if asset is None:
+            raise ConfigError(f"the widget's build has no {name!r}: it has {' '.join(sorted(self._files))}")
+        return f"/widget/{asset.path}"
+
+    def find(self, name: str) -> tuple[Asset, str]:
+        """The file behind a name below ``/widget/``, and its ``Cache-Control``.
+
+        Raises:
+            RequestError: 404 there is no such file; nothing outside the manifest can be had.
+        """
+        if name in STABLE_NAMES and name in self._files:
+            return self._files[name], STABLE_NAMES[name]
+        asset = self._paths.get(name)
+        if asset is None:
+            raise RequestError(404, "unknown_asset", f"no widget file {name!r}", name=name)
+        return asset, IMMUTABLE
+
+
+def init_app(app: Flask, dist: Path = DIST) -> Assets:
+    """Serve ``/widget/…`` and give templates ``asset(name)``.
+
+    Raises:
+        ConfigError: the widget is not built.
+    """
+    assets = Assets.load(dist)
+    blueprint = Blueprint("assets", __name__)
+
+    @blueprint.get("/widget/<path:name>")
+    def widget_file(name: str) -> Response:
+        asset, cache_control = assets.find(name)
+        return _answer(assets.dist, asset, cache_control, name)
+
+    app.register_blueprint(blueprint)
+    app.add_template_global(assets.url, "asset")
+    return assets
+
+
+def _answer(dist: Path, asset: Asset, cache_control: str, name: str) -> Response:
+    path, encoding = dist / asset.path, ""
+    for candidate, suffix in ENCODINGS:
+        compressed = path.with_name(path.name + suffix)
+        if request.accept_encodings[candidate] > 0 and compressed.exists():
+            path, encoding = compressed, candidate
+            break
+    response = Response(path.read_bytes(), mimetype=None)
+    response.headers["Content-Type"] = MIME_TYPES.get(Path(asset.path).suffix, "application/octet-stream")
+    response.headers["Cache-Control"] = cache_control
+    response.headers["Vary"] = "Accept-Encoding"
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    # A page under Cross-Origin-Embedder-Policy may use it too.
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    if encoding:
+        response.headers["Content-Encoding"] = encoding
+    if name == "sw.js":
+        # It lies below /widget/ and looks after the whole site.
+        response.headers["Service-Worker-Allowed"] = "/"
+    # Each encoding is another sequence of bytes, so another strong validator.
+    response.set_etag(asset.integrity.removeprefix("sha256-")[:22] + (f"-{encoding}" if encoding else ""))
+    response.make_conditional(request)
+    return response

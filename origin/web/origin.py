@@ -1,0 +1,79 @@
+"""What one origin process holds, and how a request finds it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import cast
+
+from flask import Flask, current_app
+
+from origin.bus import Bus, open_bus
+from origin.config import Config
+from origin.eventlog import EventLog, open_eventlog
+from origin.fanout.worker import FanOut, run_in_thread
+from origin.ingest.service import Ingest
+from origin.metrics import Metrics
+from origin.stream.worker.extensions import ORIGIN
+from origin.web.match_cache import Matches
+
+__all__ = ["Origin", "origin", "origin_of"]
+
+
+class Origin:
+    """What one origin process holds: its log, its bus, and, embedded, its fan-out.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+        OriginError: the log or the bus does not answer.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.metrics = Metrics()
+        self.log: EventLog = open_eventlog(config.eventlog_url)
+        self.bus: Bus = open_bus(config.bus_url)
+        self.matches = Matches(self.bus)
+        self.ingest = Ingest(
+            self.log, config.ingest_keys, max_events=config.ingest_max_events, now_s=time.time
+        )
+        self._fanout: FanOut | None = None
+        self._fanout_thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start what runs beside requests. After fork, never before: threads do not survive it."""
+        if self.config.embedded:
+            self._fanout = FanOut(self.log, self.bus, group=None, metrics=self.metrics)
+            self._fanout_thread = run_in_thread(self._fanout)
+
+    def unready(self) -> list[str]:
+        """Why new viewers should not be sent here; empty if they may come."""
+        reasons = []
+        thread = self._fanout_thread
+        if thread is not None and not thread.is_alive():
+            reasons.append("fan-out has ended")
+        elif self._fanout is not None and not self._fanout.caught_up:
+            # Until then matches of the log are unknown here, or stand where they stood an hour ago.
+            reasons.append("fan-out has not read the whole log yet")
+        health = self.bus.health()
+        if not health.ok:
+            reasons.append(health.reason)
+        return reasons
+
+    def close(self) -> None:
+        """End everything, in the order data moves; what was acknowledged is in the log."""
+        if self._fanout is not None and self._fanout_thread is not None:
+            self._fanout.stop()
+            self._fanout_thread.join(timeout=10)
+        self.bus.close()
+        self.log.close()
+
+
+def origin_of(app: Flask) -> Origin:
+    """The origin behind an application: its bus, its log, its matches, its metrics."""
+    return cast("Origin", app.extensions[ORIGIN])
+
+
+def origin() -> Origin:
+    """The origin behind the application that serves this request."""
+    return origin_of(current_app)

@@ -1,0 +1,131 @@
+"""What polls read: the score, the snapshot, one delta. Everything here can be cached by its URL.
+
+A validator is the id itself: the same ``ETag`` on every origin and in every region.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from flask import Blueprint, Response, request
+
+from origin.bus import Suffix, UpToDate
+from origin.errors import RequestError
+from origin.web.match_cache import Scoreboard
+from origin.web.origin import origin
+from shared_state import DeltaId, Match, WireError
+from shared_state.jsontext import JsonObject, compact
+
+__all__ = ["IMMUTABLE", "LATEST", "blueprint", "conditional", "parse_id", "score_json"]
+
+blueprint = Blueprint("snapshots", __name__)
+
+# One second in shared caches: a million polls are one request a second. When the origin is slow or gone
+# the cache goes on with what it has, whose age the reader is shown.
+LATEST = "public, max-age=0, s-maxage=1, stale-while-revalidate=5, stale-if-error=86400"
+IMMUTABLE = "public, max-age=31536000, immutable"
+# A date is given once its second is surely over, on every origin's clock: no date may lie ahead.
+LAST_MODIFIED_AFTER_S = 2
+
+
+@blueprint.get("/score")
+def score() -> Response:
+    """The score alone, for the smallest poll."""
+    match_id = request.args.get("matchId")
+    if match_id is None:
+        raise RequestError(400, "missing_parameter", "matchId is required: /score?matchId=<id>")
+    board = origin().matches.latest(match_id)
+    body = compact(score_json(board.match, board.id, board.replica.accepted_ms, board.hash))
+    return conditional(body.encode(), board)
+
+
+@blueprint.get("/api/match/<match_id>/state")
+def state(match_id: str) -> Response:
+    """The snapshot: all that a client needs to go on alone."""
+    board = origin().matches.latest(match_id)
+    return conditional(board.snapshot, board)
+
+
+@blueprint.get("/api/match/<match_id>/deltas/<id_text>")
+def delta_after(match_id: str, id_text: str) -> Response:
+    """The delta after an id, or 204 while there is none."""
+    after = parse_id(id_text)
+    head = origin().matches.snapshot(match_id).id
+    if after.epoch == head.epoch and after.seq > head.seq:
+        raise RequestError(
+            404, "unknown_id", f"match {match_id!r} has no id {after}; it stands at {head}", head=str(head)
+        )
+    replayed = origin().bus.replay(match_id, after)
+    if isinstance(replayed, UpToDate):
+        response = Response(status=204)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+    if not isinstance(replayed, Suffix):
+        raise RequestError(
+            410,
+            "gap",
+            f"what came after {after} is not kept any more; the match stands at {head}",
+            head=str(head),
+            snapshot=f"/api/match/{match_id}/state",
+        )
+    following = replayed.deltas[0]
+    response = Response(following.delta, mimetype="application/json")
+    response.headers["Cache-Control"] = IMMUTABLE
+    response.headers["Touchline-Id"] = str(following.id)
+    response.headers["Link"] = f'</api/match/{match_id}/deltas/{following.id}>; rel="next"'
+    response.set_etag(str(following.id))
+    return response
+
+
+def parse_id(text: str) -> DeltaId:
+    """An id in a URL.
+
+    Raises:
+        RequestError: 400 it is not ``<epoch>-<seq>``.
+    """
+    try:
+        return DeltaId.parse(text)
+    except WireError as error:
+        raise RequestError(400, "bad_id", str(error)) from None
+
+
+def conditional(body: bytes, board: Scoreboard) -> Response:
+    """The answer with its validators, or 304 if the client has it.
+
+    By date a client has it only if it names the very date of this id. HTTP would also take a later one,
+    but what the log took earlier may be published later: who sends the time of its last poll would be told
+    that it has what it never saw.
+    """
+    response = Response(body, mimetype="application/json")
+    response.headers["Cache-Control"] = LATEST
+    response.headers["Touchline-Id"] = str(board.id)
+    response.set_etag(str(board.id))
+    modified_s = origin().matches.modified_s(board)
+    accepted_s = (board.replica.accepted_ms or 0) / 1000
+    if modified_s is not None and max(modified_s, accepted_s) + LAST_MODIFIED_AFTER_S < time.time():
+        response.last_modified = datetime.fromtimestamp(modified_s, UTC)
+    if request.if_none_match or request.if_modified_since in (None, response.last_modified):
+        response.make_conditional(request)
+    return response
+
+
+def score_json(match: Match, id_: DeltaId, accepted_ms: int | None, hash_: str) -> JsonObject:
+    """The body of ``/score``."""
+    shootout, clock, info = match.shootout, match.clock, match.info
+    return {
+        "match_id": match.match_id,
+        "id": str(id_),
+        "epoch": id_.epoch,
+        "seq": id_.seq,
+        "status": match.status,
+        "period": clock.period,
+        "minute": clock.minute,
+        "stoppage": clock.stoppage,
+        "home": None if info is None else info.detail["home"],
+        "away": None if info is None else info.detail["away"],
+        "score": match.score.to_json(),
+        "shootout": None if shootout is None else shootout.to_json(),
+        "accepted_ms": accepted_ms,
+        "hash": hash_,
+    }

@@ -1,0 +1,56 @@
+"""``POST /ingest/<feed>``: the HTTP side of ``origin.ingest.service``."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify, request
+
+from origin.errors import RequestError
+from origin.stream.http.request_body import body_too_large
+from origin.web.origin import origin
+
+__all__ = ["blueprint"]
+
+blueprint = Blueprint("ingest", __name__)
+
+
+@blueprint.post("/ingest/<feed>")
+def ingest(feed: str) -> Response:
+    """Take a signed webhook; answered only when the log has its events on disk."""
+    metrics = origin().metrics
+    with metrics.ingest_seconds.time():
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        try:
+            # First what can be said without the body: nobody without a key makes us read one.
+            origin().ingest.check(feed, headers)
+            accepted = origin().ingest.accept(feed, headers, _body())
+        except RequestError as error:
+            metrics.ingest_rejected.labels(error.code).inc()
+            raise
+    metrics.ingest_accepted.labels(feed).inc(accepted.events)
+    response = jsonify(accepted.to_json())
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _body() -> bytes:
+    """The whole body, never more than the limit, whatever Content-Length says.
+
+    Raises:
+        RequestError: 411 neither a length nor chunks; 413 too large.
+    """
+    limit = origin().config.ingest_max_bytes
+    length = request.content_length
+    if length is None and not _in_chunks():
+        raise RequestError(411, "length_required", "Content-Length is required")
+    if length is not None and length > limit:
+        raise body_too_large(limit)
+    body: bytes = request.stream.read(limit + 1)
+    if len(body) > limit:
+        raise body_too_large(limit)
+    return body
+
+
+def _in_chunks() -> bool:
+    """Whether the body comes in chunks, and the server knows where they end."""
+    coding: str = request.headers.get("Transfer-Encoding", "")
+    return coding.lower() == "chunked" and bool(request.environ.get("wsgi.input_terminated"))

@@ -1,0 +1,72 @@
+"""A network that a test can partition: a child that passes bytes on, and stops doing so without a word.
+
+    python -m testkit.services.link <port to listen on> <port it leads to>
+
+While cut, connections stay open and new ones are taken by the kernel, and nobody answers: that is what a
+partition looks like to both ends. Healed, what was on its way arrives, as TCP's repetitions would bring it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
+
+from testkit.services.process import ServerProcess, free_port, listening
+
+__all__ = ["Link"]
+
+PIECE_BYTES = 65_536
+
+
+class Link:
+    """The way to one server of the loopback; at a port of its own, or at ``port``."""
+
+    def __init__(self, directory: Path, to_port: int, port: int = 0) -> None:
+        self.port = port or free_port()
+        self._process = ServerProcess(
+            [sys.executable, "-m", "testkit.services.link", str(self.port), str(to_port)],
+            log_path=directory / f"link-{self.port}.log",
+            cwd=Path(__file__).parents[2],
+        )
+        self._process.wait_until(lambda: listening(self.port))
+
+    def cut(self) -> None:
+        """Nothing passes any more, in either direction."""
+        self._process.signal(signal.SIGSTOP)
+
+    def heal(self) -> None:
+        """All passes again."""
+        self._process.signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End it."""
+        self.heal()
+        self._process.stop()
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while piece := await reader.read(PIECE_BYTES):
+            writer.write(piece)
+            await writer.drain()
+    writer.close()
+
+
+async def _serve(port: int, to_port: int) -> None:
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", to_port)
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(_pass_on(reader, there_writer), _pass_on(there_reader, writer))
+
+    server = await asyncio.start_server(connect, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(int(sys.argv[1]), int(sys.argv[2])))

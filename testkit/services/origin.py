@@ -1,0 +1,136 @@
+"""A real ``touchline serve`` on the embedded default, that can be killed and started again."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from origin.ingest.signatures import signed_headers
+from shared_state.jsontext import JsonObject
+from testkit.services.process import ServerProcess, free_port
+
+__all__ = ["KEY", "OriginServer"]
+
+KEY = b"a test key of thirty-two bytes.."
+
+
+class OriginServer:
+    """One origin; its log is below ``directory`` and outlives its process.
+
+    Args:
+        env: further settings, for example another ``BUS_URL``.
+    """
+
+    def __init__(self, directory: Path, *, env: Mapping[str, str] | None = None, workers: int = 1) -> None:
+        self.port = free_port()
+        self.log_path = directory / "log.db"
+        self._directory = directory
+        self._workers = workers
+        self._posted = 0
+        self._env = {
+            "EVENTLOG_URL": f"sqlite:///{self.log_path}",
+            "BUS_URL": "memory://",
+            "TOUCHLINE_INGEST_KEYS": "whsec_" + base64.b64encode(KEY).decode(),
+            **(env or {}),
+        }
+        self.process: ServerProcess | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> OriginServer:
+        """Start it, and return once it is ready to take viewers."""
+        self.process = ServerProcess(
+            [
+                sys.executable,
+                "-m",
+                "origin",
+                "serve",
+                "--port",
+                str(self.port),
+                "--workers",
+                str(self._workers),
+            ],
+            log_path=self._directory / "origin.log",
+            env=self._env,
+        )
+        self.process.wait_until(lambda: self.status("/readyz") == 200)
+        return self
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        if self.process is not None:
+            self.process.kill()
+
+    def stop(self) -> None:
+        """SIGTERM, and wait for it to end."""
+        if self.process is not None:
+            self.process.stop()
+
+    def status(self, path: str) -> int:
+        """The status of a GET; 0 while nobody answers."""
+        try:
+            return self.get(path)[0]
+        except OSError:
+            return 0
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Status and body of a GET."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def post(self, *events: JsonObject) -> int:
+        """Post signed events; the status, which is 200 once they are acknowledged."""
+        self._posted += 1
+        body = "\n".join(json.dumps(event) for event in events).encode()
+        headers = signed_headers(KEY, f"msg_{time.time_ns()}_{self._posted}", int(time.time()), body)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("POST", "/ingest/canonical", body, headers)
+            response = connection.getresponse()
+            response.read()
+            return response.status
+        finally:
+            connection.close()
+
+    def post_file(self, path: Path, *, first: int = 0, last: int | None = None) -> Sequence[JsonObject]:
+        """Post lines of a canonical file without their times, in one webhook; what was posted."""
+        lines = path.read_text(encoding="utf-8").splitlines()[first:last]
+        events = [json.loads(line) | {"source_ts": None} for line in lines]
+        assert self.post(*events) == 200
+        return events
+
+    def state(self, match_id: str) -> JsonObject:
+        """The snapshot of a match."""
+        status, body = self.get(f"/api/match/{match_id}/state")
+        assert status == 200, body
+        state: JsonObject = json.loads(body)
+        return state
+
+    def wait_for_seq(self, match_id: str, seq: int, timeout_s: float = 10.0) -> JsonObject:
+        """The snapshot once the match stands at ``seq``."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if self.status(f"/api/match/{match_id}/state") == 200:
+                state = self.state(match_id)
+                if state["seq"] >= seq:
+                    return state
+            time.sleep(0.02)
+        raise AssertionError(f"{match_id} did not come to seq {seq} within {timeout_s} s")
+
+    def __enter__(self) -> OriginServer:
+        return self.start()
+
+    def __exit__(self, *failure: object) -> None:
+        self.stop()

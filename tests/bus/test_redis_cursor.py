@@ -1,0 +1,69 @@
+"""Messages in any order, lost and repeated, mixed with re-reads: told once, in order, and in the end all."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from origin.bus import Gap, Published
+from origin.bus.memory import MemoryBus
+from origin.bus.redis_cursor import Cursor, Subscriber
+from shared_state import DeltaId
+from tests.bus.contract import EPOCH, delta, snapshot_at
+
+MATCH = "fra-cro"
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("publish"), st.integers(1, 4)),
+        st.tuples(st.just("message"), st.integers(0, 40)),  # any that was ever sent, once more or first
+        st.tuples(st.just("begin"), st.just(0)),
+        st.tuples(st.just("reread"), st.just(0)),
+        st.tuples(st.just("rebuild"), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+def reread(cursor: Cursor, bus: MemoryBus) -> None:
+    """As the keeper does it."""
+    after = cursor.position or DeltaId(0, 0)
+    answer = bus.replay(MATCH, after)
+    if isinstance(answer, Gap) and answer.head is not None and answer.head.epoch > after.epoch:
+        answer = bus.replay(MATCH, DeltaId(answer.head.epoch, 0))
+    cursor.take_replay(answer)
+
+
+@given(STEPS)
+def test_told_once_in_order_and_in_the_end_all(steps: list[tuple[str, int]]) -> None:
+    bus, cursor = MemoryBus(), Cursor(MATCH)
+    told: list[Published] = []
+    gaps: list[DeltaId] = []
+    cursor.add(Subscriber(told.append, gaps.append))
+    sent: list[Published] = []
+    epoch, seq, base = EPOCH, 0, None
+    for kind, number in steps:
+        if kind == "publish":
+            for _ in range(number):
+                seq += 1
+                sent.append(delta(seq, epoch))
+                bus.publish(MATCH, sent[-1], snapshot_at(seq, epoch))
+        elif kind == "rebuild" and seq:
+            epoch, seq = epoch + 1, 0
+        elif kind == "message" and sent:
+            cursor.take_live(sent[number % len(sent)])
+        elif kind == "begin" and not cursor.ready.is_set():
+            base = bus.head(MATCH)
+            cursor.begin(base)
+        elif kind == "reread" and cursor.ready.is_set():
+            reread(cursor, bus)
+    if cursor.ready.is_set():
+        reread(cursor, bus)
+        # An epoch that was replaced before its end was read is gone, and no loss: the new one is whole.
+        last_epoch = sent[-1].id.epoch if sent else EPOCH
+        expected = [p for p in sent if p.id.epoch == last_epoch and (base is None or p.id > base)]
+        assert [p for p in told if p.id.epoch == last_epoch] == expected
+    else:
+        assert told == []
+    assert gaps == []
+    assert [p.id for p in told] == sorted({p.id for p in told})

@@ -1,0 +1,380 @@
+"""Fan-out: ids are a function of the log, and neither death nor a lost bus loses or repeats a delta."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from origin.bus import Published, Suffix
+from origin.bus.memory import MemoryBus
+from origin.errors import BusError
+from origin.eventlog import Record
+from origin.eventlog.memory import MemoryEventLog
+from origin.fanout.worker import FanOut
+from origin.metrics import Metrics
+from shared_state import DeltaId, Event, decode_delta, fold, match_hash
+from shared_state.replica import Replica
+from testkit.poster import MATCH, event
+from testkit.run_fanout import work
+
+
+def events(count: int) -> list[Event]:
+    return [Event.from_json(event(f"g{number}", minute=number)) for number in range(1, count + 1)]
+
+
+def deltas(bus: MemoryBus, log: MemoryEventLog) -> list[Published]:
+    epoch = next(iter(log.read_match(MATCH))).appended_ms
+    replayed = bus.replay(MATCH, DeltaId(epoch, 0))
+    assert isinstance(replayed, Suffix)
+    return list(replayed.deltas)
+
+
+def lose_everything(bus: MemoryBus) -> None:
+    """What a Redis without a disk does at a restart."""
+    bus._channels.clear()
+    bus._whole = False
+
+
+class BusThatFails(MemoryBus):
+    """A real bus whose first publishes find it out of reach, before or after it took them."""
+
+    def __init__(self, failures: list[str]) -> None:
+        super().__init__()
+        self.failures = failures
+
+    def publish(self, match_id: str, published: Published, snapshot: bytes) -> bool:
+        failure = self.failures.pop(0) if self.failures else ""
+        if failure == "before":
+            raise BusError("connection refused")
+        taken = super().publish(match_id, published, snapshot)
+        if failure == "after":
+            raise BusError("connection lost while waiting for the answer")
+        return taken
+
+
+def test_every_change_gets_the_next_id() -> None:
+    log, bus = MemoryEventLog(), MemoryBus()
+    first, second = events(2)
+    log.append([first, first, second])
+    assert FanOut(log, bus, group="eu").step(0.1) == 3
+    assert [published.id.seq for published in deltas(bus, log)] == [1, 2]
+
+
+def test_two_regions_compute_the_same_bytes() -> None:
+    log = MemoryEventLog()
+    log.append(events(5))
+    eu, us = MemoryBus(), MemoryBus()
+    FanOut(log, eu, group="eu").step(0.1)
+    worker = FanOut(log, us, group="us")
+    for _ in range(5):
+        worker.step(0.1)
+    assert deltas(eu, log) == deltas(us, log)
+
+
+def test_a_worker_that_died_before_its_commit_is_followed_without_a_repeat() -> None:
+    log, bus = MemoryEventLog(), MemoryBus()
+    log.append(events(3))
+    told: list[Published] = []
+    bus.subscribe(MATCH, told.append)
+    died = FanOut(log, bus, group="eu")
+    died._consumer.commit = lambda records: None  # type: ignore[method-assign]
+    died.step(0.1)
+    log.append(events(5)[3:])
+    successor = FanOut(log, bus, group="eu")
+    assert successor.step(0.1) == 5  # it reads all again
+    assert [published.id.seq for published in told] == [1, 2, 3, 4, 5]
+
+
+def test_a_successor_starts_after_what_was_committed_and_numbers_on() -> None:
+    log, bus = MemoryEventLog(), MemoryBus()
+    log.append(events(3))
+    FanOut(log, bus, group="eu").step(0.1)
+    log.append(events(4)[3:])
+    assert FanOut(log, bus, group="eu").step(0.1) == 1
+    assert deltas(bus, log)[-1].id.seq == 4
+
+
+@pytest.mark.parametrize("failure", ["before", "after"])
+def test_a_bus_error_is_waited_out_and_nothing_is_told_twice(failure: str) -> None:
+    log, bus = MemoryEventLog(), BusThatFails([failure, failure])
+    told: list[Published] = []
+    bus.subscribe(MATCH, told.append)
+    log.append(events(2))
+    worker = FanOut(log, bus, group="eu", random_unit=lambda: 0.0)
+    assert sum(worker.step(0.1) for _ in range(4)) == 2
+    assert [published.id.seq for published in told] == [1, 2]
+
+
+def test_a_stop_while_the_bus_is_away_leaves_the_rest_to_the_successor() -> None:
+    log, bus = MemoryEventLog(), BusThatFails(["before"] * 10)
+    log.append(events(2))
+    worker = FanOut(log, bus, group="eu")
+    worker.stop()
+    assert worker.step(0.1) == 0
+    bus.failures.clear()
+    assert FanOut(log, bus, group="eu").step(0.1) == 2
+    assert [published.id.seq for published in deltas(bus, log)] == [1, 2]
+
+
+def test_a_bus_that_lost_everything_is_refilled_by_the_next_publish() -> None:
+    log, bus = MemoryEventLog(), MemoryBus()
+    log.append(events(3))
+    worker = FanOut(log, bus, group="eu")
+    worker.step(0.1)
+    before = deltas(bus, log)
+    lose_everything(bus)
+    log.append(events(4)[3:])
+    worker.step(0.1)
+    assert deltas(bus, log)[:3] == before
+    assert deltas(bus, log)[3].id.seq == 4
+
+
+def test_a_bus_that_lost_everything_is_refilled_while_nothing_happens() -> None:
+    log, bus = MemoryEventLog(), MemoryBus()
+    log.append(events(3))
+    worker = FanOut(log, bus, group=None)  # one that restores no match that it never told
+    worker.step(0.1)
+    lose_everything(bus)
+    work(worker, until=lambda: bus.head(MATCH) is not None)
+    snapshot = bus.snapshot(MATCH)
+    assert snapshot
+    assert Replica.restore(snapshot.data).hash() == match_hash(fold(MATCH, events(3)))
+
+
+def test_a_reused_revision_is_counted() -> None:
+    log, bus, metrics = MemoryEventLog(), MemoryBus(), Metrics()
+    first = events(1)[0]
+    log.append([first, Event.from_json(event("g1", minute=77))])
+    FanOut(log, bus, group="eu", metrics=metrics).step(0.1)
+    assert metrics.registry.get_sample_value("touchline_fanout_conflicting_events_total") == 1.0
+
+
+def test_a_bus_that_was_emptied_while_no_worker_ran_is_restored_from_the_log() -> None:
+    log = MemoryEventLog()
+    log.append(events(3))
+    log.append([Event.from_json(event("g1", match_id="other"))])
+    FanOut(log, MemoryBus(), group="eu").step(0.1)
+    empty = MemoryBus()
+    work(FanOut(log, empty, group="eu"), until=empty.is_whole)
+    assert sorted(empty.matches()) == [MATCH, "other"]
+    assert [published.id.seq for published in deltas(empty, log)] == [1, 2, 3]
+
+
+def test_a_bus_emptied_under_a_worker_gets_also_what_that_worker_never_told() -> None:
+    log, bus = MemoryEventLog(), MemoryBus()
+    log.append([Event.from_json(event("g1", match_id=f"m{number}")) for number in range(5)])
+    FanOut(log, bus, group="eu").step(0.1)
+    successor = FanOut(log, bus, group="eu")  # everything has been committed: it is told of no match
+    work(successor, until=bus.is_whole)
+    lose_everything(bus)
+    bus.publish("new", Published(DeltaId(1, 1), b"{}"), b"")  # so that it is not simply empty
+    work(FanOut(log, bus, group="eu"), until=bus.is_whole)
+    assert sorted(bus.matches()) == [*(f"m{number}" for number in range(5)), "new"]
+
+
+class BusEmptiedBeforeItsMark(MemoryBus):
+    """A real bus that loses all it has once more, while it is being restored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emptied = 0
+
+    def mark_whole(self) -> None:
+        if not self.emptied:
+            lose_everything(self)
+        self.emptied += 1
+        super().mark_whole()
+
+
+def test_a_bus_emptied_while_it_was_restored_is_not_taken_for_whole() -> None:
+    log, bus = MemoryEventLog(), BusEmptiedBeforeItsMark()
+    names = [f"m{number}" for number in range(5)]
+    log.append([Event.from_json(event("g1", match_id=name)) for name in names])
+    FanOut(log, bus, group="eu").step(0.1)
+    # The successor was never told of a match; all are there when it looks, and gone when it sets the mark.
+    work(FanOut(log, bus, group="eu"), until=lambda: bus.emptied > 0 and sorted(bus.matches()) == names)
+
+
+def test_a_bus_with_a_part_of_a_match_is_given_the_rest() -> None:
+    """As when a worker hung, its first publish in hand, and went on after the bus was emptied."""
+    log, bus = MemoryEventLog(), MemoryBus()
+    log.append(events(3))
+    FanOut(log, bus, group="eu").step(0.1)
+    first, *_ = before = deltas(bus, log)
+    lose_everything(bus)
+    assert bus.publish(MATCH, first, b"{}")
+    work(FanOut(log, bus, group="eu"), until=bus.is_whole)  # no record is left for it
+    assert deltas(bus, log) == before
+
+
+def test_a_worker_that_tells_a_match_no_more_refills_all_of_it() -> None:
+    log, bus = MemoryEventLog(), MemoryBus()
+    log.append(events(2))
+    earlier = FanOut(log, bus, group="eu")
+    earlier.step(0.1)
+    log.append(events(3)[2:])
+    FanOut(log, bus, group="eu").step(0.1)  # the partition is this one's now; it is restarted later
+    before = deltas(bus, log)
+    lose_everything(bus)
+    earlier._consumer = log.consumer("eu")
+    work(earlier, until=lambda: bus.head(MATCH) is not None)
+    assert deltas(bus, log) == before
+
+
+@contextmanager
+def one_event_after_another(log: MemoryEventLog) -> Iterator[None]:
+    """Events of another match come, with no pause that a reader could take for the end."""
+    over = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not over.wait(0.02):
+            number += 1
+            log.append([Event.from_json(event(f"n{number}", match_id="loud"))])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        writer.join()
+
+
+def test_a_bus_is_restored_while_events_come() -> None:
+    log, bus = MemoryEventLog(), MemoryBus()
+    log.append(events(3))
+    FanOut(log, MemoryBus(), group="eu").step(0.1)
+    with one_event_after_another(log):
+        work(FanOut(log, bus, group="eu"), until=bus.is_whole)
+    assert [published.id.seq for published in deltas(bus, log)] == [1, 2, 3]
+
+
+def test_an_embedded_worker_has_caught_up_while_events_come() -> None:
+    log = MemoryEventLog()
+    worker = FanOut(log, MemoryBus(), group=None)
+    with one_event_after_another(log):
+        work(worker, until=lambda: worker.caught_up)
+
+
+class BusWithADeadShard(MemoryBus):
+    """A real bus of which one match's part can be away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = True
+
+    def _check(self, match_id: str) -> None:
+        if self.away and match_id == "away":
+            raise BusError("the shard has no primary")
+
+    def head(self, match_id: str) -> DeltaId | None:
+        self._check(match_id)
+        return super().head(match_id)
+
+    def heads(self, match_ids: Sequence[str]) -> dict[str, DeltaId | BusError | None]:
+        found: dict[str, DeltaId | BusError | None] = {}
+        for match_id in match_ids:
+            try:
+                found[match_id] = self.head(match_id)
+            except BusError as error:
+                found[match_id] = error
+        return found
+
+    def refill(self, match_id: str, deltas: Sequence[Published], snapshot: bytes) -> int:
+        self._check(match_id)
+        return super().refill(match_id, deltas, snapshot)
+
+
+def test_a_match_whose_shard_is_away_does_not_hold_up_the_others() -> None:
+    log, bus, metrics = MemoryEventLog(), BusWithADeadShard(), Metrics()
+    worker = FanOut(log, bus, group="eu", metrics=metrics)
+    log.append([Event.from_json(event("g1", match_id="away"))])
+    log.append(events(2))
+
+    def is_told() -> bool:
+        snapshot = bus.snapshot(MATCH)
+        return snapshot is not None and snapshot.id.seq == 2
+
+    work(worker, until=is_told)
+    waiting = metrics.registry.get_sample_value("touchline_fanout_waiting_matches")
+    assert waiting == 1.0
+    # What waits is not committed, nor what stands behind it: a successor finds all of it.
+    assert log.committed("eu") == 0
+    bus.away = False
+    work(FanOut(log, bus, group="eu"), until=lambda: "away" in bus.matches())
+    assert log.committed("eu") == 3
+
+
+def test_a_restoration_goes_past_a_match_whose_shard_is_away() -> None:
+    log = MemoryEventLog()
+    log.append([Event.from_json(event("g1", match_id=name)) for name in ("a", "away", "b")])
+    FanOut(log, MemoryBus(), group="eu").step(0.1)
+    bus = BusWithADeadShard()
+    work(FanOut(log, bus, group="eu"), until=lambda: sorted(bus.matches()) == ["a", "b"])
+    assert not bus.is_whole()
+    bus.away = False
+    work(FanOut(log, bus, group="eu"), until=bus.is_whole)
+    assert sorted(bus.matches()) == ["a", "away", "b"]
+
+
+def test_a_match_that_waits_is_told_from_where_it_stopped() -> None:
+    log, bus = MemoryEventLog(), BusWithADeadShard()
+    worker = FanOut(log, bus, group="eu", random_unit=lambda: 0.0)
+    for number in range(1, 4):
+        log.append([Event.from_json(event(f"g{number}", match_id="away", minute=number))])
+        worker.step(0.0)
+    bus.away = False
+    assert sum(worker.step(0.0) for _ in range(3)) == 3
+    snapshot = bus.snapshot("away")
+    assert snapshot is not None
+    assert snapshot.id.seq == 3
+
+
+class LogWithAClockSetBack(MemoryEventLog):
+    """Records dated as Kafka dates them: by whatever its broker's clock says."""
+
+    def __init__(self, *dates_ms: int) -> None:
+        super().__init__()
+        self._records = [
+            Record(0, number, at_ms, Event.from_json(event(f"g{number}", minute=number)))
+            for number, at_ms in enumerate(dates_ms, start=1)
+        ]
+
+
+@pytest.mark.parametrize("embargo_s", [0.0, 1.0])
+def test_a_log_whose_clock_goes_back_loses_nothing(embargo_s: float) -> None:
+    log, bus = LogWithAClockSetBack(10_000, 10_176, 10_080, 10_384), MemoryBus()
+    worker = FanOut(log, bus, group="eu", embargo_s=embargo_s, now_ms=lambda: 20_000)
+    assert worker.step(0.0) == 4
+    told = deltas(bus, log)
+    assert [published.id.seq for published in told] == [1, 2, 3, 4]
+    folded = [decode_delta(MATCH, one.id, one.delta) for one in told]
+    assert [delta.event.event_id for delta in folded] == ["g1", "g2", "g3", "g4"]
+    dated = [delta.accepted_ms - round(embargo_s * 1000) for delta in folded]
+    assert dated == [10_000, 10_176, 10_176, 10_384]  # a viewer's clock does not go back
+
+
+def test_a_bus_in_a_newer_epoch_is_told_of() -> None:
+    log, bus, metrics = MemoryEventLog(), MemoryBus(), Metrics()
+    bus.publish(MATCH, Published(DeltaId(2**50, 1), b"{}"), b"")
+    log.append(events(1))
+    worker = FanOut(log, bus, group="eu", metrics=metrics)
+    foreign = "touchline_fanout_foreign_epoch_matches"
+    work(worker, until=lambda: metrics.registry.get_sample_value(foreign) == 1.0)
+    assert bus.head(MATCH) == (2**50, 1)
+
+
+def test_a_full_backlog_is_read_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("origin.fanout.worker.BACKLOG_MAX", 2)
+    log, bus = MemoryEventLog(), BusWithADeadShard()
+    worker = FanOut(log, bus, group="eu", random_unit=lambda: 0.0)
+    for number in range(1, 6):
+        log.append([Event.from_json(event(f"g{number}", match_id="away", minute=number))])
+        worker.step(0.0)
+    assert len(worker._backlog) == 2
+    bus.away = False
+    assert sum(worker.step(0.0) for _ in range(3)) == 5

@@ -1,0 +1,101 @@
+"""Settings from the environment: read once, and refused by name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from origin.config import Config
+from origin.errors import ConfigError, OriginError
+from origin.stream.hub.config import StreamConfig
+from origin.stream.worker.gunicorn_app import Serving, listen
+from origin.web.app import create_app
+
+SECRET = "whsec_YSB0ZXN0IGtleSBvZiB0aGlydHktdHdvIGJ5dGVzLi4="
+
+
+def test_an_empty_environment_is_the_embedded_default() -> None:
+    config = Config.from_env({})
+    assert config == Config()
+    assert config.embedded
+    assert config.eventlog_url.startswith("sqlite:")
+
+
+def test_settings_are_read() -> None:
+    config = Config.from_env(
+        {
+            "EVENTLOG_URL": "kafka://127.0.0.1:9092",
+            "BUS_URL": "redis://127.0.0.1:6379/0",
+            "TOUCHLINE_INGEST_KEYS": f"{SECRET}, {SECRET}",
+            "TOUCHLINE_PUBLIC_URL": "https://scores.example/",
+            "TOUCHLINE_STREAM_HEARTBEAT_S": "2.5",
+            "TOUCHLINE_STREAM_CONNECTIONS_MAX": "18000",
+        }
+    )
+    assert not config.embedded
+    assert config.ingest_keys == (b"a test key of thirty-two bytes..",) * 2
+    assert config.public_url == "https://scores.example"
+    assert config.stream == StreamConfig(heartbeat_s=2.5, connections_max=18_000)
+
+
+def test_a_secret_is_never_shown() -> None:
+    assert SECRET not in repr(Config.from_env({"TOUCHLINE_INGEST_KEYS": SECRET}))
+    assert "test key" not in repr(Config.from_env({"TOUCHLINE_INGEST_KEYS": SECRET}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("TOUCHLINE_INGEST_MAX_BYTES", "many", "TOUCHLINE_INGEST_MAX_BYTES 'many'"),
+        ("TOUCHLINE_INGEST_MAX_EVENTS", "0", "TOUCHLINE_INGEST_MAX_EVENTS '0'"),
+        ("TOUCHLINE_PUBLIC_URL", "scores.example", "TOUCHLINE_PUBLIC_URL 'scores.example'"),
+        (
+            "TOUCHLINE_LOG_LEVEL",
+            "loud",
+            "TOUCHLINE_LOG_LEVEL 'loud': must be one of debug info warning error",
+        ),
+        ("TOUCHLINE_INGEST_KEYS", "whsec_short", "ingest key"),
+        ("TOUCHLINE_STREAM_HEARTBEAT_S", "nan", "TOUCHLINE_STREAM_HEARTBEAT_S 'nan'"),
+        ("TOUCHLINE_STREAM_PENDING_MAX_BYTES", "1.5", "TOUCHLINE_STREAM_PENDING_MAX_BYTES '1.5'"),
+        ("TOUCHLINE_STREAM_STALLED_S", "-1", "TOUCHLINE_STREAM_STALLED_S '-1'"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(name: str, value: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace("'", ".")):
+        Config.from_env({name: value})
+
+
+def test_several_workers_on_the_embedded_bus_are_refused() -> None:
+    with pytest.raises(OriginError, match="--workers 2"):
+        Serving(Config(), create_app, host="127.0.0.1", port=8000, workers=2)
+
+
+def test_every_setting_is_documented() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "operations.md").read_text(encoding="utf-8")
+    names = ["EVENTLOG_URL", "BUS_URL", "TOUCHLINE_LOG_LEVEL", "TOUCHLINE_PUBLIC_URL", "TOUCHLINE_DEMO"]
+    names += ["TOUCHLINE_INGEST_KEYS", "TOUCHLINE_INGEST_MAX_BYTES", "TOUCHLINE_INGEST_MAX_EVENTS"]
+    names += [f"TOUCHLINE_STREAM_{setting.name.upper()}" for setting in fields(StreamConfig)]
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_the_port_has_several_queues_and_nobody_elses() -> None:
+    queues = listen("127.0.0.1", 0)
+    try:
+        ports = {queue.getsockname()[1] for queue in queues}
+        assert len(queues) > 1
+        assert len(ports) == 1
+        for queue in queues:
+            queue.listen()
+        with pytest.raises(ConfigError, match="Address already in use"):
+            listen("127.0.0.1", ports.pop())
+    finally:
+        for queue in queues:
+            queue.close()
+
+
+def test_an_address_that_is_not_ours_is_named() -> None:
+    with pytest.raises(ConfigError, match=re.escape("203.0.113.1:80 cannot be listened on")):
+        listen("203.0.113.1", 80)

@@ -1,0 +1,1 @@
+"""The widget's build: ``python -m widget.build``."""

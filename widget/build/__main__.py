@@ -1,0 +1,7 @@
+"""``python -m widget.build``."""
+
+import sys
+
+from widget.build.bundle import main
+
+sys.exit(main())

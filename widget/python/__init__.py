@@ -1,0 +1,1 @@
+"""What of the widget is Python in the browser."""

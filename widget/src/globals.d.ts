@@ -1,0 +1,23 @@
+// Constants that widget/build/bundle.py puts in place of these names, and platform parts that lib.dom lacks.
+
+/** Paths below /widget/ of what the loader brings in later. */
+declare const ASSETS: { css: string; worker: string; bundle: string; runtime: string };
+/** shared_state.PROTOCOL_VERSION. */
+declare const PROTOCOL: number;
+/** What Pyodide is told of packages that could be installed: none. */
+declare const LOCK: object;
+/** Paths below /widget/: what a page needs at once, and what tier 2 needs. */
+declare const SHELL: string[];
+declare const RUNTIME: string[];
+
+interface Navigator {
+  /** https://wicg.github.io/netinfo/, Chromium only. */
+  readonly connection?: { readonly saveData?: boolean };
+}
+
+interface Window {
+  /** https://w3c.github.io/trusted-types/ */
+  readonly trustedTypes?: {
+    createPolicy(name: string, rules: { createHTML(text: string): string }): { createHTML(text: string): string };
+  };
+}

@@ -1,0 +1,141 @@
+// @ts-check
+/** The page's end of worker.js: boots it once for all elements, passes calls, and says when it is lost. */
+
+/** 4 MB at 0.5 Mbit/s; after that the reader has long been served by tier 1. */
+const BOOT_MS = 90_000;
+/** A call takes milliseconds. One that takes this long will not come back. */
+const CALL_MS = 15_000;
+
+/** @typedef {{ resolve(reply: any): void, reject(reason: Error): void }} Pending */
+
+export class Runtime {
+  /** @type {Map<string, Promise<Runtime>>} */
+  static #booted = new Map();
+
+  #n = 0;
+  /** @type {Map<number, Pending>} */
+  #pending = new Map();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #watchdog;
+  bootMs = 0;
+
+  /** @param {Worker} worker */
+  constructor(worker) {
+    this.worker = worker;
+  }
+
+  /**
+   * The runtime of an origin's files. It is booted by the first caller; if that fails, nobody tries
+   * again on this page: whatever was missing (a browser feature, a permission) will not come.
+   *
+   * @param {string} base the URL that /widget/ is below
+   * @returns {Promise<Runtime>}
+   */
+  static of(base) {
+    let booted = Runtime.#booted.get(base);
+    if (!booted) {
+      booted = boot(base);
+      Runtime.#booted.set(base, booted);
+    }
+    return booted;
+  }
+
+  /** End every worker: no element is left to show anything. A later element boots anew. */
+  static endAll() {
+    for (const booted of Runtime.#booted.values()) booted.then((runtime) => runtime.end("ended"), () => {});
+    Runtime.#booted.clear();
+  }
+
+  /**
+   * @param {object} request as widget/python/bridge.py describes it
+   * @returns {Promise<any>} the reply
+   */
+  call(request) {
+    const n = ++this.#n;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(n, { resolve, reject });
+      this.worker.postMessage({ type: "call", n, request: JSON.stringify(request) });
+      this.#watch();
+    });
+  }
+
+  /** @param {MessageEvent} event */
+  onMessage({ data }) {
+    if (data.type === "reply") {
+      this.#pending.get(data.n)?.resolve(JSON.parse(data.reply));
+      this.#pending.delete(data.n);
+      this.#watch();
+    } else if (data.type === "broken") {
+      this.end(data.reason);
+    }
+  }
+
+  /** @param {string} reason */
+  end(reason) {
+    clearTimeout(this.#watchdog);
+    this.worker.terminate();
+    for (const { reject } of this.#pending.values()) reject(new Error(reason));
+    this.#pending.clear();
+    this.call = () => Promise.reject(new Error(reason));
+  }
+
+  #watch() {
+    clearTimeout(this.#watchdog);
+    if (this.#pending.size) this.#watchdog = setTimeout(() => this.end("no reply"), CALL_MS);
+  }
+}
+
+/**
+ * @param {string} base
+ * @returns {Promise<Runtime>}
+ */
+async function boot(base) {
+  const worker = startWorker(new URL("widget/" + ASSETS.worker, base));
+  const runtime = new Runtime(worker);
+  return new Promise((resolve, reject) => {
+    /** @param {string} reason */
+    const fail = (reason) => {
+      clearTimeout(timer);
+      runtime.end(reason);
+      reject(new Error(reason));
+    };
+    const timer = setTimeout(() => fail("boot took too long"), BOOT_MS);
+    // A page's Content-Security-Policy that forbids the worker, or a browser without module workers.
+    worker.addEventListener("error", (event) => fail(event.message || "the worker could not be loaded"));
+    worker.addEventListener("messageerror", () => fail("a message could not be read"));
+    worker.addEventListener("message", (event) => {
+      const { data } = event;
+      if (data.type === "ready") {
+        clearTimeout(timer);
+        runtime.bootMs = data.bootMs;
+        resolve(runtime);
+      } else if (data.type === "failed") {
+        fail(data.reason);
+      } else {
+        runtime.onMessage(event);
+      }
+    });
+    worker.postMessage({
+      type: "boot",
+      runtime: new URL("widget/" + ASSETS.runtime, base).href,
+      bundle: new URL("widget/" + ASSETS.bundle, base).href,
+    });
+  });
+}
+
+/**
+ * A worker's own URL must be of the page's origin, but what it imports need not be: on somebody else's
+ * page the worker is one line of ours that imports the rest.
+ *
+ * @param {URL} url
+ */
+function startWorker(url) {
+  if (url.origin === location.origin) return new Worker(url, { type: "module", name: "live-score" });
+  const shim = URL.createObjectURL(new Blob([`import ${JSON.stringify(url.href)};`], { type: "text/javascript" }));
+  const worker = new Worker(shim, { type: "module", name: "live-score" });
+  // The URL must live until the import has begun; a message from inside proves that it has.
+  const revoke = () => URL.revokeObjectURL(shim);
+  worker.addEventListener("message", revoke, { once: true });
+  worker.addEventListener("error", revoke, { once: true });
+  return worker;
+}
