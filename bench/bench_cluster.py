@@ -60,7 +60,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-class Audience:
+class Subscribers:
     """The cluster with viewers of one match in all regions."""
 
     def __init__(self, cluster: Cluster, viewers: int) -> None:
@@ -116,7 +116,7 @@ def delivery(viewers: int) -> JsonObject:
     """Through nginx, and straight from the stream workers, which tells nginx's share."""
     result: JsonObject = {"viewers": viewers, "events": EVENTS}
     with tempfile.TemporaryDirectory() as directory, Cluster(Path(directory), tell=say) as cluster:
-        audience = Audience(cluster, viewers)
+        audience = Subscribers(cluster, viewers)
         audience.begin()
         for name, ports in (
             ("through_nginx", [region.port for region in cluster.regions]),
@@ -127,7 +127,7 @@ def delivery(viewers: int) -> JsonObject:
     return result
 
 
-def _deliver(audience: Audience, ports: list[int]) -> JsonObject:
+def _deliver(audience: Subscribers, ports: list[int]) -> JsonObject:
     with audience.load(ports) as load:
         opened = load.open(120)
         time.sleep(1)
@@ -161,14 +161,14 @@ def _deliver(audience: Audience, ports: list[int]) -> JsonObject:
 def outage(viewers: int, outage_s: float) -> JsonObject:
     """Kafka is killed with -9 while events come; it comes back on its data after a while."""
     with tempfile.TemporaryDirectory() as directory, Cluster(Path(directory), tell=say) as cluster:
-        audience = Audience(cluster, viewers)
+        audience = Subscribers(cluster, viewers)
         audience.begin()
         with audience.load([region.port for region in cluster.regions]) as load:
             opened = load.open(120)
             return {"viewers": opened.connected, "outage_s": outage_s} | _outage(audience, load, outage_s)
 
 
-def _outage(audience: Audience, load: LoadClient, outage_s: float) -> JsonObject:
+def _outage(audience: Subscribers, load: LoadClient, outage_s: float) -> JsonObject:
     cluster = audience.cluster
     refusals: list[str] = []
     given_up = 0
@@ -287,7 +287,7 @@ def worker(events: int) -> JsonObject:
             return samples.get("touchline_fanout_published_deltas_total", 0.0)
 
         try:
-            log.append([Event.from_json(Audience.event(0, BOOKING))])
+            log.append([Event.from_json(Subscribers.event(0, BOOKING))])
             process = ServerProcess(fanout, log_path=directory / "fanout.log", env=env)
             until(lambda: published() + _refilled(port) >= 1)
             per_match = events // WORKER_MATCHES
@@ -298,7 +298,7 @@ def worker(events: int) -> JsonObject:
             batch: list[Event] = []
             for number in range(per_match):
                 for match in range(WORKER_MATCHES):
-                    fields = {**Audience.event(number, BOOKING), "match_id": f"w{match}"}
+                    fields = {**Subscribers.event(number, BOOKING), "match_id": f"w{match}"}
                     batch.append(Event.from_json(fields))
                 if len(batch) >= BATCH:
                     log.append(batch)

@@ -16,7 +16,7 @@ stands), ``match`` (the fold), ``wire`` (deltas and snapshots), ``replica`` (a m
 (<Receipt.APPLIED: 'applied'>, True)
 """
 
-from shared_state.corrections import Record, is_conflict, resolve
+from shared_state.corrections import ResolvedEvent, is_conflict, resolve
 from shared_state.errors import InvalidEvent, SharedStateError, WireError
 from shared_state.events import Event
 from shared_state.match import Clock, Match, Score, apply, fold, match_hash, state_json
@@ -41,8 +41,8 @@ __all__ = [
     "InvalidEvent",
     "Match",
     "Receipt",
-    "Record",
     "Replica",
+    "ResolvedEvent",
     "Score",
     "SharedStateError",
     "WireError",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared_state.corrections import Record
+from shared_state.corrections import ResolvedEvent
 from shared_state.events import Event
 from shared_state.match import Match
 from shared_state.timeline import retraction_text
@@ -56,7 +56,7 @@ def _goal(match: Match, goal: Event, *, revived: bool) -> str:
     return f"{opening} {score_sentence(match)}.{scorer}"
 
 
-def _taken_back(before: Match, after: Match, was: Event, record: Record) -> str:
+def _taken_back(before: Match, after: Match, was: Event, record: ResolvedEvent) -> str:
     if record.tombstone is None:
         return ""
     text = retraction_text(was, record.tombstone)

@@ -2,7 +2,7 @@
 
 Rules
 -----
-1. What is known of one ``event_id`` is the *set* of its revisions; a ``Record`` is a function of that
+1. What is known of one ``event_id`` is the *set* of its revisions; a ``ResolvedEvent`` is a function of that
    set. Whoever adds a rule here keeps it a function of the set, or two viewers will differ for ever.
 2. Of all ADD and AMEND the greatest by ``Event.precedence`` is the body; of all RETRACT the greatest
    is the tombstone. Maximum is associative, commutative and idempotent: order, duplicates and replays
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 
 from shared_state.events import Event
 
-__all__ = ["Record", "is_conflict", "resolve"]
+__all__ = ["ResolvedEvent", "is_conflict", "resolve"]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ResolvedEvent:
     """What stands of one ``event_id``; at least one of the two is there."""
 
     body: Event | None
@@ -35,7 +35,7 @@ class Record:
         return self.body if self.tombstone is None else None
 
 
-def resolve(known: Record | None, event: Event) -> Record:
+def resolve(known: ResolvedEvent | None, event: Event) -> ResolvedEvent:
     """What stands once ``event`` is known too.
 
     Returns:
@@ -43,20 +43,20 @@ def resolve(known: Record | None, event: Event) -> Record:
         of a conflict), else a new record.
     """
     if known is None:
-        return Record(None, event) if event.op == "RETRACT" else Record(event, None)
+        return ResolvedEvent(None, event) if event.op == "RETRACT" else ResolvedEvent(event, None)
     if event.op == "RETRACT":
         if known.body is not None and known.body.rev > event.rev:
             return known
         if known.tombstone is not None and not _outranks(event, known.tombstone):
             return known
-        return Record(known.body, event)
+        return ResolvedEvent(known.body, event)
     if known.body is not None and not _outranks(event, known.body):
         return known
     holds = known.tombstone is not None and known.tombstone.rev >= event.rev
-    return Record(event, known.tombstone if holds else None)
+    return ResolvedEvent(event, known.tombstone if holds else None)
 
 
-def is_conflict(known: Record | None, event: Event) -> bool:
+def is_conflict(known: ResolvedEvent | None, event: Event) -> bool:
     """Whether a source reused a revision for another body: worth a warning, whichever wins."""
     if known is None:
         return False

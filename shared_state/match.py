@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from shared_state.corrections import Record, resolve
+from shared_state.corrections import ResolvedEvent, resolve
 from shared_state.errors import InvalidEvent
 from shared_state.events import PERIOD_INDEX, TYPES_OF_PLAY, Event
 from shared_state.jsontext import JsonObject, canonical
@@ -84,7 +84,7 @@ class Match:
     """
 
     match_id: str
-    records: Mapping[str, Record] = field(default_factory=dict)
+    records: Mapping[str, ResolvedEvent] = field(default_factory=dict)
     goals: Score = NO_SCORE
     kicks_scored: Score = NO_SCORE
     kicks_taken: int = 0
@@ -198,13 +198,13 @@ def fold(match_id: str, events: Iterable[Event]) -> Match:
     Raises:
         InvalidEvent: an event is of another match.
     """
-    records: dict[str, Record] = {}
+    records: dict[str, ResolvedEvent] = {}
     for event in events:
         records[event.event_id] = _resolved(match_id, records.get(event.event_id), event)
     return derive(match_id, records)
 
 
-def derive(match_id: str, records: Mapping[str, Record]) -> Match:
+def derive(match_id: str, records: Mapping[str, ResolvedEvent]) -> Match:
     """The match that these records make."""
     goals = scored = NO_SCORE
     taken = 0
@@ -284,13 +284,13 @@ def hash_of_state(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:HASH_CHARS]
 
 
-def _resolved(match_id: str, known: Record | None, event: Event) -> Record:
+def _resolved(match_id: str, known: ResolvedEvent | None, event: Event) -> ResolvedEvent:
     if event.match_id != match_id:
         raise InvalidEvent("match_id", event.match_id, f"must be {match_id}, the match it is applied to")
     return resolve(known, event)
 
 
-def _decide(records: Iterable[Record]) -> dict[str, Event]:
+def _decide(records: Iterable[ResolvedEvent]) -> dict[str, Event]:
     deciding: dict[str, Event] = {}
     for record in records:
         event = record.live

@@ -187,7 +187,7 @@ class Bus(Protocol):
     def matches(self) -> list[str]:
         """The ids of all matches the bus knows, in no particular order."""
 
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether ``mark_whole`` still holds; False for a bus, or a shard of one, that is new or was emptied.
 
         Raises:

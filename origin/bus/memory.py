@@ -134,8 +134,8 @@ class MemoryBus:
         with self._lock:
             return [match_id for match_id, channel in self._channels.items() if channel.snapshot is not None]
 
-    def is_whole(self) -> bool:
-        """See ``Bus.is_whole``."""
+    def is_complete(self) -> bool:
+        """See ``Bus.is_complete``."""
         return self._whole
 
     def mark_whole(self) -> None:

@@ -2,7 +2,7 @@
 
 Read in this order: ``redis_servers`` (whom to talk to), ``redis_store`` (what is kept there, and the one
 script that changes it), ``redis_cursor`` (what was delivered), ``redis_live`` (the connections),
-``redis_mark`` (how it shows that it was emptied).
+``redis_completeness`` (how it shows that it was emptied).
 ``docs/bus.md`` tells what happens when something fails.
 """
 
@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from origin.bus import BusHealth, Published, Replay, Snapshot, Subscription
+from origin.bus.redis_completeness import CompletenessMarker
 from origin.bus.redis_cursor import Cursor, Subscriber
 from origin.bus.redis_live import Live
-from origin.bus.redis_mark import WholeMark
 from origin.bus.redis_servers import Options, Servers, open_servers, parse_bus_url
 from origin.bus.redis_store import RedisStore
 from origin.errors import BusError
@@ -28,16 +28,16 @@ class RedisBus:
 
     def __init__(self, servers: Servers, options: Options, database: int = 0) -> None:
         self._servers = servers
-        self._unkept_store = RedisStore(servers, options, database)
-        self._mark = WholeMark(servers, options.prefix)
-        self._live = Live(servers, self._unkept_store, timeout_s=options.timeout_s, check_s=options.check_s)
+        self._raw_store = RedisStore(servers, options, database)
+        self._mark = CompletenessMarker(servers, options.prefix)
+        self._live = Live(servers, self._raw_store, timeout_s=options.timeout_s, check_s=options.check_s)
 
     @property
     def _store(self) -> RedisStore:
         # Whoever only publishes needs the keeper too: an old primary that was cut off or hung for a while
         # goes on taking what it is given, for seconds, after another was promoted.
         self._live.start()
-        return self._unkept_store
+        return self._raw_store
 
     def publish(self, match_id: str, published: Published, snapshot: bytes) -> bool:
         """See ``Bus.publish``."""
@@ -77,8 +77,8 @@ class RedisBus:
         """See ``Bus.matches``."""
         return self._store.matches()
 
-    def is_whole(self) -> bool:
-        """See ``Bus.is_whole``."""
+    def is_complete(self) -> bool:
+        """See ``Bus.is_complete``."""
         return self._mark.is_set()
 
     def mark_whole(self) -> None:

@@ -11,7 +11,7 @@ import click
 from origin.commands.files import complaint, output, read_from
 from origin.errors import FeedError
 from origin.feeds.canonical import events_of_lines
-from shared_state import Event, Record, is_conflict, resolve
+from shared_state import Event, ResolvedEvent, is_conflict, resolve
 from shared_state.jsontext import compact
 from shared_state.match import derive, match_hash, state_json
 
@@ -29,7 +29,7 @@ class Folding:
     """
 
     seq: int = 0
-    records: dict[str, Record] = field(default_factory=dict)
+    records: dict[str, ResolvedEvent] = field(default_factory=dict)
 
     def take(self, event: Event) -> bool:
         """Fold one event in. Equal to ``shared_state.apply``, without a copy of the match for each event.

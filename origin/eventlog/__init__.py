@@ -22,11 +22,11 @@ from origin.backends import open_backend
 from origin.eventlog.deadletter import DeadLetters
 from shared_state import Event
 
-__all__ = ["Appended", "Consumer", "EventLog", "Record", "open_eventlog"]
+__all__ = ["Appended", "Consumer", "EventLog", "LogRecord", "open_eventlog"]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LogRecord:
     """One event as the log holds it.
 
     Attributes:
@@ -64,13 +64,13 @@ class Consumer(Protocol):
         Whatever was folded from earlier records may lack what another reader of the group took meanwhile.
         """
 
-    def poll(self, timeout_s: float, limit: int = 500) -> list[Record]:
+    def poll(self, timeout_s: float, limit: int = 500) -> list[LogRecord]:
         """The next records in log order, after waiting up to ``timeout_s`` for the first.
 
         With a ``limit`` of 0 none is taken: the reader only shows that it is alive, and keeps its partitions.
         """
 
-    def commit(self, records: Sequence[Record]) -> None:
+    def commit(self, records: Sequence[LogRecord]) -> None:
         """These are done with: a successor in the group starts after them. Durable when it returns."""
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class EventLog(Protocol):
         for a fan-out whose bus forgets everything when the process ends.
         """
 
-    def read_match(self, match_id: str) -> Iterator[Record]:
+    def read_match(self, match_id: str) -> Iterator[LogRecord]:
         """All records of one match from the oldest on, up to what is in the log now."""
 
     def dead_letters(self) -> DeadLetters:

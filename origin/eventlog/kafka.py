@@ -19,7 +19,7 @@ What is chosen, and why:
 * Nothing expires (``retention.ms=-1``) and nothing is compacted. Compaction would keep one event a match;
   expiry would take the goals of a match whose award comes months later, and what is left would fold to a
   wrong score. A match is about 300 events of 350 bytes: ten thousand matches a year are 1 GB a replica.
-* What is not an event goes to ``<topic>.dlq``, compacted, keyed by place (``kafka_letters``).
+* What is not an event goes to ``<topic>.dlq``, compacted, keyed by place (``kafka_dead_letters``).
 
 librdkafka has threads: open the log after forking, never before.
 """
@@ -42,10 +42,10 @@ from confluent_kafka import (
 )
 
 from origin.errors import EventLogError
-from origin.eventlog import Appended, Record
+from origin.eventlog import Appended, LogRecord
 from origin.eventlog.codec import decode_event, encode_event
 from origin.eventlog.deadletter import DeadLetter
-from origin.eventlog.kafka_letters import KafkaDeadLetters
+from origin.eventlog.kafka_dead_letters import KafkaDeadLetters
 from origin.eventlog.kafka_reader import KafkaReader, consumer_config, take
 from origin.eventlog.kafka_sender import KafkaSender
 from origin.eventlog.kafka_topic import KafkaSettings, partition_of, prepare_topics
@@ -107,7 +107,7 @@ class KafkaEventLog:
         """See ``EventLog.consumer``."""
         return KafkaConsumer(self, group)
 
-    def read_match(self, match_id: str) -> Iterator[Record]:
+    def read_match(self, match_id: str) -> Iterator[LogRecord]:
         """See ``EventLog.read_match``; ``kafka_reader`` tells what it costs."""
         partition = partition_of(match_id, self.partitions)
         for message in self.reader.keyed(self.settings.topic, partition, match_id.encode("utf-8")):
@@ -152,7 +152,7 @@ class KafkaEventLog:
                 sender.close()
             raise EventLogError(f"Kafka did not take {len(messages)} records: {error}") from error
 
-    def read(self, message: Message) -> Record | DeadLetter:
+    def read(self, message: Message) -> LogRecord | DeadLetter:
         """A record of the log, or why it is none."""
         partition, offset, appended_ms = _place(message)
         payload = message.value() or b""
@@ -168,7 +168,7 @@ class KafkaEventLog:
         if partition != partition_of(event.match_id, self.partitions):
             reason = f"match {event.match_id!r} is not of partition {partition}: no murmur2 of its id"
             return DeadLetter(partition, offset, wall_clock_ms(), reason, payload)
-        return Record(partition, offset, appended_ms, event)
+        return LogRecord(partition, offset, appended_ms, event)
 
 
 class KafkaConsumer:
@@ -216,7 +216,7 @@ class KafkaConsumer:
         """See ``Consumer.generation``."""
         return self._generation
 
-    def poll(self, timeout_s: float, limit: int = 500) -> list[Record]:
+    def poll(self, timeout_s: float, limit: int = 500) -> list[LogRecord]:
         """See ``Consumer.poll``. While no broker answers there is nothing next: an empty list.
 
         To a reader without a group an empty list means that it has reached the end, so it is not given
@@ -236,12 +236,12 @@ class KafkaConsumer:
             records = self._poll(0.1, limit)
         return records
 
-    def _poll(self, timeout_s: float, limit: int) -> list[Record]:
+    def _poll(self, timeout_s: float, limit: int) -> list[LogRecord]:
         if not self._pending:
             # In two steps: a rebalance that is told of meanwhile puts another deque in the place of this one.
             taken = take(self._consumer, timeout_s, limit)
             self._pending.extend(taken)
-        records: list[Record] = []
+        records: list[LogRecord] = []
         while self._pending and len(records) < limit:
             message = self._pending[0]
             error = message.error()
@@ -263,7 +263,7 @@ class KafkaConsumer:
         self._pass_set_aside()
         return records
 
-    def commit(self, records: Sequence[Record]) -> None:
+    def commit(self, records: Sequence[LogRecord]) -> None:
         """See ``Consumer.commit``. Records of a partition that has changed hands are left to those hands.
 
         Raises:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from origin.eventlog import Appended, Record
+from origin.eventlog import Appended, LogRecord
 from origin.eventlog.deadletter import MemoryDeadLetters
 from origin.eventlog.offsets import OffsetConsumer
 from shared_state import Event
@@ -25,7 +25,7 @@ class MemoryEventLog:
     def __init__(self, now_ms: Callable[[], int] = wall_clock_ms) -> None:
         self._now_ms = now_ms
         self._changed = threading.Condition()
-        self._records: list[Record] = []
+        self._records: list[LogRecord] = []
         self._keys: dict[str, int] = {}
         self._committed: dict[str, int] = {}
         self._dead_letters = MemoryDeadLetters()
@@ -41,7 +41,7 @@ class MemoryEventLog:
             last_ms = self._records[-1].appended_ms if self._records else 0
             appended_ms = max(self._now_ms(), last_ms)
             for event in events:
-                self._records.append(Record(0, len(self._records) + 1, appended_ms, event))
+                self._records.append(LogRecord(0, len(self._records) + 1, appended_ms, event))
             self._changed.notify_all()
         return Appended(True, len(events))
 
@@ -49,7 +49,7 @@ class MemoryEventLog:
         """See ``EventLog.consumer``."""
         return OffsetConsumer(self, group)
 
-    def read_match(self, match_id: str) -> Iterator[Record]:
+    def read_match(self, match_id: str) -> Iterator[LogRecord]:
         """See ``EventLog.read_match``."""
         with self._changed:
             records = list(self._records)
@@ -62,7 +62,7 @@ class MemoryEventLog:
     def close(self) -> None:
         """See ``EventLog.close``."""
 
-    def wait_after(self, offset: int, timeout_s: float, limit: int) -> list[Record]:
+    def wait_after(self, offset: int, timeout_s: float, limit: int) -> list[LogRecord]:
         """Records after an offset, waiting for the first; what a consumer polls."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._records) > offset, timeout_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from origin.eventlog import Record
+from origin.eventlog import LogRecord
 
 __all__ = ["OffsetConsumer", "OffsetLog"]
 
@@ -13,7 +13,7 @@ __all__ = ["OffsetConsumer", "OffsetLog"]
 class OffsetLog(Protocol):
     """What such a log offers its consumers."""
 
-    def wait_after(self, offset: int, timeout_s: float, limit: int) -> list[Record]:
+    def wait_after(self, offset: int, timeout_s: float, limit: int) -> list[LogRecord]:
         """Records after an offset, waiting up to ``timeout_s`` for the first."""
 
     def committed(self, group: str) -> int:
@@ -36,14 +36,14 @@ class OffsetConsumer:
         """See ``Consumer.generation``; the one partition never changes hands."""
         return 0
 
-    def poll(self, timeout_s: float, limit: int = 500) -> list[Record]:
+    def poll(self, timeout_s: float, limit: int = 500) -> list[LogRecord]:
         """See ``Consumer.poll``."""
         records = self._log.wait_after(self._offset, timeout_s, limit)
         if records:
             self._offset = records[-1].offset
         return records
 
-    def commit(self, records: Sequence[Record]) -> None:
+    def commit(self, records: Sequence[LogRecord]) -> None:
         """See ``Consumer.commit``."""
         if records and self._group is not None:
             self._log.commit(self._group, max(record.offset for record in records))

@@ -28,7 +28,7 @@ from contextlib import contextmanager, suppress
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from origin.eventlog import Appended, Record
+from origin.eventlog import Appended, LogRecord
 from origin.eventlog.codec import decode_event, encode_event
 from origin.eventlog.deadletter import DeadLetter
 from origin.eventlog.postgres_group import CHANNEL, PostgresConsumer
@@ -125,7 +125,7 @@ class PostgresEventLog:
         """See ``EventLog.consumer``."""
         return PostgresConsumer(self, group)
 
-    def read_match(self, match_id: str) -> Iterator[Record]:
+    def read_match(self, match_id: str) -> Iterator[LogRecord]:
         """See ``EventLog.read_match``."""
         offset = -1
         while True:
@@ -140,7 +140,7 @@ class PostgresEventLog:
                     event = decode_event(text)
                 except ValueError:
                     continue  # the consumers of groups set it aside
-                yield Record(partition, offset, appended_ms, event)
+                yield LogRecord(partition, offset, appended_ms, event)
             if len(rows) < READ_BATCH:
                 return
 

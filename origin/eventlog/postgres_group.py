@@ -27,7 +27,7 @@ from typing import Protocol
 
 import psycopg
 
-from origin.eventlog import Record
+from origin.eventlog import LogRecord
 from origin.eventlog.codec import decode_event
 from origin.eventlog.deadletter import DeadLetter, DeadLetters
 from origin.eventlog.memory import wall_clock_ms
@@ -92,7 +92,7 @@ class PostgresConsumer:
         """See ``Consumer.generation``."""
         return self._generation
 
-    def poll(self, timeout_s: float, limit: int = 500) -> list[Record]:
+    def poll(self, timeout_s: float, limit: int = 500) -> list[LogRecord]:
         """See ``Consumer.poll``.
 
         Raises:
@@ -111,7 +111,7 @@ class PostgresConsumer:
                 for _ in session.notifies(timeout=min(left_s, LOOK_S), stop_after=1):
                     pass  # whatever was appended, the next round finds it
 
-    def commit(self, records: Sequence[Record]) -> None:
+    def commit(self, records: Sequence[LogRecord]) -> None:
         """See ``Consumer.commit``. Records of a partition that has changed hands are left to those hands.
 
         Raises:
@@ -209,9 +209,9 @@ class PostgresConsumer:
         row = session.execute("SELECT pg_try_advisory_lock(%s, %s)", (self._lock_class, partition)).fetchone()
         return bool(row and row[0])
 
-    def _fetch(self, session: PostgresSession, limit: int) -> list[Record]:
+    def _fetch(self, session: PostgresSession, limit: int) -> list[LogRecord]:
         """The next records of all partitions, an equal part of ``limit`` for each that has any."""
-        records: list[Record] = []
+        records: list[LogRecord] = []
         if not self._positions:
             return records
         rows = session.execute(
@@ -228,7 +228,7 @@ class PostgresConsumer:
         ).fetchall()
         for partition, offset, appended_ms, text in rows:
             try:
-                records.append(Record(partition, offset, appended_ms, decode_event(text)))
+                records.append(LogRecord(partition, offset, appended_ms, decode_event(text)))
             except ValueError as error:
                 letter = DeadLetter(partition, offset, wall_clock_ms(), str(error), text.encode("utf-8"))
                 self._log.dead_letters().add(letter)  # if this raises, the position is still before it

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from origin.errors import ConfigError, EventLogError
-from origin.eventlog import Appended, Record
+from origin.eventlog import Appended, LogRecord
 from origin.eventlog.codec import decode_event, encode_event
 from origin.eventlog.deadletter import DeadLetter
 from origin.eventlog.memory import wall_clock_ms
@@ -103,7 +103,7 @@ class SqliteEventLog:
         """See ``EventLog.consumer``."""
         return OffsetConsumer(self, group)
 
-    def read_match(self, match_id: str) -> Iterator[Record]:
+    def read_match(self, match_id: str) -> Iterator[LogRecord]:
         """See ``EventLog.read_match``."""
         offset = 0
         while True:
@@ -129,7 +129,7 @@ class SqliteEventLog:
             self._db.close()
             self._reader.close()
 
-    def wait_after(self, offset: int, timeout_s: float, limit: int) -> list[Record]:
+    def wait_after(self, offset: int, timeout_s: float, limit: int) -> list[LogRecord]:
         """Records after an offset, waiting for the first; what a consumer polls."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -161,10 +161,10 @@ class SqliteEventLog:
                 (group, offset),
             )
 
-    def _read(self, offset: int, appended_ms: int, event: str) -> Record | None:
+    def _read(self, offset: int, appended_ms: int, event: str) -> LogRecord | None:
         """A record; None if it is not an event, which is then set aside."""
         try:
-            return Record(0, offset, appended_ms, decode_event(event))
+            return LogRecord(0, offset, appended_ms, decode_event(event))
         except ValueError as error:
             if offset not in self._set_aside:  # it is met at every look as long as nothing follows it
                 letter = DeadLetter(0, offset, self._now_ms(), str(error), event.encode("utf-8"))

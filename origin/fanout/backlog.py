@@ -11,13 +11,13 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from origin.bus import Published
-from origin.eventlog import Record
+from origin.eventlog import LogRecord
 
-__all__ = ["Backlog", "Lane", "Unsent"]
+__all__ = ["Backlog", "Lane", "Unpublished"]
 
 
 @dataclass(frozen=True, slots=True)
-class Unsent:
+class Unpublished:
     """What a record led to, with its id already, until the bus has it."""
 
     published: Published
@@ -36,9 +36,9 @@ class Lane:
     """
 
     match_id: str
-    records: deque[Record] = field(default_factory=deque)
+    records: deque[LogRecord] = field(default_factory=deque)
     due_ms: int = 0
-    unsent: Unsent | None = None
+    unsent: Unpublished | None = None
     failures: int = 0
     retry_s: float = 0.0
 
@@ -48,7 +48,7 @@ class Backlog:
 
     def __init__(self) -> None:
         self._lanes: dict[str, Lane] = {}
-        self._uncommitted: dict[int, deque[Record]] = {}
+        self._uncommitted: dict[int, deque[LogRecord]] = {}
         self._places: set[tuple[int, int]] = set()
         self._done: set[tuple[int, int]] = set()
 
@@ -56,7 +56,7 @@ class Backlog:
         """Records read and not settled."""
         return len(self._places)
 
-    def add(self, record: Record) -> None:
+    def add(self, record: LogRecord) -> None:
         """Take a record that was read; one that is here already, and came again by a rebalance, once."""
         place = (record.partition, record.offset)
         if place in self._places:
@@ -83,11 +83,11 @@ class Backlog:
         if not lane.records:
             del self._lanes[lane.match_id]
 
-    def settled(self) -> list[Record]:
+    def settled(self) -> list[LogRecord]:
         """By partition, the last record up to which all are done; each is returned once."""
-        last: list[Record] = []
+        last: list[LogRecord] = []
         for partition, records in list(self._uncommitted.items()):
-            record: Record | None = None
+            record: LogRecord | None = None
             while records and (place := (records[0].partition, records[0].offset)) in self._done:
                 record = records.popleft()
                 self._done.remove(place)

@@ -2,8 +2,8 @@
 
 Two ways of finding out. Matches told by this worker are compared with their heads on a timer: a fail-over
 to a replica that lagged, a Redis that came back empty. Matches told before it started, or by another
-worker, it does not know; but a bus that was emptied has lost its mark, too (``Bus.is_whole``), and then the
-log is read through for what is missing. That is done a piece at a time, between goals.
+worker, it does not know; but a bus that was emptied has lost its mark, too (``Bus.is_complete``), and then
+the log is read through for what is missing. That is done a piece at a time, between goals.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from origin.eventlog import EventLog
 from origin.metrics import Metrics
 from shared_state import DeltaId
 
-__all__ = ["Mender"]
+__all__ = ["Repairer"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ RESTORE_AGAIN_S = 10.0
 TOLD_MAX = 5_000
 
 
-class Mender:
+class Repairer:
     """See the module.
 
     Args:
@@ -99,7 +99,7 @@ class Mender:
         yield from self._check_heads()
         if not self._restores or now_s < self._next_restore_s:
             return
-        if self._doubtful or not self._bus.is_whole():
+        if self._doubtful or not self._bus.is_complete():
             self._next_restore_s = now_s + RESTORE_AGAIN_S
             yield from self._restore()
 

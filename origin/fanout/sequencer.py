@@ -1,10 +1,10 @@
 """Which delta stands at which id: a function of the log alone, the same for every worker and every region.
 
-``Immediate`` tells a match's events in log order. ``Held`` tells them a fixed time later, for a region
-whose broadcast lags, and never shows as standing what was taken back within that time. It works because a
-match is a function of the *set* of its events: within a region they may be told in another order.
+``DirectSequencer`` tells a match's events in log order. ``EmbargoedSequencer`` tells them a fixed time
+later, for a region whose broadcast lags, and never shows as standing what was taken back within that time.
+It works because a match is a function of the *set* of its events: within a region they may be told in another order.
 
-Held, id by id, where the log has event *e* of some ``event_id`` at that id:
+EmbargoedSequencer, id by id, where the log has event *e* of some ``event_id`` at that id:
 
 1. If *e* does not stand in the region yet, and is known to have been taken back (the retraction was in
    the log by this id's own release time), that retraction is told first: the goal will be born dead. What
@@ -27,13 +27,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-from origin.eventlog import Record
+from origin.eventlog import LogRecord
 from shared_state import Delta, Event, Match, Replica, apply
 
-__all__ = ["Held", "Immediate", "Numbering", "begin"]
+__all__ = ["DirectSequencer", "EmbargoedSequencer", "Sequencer", "begin"]
 
 
-class Numbering(Protocol):
+class Sequencer(Protocol):
     """One match between the log and the bus.
 
     Attributes:
@@ -42,25 +42,25 @@ class Numbering(Protocol):
 
     told: Replica
 
-    def take(self, record: Record) -> None:
+    def take(self, record: LogRecord) -> None:
         """A record of this match, in log order; one that was taken before is passed over."""
 
-    def due_ms(self, record: Record) -> int:
+    def due_ms(self, record: LogRecord) -> int:
         """When a record that was taken may be released, UTC milliseconds; 0 for at once.
 
         By then all that the log took up to that moment must have been taken.
         """
 
-    def release(self, record: Record) -> Delta | None:
+    def release(self, record: LogRecord) -> Delta | None:
         """What to tell for a record that was taken, in log order; None if it changed nothing."""
 
 
-def begin(match_id: str, epoch: int, hold_ms: int) -> Numbering:
+def begin(match_id: str, epoch: int, hold_ms: int) -> Sequencer:
     """A match of which nothing has been taken yet."""
-    return Held(match_id, epoch, hold_ms) if hold_ms else Immediate(match_id, epoch)
+    return EmbargoedSequencer(match_id, epoch, hold_ms) if hold_ms else DirectSequencer(match_id, epoch)
 
 
-class Immediate:
+class DirectSequencer:
     """Tells each event as it comes."""
 
     def __init__(self, match_id: str, epoch: int) -> None:
@@ -68,16 +68,16 @@ class Immediate:
         self._taken = -1
         self._dated_ms = epoch
 
-    def take(self, record: Record) -> None:
-        """See ``Numbering.take``: nothing is done ahead of the release."""
+    def take(self, record: LogRecord) -> None:
+        """See ``Sequencer.take``: nothing is done ahead of the release."""
 
-    def due_ms(self, record: Record) -> int:
-        """See ``Numbering.due_ms``."""
+    def due_ms(self, record: LogRecord) -> int:
+        """See ``Sequencer.due_ms``."""
         del record
         return 0
 
-    def release(self, record: Record) -> Delta | None:
-        """See ``Numbering.release``."""
+    def release(self, record: LogRecord) -> Delta | None:
+        """See ``Sequencer.release``."""
         if record.offset <= self._taken:
             return None
         self._taken = record.offset
@@ -94,12 +94,12 @@ class _Slot:
         changes: whether there is such an id at all.
     """
 
-    record: Record
+    record: LogRecord
     dated_ms: int
     changes: bool
 
 
-class Held:
+class EmbargoedSequencer:
     """Tells each event ``hold_ms`` after the log took it.
 
     Attributes:
@@ -118,8 +118,8 @@ class Held:
         self._dated_ms = epoch
         self.complete_until_ms = 0
 
-    def take(self, record: Record) -> None:
-        """See ``Numbering.take``."""
+    def take(self, record: LogRecord) -> None:
+        """See ``Sequencer.take``."""
         if record.offset <= self._taken:
             return
         self._taken = record.offset
@@ -130,14 +130,14 @@ class Held:
         self._unknown.append(slot)
         self._numbered = numbered
 
-    def due_ms(self, record: Record) -> int:
-        """See ``Numbering.due_ms``."""
+    def due_ms(self, record: LogRecord) -> int:
+        """See ``Sequencer.due_ms``."""
         if not self._slots or self._slots[0].record.offset != record.offset:
             return 0  # it was released before
         return self._slots[0].dated_ms + self._hold_ms
 
-    def release(self, record: Record) -> Delta | None:
-        """See ``Numbering.release``."""
+    def release(self, record: LogRecord) -> Delta | None:
+        """See ``Sequencer.release``."""
         if not self._slots or self._slots[0].record.offset != record.offset:
             return None  # it was released before
         slot = self._slots.popleft()

@@ -25,11 +25,11 @@ from collections.abc import Callable
 
 from origin.bus import Bus, Published
 from origin.errors import BusBehindError, BusError, EventLogError
-from origin.eventlog import EventLog, Record
+from origin.eventlog import EventLog, LogRecord
 from origin.eventlog.memory import wall_clock_ms
-from origin.fanout.backlog import Backlog, Lane, Unsent
-from origin.fanout.repair import Mender
-from origin.fanout.sequencer import Held, Numbering, begin
+from origin.fanout.backlog import Backlog, Lane, Unpublished
+from origin.fanout.repair import Repairer
+from origin.fanout.sequencer import EmbargoedSequencer, Sequencer, begin
 from origin.metrics import Metrics
 from shared_state import DeltaId, encode_delta, is_conflict
 
@@ -79,8 +79,8 @@ class FanOut:
         self._generation = self._consumer.generation
         self._hold_ms = round(embargo_s * 1000)
         self._backlog = Backlog()
-        self._matches: OrderedDict[str, Numbering] = OrderedDict()
-        self._mender = Mender(log, bus, self._refill, self._metrics, restores=group is not None)
+        self._matches: OrderedDict[str, Sequencer] = OrderedDict()
+        self._mender = Repairer(log, bus, self._refill, self._metrics, restores=group is not None)
         self._stop = threading.Event()
         self.caught_up = False
 
@@ -131,7 +131,7 @@ class FanOut:
     def _read(self, timeout_s: float) -> bool:
         """Take what is next in the log, waiting no longer than until something is due; True at its end."""
         patience_s = self._patience_s(timeout_s)
-        records: list[Record] = []
+        records: list[LogRecord] = []
         at_end = False
         if len(self._backlog) >= BACKLOG_MAX:
             self._consumer.poll(0.0, 0)
@@ -192,7 +192,7 @@ class FanOut:
             lane.due_ms = self._due_ms(numbering, record)
             if lane.due_ms > self._now_ms():
                 return False
-            if isinstance(numbering, Held) and numbering.complete_until_ms < lane.due_ms:
+            if isinstance(numbering, EmbargoedSequencer) and numbering.complete_until_ms < lane.due_ms:
                 self._take_all(numbering, lane.match_id)
             self._note_conflict(numbering, record)
             delta = numbering.release(record)
@@ -200,24 +200,24 @@ class FanOut:
                 self._metrics.unchanged.inc()
                 return True
             published = Published(delta.id, encode_delta(delta))
-            lane.unsent = Unsent(published, numbering.told.snapshot())
+            lane.unsent = Unpublished(published, numbering.told.snapshot())
         self._publish(lane.match_id, lane.unsent)
         late_ms = self._now_ms() - record.appended_ms - self._hold_ms
         self._metrics.fanout_seconds.observe(max(0, late_ms) / 1000)
         return True
 
-    def _due_ms(self, numbering: Numbering, record: Record) -> int:
+    def _due_ms(self, numbering: Sequencer, record: LogRecord) -> int:
         due_ms = numbering.due_ms(record)
         return due_ms + RELEASE_MARGIN_MS if due_ms else 0
 
-    def _take_all(self, numbering: Held, match_id: str) -> None:
+    def _take_all(self, numbering: EmbargoedSequencer, match_id: str) -> None:
         """Take what the log has of a match by now: a retraction may stand there that was not polled yet."""
         until_ms = self._now_ms()
         for record in self._log.read_match(match_id):
             numbering.take(record)
         numbering.complete_until_ms = until_ms
 
-    def _note_conflict(self, numbering: Numbering, record: Record) -> None:
+    def _note_conflict(self, numbering: Sequencer, record: LogRecord) -> None:
         event = record.event
         if is_conflict(numbering.told.match.records.get(event.event_id), event):
             self._metrics.conflicts.inc()
@@ -228,7 +228,7 @@ class FanOut:
                 event.rev,
             )
 
-    def _publish(self, match_id: str, unsent: Unsent) -> None:
+    def _publish(self, match_id: str, unsent: Unpublished) -> None:
         try:
             if self._bus.publish(match_id, unsent.published, unsent.snapshot):
                 self._metrics.published.inc()
@@ -249,7 +249,7 @@ class FanOut:
         Returns:
             Where the match stands; None if nothing of it is due.
         """
-        numbering: Numbering | None = None
+        numbering: Sequencer | None = None
         deltas: list[Published] = []
         now_ms = self._now_ms()
         records = list(self._log.read_match(match_id))
@@ -271,7 +271,7 @@ class FanOut:
         self._mender.told(match_id, numbering.told.position)
         return numbering.told.position
 
-    def _match_of(self, record: Record) -> Numbering:
+    def _match_of(self, record: LogRecord) -> Sequencer:
         """The match as it was told before this record; folded from the log if it is not held here."""
         match_id = record.event.match_id
         numbering = self._matches.get(match_id)
@@ -283,9 +283,9 @@ class FanOut:
         self._matches.move_to_end(match_id)
         return numbering
 
-    def _fold_before(self, record: Record) -> Numbering:
-        numbering: Numbering | None = None
-        earlier: list[Record] = []
+    def _fold_before(self, record: LogRecord) -> Sequencer:
+        numbering: Sequencer | None = None
+        earlier: list[LogRecord] = []
         now_ms = self._now_ms()
         for other in self._log.read_match(record.event.match_id):
             numbering = numbering or begin(record.event.match_id, other.appended_ms, self._hold_ms)
@@ -298,7 +298,7 @@ class FanOut:
         numbering = numbering or begin(record.event.match_id, record.appended_ms, self._hold_ms)
         for other in earlier:
             numbering.release(other)
-        if isinstance(numbering, Held):
+        if isinstance(numbering, EmbargoedSequencer):
             numbering.complete_until_ms = now_ms
         return numbering
 

@@ -1,6 +1,6 @@
 """Opta F24: the rows of a whole match as XML, to canonical events.
 
-``rows → Snapshot → SnapshotFeed``. What each row becomes:
+``rows → VendorDocument → VendorDocumentFeed``. What each row becomes:
 
 ==================  ================================================================================
 type 16             GOAL; with qualifier 28 an own goal, credited to the other side; 9 a penalty; in
@@ -28,7 +28,7 @@ from typing import Any, BinaryIO, Final
 from origin.errors import FeedError
 from origin.feeds import Warn
 from origin.feeds.opta_xml import DELETED, Game, Names, Row, read_f7, read_f24
-from origin.feeds.snapshot import Snapshot, SnapshotFeed
+from origin.feeds.vendor_document import VendorDocument, VendorDocumentFeed
 from shared_state import Event, InvalidEvent
 from shared_state.events import MATCH_ID_PATTERN
 
@@ -81,7 +81,7 @@ def convert(source: BinaryIO, warn: Warn, /, names: Names = NO_NAMES) -> Iterato
         OSError: it cannot be read.
     """
     for snapshot in read_snapshots(source, names=names):
-        events = SnapshotFeed(snapshot.match_id, warn).take(snapshot)
+        events = VendorDocumentFeed(snapshot.match_id, warn).take(snapshot)
         yield from sorted(events, key=Event.order)
 
 
@@ -91,7 +91,7 @@ def read_snapshots(
     names: Names = NO_NAMES,
     zone: datetime.tzinfo = datetime.UTC,
     now_ms: int | None = None,
-) -> Iterator[Snapshot]:
+) -> Iterator[VendorDocument]:
     """Read a document: one snapshot for each of its matches.
 
     Args:
@@ -127,7 +127,7 @@ class _Reading:
         # Without its own time a document is as new as the newest of its rows.
         self._at_ms = newest_ms if at_ms is None else at_ms
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> VendorDocument:
         """Everything the rows say."""
         events = [
             *self._info(),
@@ -137,7 +137,7 @@ class _Reading:
             *self._kicks(),
         ]
         rows = self._game.rows.values()
-        return Snapshot(
+        return VendorDocument(
             match_id=self._match_id,
             at_ms=self._at_ms,
             events=events,

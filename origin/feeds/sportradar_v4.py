@@ -1,7 +1,8 @@
 """Sportradar Soccer v4: the timeline of a match as JSON, and single events of the push stream.
 
 A timeline is whole: what is not in it any more was taken back, and nothing else says so. A push message
-is one event. Both become a ``Snapshot``; ``SnapshotFeed`` decides what follows from a row that is gone.
+is one event. Both become a ``VendorDocument``;
+``VendorDocumentFeed`` decides what follows from a row that is gone.
 
 * ``time`` is overwritten when an event is updated, so it is the revision; as the time of occurrence it
   is given only for an event that was never updated.
@@ -25,7 +26,7 @@ from typing import Any, BinaryIO, Final
 
 from origin.feeds import Warn
 from origin.feeds.jsondoc import Node
-from origin.feeds.snapshot import AHEAD_MAX_MS, Snapshot, SnapshotFeed
+from origin.feeds.vendor_document import AHEAD_MAX_MS, VendorDocument, VendorDocumentFeed
 from shared_state import Event, InvalidEvent, Score
 from shared_state.events import MATCH_ID_PATTERN, PERIOD_INDEX, default_period
 
@@ -85,7 +86,7 @@ def convert(source: BinaryIO, warn: Warn, /) -> Iterator[Event]:
         OSError: it cannot be read.
     """
     snapshot = read_timeline(Node.read(source))
-    yield from sorted(SnapshotFeed(snapshot.match_id, warn).take(snapshot), key=Event.order)
+    yield from sorted(VendorDocumentFeed(snapshot.match_id, warn).take(snapshot), key=Event.order)
 
 
 def match_id_of(node: Node) -> str:
@@ -101,7 +102,7 @@ def match_id_of(node: Node) -> str:
     return match_id
 
 
-def read_timeline(document: Node, *, now_ms: int | None = None) -> Snapshot:
+def read_timeline(document: Node, *, now_ms: int | None = None) -> VendorDocument:
     """Read a timeline: all of a match.
 
     Args:
@@ -122,7 +123,7 @@ def read_timeline(document: Node, *, now_ms: int | None = None) -> Snapshot:
         rows[_event_id(node)] = reading.take(node)
     reading.info(sport_event)
     score = _take_status(reading, document)
-    return Snapshot(
+    return VendorDocument(
         match_id=match_id,
         at_ms=reading.at_ms,
         events=reading.events,
@@ -133,7 +134,7 @@ def read_timeline(document: Node, *, now_ms: int | None = None) -> Snapshot:
     )
 
 
-def read_push(message: Node, *, now_ms: int | None = None) -> Snapshot | None:
+def read_push(message: Node, *, now_ms: int | None = None) -> VendorDocument | None:
     """Read one message of the push stream.
 
     A kick of a shoot-out is passed over: which one it is, only the timeline can tell.
@@ -158,7 +159,7 @@ def read_push(message: Node, *, now_ms: int | None = None) -> Snapshot | None:
     if any(event.type == "SHOOTOUT_KICK" for event in reading.events):
         reading.events, rows = [], {}  # a row without its event would be one that is a kick no more
     score = _take_status(reading, payload)
-    return Snapshot(
+    return VendorDocument(
         match_id=match_id,
         at_ms=reading.at_ms,
         events=reading.events,

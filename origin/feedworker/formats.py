@@ -13,7 +13,7 @@ from origin.errors import ConfigError, FeedError, OriginError
 from origin.feeds import opta_f24, sportradar_v4
 from origin.feeds.jsondoc import Node, parse_document
 from origin.feeds.opta_f24 import Names
-from origin.feeds.snapshot import Snapshot
+from origin.feeds.vendor_document import VendorDocument
 from shared_state.events import MATCH_ID_PATTERN
 
 __all__ = ["FEEDS", "Format", "guarded", "open_format"]
@@ -43,8 +43,8 @@ class Format:
     source: str
     prefix: str
     key_header: str
-    read: Callable[[bytes, int], Sequence[Snapshot]]
-    read_push: Callable[[Node, int], Snapshot | None] | None = None
+    read: Callable[[bytes, int], Sequence[VendorDocument]]
+    read_push: Callable[[Node, int], VendorDocument | None] | None = None
 
     def vendor_id(self, match_id: str) -> str:
         """The vendor's own number of a match, as it stands in its URLs.
@@ -59,7 +59,7 @@ class Format:
 
 
 def _opta(names: Names, zone: datetime.tzinfo) -> Format:
-    def read(body: bytes, now_ms: int) -> list[Snapshot]:
+    def read(body: bytes, now_ms: int) -> list[VendorDocument]:
         return list(opta_f24.read_snapshots(io.BytesIO(body), names=names, zone=zone, now_ms=now_ms))
 
     return Format("opta-f24", opta_f24.SOURCE, "opta-", "x-api-key", read)
@@ -68,10 +68,10 @@ def _opta(names: Names, zone: datetime.tzinfo) -> Format:
 def _sportradar(names: Names, zone: datetime.tzinfo) -> Format:
     del names, zone  # a timeline has both
 
-    def read(body: bytes, now_ms: int) -> list[Snapshot]:
+    def read(body: bytes, now_ms: int) -> list[VendorDocument]:
         return [sportradar_v4.read_timeline(parse_document(body), now_ms=now_ms)]
 
-    def read_push(message: Node, now_ms: int) -> Snapshot | None:
+    def read_push(message: Node, now_ms: int) -> VendorDocument | None:
         return sportradar_v4.read_push(message, now_ms=now_ms)
 
     return Format("sportradar-v4", sportradar_v4.SOURCE, "sr-", "x-api-key", read, read_push)

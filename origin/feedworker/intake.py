@@ -23,7 +23,7 @@ from typing import Final
 from origin.errors import FeedError
 from origin.eventlog import EventLog
 from origin.eventlog.memory import wall_clock_ms
-from origin.feeds.snapshot import Snapshot, SnapshotFeed
+from origin.feeds.vendor_document import VendorDocument, VendorDocumentFeed
 from origin.feedworker.formats import Format, guarded
 from origin.metrics import Metrics
 from shared_state import Event, Match, apply, fold
@@ -59,7 +59,7 @@ class Intake:
         self._metrics = metrics
         self._now_ms = now_ms
         self._match = Match(match_id=match_id)
-        self._feed: SnapshotFeed | None = None
+        self._feed: VendorDocumentFeed | None = None
         self._doubt = ""
 
     @property
@@ -95,7 +95,7 @@ class Intake:
         """
         self._tell(lambda feed: feed.stands(self._now_ms()), alive=True)
 
-    def pushed(self, snapshot: Snapshot) -> None:
+    def pushed(self, snapshot: VendorDocument) -> None:
         """Take one pushed message. It does not end an outage: what came before it may be lost.
 
         Raises:
@@ -146,7 +146,7 @@ class Intake:
         self._metrics.feed_outages.labels(self._format.name).inc()
         return True
 
-    def _tell(self, derived: Callable[[SnapshotFeed], list[Event]], *, alive: bool) -> None:
+    def _tell(self, derived: Callable[[VendorDocumentFeed], list[Event]], *, alive: bool) -> None:
         feed = self._feed or self._open()
         try:
             events = derived(feed)
@@ -157,13 +157,13 @@ class Intake:
             self._feed = None  # it may know what the log does not
             raise
 
-    def _open(self) -> SnapshotFeed:
+    def _open(self) -> VendorDocumentFeed:
         """Read back what the log has of the match."""
         self._feed = None
         events = [record.event for record in self._log.read_match(self.match_id)]
         self._match = fold(self.match_id, events)
         known = (event for event in events if event.source == self._format.source)
-        self._feed = SnapshotFeed(self.match_id, self._warn, known)
+        self._feed = VendorDocumentFeed(self.match_id, self._warn, known)
         return self._feed
 
     def _append(self, events: Iterable[Event]) -> None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from origin.errors import EventLogError, FeedError
-from origin.feedworker.channel import Channel
 from origin.feedworker.client import Validators, VendorClient, VendorError, shown_url
-from origin.feedworker.setaside import SetAside
+from origin.feedworker.dead_letters import SetAside
+from origin.feedworker.shared_intake import SharedIntake
 from origin.metrics import Metrics
 from shared_state import delay_ms
 
@@ -59,7 +59,7 @@ class Poller:
         self,
         client: VendorClient,
         url: str,
-        channel: Channel,
+        channel: SharedIntake,
         set_aside: SetAside,
         intervals: Intervals,
         *,

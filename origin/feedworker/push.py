@@ -18,11 +18,11 @@ from typing import Any, Final
 from origin.errors import EventLogError, FeedError
 from origin.feeds.jsondoc import Node
 from origin.feeds.jsonstream import JsonStream
-from origin.feeds.snapshot import Snapshot
-from origin.feedworker.channel import Channel
+from origin.feeds.vendor_document import VendorDocument
 from origin.feedworker.client import VendorClient, VendorError, shown_url
+from origin.feedworker.dead_letters import SetAside
 from origin.feedworker.formats import guarded
-from origin.feedworker.setaside import SetAside
+from origin.feedworker.shared_intake import SharedIntake
 from origin.metrics import Metrics
 from shared_state import delay_ms
 from shared_state.jsontext import canonical
@@ -50,8 +50,8 @@ class PushReader:
         self,
         client: VendorClient,
         url: str,
-        read: Callable[[Node, int], Snapshot | None],
-        channels: Mapping[str, Channel],
+        read: Callable[[Node, int], VendorDocument | None],
+        channels: Mapping[str, SharedIntake],
         set_aside: SetAside,
         *,
         heartbeat_s: float,

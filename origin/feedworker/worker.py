@@ -20,13 +20,13 @@ from typing import Final
 from origin.errors import ConfigError, EventLogError
 from origin.eventlog import EventLog
 from origin.eventlog.memory import wall_clock_ms
-from origin.feedworker.channel import Channel
 from origin.feedworker.client import ClientLimits, VendorClient
+from origin.feedworker.dead_letters import SetAside
 from origin.feedworker.formats import Format
 from origin.feedworker.intake import Intake
 from origin.feedworker.poller import Intervals, Poller
 from origin.feedworker.push import STREAM, PushReader
-from origin.feedworker.setaside import SetAside
+from origin.feedworker.shared_intake import SharedIntake
 from origin.metrics import Metrics
 from shared_state import delay_ms
 
@@ -118,7 +118,7 @@ class FeedWorker:
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        channels = {intake.match_id: Channel(intake) for intake in self._intakes}
+        channels = {intake.match_id: SharedIntake(intake) for intake in self._intakes}
         async with VendorClient(self._headers, self._limits) as client, asyncio.TaskGroup() as group:
             parts: list[tuple[str, Callable[[], Awaitable[None]]]] = []
             for match_id, channel in channels.items():
@@ -159,7 +159,7 @@ class FeedWorker:
                 )
                 await asyncio.sleep(wait_ms / 1000)
 
-    def _poller(self, client: VendorClient, match_id: str, channel: Channel) -> Poller:
+    def _poller(self, client: VendorClient, match_id: str, channel: SharedIntake) -> Poller:
         return Poller(
             client,
             self._urls[match_id],
@@ -171,7 +171,7 @@ class FeedWorker:
             random_unit=self._random_unit,
         )
 
-    async def _watch(self, channel: Channel) -> None:
+    async def _watch(self, channel: SharedIntake) -> None:
         """Mark the match while its vendor is silent."""
         silence_s = self._intervals.silence_s
         self._metrics.feed_age_seconds.labels(channel.match_id).set_function(lambda: channel.silent_s)

@@ -12,7 +12,7 @@ from typing import Any
 from origin.eventlog import EventLog
 from origin.eventlog.memory import wall_clock_ms
 from origin.eventlog.sqlite import SqliteEventLog
-from origin.feeds.snapshot import SnapshotFeed
+from origin.feeds.vendor_document import VendorDocumentFeed
 from origin.feedworker.client import ClientLimits
 from origin.feedworker.formats import open_format
 from origin.feedworker.poller import Intervals
@@ -41,7 +41,7 @@ def alone(vendor: Vendor, number: str | None = None) -> Match:
     with vendor.lock:
         document = match.document()
     (snapshot,) = open_format(match.feed).read(document, wall_clock_ms())
-    return fold(snapshot.match_id, SnapshotFeed(snapshot.match_id, lambda _: None).take(snapshot))
+    return fold(snapshot.match_id, VendorDocumentFeed(snapshot.match_id, lambda _: None).take(snapshot))
 
 
 def expected(vendor: Vendor, number: str | None = None) -> JsonObject:

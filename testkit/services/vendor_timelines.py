@@ -7,8 +7,8 @@ from typing import Any
 
 from origin.errors import FeedError
 from origin.feeds.jsondoc import Node, parse_document
-from origin.feeds.snapshot import SnapshotFeed
 from origin.feeds.sportradar_v4 import read_push, read_timeline
+from origin.feeds.vendor_document import VendorDocumentFeed
 from shared_state import Event, Match, fold
 
 __all__ = ["Told", "at", "card", "goal", "push", "timeline"]
@@ -66,7 +66,7 @@ class Told:
         self.now_ms: int | None = None
         self.alarms: list[FeedError] = []
         self.events: list[Event] = []
-        self.feed = SnapshotFeed("sr-7", self.alarms.append)
+        self.feed = VendorDocumentFeed("sr-7", self.alarms.append)
         for document in documents:
             self.take(document)
 
@@ -84,7 +84,7 @@ class Told:
 
     def restart(self) -> None:
         """As a worker does: what was said is all that the next feed knows."""
-        self.feed = SnapshotFeed("sr-7", self.alarms.append, known=self.events)
+        self.feed = VendorDocumentFeed("sr-7", self.alarms.append, known=self.events)
 
     @property
     def match(self) -> Match:

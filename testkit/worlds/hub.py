@@ -18,7 +18,7 @@ from origin.bus import Published, Subscription
 from origin.bus.memory import MemoryBus
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.hub import Hub
-from origin.stream.worker.connections import Arrivals
+from origin.stream.worker.connections import Connections
 from shared_state import DeltaId, Event, Receipt, Replica, decode_delta, encode_delta
 
 __all__ = ["EPOCH", "MATCH", "Bench", "FaultyBus", "Jobs", "Viewer", "World"]
@@ -268,7 +268,7 @@ class World:
     def start(self) -> None:
         self.jobs = Jobs()
         self.hub = Hub(self.bus, self._config, readers=self.jobs, connections_max=1_000)
-        self._arrivals = Arrivals(self.hub, lambda arrival: arrival.close())
+        self._arrivals = Connections(self.hub, lambda arrival: arrival.close())
 
     def connect(self, viewer: Viewer) -> None:
         ours, theirs = socket.socketpair()

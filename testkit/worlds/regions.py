@@ -25,7 +25,7 @@ from confluent_kafka.admin import AdminClient
 
 from origin.bus import Bus, Published, Subscription, Suffix, open_bus
 from origin.errors import BusError, EventLogError
-from origin.eventlog import EventLog, Record, open_eventlog
+from origin.eventlog import EventLog, LogRecord, open_eventlog
 from origin.eventlog.kafka_topic import partition_of
 from origin.eventlog.memory import wall_clock_ms
 from shared_state import DeltaId, Event, Replica, decode_delta, encode_delta
@@ -353,7 +353,7 @@ class Game:
                 late = max(late, told_ms - self._offered_ms[(event.match_id, event.event_id, event.rev)])
         return late
 
-    def _records(self, match_id: str) -> list[Record]:
+    def _records(self, match_id: str) -> list[LogRecord]:
         deadline = time.monotonic() + SETTLE_S
         while True:
             try:
@@ -392,7 +392,7 @@ def _key(event: Event) -> tuple[str, str, int, str]:
     return event.match_id, event.event_id, event.rev, event.op
 
 
-def _fold(match_id: str, records: Sequence[Record]) -> tuple[Replica, list[Published]]:
+def _fold(match_id: str, records: Sequence[LogRecord]) -> tuple[Replica, list[Published]]:
     """The match as the log has it, and the deltas that lead there."""
     replica = Replica.begin(match_id, records[0].appended_ms)
     deltas = []

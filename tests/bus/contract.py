@@ -302,10 +302,10 @@ class BusContract:
 
     def test_a_mark_is_there_for_everybody(self, open_again: Callable[[], Bus]) -> None:
         bus = open_again()
-        assert not bus.is_whole()
+        assert not bus.is_complete()
         bus.mark_whole()
-        assert bus.is_whole()
-        assert open_again().is_whole()
+        assert bus.is_complete()
+        assert open_again().is_complete()
 
     def test_a_bus_that_works_is_healthy(self, bus: Bus, match_id: str) -> None:
         publish(bus, match_id, 1)

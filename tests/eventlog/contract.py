@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from origin.eventlog import Consumer, EventLog, Record
+from origin.eventlog import Consumer, EventLog, LogRecord
 from origin.eventlog.codec import encode_event
 from origin.eventlog.deadletter import DeadLetter
 from shared_state import Event
@@ -38,7 +38,7 @@ def notes(count: int, match_id: str = "m1") -> list[Event]:
     return [note(f"e{number}", match_id) for number in range(count)]
 
 
-def ids(records: Sequence[Record]) -> list[str]:
+def ids(records: Sequence[LogRecord]) -> list[str]:
     """Their events, by name."""
     return [record.event.event_id for record in records]
 
@@ -47,9 +47,9 @@ def ids_of(events: Sequence[Event]) -> list[str]:
     return [event.event_id for event in events]
 
 
-def drain(consumer: Consumer, count: int) -> list[Record]:
+def drain(consumer: Consumer, count: int) -> list[LogRecord]:
     """Poll and commit until so many records are there; fails if they do not come, or more do."""
-    records: list[Record] = []
+    records: list[LogRecord] = []
     deadline = time.monotonic() + PATIENCE_S
     while len(records) < count:
         assert time.monotonic() < deadline, f"{len(records)} of {count} records came"
@@ -152,7 +152,7 @@ class EventLogContract:
         log = open_again()
         log.append(notes(10))
         with closing(log.consumer("g")) as consumer:
-            records: list[Record] = []
+            records: list[LogRecord] = []
             while len(records) < 10:
                 records += consumer.poll(0.5, limit=10 - len(records))
             consumer.commit(records[:4])
@@ -178,7 +178,7 @@ class EventLogContract:
         log.append(notes(700))
         for _ in range(2):
             with closing(log.consumer(None)) as reader:
-                read: list[Record] = []
+                read: list[LogRecord] = []
                 # An empty answer means the end, however short the wait: a bus is refilled by this.
                 while records := reader.poll(0.01):
                     read += records
@@ -384,7 +384,7 @@ class SharedContract(EventLogContract):
         log = open_again()
         matches = [f"m{number}" for number in range(24)]
         with closing(log.consumer("g")) as one, closing(open_again().consumer("g")) as two:
-            seen: tuple[list[Record], list[Record]] = ([], [])
+            seen: tuple[list[LogRecord], list[LogRecord]] = ([], [])
             deadline = time.monotonic() + PATIENCE_S
             appended: list[tuple[str, str]] = []
             # Events keep coming until both have had some for a while.
@@ -432,13 +432,13 @@ class SharedContract(EventLogContract):
         log = open_again()
         log.append([note("e", f"m{number}") for number in range(24)])
         with closing(log.consumer("g")) as one:
-            records: list[Record] = []
+            records: list[LogRecord] = []
             deadline = time.monotonic() + PATIENCE_S
             while len(records) < 24:
                 assert time.monotonic() < deadline
                 records += one.poll(0.2)
             with closing(open_again().consumer("g")) as two:
-                again: list[Record] = []
+                again: list[LogRecord] = []
                 while not again:  # two has taken some, and reads them from the last commit: the start
                     assert time.monotonic() < deadline
                     assert one.poll(0.1) == []

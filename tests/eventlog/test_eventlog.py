@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from origin.errors import ConfigError
-from origin.eventlog import EventLog, Record, open_eventlog
+from origin.eventlog import EventLog, LogRecord, open_eventlog
 from origin.eventlog.codec import encode_event
 from testkit.services.kafka import KafkaBroker
 from testkit.services.postgres import PostgresServer
@@ -124,7 +124,7 @@ class TestKafka(DurableSuite, SharedContract):
         assert producer.flush(10) == 0
         log.append([note("e2")])
         with contextlib.closing(log.consumer(None)) as consumer:
-            read: list[Record] = []
+            read: list[LogRecord] = []
             while records := consumer.poll(0.2):
                 read += records
         assert ids(read) == ids(list(log.read_match("m1"))) == ["e0", "e2"]

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from origin.bus import Suffix
 from origin.bus.memory import MemoryBus
-from origin.eventlog import Record
+from origin.eventlog import LogRecord
 from origin.eventlog.memory import MemoryEventLog
-from origin.fanout.sequencer import Held, Immediate, Numbering
+from origin.fanout.sequencer import DirectSequencer, EmbargoedSequencer, Sequencer
 from origin.fanout.worker import FanOut
 from shared_state import (
     Delta,
@@ -33,11 +33,11 @@ HOLD_MS = 30_000
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[Record]:
+def histories(draw: st.DrawFn) -> list[LogRecord]:
     """A match's records with the times at which the log took them: few ids, revisions in any order, mostly
     closer together than the hold. Shrinks to fewer, simpler records at the same time.
     """
-    records: list[Record] = []
+    records: list[LogRecord] = []
     at_ms = EPOCH
     for offset in range(draw(st.integers(1, 12))):
         # Back, too: a log may have as many clocks as brokers.
@@ -52,16 +52,16 @@ def histories(draw: st.DrawFn) -> list[Record]:
                 team=draw(st.sampled_from(["home", "away"])),
             )
         )
-        records.append(Record(0, offset, at_ms, item))
+        records.append(LogRecord(0, offset, at_ms, item))
     return records
 
 
-def dated(records: list[Record]) -> list[int]:
+def dated(records: list[LogRecord]) -> list[int]:
     """When the log took each, no earlier than the ones before it."""
     return list(accumulate((max(EPOCH, record.appended_ms) for record in records), max))
 
 
-def tell(numbering: Numbering, records: list[Record], ahead: int) -> list[Delta]:
+def tell(numbering: Sequencer, records: list[LogRecord], ahead: int) -> list[Delta]:
     """What a region is told, by a worker that reads ``ahead`` records before each release."""
     told = []
     dates = dated(records)
@@ -79,8 +79,8 @@ def tell(numbering: Numbering, records: list[Record], ahead: int) -> list[Delta]
 
 
 @given(histories(), st.integers(0, 12))
-def test_ids_are_those_of_every_region_and_the_end_is_the_same(records: list[Record], ahead: int) -> None:
-    immediate, held = Immediate(MATCH, EPOCH), Held(MATCH, EPOCH, HOLD_MS)
+def test_ids_are_those_of_every_region_and_the_end_is_the_same(records: list[LogRecord], ahead: int) -> None:
+    immediate, held = DirectSequencer(MATCH, EPOCH), EmbargoedSequencer(MATCH, EPOCH, HOLD_MS)
     elsewhere = tell(immediate, records, 0)
     here = tell(held, records, ahead)
     assert [delta.id for delta in here] == [delta.id for delta in elsewhere]
@@ -89,9 +89,9 @@ def test_ids_are_those_of_every_region_and_the_end_is_the_same(records: list[Rec
 
 
 @given(histories(), st.integers(0, 12))
-def test_what_was_taken_back_within_the_hold_never_stands(records: list[Record], ahead: int) -> None:
+def test_what_was_taken_back_within_the_hold_never_stands(records: list[LogRecord], ahead: int) -> None:
     shown = Match(match_id=MATCH)
-    told = tell(Held(MATCH, EPOCH, HOLD_MS), records, ahead)
+    told = tell(EmbargoedSequencer(MATCH, EPOCH, HOLD_MS), records, ahead)
     for delta in told:
         before = {key for key, record in shown.records.items() if record.live is not None}
         shown = apply(shown, delta.event)
@@ -103,15 +103,15 @@ def test_what_was_taken_back_within_the_hold_never_stands(records: list[Record],
 
 
 @given(histories(), st.integers(0, 12), st.integers(0, 12))
-def test_what_is_told_depends_on_the_log_alone(records: list[Record], ahead: int, other: int) -> None:
+def test_what_is_told_depends_on_the_log_alone(records: list[LogRecord], ahead: int, other: int) -> None:
     """Not on how far a worker happened to have read: a successor tells the same bytes."""
-    one, another = (tell(Held(MATCH, EPOCH, HOLD_MS), records, read) for read in (ahead, other))
+    one, another = (tell(EmbargoedSequencer(MATCH, EPOCH, HOLD_MS), records, read) for read in (ahead, other))
     assert one == another
 
 
 @given(histories())
-def test_a_viewer_in_the_region_folds_to_what_the_region_holds(records: list[Record]) -> None:
-    viewer, held = Replica.begin(MATCH, EPOCH), Held(MATCH, EPOCH, HOLD_MS)
+def test_a_viewer_in_the_region_folds_to_what_the_region_holds(records: list[LogRecord]) -> None:
+    viewer, held = Replica.begin(MATCH, EPOCH), EmbargoedSequencer(MATCH, EPOCH, HOLD_MS)
     for delta in tell(held, records, 0):
         assert viewer.receive(delta) is Receipt.APPLIED
     assert viewer.hash() == held.told.hash()
@@ -124,11 +124,11 @@ def test_a_goal_ruled_out_inside_the_hold_is_born_dead() -> None:
     goal = Event.from_json(event("g1", minute=52))
     card = Event.from_json(event("c1", "YELLOW_CARD", minute=53))
     records = [
-        Record(0, 1, EPOCH, goal),
-        Record(0, 2, EPOCH + 10_000, card),
-        Record(0, 3, EPOCH + 20_000, RULED_OUT),
+        LogRecord(0, 1, EPOCH, goal),
+        LogRecord(0, 2, EPOCH + 10_000, card),
+        LogRecord(0, 3, EPOCH + 20_000, RULED_OUT),
     ]
-    told = tell(Held(MATCH, EPOCH, HOLD_MS), records, 0)
+    told = tell(EmbargoedSequencer(MATCH, EPOCH, HOLD_MS), records, 0)
     assert [delta.event for delta in told] == [RULED_OUT, card, goal]
     assert [delta.score for delta in told] == [(0, 0)] * 3
     assert [delta.accepted_ms for delta in told] == [EPOCH + 30_000, EPOCH + 40_000, EPOCH + 50_000]
@@ -136,8 +136,8 @@ def test_a_goal_ruled_out_inside_the_hold_is_born_dead() -> None:
 
 def test_a_goal_ruled_out_after_the_hold_stands_until_its_time() -> None:
     goal = Event.from_json(event("g1", minute=52))
-    records = [Record(0, 1, EPOCH, goal), Record(0, 2, EPOCH + 30_001, RULED_OUT)]
-    told = tell(Held(MATCH, EPOCH, HOLD_MS), records, 1)
+    records = [LogRecord(0, 1, EPOCH, goal), LogRecord(0, 2, EPOCH + 30_001, RULED_OUT)]
+    told = tell(EmbargoedSequencer(MATCH, EPOCH, HOLD_MS), records, 1)
     assert [delta.score for delta in told] == [(1, 0), (0, 0)]
 
 

@@ -11,7 +11,7 @@ import pytest
 from origin.bus import Published, Suffix
 from origin.bus.memory import MemoryBus
 from origin.errors import BusError
-from origin.eventlog import Record
+from origin.eventlog import LogRecord
 from origin.eventlog.memory import MemoryEventLog
 from origin.fanout.worker import FanOut
 from origin.metrics import Metrics
@@ -158,7 +158,7 @@ def test_a_bus_that_was_emptied_while_no_worker_ran_is_restored_from_the_log() -
     log.append([Event.from_json(event("g1", match_id="other"))])
     FanOut(log, MemoryBus(), group="eu").step(0.1)
     empty = MemoryBus()
-    work(FanOut(log, empty, group="eu"), until=empty.is_whole)
+    work(FanOut(log, empty, group="eu"), until=empty.is_complete)
     assert sorted(empty.matches()) == [MATCH, "other"]
     assert [published.id.seq for published in deltas(empty, log)] == [1, 2, 3]
 
@@ -168,10 +168,10 @@ def test_a_bus_emptied_under_a_worker_gets_also_what_that_worker_never_told() ->
     log.append([Event.from_json(event("g1", match_id=f"m{number}")) for number in range(5)])
     FanOut(log, bus, group="eu").step(0.1)
     successor = FanOut(log, bus, group="eu")  # everything has been committed: it is told of no match
-    work(successor, until=bus.is_whole)
+    work(successor, until=bus.is_complete)
     lose_everything(bus)
     bus.publish("new", Published(DeltaId(1, 1), b"{}"), b"")  # so that it is not simply empty
-    work(FanOut(log, bus, group="eu"), until=bus.is_whole)
+    work(FanOut(log, bus, group="eu"), until=bus.is_complete)
     assert sorted(bus.matches()) == [*(f"m{number}" for number in range(5)), "new"]
 
 
@@ -206,7 +206,7 @@ def test_a_bus_with_a_part_of_a_match_is_given_the_rest() -> None:
     first, *_ = before = deltas(bus, log)
     lose_everything(bus)
     assert bus.publish(MATCH, first, b"{}")
-    work(FanOut(log, bus, group="eu"), until=bus.is_whole)  # no record is left for it
+    work(FanOut(log, bus, group="eu"), until=bus.is_complete)  # no record is left for it
     assert deltas(bus, log) == before
 
 
@@ -249,7 +249,7 @@ def test_a_bus_is_restored_while_events_come() -> None:
     log.append(events(3))
     FanOut(log, MemoryBus(), group="eu").step(0.1)
     with one_event_after_another(log):
-        work(FanOut(log, bus, group="eu"), until=bus.is_whole)
+        work(FanOut(log, bus, group="eu"), until=bus.is_complete)
     assert [published.id.seq for published in deltas(bus, log)] == [1, 2, 3]
 
 
@@ -315,9 +315,9 @@ def test_a_restoration_goes_past_a_match_whose_shard_is_away() -> None:
     FanOut(log, MemoryBus(), group="eu").step(0.1)
     bus = BusWithADeadShard()
     work(FanOut(log, bus, group="eu"), until=lambda: sorted(bus.matches()) == ["a", "b"])
-    assert not bus.is_whole()
+    assert not bus.is_complete()
     bus.away = False
-    work(FanOut(log, bus, group="eu"), until=bus.is_whole)
+    work(FanOut(log, bus, group="eu"), until=bus.is_complete)
     assert sorted(bus.matches()) == ["a", "away", "b"]
 
 
@@ -340,7 +340,7 @@ class LogWithAClockSetBack(MemoryEventLog):
     def __init__(self, *dates_ms: int) -> None:
         super().__init__()
         self._records = [
-            Record(0, number, at_ms, Event.from_json(event(f"g{number}", minute=number)))
+            LogRecord(0, number, at_ms, Event.from_json(event(f"g{number}", minute=number)))
             for number, at_ms in enumerate(dates_ms, start=1)
         ]
 

@@ -17,7 +17,7 @@ import pytest
 from origin.bus import Suffix
 from origin.bus.memory import MemoryBus
 from origin.errors import EventLogError
-from origin.eventlog import Consumer, EventLog, Record, open_eventlog
+from origin.eventlog import Consumer, EventLog, LogRecord, open_eventlog
 from origin.fanout.worker import FanOut
 from shared_state import DeltaId, Replica, decode_delta
 from testkit.services.clock import WallClock
@@ -80,9 +80,9 @@ def keep_trying(call: Callable[[], object]) -> None:
             time.sleep(0.1)
 
 
-def read_until(consumer: Consumer, names: set[str]) -> list[Record]:
+def read_until(consumer: Consumer, names: set[str]) -> list[LogRecord]:
     """Poll and commit, whatever is raised meanwhile, until all of these have come."""
-    records: list[Record] = []
+    records: list[LogRecord] = []
     deadline = time.monotonic() + PATIENCE_S
     while names - {record.event.event_id for record in records}:
         assert time.monotonic() < deadline, f"missing: {sorted(names - set(ids(records)))[:5]}"
@@ -174,7 +174,7 @@ def test_server_that_hangs(server: Server, log: EventLog, url: str) -> None:
         read_until(consumer, {"e4"})
 
 
-def polled(consumer: Consumer) -> list[Record]:
+def polled(consumer: Consumer) -> list[LogRecord]:
     """The next records."""
     deadline = time.monotonic() + PATIENCE_S
     while True:

@@ -21,8 +21,8 @@ from origin.errors import EventLogError
 from origin.eventlog import Appended
 from origin.eventlog.memory import MemoryEventLog, wall_clock_ms
 from origin.eventlog.sqlite import SqliteEventLog
-from origin.feeds.snapshot import STANDS_MS
-from origin.feedworker.setaside import LETTER_MAX_BYTES, LETTERS_PER_HOUR
+from origin.feeds.vendor_document import STANDS_MS
+from origin.feedworker.dead_letters import LETTER_MAX_BYTES, LETTERS_PER_HOUR
 from shared_state import Event, Score, fold
 from testkit.command import ROOT, touchline
 from testkit.services.feedworker import INTERVALS, expected, match_id_of, seen, wait_until, working

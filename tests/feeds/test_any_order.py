@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from origin.eventlog.memory import wall_clock_ms
-from origin.feeds.snapshot import STANDS_MS, Snapshot, SnapshotFeed
+from origin.feeds.vendor_document import STANDS_MS, VendorDocument, VendorDocumentFeed
 from origin.feedworker.formats import open_format
 from shared_state import Event, Match, fold, match_hash
 from testkit.services.vendor import ACTIONS
@@ -25,21 +25,21 @@ Kind = type[OptaMatch | SportradarMatch]
 STEPS = st.lists(st.sampled_from((*ACTIONS, "advance", "advance", "advance")), min_size=6, max_size=30)
 
 
-def told_of(kind: Kind, begun: int, steps: list[str]) -> list[Snapshot]:
+def told_of(kind: Kind, begun: int, steps: list[str]) -> list[VendorDocument]:
     """What each document says, oldest first, from that row on."""
     match, read = kind(), open_format(kind.feed).read
     for _ in range(begun):
         match.advance()
-    snapshots: list[Snapshot] = []
+    snapshots: list[VendorDocument] = []
     for step in steps:
         getattr(match, step)()
         snapshots += read(match.document(), wall_clock_ms())
     return snapshots
 
 
-def folded(snapshots: list[Snapshot]) -> tuple[Match, list[Event]]:
+def folded(snapshots: list[VendorDocument]) -> tuple[Match, list[Event]]:
     match_id = snapshots[0].match_id
-    feed = SnapshotFeed(match_id, lambda _: None)
+    feed = VendorDocumentFeed(match_id, lambda _: None)
     events = [event for snapshot in snapshots for event in feed.take(snapshot)]
     return fold(match_id, events), events
 

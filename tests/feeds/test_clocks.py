@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from origin.errors import FeedError
 from origin.feeds.jsondoc import parse_document
 from origin.feeds.opta_f24 import Names, read_snapshots
-from origin.feeds.snapshot import AHEAD_MAX_MS, LAG_MAX_MS, STANDS_MS, SnapshotFeed
 from origin.feeds.sportradar_v4 import convert, read_push, read_timeline
+from origin.feeds.vendor_document import AHEAD_MAX_MS, LAG_MAX_MS, STANDS_MS, VendorDocumentFeed
 from shared_state import Event, Score, fold
 from testkit.services.vendor_timelines import Told, card, goal, push, timeline
 from testkit.vendor_simulator import SportradarStory, opta_documents, shown, sportradar_stories
@@ -129,7 +129,7 @@ def test_an_earlier_document_of_opta_does_not_bring_back_half_of_a_substitution(
 
     first = document("2018-07-15T15:21:00", 19, "2018-07-15T15:20:00")
     deleted = document("2018-07-15T15:31:00", 43, "2018-07-15T15:20:00")
-    feed = SnapshotFeed("opta-7", lambda _: None)
+    feed = VendorDocumentFeed("opta-7", lambda _: None)
     names = Names(players={"1": "Off", "2": "On"})
     events = []
     for body in (deleted, first):
@@ -418,18 +418,18 @@ def test_timelines_pushes_and_restarts_in_any_order_end_as_the_newest_timeline_a
 def test_documents_of_opta_and_restarts_in_any_order_end_as_the_newest_alone(
     documents: list[bytes], data: st.DataObject
 ) -> None:
-    feed = SnapshotFeed("opta-7", lambda _: None)
+    feed = VendorDocumentFeed("opta-7", lambda _: None)
     events: list[Event] = []
     steps = data.draw(st.lists(st.sampled_from(documents) | st.just(b"restart"), max_size=12))
     newest = documents[-1]
     repeated = [newest.replace(b'timestamp="2018', b'timestamp="%d' % year, 1) for year in (2019, 2020)]
     for step in [*steps, newest, *repeated]:
         if step == b"restart":
-            feed = SnapshotFeed("opta-7", lambda _: None, known=events)
+            feed = VendorDocumentFeed("opta-7", lambda _: None, known=events)
             continue
         for snapshot in read_snapshots(io.BytesIO(step)):
             events += feed.take(snapshot)
-    alone = SnapshotFeed("opta-7", lambda _: None)
+    alone = VendorDocumentFeed("opta-7", lambda _: None)
     (snapshot,) = read_snapshots(io.BytesIO(newest))
     wanted = shown(fold("opta-7", alone.take(snapshot)), "source_ts")
     assert shown(fold("opta-7", events), "source_ts") == wanted

@@ -15,7 +15,7 @@ from origin.errors import FeedError
 from origin.feeds import DOCUMENT_MAX_BYTES, open_converter
 from origin.feeds.opta_f24 import convert, read_f7, read_snapshots
 from origin.feeds.opta_xml import DEPTH_MAX, read_f24
-from origin.feeds.snapshot import SnapshotFeed
+from origin.feeds.vendor_document import VendorDocumentFeed
 from shared_state import Event, Match, Replica, Score, encode_delta, fold
 from testkit.command import touchline
 from testkit.vendor_simulator import opta_documents, shown
@@ -64,7 +64,7 @@ def only(data: bytes) -> Event:
 
 def feed_all(documents: list[bytes]) -> tuple[Match, list[Event]]:
     """The match after these documents, in this order, and all that was said of it."""
-    feed = SnapshotFeed("opta-7", lambda _: None)
+    feed = VendorDocumentFeed("opta-7", lambda _: None)
     events = []
     for document in documents:
         for snapshot in read_snapshots(io.BytesIO(document)):
@@ -272,7 +272,7 @@ def test_a_feed_that_starts_anew_repeats_itself_and_changes_nothing() -> None:
     document = game(row(1, 16), row(2, 43))
     _, first = feed_all([document])
     match, _ = feed_all([document])
-    again = SnapshotFeed("opta-7", lambda _: None, known=first)
+    again = VendorDocumentFeed("opta-7", lambda _: None, known=first)
     repeated = [event for s in read_snapshots(io.BytesIO(document)) for event in again.take(s)]
     assert shown(fold("opta-7", [*first, *repeated])) == shown(match)
 

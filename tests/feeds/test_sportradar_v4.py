@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from origin.errors import FeedError
 from origin.feeds.jsondoc import parse_document
 from origin.feeds.jsonstream import OBJECT_MAX_BYTES, JsonStream
-from origin.feeds.snapshot import SnapshotFeed
 from origin.feeds.sportradar_v4 import convert, read_push, read_timeline
+from origin.feeds.vendor_document import VendorDocumentFeed
 from shared_state import Event, Score, fold
 from testkit.command import touchline
 from testkit.services.vendor_timelines import Told, card, goal, push, timeline
@@ -150,7 +150,7 @@ def test_what_was_taken_back_by_inference_can_return() -> None:
     assert told.match.score == Score(1, 0)
     told.take(timeline(102, goal(1, 50), goal(2, 90), score=(2, 0)))
     assert told.match.score == Score(2, 0)
-    again = SnapshotFeed("sr-7", told.alarms.append, known=told.events)
+    again = VendorDocumentFeed("sr-7", told.alarms.append, known=told.events)
     assert (
         again.take(read_timeline(parse_document(timeline(103, goal(1, 50), goal(2, 90), score=(2, 0))))) == []
     )

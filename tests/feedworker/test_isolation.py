@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from origin.eventlog import Record
+from origin.eventlog import LogRecord
 from origin.eventlog.deadletter import DeadLetter, MemoryDeadLetters
 from origin.eventlog.memory import MemoryEventLog
 from origin.feedworker.formats import open_format
@@ -99,7 +99,7 @@ class FaultyLog(MemoryEventLog):
         super().__init__()
         self.faulty: str | None = match_id
 
-    def read_match(self, match_id: str) -> Iterator[Record]:
+    def read_match(self, match_id: str) -> Iterator[LogRecord]:
         if match_id == self.faulty:
             raise ZeroDivisionError("nobody foresaw this")
         return super().read_match(match_id)

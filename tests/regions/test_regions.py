@@ -92,13 +92,13 @@ def test_an_emptied_redis_has_again_what_no_worker_remembers(kafka: KafkaBroker,
                 assert time.monotonic() < deadline, sorted(bus.matches())
                 time.sleep(0.05)
 
-        wait_until(lambda: bus.is_whole() and quiet <= set(bus.matches()))
+        wait_until(lambda: bus.is_complete() and quiet <= set(bus.matches()))
         for _ in range(2):
             region.kill_worker(0)
         region.wait_for_members(2)
         region.redis.client.flushall()
         regions.log.append([_goal("loud", "g1")])  # so that Redis is not simply empty
-        wait_until(lambda: bus.is_whole() and {*quiet, "loud"} <= set(bus.matches()))
+        wait_until(lambda: bus.is_complete() and {*quiet, "loud"} <= set(bus.matches()))
 
 
 def test_embargo(kafka: KafkaBroker, tmp_path: Path) -> None:

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from shared_state import Event, Match, Record, apply, fold, is_conflict, match_hash, resolve, state_json
+from shared_state import (
+    Event,
+    Match,
+    ResolvedEvent,
+    apply,
+    fold,
+    is_conflict,
+    match_hash,
+    resolve,
+    state_json,
+)
 from tests.events_by_hand import MATCH_ID, add, amend, goal, kick, retract, status, with_op
 
 
@@ -77,8 +87,8 @@ def test_rule_2_conflict_has_one_winner(loser: dict[str, Any], winner: dict[str,
     won = add("g1", "GOAL", team="home", minute=18, **winner)
     match = told(lost, won)
     assert shown(match, "g1").to_json() == won.to_json()
-    assert is_conflict(Record(lost, None), won)
-    assert is_conflict(Record(won, None), lost)
+    assert is_conflict(ResolvedEvent(lost, None), won)
+    assert is_conflict(ResolvedEvent(won, None), lost)
 
 
 def test_rule_2_retractions_conflict_too() -> None:
@@ -96,16 +106,16 @@ def test_rule_2_retractions_conflict_too() -> None:
     [
         (None, HOME_18),
         (None, retract("g1")),
-        (Record(HOME_18, None), HOME_18),
-        (Record(HOME_18, None), goal("g1", "home", 18, "Griezmann", source="another feed")),
-        (Record(HOME_18, None), retract("g1")),  # the correction of a fact is no contradiction
-        (Record(HOME_18, None), goal("g1", "home", 18, "Pogba", rev=2)),
-        (Record(HOME_18, retract("g1")), retract("g1")),
-        (Record(HOME_18, retract("g1", rev=2)), retract("g1")),
-        (Record(None, retract("g1")), HOME_18),
+        (ResolvedEvent(HOME_18, None), HOME_18),
+        (ResolvedEvent(HOME_18, None), goal("g1", "home", 18, "Griezmann", source="another feed")),
+        (ResolvedEvent(HOME_18, None), retract("g1")),  # the correction of a fact is no contradiction
+        (ResolvedEvent(HOME_18, None), goal("g1", "home", 18, "Pogba", rev=2)),
+        (ResolvedEvent(HOME_18, retract("g1")), retract("g1")),
+        (ResolvedEvent(HOME_18, retract("g1", rev=2)), retract("g1")),
+        (ResolvedEvent(None, retract("g1")), HOME_18),
     ],
 )
-def test_rule_2_no_conflict(known: Record | None, event: Event) -> None:
+def test_rule_2_no_conflict(known: ResolvedEvent | None, event: Event) -> None:
     assert not is_conflict(known, event)
 
 

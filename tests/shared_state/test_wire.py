@@ -15,8 +15,8 @@ from shared_state import (
     Event,
     InvalidEvent,
     Match,
-    Record,
     Replica,
+    ResolvedEvent,
     Score,
     WireError,
     decode_delta,
@@ -350,9 +350,9 @@ def test_a_forged_snapshot_is_still_the_match_of_some_events() -> None:
     """Records as no set of events makes them, under a hash that fits: none of them comes in."""
     body, tombstone = goal("g1", "home", 18), retract("g1", reason="offside")
     for records in (
-        {"g1": Record(tombstone, None)},
-        {"g1": Record(amend("g1", "GOAL", team="home", minute=18), tombstone)},
-        {"g1": Record(body, retract("g2"))},
+        {"g1": ResolvedEvent(tombstone, None)},
+        {"g1": ResolvedEvent(amend("g1", "GOAL", team="home", minute=18), tombstone)},
+        {"g1": ResolvedEvent(body, retract("g2"))},
     ):
         forged = derive(MATCH_ID, records)
         state = state_json(forged)

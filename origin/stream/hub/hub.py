@@ -23,10 +23,10 @@ from origin.stream.http.framing import SseFraming, WebSocketFraming, answer, ref
 from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.drain import AcceptRate, DrainPlan, retry_ms, window_s
-from origin.stream.hub.match_stream import Answer, MatchStream, Visitor
+from origin.stream.hub.match_stream import Answer, MatchStream, StreamClient
 from origin.stream.hub.metrics import StreamMetrics
-from origin.stream.hub.subscribers import SLICES, Audience
-from origin.stream.hub.websocket import WebSocketAudience
+from origin.stream.hub.subscribers import SLICES, Subscribers
+from origin.stream.hub.websocket import WebSocketSubscribers
 from origin.stream.net.io_uring import Ring
 from origin.stream.net.linger import Linger
 from origin.stream.net.reactor import Reactor
@@ -60,7 +60,7 @@ class Hub:
         rng: where ``retry:`` is drawn from.
 
     Attributes:
-        quiet: cleared while a large fan-out runs, so that page threads can stand aside.
+        fanout_idle: cleared while a large fan-out runs, so that page threads can stand aside.
         viewers: how many are held.
         draining: True once the worker is to end; ``/readyz`` says no.
     """
@@ -79,8 +79,8 @@ class Hub:
         self.metrics = StreamMetrics()
         self.reactor = Reactor()
         self.linger = Linger(self.reactor)
-        self.quiet = threading.Event()
-        self.quiet.set()
+        self.fanout_idle = threading.Event()
+        self.fanout_idle.set()
         self.draining = False
         self.viewers = 0
         self.rate = AcceptRate(config.accept_rate_per_s)
@@ -105,7 +105,7 @@ class Hub:
 
     # --- requests
 
-    def serve(self, visitor: Visitor) -> None:
+    def serve(self, visitor: StreamClient) -> None:
         """Answer one request."""
         request = visitor.request
         if request.method == "OPTIONS":
@@ -146,7 +146,7 @@ class Hub:
         return True
 
     def refuse(
-        self, visitor: Visitor, error: RequestError, *, keep_alive: bool, with_body: bool = True
+        self, visitor: StreamClient, error: RequestError, *, keep_alive: bool, with_body: bool = True
     ) -> None:
         """Answer a request that cannot be granted."""
         self.metrics.refuse(error.code)
@@ -157,7 +157,7 @@ class Hub:
         window = window_s(self.viewers, self.rate.per_s)
         return retry_ms(self.config.retry_min_ms, window, self._rng.random())
 
-    def _may_stay(self, visitor: Visitor) -> bool:
+    def _may_stay(self, visitor: StreamClient) -> bool:
         """Whether there is room for this viewer."""
         if self.viewers >= self.connections_max:
             self._refuse_busy(visitor, "too_many_viewers", "this server holds all the viewers it can")
@@ -170,7 +170,7 @@ class Hub:
             return False
         return True
 
-    def _refuse_busy(self, visitor: Visitor, code: str, message: str) -> None:
+    def _refuse_busy(self, visitor: StreamClient, code: str, message: str) -> None:
         # Spread over what taking the refused needs: those who are held here do not come back with them.
         self._refused_lately += 1.0
         window = window_s(round(self._refused_lately), self.rate.per_s)
@@ -180,7 +180,7 @@ class Hub:
         )
         self.refuse(visitor, error, keep_alive=False)
 
-    def _refuse_unknown(self, visitor: Visitor) -> None:
+    def _refuse_unknown(self, visitor: StreamClient) -> None:
         match_id = visitor.request.match_id
         error = RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
         self.refuse(
@@ -188,14 +188,14 @@ class Hub:
         )
 
     def _open(self, match_id: str) -> MatchStream:
-        sse = Audience(Transport.SSE, self._sse, self.reactor, self.config, self._drop, self._ring)
-        websocket = WebSocketAudience(self.reactor, self.config, self._drop, self._ring)
+        sse = Subscribers(Transport.SSE, self._sse, self.reactor, self.config, self._drop, self._ring)
+        websocket = WebSocketSubscribers(self.reactor, self.config, self._drop, self._ring)
         self._opening += 1
         stream = self._matches[match_id] = MatchStream(self, match_id, sse, websocket)
         self.metrics.matches = len(self._matches)
         return stream
 
-    def _send_off(self, visitor: Visitor) -> None:
+    def _send_off(self, visitor: StreamClient) -> None:
         """Tell a viewer who came while the worker ends when to come back, and that is all."""
         request = visitor.request
         wait_ms = self.retry_ms()
@@ -227,13 +227,13 @@ class Hub:
     def broadcast_began(self, viewers: int) -> None:
         """See ``StreamHost``."""
         if viewers >= _QUIET_FROM_VIEWERS:
-            self.quiet.clear()
+            self.fanout_idle.clear()
 
     def broadcast_ended(self) -> None:
         """See ``StreamHost``."""
-        self.quiet.set()
+        self.fanout_idle.set()
 
-    def admit(self, visitor: Visitor, audience: Audience, told: Answer) -> None:
+    def admit(self, visitor: StreamClient, audience: Subscribers, told: Answer) -> None:
         """See ``StreamHost.admit``."""
         request = visitor.request
         if request.method == "HEAD":
@@ -244,11 +244,11 @@ class Hub:
             self._address_of[fd] = visitor.address
             self._per_address[visitor.address] = self._per_address.get(visitor.address, 0) + 1
         self._hold(visitor.sock, request, audience, told)
-        if visitor.chatty and self.reactor.holders.get(fd) is audience:
+        if visitor.has_pipelined_data and self.reactor.handlers.get(fd) is audience:
             audience.read(fd)
 
     def _hold(
-        self, sock: socket.SocketType, request: StreamRequest, audience: Audience, told: Answer
+        self, sock: socket.SocketType, request: StreamRequest, audience: Subscribers, told: Answer
     ) -> None:
         """Answer a viewer, and hold it."""
         if self.config.send_buffer_bytes:
@@ -266,7 +266,7 @@ class Hub:
         del stream
         self._opening -= 1
 
-    def not_opened(self, stream: MatchStream, *, unknown: bool, visitors: list[Visitor]) -> None:
+    def not_opened(self, stream: MatchStream, *, unknown: bool, visitors: list[StreamClient]) -> None:
         """See ``StreamHost.not_opened``."""
         self._opening -= 1
         if self._matches.get(stream.match_id) is stream:
@@ -280,20 +280,20 @@ class Hub:
         for visitor in visitors:
             self._refuse_unknown(visitor)
 
-    def unanswered(self, visitors: list[Visitor]) -> None:
+    def unanswered(self, visitors: list[StreamClient]) -> None:
         """See ``StreamHost.unanswered``."""
         for visitor in visitors:
             self._refuse_busy(visitor, "bus_unavailable", "the region's bus does not answer")
 
     def _drop(self, fd: int, why: str) -> None:
         """End a viewer."""
-        audience = self.reactor.holders[fd]
-        assert isinstance(audience, Audience)  # noqa: S101 - only an audience drops its viewers
+        audience = self.reactor.handlers[fd]
+        assert isinstance(audience, Subscribers)  # noqa: S101 - only an audience drops its viewers
         sock = audience.remove(fd)
         if why in _TOLD and audience.transport is Transport.WEBSOCKET:
             self.linger.take(sock)  # its close frame must arrive
         else:
-            self.reactor.release(fd)
+            self.reactor.unregister(fd)
             sock.close()
         self.viewers -= 1
         self.metrics.viewers[audience.name] -= 1
@@ -385,10 +385,10 @@ class Hub:
                 return
             self._left += 1
             # One that left by itself counts too; its number may be somebody else's by now.
-            audience = self.reactor.holders.get(fd)
-            if isinstance(audience, Audience):
+            audience = self.reactor.handlers.get(fd)
+            if isinstance(audience, Subscribers):
                 audience.write(fd, audience.framing.goodbye(self.retry_ms()))
-                if self.reactor.holders.get(fd) is audience:
+                if self.reactor.handlers.get(fd) is audience:
                     self._drop(fd, "drained")
 
     def close(self) -> None:

@@ -24,13 +24,13 @@ from origin.bus import Bus, Gap, Published, Replay, Snapshot, Subscription, Suff
 from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.metrics import StreamMetrics
-from origin.stream.hub.replay_window import Channel, Step
+from origin.stream.hub.replay_window import ReplayWindow, Step
 from origin.stream.hub.resume import Resumed
-from origin.stream.hub.subscribers import Audience
+from origin.stream.hub.subscribers import Subscribers
 from origin.stream.net.reactor import HANGUP, Reactor
 from shared_state import DeltaId
 
-__all__ = ["Answer", "MatchStream", "StreamHost", "Visitor"]
+__all__ = ["Answer", "MatchStream", "StreamClient", "StreamHost"]
 
 _T = TypeVar("_T")
 
@@ -38,13 +38,13 @@ _T = TypeVar("_T")
 _ANSWERS_MAX = 32
 
 
-class Visitor(Protocol):
+class StreamClient(Protocol):
     """A connection that has a whole request and no answer yet."""
 
     sock: SocketType
     address: str
     request: StreamRequest
-    chatty: bool  #: whether bytes stand behind the request
+    has_pipelined_data: bool  #: whether bytes stand behind the request
 
     def finish(self, data: bytes, *, keep_alive: bool) -> None:
         """Send an answer that ends, and serve the next request or close."""
@@ -82,16 +82,16 @@ class StreamHost(Protocol):
     def broadcast_ended(self) -> None:
         """It has ended."""
 
-    def admit(self, visitor: Visitor, audience: Audience, told: Answer) -> None:
+    def admit(self, visitor: StreamClient, audience: Subscribers, told: Answer) -> None:
         """The answer is known: send it, and hold the viewer."""
 
     def opened(self, stream: MatchStream) -> None:
         """The match is known, and answers from memory from now on."""
 
-    def not_opened(self, stream: MatchStream, *, unknown: bool, visitors: list[Visitor]) -> None:
+    def not_opened(self, stream: MatchStream, *, unknown: bool, visitors: list[StreamClient]) -> None:
         """The bus does not know this match, or did not answer; these asked for it."""
 
-    def unanswered(self, visitors: list[Visitor]) -> None:
+    def unanswered(self, visitors: list[StreamClient]) -> None:
         """The bus did not answer; these must come again."""
 
 
@@ -131,7 +131,7 @@ class _Parked:
         waits_for: the id the match has to reach before the answer is known, if that is what it waits for.
     """
 
-    visitor: Visitor
+    visitor: StreamClient
     deadline_s: float
     waits_for: DeltaId | None = None
 
@@ -143,12 +143,12 @@ class MatchStream:
         idle_since_s: when somebody was last seen watching it, on the monotonic clock.
     """
 
-    def __init__(self, host: StreamHost, match_id: str, sse: Audience, websocket: Audience) -> None:
+    def __init__(self, host: StreamHost, match_id: str, sse: Subscribers, websocket: Subscribers) -> None:
         self.match_id = match_id
         self.audiences = {Transport.SSE: sse, Transport.WEBSOCKET: websocket}
         self.idle_since_s = time.monotonic()
         self._host = host
-        self._channel: Channel | None = None  # None: the match is being opened
+        self._channel: ReplayWindow | None = None  # None: the match is being opened
         self._subscription: Subscription | None = None
         self._parked: dict[int, _Parked] = {}
         # What the bus said and the loop has not handled: a delta and when it came, or the id of a gap.
@@ -175,7 +175,7 @@ class MatchStream:
         """Whether the bus has not yet said where it stands."""
         return self._channel is None
 
-    def take(self, visitor: Visitor) -> None:
+    def take(self, visitor: StreamClient) -> None:
         """Answer a viewer at once, or park it until the answer is known."""
         channel = self._channel
         if channel is None:
@@ -200,7 +200,7 @@ class MatchStream:
         return self._answers.get((request.transport, request.after))
 
     def on_event(self, fd: int, mask: int) -> None:
-        """See ``Holder``: a parked viewer says something, or has gone."""
+        """See ``EventHandler``: a parked viewer says something, or has gone."""
         if mask & HANGUP and (parked := self._parked.pop(fd, None)) is not None:
             parked.visitor.close()
 
@@ -235,19 +235,19 @@ class MatchStream:
             subscription, self._subscription = self._subscription, None
             self._host.ask(subscription.close, _nothing)
 
-    def part_with_parked(self) -> list[Visitor]:
+    def part_with_parked(self) -> list[StreamClient]:
         """Give up all parked viewers."""
         visitors = [parked.visitor for parked in self._parked.values()]
         self._parked.clear()
         return visitors
 
-    def _park(self, visitor: Visitor, waits_for: DeltaId | None = None) -> None:
+    def _park(self, visitor: StreamClient, waits_for: DeltaId | None = None) -> None:
         fd = visitor.sock.fileno()
         deadline_s = time.monotonic() + self._host.config.bus_wait_s
         self._parked[fd] = _Parked(visitor, deadline_s, waits_for)
-        self._host.reactor.hold(fd, self)
+        self._host.reactor.register(fd, self)
 
-    def _admit(self, visitor: Visitor, channel: Channel, resumed: Resumed) -> None:
+    def _admit(self, visitor: StreamClient, channel: ReplayWindow, resumed: Resumed) -> None:
         """Answer a viewer. In a storm most left at the same id: the next of them gets these very bytes."""
         request = visitor.request
         audience = self.audiences[request.transport]
@@ -273,9 +273,9 @@ class MatchStream:
         self._incoming.append((news, time.monotonic()))
         if not self._take_posted:
             self._take_posted = True
-            self._host.reactor.post(self._take_news)
+            self._host.reactor.post(self._take_published)
 
-    def _take_news(self) -> None:
+    def _take_published(self) -> None:
         self._take_posted = False
         channel = self._channel
         if channel is None or self._mending or self._closed:
@@ -325,7 +325,7 @@ class MatchStream:
         finally:
             host.broadcast_ended()
 
-    def _lose(self, channel: Channel, head: DeltaId) -> None:
+    def _lose(self, channel: ReplayWindow, head: DeltaId) -> None:
         """Deltas are gone for good: all viewers are sent to the snapshot, and go on from ``head``."""
         channel.reset(head)
         self._host.metrics.gaps += 1
@@ -333,7 +333,7 @@ class MatchStream:
             if audience.size:
                 audience.broadcast(audience.framing.gap(self.match_id, head), _ignore)
 
-    def _mend(self, channel: Channel) -> None:
+    def _mend(self, channel: ReplayWindow) -> None:
         """Read from the bus what it should have said."""
         if not self._mending:
             self._mending = True
@@ -355,7 +355,7 @@ class MatchStream:
                 self._incoming.extend(later)
             case _:
                 return  # the bus does not answer, or contradicts itself: the next heartbeat tries again
-        self._take_news()
+        self._take_published()
 
     # --- opening
 
@@ -390,12 +390,12 @@ class MatchStream:
             if self._closed:
                 self.close()
                 return
-            self._channel = Channel(
+            self._channel = ReplayWindow(
                 self.match_id, opening.head, opening.deltas, self._host.config.replay_window_deltas
             )
             self._hash = (opening.hash_id, opening.hash)
             self._host.opened(self)
-            self._take_news()
+            self._take_published()
             for parked in self._unpark():
                 self.take(parked.visitor)
             return
@@ -404,7 +404,7 @@ class MatchStream:
 
     # --- viewers only the bus can answer
 
-    def _ask_bus(self, visitor: Visitor) -> None:
+    def _ask_bus(self, visitor: StreamClient) -> None:
         """A viewer is ahead of us, or behind the window. All with the same id share one read."""
         after = visitor.request.after
         assert after is not None  # noqa: S101 - the channel answers viewers without an id
@@ -437,7 +437,7 @@ class MatchStream:
                 resumed = self._joined(channel, replay)
             self._admit(visitor, channel, resumed)
 
-    def _joined(self, channel: Channel, replay: Replay) -> Resumed:
+    def _joined(self, channel: ReplayWindow, replay: Replay) -> Resumed:
         """What the bus has, up to where this match stands here; the viewer then goes on with all others."""
         gap = Resumed(channel.head, (), True, "gap")
         if not isinstance(replay, Suffix):
@@ -450,7 +450,7 @@ class MatchStream:
             missed.extend(since.missed)
         return Resumed(channel.head, missed, False, "replay") if missed else gap
 
-    def _answer_waiting(self, channel: Channel) -> None:
+    def _answer_waiting(self, channel: ReplayWindow) -> None:
         """Answer those who were ahead, once the match has caught up with them."""
         ready = [
             fd

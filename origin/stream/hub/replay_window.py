@@ -14,7 +14,7 @@ from origin.bus import Published, follows
 from origin.stream.hub.resume import Resumed
 from shared_state import DeltaId
 
-__all__ = ["Channel", "Step"]
+__all__ = ["ReplayWindow", "Step"]
 
 
 class Step(Enum):
@@ -25,7 +25,7 @@ class Step(Enum):
     HOLE = "hole"  #: others should have come before it; nothing moved
 
 
-class Channel:
+class ReplayWindow:
     """Where a match stands.
 
     Attributes:

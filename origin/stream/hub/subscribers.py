@@ -22,7 +22,7 @@ from origin.stream.hub.config import StreamConfig
 from origin.stream.net.io_uring import Ring
 from origin.stream.net.reactor import HANGUP, READABLE, WRITABLE, Reactor
 
-__all__ = ["RING_FROM_VIEWERS", "SLICES", "Audience", "Drop"]
+__all__ = ["RING_FROM_VIEWERS", "SLICES", "Drop", "Subscribers"]
 
 # Heartbeats go to one slice at a time, so that 50,000 sends never come in one burst.
 SLICES: Final = 30
@@ -55,7 +55,7 @@ class _Pending:
     size: int = 0
 
 
-class Audience:
+class Subscribers:
     """Viewers that get the same bytes.
 
     Args:
@@ -97,7 +97,7 @@ class Audience:
         fd = sock.fileno()
         self.size += 1
         self._slices[(fd >> _BLOCK_BITS) % SLICES][fd] = sock
-        self._reactor.hold(fd, self)
+        self._reactor.register(fd, self)
         self._send(sock, fd, owed)
 
     def remove(self, fd: int) -> SocketType:
@@ -182,7 +182,7 @@ class Audience:
                 self._drop(fd, "slow")
 
     def on_event(self, fd: int, mask: int) -> None:
-        """See ``Holder``."""
+        """See ``EventHandler``."""
         if mask & HANGUP:
             self._drop(fd, "gone")
             return

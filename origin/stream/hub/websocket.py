@@ -15,11 +15,11 @@ from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFail
 from origin.stream.http.framing import WebSocketFraming
 from origin.stream.http.stream_request import Transport
 from origin.stream.hub.config import StreamConfig
-from origin.stream.hub.subscribers import Audience, Drop
+from origin.stream.hub.subscribers import Drop, Subscribers
 from origin.stream.net.io_uring import Ring
 from origin.stream.net.reactor import Reactor
 
-__all__ = ["WebSocketAudience"]
+__all__ = ["WebSocketSubscribers"]
 
 # Pings that come in one read: a browser sends none, a library one at a time.
 _FRAMES_MAX: Final = 64
@@ -39,8 +39,8 @@ class _Reader:
         self.message_bytes = 0
 
 
-class WebSocketAudience(Audience):
-    """See ``Audience``.
+class WebSocketSubscribers(Subscribers):
+    """See ``Subscribers``.
 
     ``permessage-deflate`` is not negotiated: it would make every frame a viewer's own.
     """
@@ -50,7 +50,7 @@ class WebSocketAudience(Audience):
         self._readers: dict[int, _Reader] = {}
 
     def remove(self, fd: int) -> SocketType:
-        """See ``Audience.remove``."""
+        """See ``Subscribers.remove``."""
         self._readers.pop(fd, None)
         return super().remove(fd)
 

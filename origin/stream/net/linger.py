@@ -35,7 +35,7 @@ class Linger:
         """End a connection to which everything has been written."""
         fd = sock.fileno()
         self._leaving[fd] = (sock, time.monotonic() + _LINGER_S)
-        self._reactor.hold(fd, self)
+        self._reactor.register(fd, self)
         try:
             sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -44,7 +44,7 @@ class Linger:
         self.on_event(fd, 0)
 
     def on_event(self, fd: int, mask: int) -> None:
-        """See ``Holder``."""
+        """See ``EventHandler``."""
         if mask & HANGUP or not self._discard(fd):
             self._close(fd)
 
@@ -62,7 +62,7 @@ class Linger:
 
     def _close(self, fd: int) -> None:
         sock, _ = self._leaving.pop(fd)
-        self._reactor.release(fd)
+        self._reactor.unregister(fd)
         sock.close()
 
     def _discard(self, fd: int) -> bool:

@@ -2,9 +2,9 @@
 
 The standard ``selectors`` keeps a key object, a callback and a dictionary entry for each socket, half a
 kilobyte in all; with 50,000 sockets that is more than everything else a viewer costs. Here a socket is
-its number, and what that leads to is shared: all viewers of a match have one holder.
+its number, and what that leads to is shared: all viewers of a match have one handler.
 
-Registration is edge-triggered: a holder is told once that bytes came, and a request head that is looked
+Registration is edge-triggered: a handler is told once that bytes came, and a request head that is looked
 at with ``MSG_PEEK`` and left in place does not wake the loop again.
 """
 
@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["HANGUP", "READABLE", "WRITABLE", "Holder", "Reactor"]
+__all__ = ["HANGUP", "READABLE", "WRITABLE", "EventHandler", "Reactor"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _BASE_MASK = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 _EVENTS_MAX = 1_024
 
 
-class Holder(Protocol):
+class EventHandler(Protocol):
     """Whoever holds a connection at the moment."""
 
     def on_event(self, fd: int, mask: int) -> None:
@@ -41,7 +41,7 @@ class Reactor:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self.holders: dict[int, Holder] = {}
+        self.handlers: dict[int, EventHandler] = {}
         self._inbox: deque[Callable[[], None]] = deque()
         self._woken = False
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -51,19 +51,19 @@ class Reactor:
         """Readable whenever ``dispatch`` has something to do."""
         return self._epoll.fileno()
 
-    def hold(self, fd: int, holder: Holder) -> None:
-        """Give a connection to a holder, or to another one."""
-        if fd not in self.holders:
+    def register(self, fd: int, handler: EventHandler) -> None:
+        """Give a connection to a handler, or to another one."""
+        if fd not in self.handlers:
             self._epoll.register(fd, _BASE_MASK)
-        self.holders[fd] = holder
+        self.handlers[fd] = handler
 
     def want_room(self, fd: int, wanted: bool) -> None:
-        """Whether the holder is to be told when there is room to write."""
+        """Whether the handler is to be told when there is room to write."""
         self._epoll.modify(fd, _BASE_MASK | WRITABLE if wanted else _BASE_MASK)
 
-    def release(self, fd: int) -> None:
+    def unregister(self, fd: int) -> None:
         """Forget a connection, which stays open; nothing if it is not held."""
-        if self.holders.pop(fd, None) is not None:
+        if self.handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
     def post(self, action: Callable[[], None]) -> None:
@@ -77,16 +77,16 @@ class Reactor:
 
     def dispatch(self, timeout_s: float = 0.0) -> None:
         """Handle what is there; wait up to ``timeout_s`` for the first of it."""
-        holders = self.holders
+        handlers = self.handlers
         woken = False
         for fd, mask in self._epoll.poll(timeout_s, _EVENTS_MAX):
             # One may have been closed by the handling of another in this same round.
-            holder = holders.get(fd)
-            if holder is not None:
-                self._handle(holder, fd, mask)
+            handler = handlers.get(fd)
+            if handler is not None:
+                self._handle(handler, fd, mask)
             elif fd == self._wake_fd:
                 woken = True
-        # After the sockets: no holder can then meet an event that was meant for a number's last owner.
+        # After the sockets: no handler can then meet an event that was meant for a number's last owner.
         if woken:
             os.eventfd_read(self._wake_fd)
             self._woken = False
@@ -98,9 +98,9 @@ class Reactor:
                 except Exception:
                     logger.exception("what another thread asked for failed")
 
-    def _handle(self, holder: Holder, fd: int, mask: int) -> None:
+    def _handle(self, handler: EventHandler, fd: int, mask: int) -> None:
         try:
-            holder.on_event(fd, mask)
+            handler.on_event(fd, mask)
         except Exception:  # a mistake over one viewer must not end the others
             logger.exception("a connection could not be handled")
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from origin.stream.net.reactor import Reactor
 
-__all__ = ["Departures", "PageSocket"]
+__all__ = ["PageSocket", "SlowResponses"]
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class _Leaving:
         return sum(map(len, self.sock.unsent))
 
 
-class Departures:
+class SlowResponses:
     """See the module. All of it runs on the reactor's thread.
 
     Args:
@@ -111,12 +111,12 @@ class Departures:
         self._bytes += leaving.size
         while self._bytes > self._max_bytes and len(self._leaving) > 1:
             self._drop(next(iter(self._leaving)), "memory is full")
-        self._reactor.hold(fd, self)
+        self._reactor.register(fd, self)
         # If there is room by now, this wakes the loop.
         self._reactor.want_room(fd, True)
 
     def on_event(self, fd: int, mask: int) -> None:
-        """See ``Holder``."""
+        """See ``EventHandler``."""
         # A reader that says "no more from me" still reads; one that is gone makes ``send`` fail.
         del mask
         leaving = self._leaving.get(fd)
@@ -133,7 +133,7 @@ class Departures:
             self._reactor.want_room(fd, True)  # an edge: asked for again, or it would not come
             return
         del self._leaving[fd]
-        self._reactor.release(fd)
+        self._reactor.unregister(fd)
         leaving.done()
 
     def drop_overdue(self, now_s: float) -> None:
@@ -173,5 +173,5 @@ class Departures:
         leaving = self._leaving.pop(fd)
         logger.info("an answer was not sent to its end: %s", why)
         self._bytes -= leaving.size
-        self._reactor.release(fd)
+        self._reactor.unregister(fd)
         leaving.sock.close()

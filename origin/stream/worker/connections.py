@@ -20,7 +20,7 @@ from origin.stream.http.request_body import CONTINUE, Body, begin, expects_conti
 from origin.stream.http.stream_request import Look, StreamRequest, Transport, look, parse
 from origin.stream.hub.hub import Hub
 
-__all__ = ["BODY_MAX_BYTES", "Arrival", "Arrivals"]
+__all__ = ["BODY_MAX_BYTES", "Connection", "Connections"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _BODIES_MAX_BYTES: Final = 67_108_864
 _MISTAKE: Final = "a connection could not be handled"
 
 
-class Arrival:
+class Connection:
     """One connection, from its first byte until the hub or a thread has it.
 
     Attributes:
@@ -48,20 +48,20 @@ class Arrival:
         peer, server: the two ends, as gunicorn wants them.
         begun: whether a part of a request has come.
         request: what it asks for, once read.
-        chatty: whether bytes stand behind the request.
+        has_pipelined_data: whether bytes stand behind the request.
         body: what has come of a page request with a body, until it is whole.
         message: a whole page request, for gunicorn's parser.
         held: how many bytes of body are held in memory for it.
     """
 
     __slots__ = (
-        "_arrivals",
+        "_connections",
         "address",
         "again",
         "begun",
         "body",
-        "chatty",
         "deadline_s",
+        "has_pipelined_data",
         "held",
         "message",
         "peer",
@@ -73,14 +73,16 @@ class Arrival:
 
     request: StreamRequest
 
-    def __init__(self, arrivals: Arrivals, sock: socket.SocketType, peer: object, server: object) -> None:
-        self._arrivals = arrivals
+    def __init__(
+        self, connections: Connections, sock: socket.SocketType, peer: object, server: object
+    ) -> None:
+        self._connections = connections
         self.sock = sock
         self.peer = peer
         self.server = server
         self.address = peer[0] if isinstance(peer, tuple) else ""
         self.begun = False
-        self.chatty = False
+        self.has_pipelined_data = False
         self.serving = False
         self.again = False
         self.deadline_s = 0.0
@@ -90,14 +92,14 @@ class Arrival:
 
     def finish(self, data: bytes, *, keep_alive: bool) -> None:
         """Send an answer that ends, and serve the next request or close."""
-        self._arrivals.finish(self, data, keep_alive=keep_alive)
+        self._connections.finish(self, data, keep_alive=keep_alive)
 
     def close(self) -> None:
         """Close without an answer."""
-        self._arrivals.close(self)
+        self._connections.close(self)
 
 
-class Arrivals:
+class Connections:
     """See the module.
 
     Args:
@@ -111,7 +113,7 @@ class Arrivals:
     def __init__(
         self,
         hub: Hub,
-        to_thread: Callable[[Arrival], None],
+        to_thread: Callable[[Connection], None],
         trusted: Container[str] = frozenset(),
         *,
         body_max_bytes: int = BODY_MAX_BYTES,
@@ -124,7 +126,7 @@ class Arrivals:
         self._bodies_max_bytes = max(bodies_max_bytes, 4 * body_max_bytes)
         self._held_bytes = 0
         # Page requests whose bodies are coming, in the order they began.
-        self._gathering: dict[int, Arrival] = {}
+        self._gathering: dict[int, Connection] = {}
         self._reactor = hub.reactor
         self._peeked = bytearray(_PEEK_MAX_BYTES)
         self._glance_bytes = min(_GLANCE_BYTES, hub.config.request_head_max_bytes)
@@ -132,7 +134,7 @@ class Arrivals:
         # what a viewer costs.
         self._known: dict[bytes, StreamRequest] = {}
         # In the order of their deadlines, nearly: each stays for the same time.
-        self._waiting: dict[int, Arrival] = {}
+        self._waiting: dict[int, Connection] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -165,79 +167,79 @@ class Arrivals:
             if request is None:
                 self.add(sock, peer, server, hub.config.first_bytes_s)
             elif not hub.welcome(sock, request):
-                self._hand_over(Arrival(self, sock, peer, server), request)
+                self._hand_over(Connection(self, sock, peer, server), request)
         hub.rate.observe(hub.viewers - taken_before, time.perf_counter() - began_s)
 
     def add(self, sock: socket.SocketType, peer: object, server: object, wait_s: float) -> None:
         """Take a connection on which a request is to come, or has come."""
-        arrival = Arrival(self, sock, peer, server)
-        arrival.deadline_s = time.monotonic() + wait_s
-        self._serve(arrival)
+        connection = Connection(self, sock, peer, server)
+        connection.deadline_s = time.monotonic() + wait_s
+        self._serve(connection)
 
     def adopt(self, sock: socket.SocketType, peer: object, request: StreamRequest | RequestError) -> None:
         """Take a connection whose request somebody else has read."""
         sock.setblocking(False)
-        arrival = Arrival(self, sock, peer, None)
-        arrival.chatty = True
+        connection = Connection(self, sock, peer, None)
+        connection.has_pipelined_data = True
         if isinstance(request, RequestError):
-            self._hub.refuse(arrival, request, keep_alive=False)
+            self._hub.refuse(connection, request, keep_alive=False)
         else:
-            self._hand_over(arrival, request)
+            self._hand_over(connection, request)
 
     def on_event(self, fd: int, mask: int) -> None:
-        """See ``Holder``."""
+        """See ``EventHandler``."""
         # A hang-up is no different: who says "no more from me" behind a request is still answered.
         del mask
-        arrival = self._waiting.get(fd)
-        if arrival is not None:
-            self._serve(arrival)
+        connection = self._waiting.get(fd)
+        if connection is not None:
+            self._serve(connection)
 
     def drop_overdue(self, now_s: float) -> None:
         """End those who took too long."""
-        for arrival in list(self._waiting.values()):
-            if arrival.deadline_s > now_s:
+        for connection in list(self._waiting.values()):
+            if connection.deadline_s > now_s:
                 break
-            if arrival.begun:
+            if connection.begun:
                 error = RequestError(408, "request_timeout", "the request did not come in time")
-                self._hub.refuse(arrival, error, keep_alive=False)
+                self._hub.refuse(connection, error, keep_alive=False)
             else:
-                self.close(arrival)
+                self.close(connection)
 
     def close_all(self) -> None:
         """End all of them, for the end of the worker."""
-        for arrival in list(self._waiting.values()):
-            self.close(arrival)
+        for connection in list(self._waiting.values()):
+            self.close(connection)
 
-    def finish(self, arrival: Arrival, data: bytes, *, keep_alive: bool) -> None:
-        """See ``Arrival.finish``."""
-        sock = arrival.sock
+    def finish(self, connection: Connection, data: bytes, *, keep_alive: bool) -> None:
+        """See ``Connection.finish``."""
+        sock = connection.sock
         try:
             sent = sock.send(data)
         except OSError:
             sent = -1
         if sent != len(data):  # a kilobyte that a fresh connection does not take is no loss
-            self.close(arrival)
+            self.close(connection)
             return
         self._waiting.pop(sock.fileno(), None)  # its deadline is another one now, or none
-        self._forget_body(arrival)
+        self._forget_body(connection)
         if keep_alive:
-            arrival.begun = False
-            arrival.deadline_s = time.monotonic() + self._hub.config.keep_alive_s
-            arrival.again = True
-            if not arrival.serving:
-                self._serve(arrival)
+            connection.begun = False
+            connection.deadline_s = time.monotonic() + self._hub.config.keep_alive_s
+            connection.again = True
+            if not connection.serving:
+                self._serve(connection)
             return
         self._hub.linger.take(sock)
 
-    def close(self, arrival: Arrival) -> None:
-        """See ``Arrival.close``."""
-        fd = arrival.sock.fileno()
+    def close(self, connection: Connection) -> None:
+        """See ``Connection.close``."""
+        fd = connection.sock.fileno()
         if fd < 0:
             return
         self._waiting.pop(fd, None)
-        self._forget_body(arrival)
-        self._reactor.release(fd)
-        arrival.sock.close()
+        self._forget_body(connection)
+        self._reactor.unregister(fd)
+        connection.sock.close()
 
     def let_go(self, held: int) -> None:
         """A thread is done with a message for which so many bytes were held."""
@@ -262,123 +264,123 @@ class Arrivals:
             return None
         return request
 
-    def _serve(self, arrival: Arrival) -> None:
+    def _serve(self, connection: Connection) -> None:
         """Read requests and have them answered until one is not all there."""
-        arrival.serving = True
-        arrival.again = True
+        connection.serving = True
+        connection.again = True
         try:
-            while arrival.again:
-                arrival.again = False
-                self._serve_one(arrival)
+            while connection.again:
+                connection.again = False
+                self._serve_one(connection)
         except Exception:
             logger.exception(_MISTAKE)
-            self._give_up(arrival)
-        arrival.serving = False
+            self._give_up(connection)
+        connection.serving = False
 
-    def _serve_one(self, arrival: Arrival) -> None:
-        if arrival.body is not None:
-            self._gather(arrival, arrival.body)
+    def _serve_one(self, connection: Connection) -> None:
+        if connection.body is not None:
+            self._gather(connection, connection.body)
             return
-        sock = arrival.sock
+        sock = connection.sock
         try:
             size = sock.recv_into(self._peeked, 0, socket.MSG_PEEK)
         except BlockingIOError:
-            self._wait(arrival)
+            self._wait(connection)
             return
         except OSError:
             size = 0
         if not size:
-            self.close(arrival)
+            self.close(connection)
             return
         what, length = look(self._peeked, size)
         if what is Look.STREAM:
-            self._read(arrival, length, chatty=size > length)
+            self._read(connection, length, has_pipelined_data=size > length)
         elif what is Look.PAGE:
-            self._read_page(arrival, length, chatty=size > length)
+            self._read_page(connection, length, has_pipelined_data=size > length)
         elif what is Look.NOT_HTTP:
             error = RequestError(400, "malformed_request", "not an HTTP request")
-            self._hub.refuse(arrival, error, keep_alive=False)
+            self._hub.refuse(connection, error, keep_alive=False)
         elif size >= _PEEK_MAX_BYTES:
-            self._refuse_head(arrival, _PEEK_MAX_BYTES)
+            self._refuse_head(connection, _PEEK_MAX_BYTES)
         else:
-            arrival.begun = True
-            self._wait(arrival)
+            connection.begun = True
+            self._wait(connection)
 
-    def _wait(self, arrival: Arrival) -> None:
-        fd = arrival.sock.fileno()
+    def _wait(self, connection: Connection) -> None:
+        fd = connection.sock.fileno()
         # Who waits already keeps its place: sent to the end by each byte that comes, it would be found
         # overdue only after all who came since.
-        self._waiting.setdefault(fd, arrival)
-        self._reactor.hold(fd, self)
+        self._waiting.setdefault(fd, connection)
+        self._reactor.register(fd, self)
 
-    def _read(self, arrival: Arrival, length: int, *, chatty: bool) -> None:
+    def _read(self, connection: Connection, length: int, *, has_pipelined_data: bool) -> None:
         """A stream request is there: take it off the socket."""
         limit = self._hub.config.request_head_max_bytes
         if length > limit:
-            self._refuse_head(arrival, limit)
+            self._refuse_head(connection, limit)
             return
-        head = arrival.sock.recv(length)
-        arrival.chatty = chatty
+        head = connection.sock.recv(length)
+        connection.has_pipelined_data = has_pipelined_data
         try:
             request = parse(head)
         except RequestError as refused:
             with_body = not head.startswith(b"HEAD ")
-            self._hub.refuse(arrival, refused, keep_alive=False, with_body=with_body)
+            self._hub.refuse(connection, refused, keep_alive=False, with_body=with_body)
             return
-        self._hand_over(arrival, request)
+        self._hand_over(connection, request)
 
-    def _read_page(self, arrival: Arrival, length: int, *, chatty: bool) -> None:
+    def _read_page(self, connection: Connection, length: int, *, has_pipelined_data: bool) -> None:
         """The head of a page request is there: take it off the socket, and see whether more belongs to it."""
-        head = arrival.sock.recv(length)
+        head = connection.sock.recv(length)
         try:
             body = begin(head, self._body_max_bytes)
         except RequestError as refused:
             with_body = not head.startswith(b"HEAD ")
-            self._hub.refuse(arrival, refused, keep_alive=False, with_body=with_body)
+            self._hub.refuse(connection, refused, keep_alive=False, with_body=with_body)
             return
         if body is None:
-            self._hand_to_thread(arrival, head)
+            self._hand_to_thread(connection, head)
             return
-        if not chatty and expects_continue(head):
+        if not has_pipelined_data and expects_continue(head):
             try:
-                arrival.sock.send(CONTINUE)
+                connection.sock.send(CONTINUE)
             except OSError:
-                self.close(arrival)
+                self.close(connection)
                 return
-        fd = arrival.sock.fileno()
-        arrival.body = body
-        arrival.begun = True
+        fd = connection.sock.fileno()
+        connection.body = body
+        connection.begun = True
         # The body has as long as the head had.
-        arrival.deadline_s = time.monotonic() + self._hub.config.first_bytes_s
+        connection.deadline_s = time.monotonic() + self._hub.config.first_bytes_s
         self._waiting.pop(fd, None)
-        self._gathering[fd] = arrival
-        self._gather(arrival, body)
+        self._gathering[fd] = connection
+        self._gather(connection, body)
 
-    def _gather(self, arrival: Arrival, body: Body) -> None:
+    def _gather(self, connection: Connection, body: Body) -> None:
         """Take what has come of a body."""
         while wanted := body.wanted:
             try:
-                data = arrival.sock.recv(wanted)
+                data = connection.sock.recv(wanted)
             except BlockingIOError:
-                self._wait(arrival)
+                self._wait(connection)
                 return
             except OSError:
                 data = b""
             if not data:
-                self.close(arrival)
+                self.close(connection)
                 return
-            if not self._make_room(arrival, len(data)):
+            if not self._make_room(connection, len(data)):
                 return
             try:
                 body.take(data)
             except RequestError as refused:
-                self._hub.refuse(arrival, refused, keep_alive=False)
+                self._hub.refuse(connection, refused, keep_alive=False)
                 return
-        arrival.body = None
-        del self._gathering[arrival.sock.fileno()]
-        self._hand_to_thread(arrival, bytes(body.message))
+        connection.body = None
+        del self._gathering[connection.sock.fileno()]
+        self._hand_to_thread(connection, bytes(body.message))
 
-    def _make_room(self, arrival: Arrival, size: int) -> bool:
+    def _make_room(self, connection: Connection, size: int) -> bool:
         """Whether there is memory for ``size`` bytes more of a body, which are then counted.
 
         Who began first gives way: a sender that means it is done in milliseconds, so whoever has been at it
@@ -393,45 +395,45 @@ class Arrivals:
                 headers={"Retry-After": "1"},
             )
             self._hub.refuse(first, error, keep_alive=False)
-            if first is arrival:
+            if first is connection:
                 return False
-        arrival.held += size
+        connection.held += size
         self._held_bytes += size
         return True
 
-    def _forget_body(self, arrival: Arrival) -> None:
-        if arrival.body is not None:
-            arrival.body = None
-            del self._gathering[arrival.sock.fileno()]
-        self.let_go(arrival.held)
-        arrival.held = 0
+    def _forget_body(self, connection: Connection) -> None:
+        if connection.body is not None:
+            connection.body = None
+            del self._gathering[connection.sock.fileno()]
+        self.let_go(connection.held)
+        connection.held = 0
 
-    def _hand_to_thread(self, arrival: Arrival, message: bytes) -> None:
-        fd = arrival.sock.fileno()
+    def _hand_to_thread(self, connection: Connection, message: bytes) -> None:
+        fd = connection.sock.fileno()
         self._waiting.pop(fd, None)
-        self._reactor.release(fd)
-        arrival.message = message
-        self._to_thread(arrival)
+        self._reactor.unregister(fd)
+        connection.message = message
+        self._to_thread(connection)
 
-    def _refuse_head(self, arrival: Arrival, limit: int) -> None:
+    def _refuse_head(self, connection: Connection, limit: int) -> None:
         error = RequestError(431, "request_head_too_large", f"a request head here has at most {limit} bytes")
-        self._hub.refuse(arrival, error, keep_alive=False)
+        self._hub.refuse(connection, error, keep_alive=False)
 
-    def _hand_over(self, arrival: Arrival, request: StreamRequest) -> None:
-        self._waiting.pop(arrival.sock.fileno(), None)
-        arrival.request = request
+    def _hand_over(self, connection: Connection, request: StreamRequest) -> None:
+        self._waiting.pop(connection.sock.fileno(), None)
+        connection.request = request
         try:
             if self._hub.config.connections_per_address_max:
-                arrival.address = _viewer_address(arrival.address, request.forwarded_for, self._trusted)
-            self._hub.serve(arrival)
+                connection.address = _viewer_address(connection.address, request.forwarded_for, self._trusted)
+            self._hub.serve(connection)
         except Exception:
             logger.exception(_MISTAKE)
-            self._give_up(arrival)
+            self._give_up(connection)
 
-    def _give_up(self, arrival: Arrival) -> None:
+    def _give_up(self, connection: Connection) -> None:
         """Close a connection over which we made a mistake, unless the hub has it by now."""
-        if self._reactor.holders.get(arrival.sock.fileno(), self) is self:
-            self.close(arrival)
+        if self._reactor.handlers.get(connection.sock.fileno(), self) is self:
+            self.close(connection)
 
 
 def _viewer_address(peer: str, forwarded_for: str, trusted: Container[str]) -> str:

@@ -36,8 +36,8 @@ from origin.errors import RequestError
 from origin.stream.http.stream_request import StreamRequest, parse, stream_path
 from origin.stream.hub.config import FILES_RESERVED, StreamConfig
 from origin.stream.hub.hub import Hub
-from origin.stream.net.slow_responses import Departures, PageSocket
-from origin.stream.worker.connections import BODY_MAX_BYTES, Arrival, Arrivals
+from origin.stream.net.slow_responses import PageSocket, SlowResponses
+from origin.stream.worker.connections import BODY_MAX_BYTES, Connection, Connections
 from origin.stream.worker.extensions import ORIGIN, STREAM_HUB
 
 __all__ = ["StreamWorker"]
@@ -65,8 +65,8 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.hub: Hub | None = None
-        self._arrivals: Arrivals | None = None
-        self._departures: Departures | None = None
+        self._arrivals: Connections | None = None
+        self._departures: SlowResponses | None = None
         self._direct = not (
             self.cfg.is_ssl or getattr(self.cfg, "proxy_protocol", "off") not in (False, "off")
         )
@@ -82,12 +82,12 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
         self._take(listener, self._take_at_most)
 
     def _take(self, listener: Any, at_most: int) -> None:
-        arrivals = self._arrivals
-        if arrivals is None or not self._direct:
+        connections = self._arrivals
+        if connections is None or not self._direct:
             super().accept(listener)
             return
         try:
-            arrivals.accept(listener.sock, self._servers[listener.fileno()], at_most)
+            connections.accept(listener.sock, self._servers[listener.fileno()], at_most)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 raise
@@ -97,27 +97,27 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
         """A kept-alive page connection has its next request, which may be for a stream."""
-        arrivals = self._arrivals
-        if arrivals is None or not self._direct:
+        connections = self._arrivals
+        if connections is None or not self._direct:
             super().on_client_socket_readable(conn, client)
             return
         self.poller.unregister(client)
         self.keepalived_conns.remove(conn)
         self.nr_conns -= 1
         # It has begun to come, so it has as long as a first one.
-        arrivals.add(conn.sock, conn.client, conn.server, arrivals.first_bytes_s)
+        connections.add(conn.sock, conn.client, conn.server, connections.first_bytes_s)
 
-    def take_page(self, arrival: Arrival) -> None:
+    def take_page(self, connection: Connection) -> None:
         """A request for a thread, all of it there."""
         self.nr_conns += 1
         # What the hub works with is the bare socket; gunicorn wants all of it.
-        sock = PageSocket(arrival.sock.family, arrival.sock.detach())
-        conn = TConn(self.cfg, sock, arrival.peer, arrival.server)
+        sock = PageSocket(connection.sock.family, connection.sock.detach())
+        conn = TConn(self.cfg, sock, connection.peer, connection.server)
         conn.data_ready = True
         # The parser reads the message and then meets its end. It never sees the socket: a message that it
         # takes for longer than we did is cut short, and waits for nobody.
-        conn.parser = get_parser(self.cfg, [arrival.message], arrival.peer)
-        conn.held = arrival.held
+        conn.parser = get_parser(self.cfg, [connection.message], connection.peer)
+        conn.held = connection.held
         self.enqueue_req(conn)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
@@ -130,13 +130,13 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
             if self._direct:
                 req._expected_100_continue = False  # said long ago, or needless: the body is here
             # A page can wait a fifth of a second; a goal cannot, and they share one interpreter.
-            hub.quiet.wait(1.0)
+            hub.fanout_idle.wait(1.0)
         return super().handle_request(req, conn)
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
         """A thread is done with a connection."""
-        arrivals, departures = self._arrivals, self._departures
-        if arrivals is None or departures is None:
+        connections, departures = self._arrivals, self._departures
+        if connections is None or departures is None:
             super().finish_request(conn, fs)
             return
         request: StreamRequest | RequestError | None = getattr(conn, "stream", None)
@@ -145,14 +145,14 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
                 super().finish_request(conn, fs)
             else:
                 self.nr_conns -= 1
-                arrivals.adopt(conn.sock, conn.client, request)
+                connections.adopt(conn.sock, conn.client, request)
             return
-        arrivals.let_go(conn.held)
+        connections.let_go(conn.held)
         self.nr_conns -= 1
         if conn.sock.fileno() < 0:
             return
         if request is not None:
-            arrivals.adopt(conn.sock, conn.client, request)
+            connections.adopt(conn.sock, conn.client, request)
         elif conn.sock.unsent:
             departures.take(conn.sock, lambda: self._answered(conn, fs))
         else:
@@ -190,7 +190,7 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
         return self.hub.connections_max - self.hub.viewers - len(self._arrivals)
 
     @property
-    def _stands_back(self) -> bool:
+    def _yields_accepts(self) -> bool:
         """Whether other workers, who take from the same queues, should have the next viewers."""
         return self.hub is not None and self.cfg.workers > 1 and self._room_for_viewers <= 0
 
@@ -229,17 +229,17 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
         can_accept = (
             self.nr_conns < self.worker_connections and self._room > 0 and now_s >= self._accept_again_s
         )
-        stands_back = self._stands_back
+        stands_back = self._yields_accepts
         if not stands_back:
             self._found_waiting.clear()
         if (can_accept and not stands_back) != self._accepting:
             self.set_accept_enabled(can_accept and not stands_back)
         if can_accept and stands_back:
-            self._take_what_stays()
+            self._accept_starved()
             self._accept_again_s = now_s + _FULL_LOOK_S
         self._wait(now_s)
 
-    def _take_what_stays(self) -> None:
+    def _accept_starved(self) -> None:
         """Take from the queues that nobody has emptied.
 
         In a storm the others, who have room, are at each queue several times a second: a viewer taken from
@@ -256,17 +256,17 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
 
     def _wait(self, now_s: float) -> None:
         """Handle what comes until something is due."""
-        hub, arrivals, departures = self.hub, self._arrivals, self._departures
+        hub, connections, departures = self.hub, self._arrivals, self._departures
         timeout_s = min(1.0, hub.timeout_s(now_s)) if hub is not None else 1.0
         if now_s < self._accept_again_s:
             timeout_s = min(timeout_s, self._accept_again_s - now_s)
         self.wait_for_and_dispatch_events(timeout=timeout_s)
         self.murder_keepalived()
         self.murder_pending()
-        if hub is not None and arrivals is not None and departures is not None:
+        if hub is not None and connections is not None and departures is not None:
             now_s = time.monotonic()
             hub.tick(now_s)
-            arrivals.drop_overdue(now_s)
+            connections.drop_overdue(now_s)
             departures.drop_overdue(now_s)
 
     def _start(self) -> None:
@@ -289,8 +289,8 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
         )
         trusted = frozenset(str(one) for one in self.cfg.forwarded_allow_ips)
         limit = getattr(services.config, "ingest_max_bytes", BODY_MAX_BYTES)
-        self._arrivals = Arrivals(self.hub, self.take_page, trusted, body_max_bytes=limit)
-        self._departures = Departures(self.hub.reactor, stalled_s=config.stalled_s)
+        self._arrivals = Connections(self.hub, self.take_page, trusted, body_max_bytes=limit)
+        self._departures = SlowResponses(self.hub.reactor, stalled_s=config.stalled_s)
         self.wsgi.extensions[STREAM_HUB] = self.hub
         self.poller.register(
             self.hub.reactor.fileno(), selectors.EVENT_READ, lambda _: self._dispatch_streams()
@@ -319,8 +319,8 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
     def _wind_down(self) -> None:
         """Not ready; then no new connections; then the viewers, one after another; then the pages."""
         deadline_s = time.monotonic() + self.cfg.graceful_timeout
-        hub, arrivals = self.hub, self._arrivals
-        if hub is not None and arrivals is not None:
+        hub, connections = self.hub, self._arrivals
+        if hub is not None and connections is not None:
             hub.draining = True
             notice_until_s = min(deadline_s, time.monotonic() + hub.config.drain_notice_s)
             while time.monotonic() < notice_until_s:
@@ -340,8 +340,8 @@ class StreamWorker(ThreadWorker):  # type: ignore[misc]
                 break
             self.notify()
             self._wait(time.monotonic())
-        if hub is not None and arrivals is not None and self._departures is not None:
-            arrivals.close_all()
+        if hub is not None and connections is not None and self._departures is not None:
+            connections.close_all()
             self._departures.close()
             self.poller.unregister(hub.reactor.fileno())
             hub.close()

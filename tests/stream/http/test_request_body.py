@@ -26,8 +26,8 @@ from origin.stream.http.request_body import begin, expects_continue
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.hub import Hub
 from origin.stream.net.reactor import Reactor
-from origin.stream.net.slow_responses import Departures, PageSocket
-from origin.stream.worker.connections import Arrival, Arrivals
+from origin.stream.net.slow_responses import PageSocket, SlowResponses
+from origin.stream.worker.connections import Connection, Connections
 from testkit.worlds.hub import Jobs
 
 LIMIT = 1_000
@@ -161,12 +161,12 @@ def test_what_chunks_cost_besides_their_content_is_bounded() -> None:
 
 
 class Port:
-    """Arrivals without a server: connections are pairs, whole messages are kept."""
+    """Connections without a server: connections are pairs, whole messages are kept."""
 
     def __init__(self, *, bodies_max_bytes: int) -> None:
         self.hub = Hub(MemoryBus(), StreamConfig(), readers=Jobs(), connections_max=100)
-        self.taken: list[Arrival] = []
-        self.arrivals = Arrivals(
+        self.taken: list[Connection] = []
+        self.connections = Connections(
             self.hub, self.taken.append, body_max_bytes=LIMIT, bodies_max_bytes=bodies_max_bytes
         )
         self._clients: list[socket.socket] = []
@@ -177,16 +177,16 @@ class Port:
         for one in (ours, theirs):
             one.setblocking(False)
         theirs.sendall(first)
-        self.arrivals.add(ours, "", None, 10.0)
+        self.connections.add(ours, "", None, 10.0)
         return theirs
 
     def turn(self) -> None:
         self.hub.reactor.dispatch()
 
     def close(self) -> None:
-        self.arrivals.close_all()
-        for arrival in self.taken:
-            arrival.close()
+        self.connections.close_all()
+        for connection in self.taken:
+            connection.close()
         self.hub.close()
         for client in self._clients:
             client.close()
@@ -210,7 +210,7 @@ def test_who_has_been_sending_longest_gives_way_when_memory_is_full(port: Port) 
     assert b'"too_many_bodies"' in answer
     late.sendall(b"x")
     port.turn()
-    assert [arrival.message[-LIMIT:] for arrival in port.taken] == [b"x" * LIMIT]
+    assert [connection.message[-LIMIT:] for connection in port.taken] == [b"x" * LIMIT]
     for client in slow[1:]:
         with pytest.raises(BlockingIOError):
             client.recv(1)
@@ -223,7 +223,7 @@ def test_what_a_thread_holds_counts_until_it_is_done(port: Port) -> None:
     assert len(port.taken) == 4
     assert port.connect(whole).recv(65_536).startswith(b"HTTP/1.1 503 ")
     done = port.taken.pop()
-    port.arrivals.let_go(done.held)
+    port.connections.let_go(done.held)
     done.sock.close()
     port.connect(whole)
     assert len(port.taken) == 4
@@ -261,7 +261,7 @@ def answering(size: int) -> tuple[PageSocket, socket.socket]:
 
 
 def test_an_answer_that_waits_goes_out_as_it_is_read(reactor: Reactor) -> None:
-    departures = Departures(reactor, stalled_s=10.0)
+    departures = SlowResponses(reactor, stalled_s=10.0)
     page, client = answering(3_000_000)
     page.sendall(b"b")
     done: list[str] = []
@@ -277,7 +277,7 @@ def test_an_answer_that_waits_goes_out_as_it_is_read(reactor: Reactor) -> None:
 
 
 def test_whoever_has_taken_nothing_for_longest_gives_way_when_memory_is_full(reactor: Reactor) -> None:
-    departures = Departures(reactor, stalled_s=10.0, max_bytes=7_000_000)
+    departures = SlowResponses(reactor, stalled_s=10.0, max_bytes=7_000_000)
     pairs = [answering(3_000_000) for _ in range(3)]
     for page, _ in pairs[:2]:
         departures.take(page, lambda: None)
@@ -292,7 +292,7 @@ def test_whoever_has_taken_nothing_for_longest_gives_way_when_memory_is_full(rea
 
 
 def test_a_reader_that_takes_nothing_or_is_gone_is_closed(reactor: Reactor) -> None:
-    departures = Departures(reactor, stalled_s=0.0)
+    departures = SlowResponses(reactor, stalled_s=0.0)
     page, client = answering(3_000_000)
     departures.take(page, lambda: None)
     departures.drop_overdue(float("inf"))

@@ -12,8 +12,8 @@ from origin.bus import Published
 from origin.stream.http.stream_request import StreamRequest, parse
 from origin.stream.hub import subscribers
 from origin.stream.hub.drain import AcceptRate, DrainPlan, retry_ms, window_s
-from origin.stream.hub.match_stream import Visitor
-from origin.stream.hub.replay_window import Channel, Step
+from origin.stream.hub.match_stream import StreamClient
+from origin.stream.hub.replay_window import ReplayWindow, Step
 from origin.stream.worker import connections
 from shared_state import DeltaId, Replica
 from testkit.worlds.hub import EPOCH, MATCH, Bench
@@ -189,7 +189,7 @@ def test_who_leaves_while_the_match_is_opened_leaves_nothing(bench: Bench) -> No
     bench.world.turn()
     bench.settle()
     assert bench.world.hub.viewers == 0
-    assert not bench.world.hub.reactor.holders
+    assert not bench.world.hub.reactor.handlers
 
 
 def test_an_unknown_match_costs_one_read_however_often_it_is_asked_for(bench: Bench) -> None:
@@ -215,7 +215,7 @@ def test_a_mistake_over_one_connection_ends_no_other(
             raise ZeroDivisionError
         return parse(head)
 
-    def serve(visitor: Visitor) -> None:
+    def serve(visitor: StreamClient) -> None:
         if mistake == "serve" and visitor.request.match_id == "bad":
             raise ZeroDivisionError
         really_serve(visitor)
@@ -281,7 +281,7 @@ def test_each_viewer_has_one_heartbeat_a_round_and_they_are_spread() -> None:
 
 def test_the_channel_answers_from_its_window_or_not_at_all() -> None:
     deltas = [Published(DeltaId(7, seq), b"{}") for seq in range(1, 11)]
-    channel = Channel("m", DeltaId(7, 6), deltas[2:6], limit=4)
+    channel = ReplayWindow("m", DeltaId(7, 6), deltas[2:6], limit=4)
     assert [channel.advance(one) for one in deltas[4:8]] == [Step.KNOWN, Step.KNOWN, Step.NEXT, Step.NEXT]
     assert channel.advance(deltas[9]) is Step.HOLE
     for seq in range(12):

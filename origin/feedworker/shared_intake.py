@@ -11,13 +11,13 @@ import math
 import time
 from collections.abc import Callable
 
-from origin.feeds.snapshot import Snapshot
+from origin.feeds.vendor_document import VendorDocument
 from origin.feedworker.intake import Intake
 
-__all__ = ["Channel"]
+__all__ = ["SharedIntake"]
 
 
-class Channel:
+class SharedIntake:
     """One match of a running worker. Times are monotonic seconds.
 
     Attributes:
@@ -74,7 +74,7 @@ class Channel:
             self.synced_s = asked_s
             self.heard()
 
-    async def pushed(self, snapshot: Snapshot) -> None:
+    async def pushed(self, snapshot: VendorDocument) -> None:
         """Take a pushed message.
 
         Raises:

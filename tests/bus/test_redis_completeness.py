@@ -28,7 +28,7 @@ def test_an_emptied_redis_is_not_whole(tmp_path: Path) -> None:
         with closing(open_bus(server.url)) as bus:
             bus.mark_whole()
             server.client.flushall()
-            assert not bus.is_whole()
+            assert not bus.is_complete()
     finally:
         server.stop()
 
@@ -37,11 +37,11 @@ def test_an_emptied_redis_is_not_whole(tmp_path: Path) -> None:
 def test_a_cluster_is_not_whole_once_one_shard_was_emptied(cluster: RedisCluster, shard: int) -> None:
     with closing(open_bus(f"{cluster.url}?prefix=shard-{shard}")) as bus:
         bus.mark_whole()
-        assert bus.is_whole()
+        assert bus.is_complete()
         cluster.servers[shard].client.flushall()
-        assert not bus.is_whole()
+        assert not bus.is_complete()
         bus.mark_whole()
-        assert bus.is_whole()
+        assert bus.is_complete()
 
 
 @pytest.mark.parametrize("emptied", [0, 1, 2])
@@ -54,6 +54,6 @@ def test_a_shard_that_is_down_does_not_hide_that_another_was_emptied(tmp_path: P
         down = cluster.servers[(emptied + 1) % 3]
         down.kill()
         with pytest.raises(BusError):
-            bus.is_whole()
+            bus.is_complete()
         cluster.servers[emptied].client.flushall()
-        assert not bus.is_whole()
+        assert not bus.is_complete()

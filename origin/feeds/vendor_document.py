@@ -1,6 +1,6 @@
 """Successive documents of one match to canonical events: what is new, what changed, what was taken back.
 
-Vendors send the whole match again and again. ``SnapshotFeed`` holds what it last said of each event and
+Vendors send the whole match again and again. ``VendorDocumentFeed`` holds what it last said of each event and
 says only what differs. However its documents come, late, twice, in any order, the match ends as the
 newest alone would tell it.
 
@@ -40,7 +40,14 @@ from origin.feeds import Warn
 from shared_state import Event, Score
 from shared_state.jsontext import JsonObject
 
-__all__ = ["AHEAD_MAX_MS", "LAG_MAX_MS", "MISSES_TO_RETRACT", "STANDS_MS", "Snapshot", "SnapshotFeed"]
+__all__ = [
+    "AHEAD_MAX_MS",
+    "LAG_MAX_MS",
+    "MISSES_TO_RETRACT",
+    "STANDS_MS",
+    "VendorDocument",
+    "VendorDocumentFeed",
+]
 
 # One document without a row may be a vendor's cache that lags; two in a row, each newer, are an answer.
 MISSES_TO_RETRACT: Final = 2
@@ -55,7 +62,7 @@ _WITHOUT_ROW: Final = frozenset({"MATCH_INFO", "STATUS_CHANGE"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class VendorDocument:
     """One document about one match, or one pushed message, in no vendor's terms.
 
     Attributes:
@@ -81,7 +88,7 @@ class Snapshot:
     read_ms: int | None = None
 
 
-class SnapshotFeed:
+class VendorDocumentFeed:
     """One match as one vendor tells it.
 
     Args:
@@ -114,7 +121,7 @@ class SnapshotFeed:
         """Whether a document was taken."""
         return self._newest_ms >= 0
 
-    def take(self, snapshot: Snapshot) -> list[Event]:
+    def take(self, snapshot: VendorDocument) -> list[Event]:
         """What the document adds to, changes in, or takes back from what was said before.
 
         Raises:
@@ -148,7 +155,7 @@ class SnapshotFeed:
         """What is taken back because the newest document is the vendor's last word: it lacks it for long.
 
         Args:
-            now_ms: when the vendor said that it still is, by the clock of ``Snapshot.read_ms``.
+            now_ms: when the vendor said that it still is, by the clock of ``VendorDocument.read_ms``.
             rows: those of the document, if it was sent again.
         """
         if now_ms is None or self._newest_read_ms is None or now_ms < self._newest_read_ms + STANDS_MS:
@@ -156,7 +163,7 @@ class SnapshotFeed:
         missed = [event for event in self._live() if event.event_id in self._misses.keys() - rows]
         return [self._retract(event.event_id, event.rev) for event in missed]
 
-    def _as_documents_date_it(self, message: Snapshot) -> Snapshot:
+    def _as_documents_date_it(self, message: VendorDocument) -> VendorDocument:
         """The message with what has no row dated by the documents' clock, if its own is ahead of that."""
         latest_ms = self._latest_ms(message)
         if latest_ms is None:
@@ -167,7 +174,7 @@ class SnapshotFeed:
         ]
         return replace(message, events=events)
 
-    def _latest_ms(self, message: Snapshot) -> int | None:
+    def _latest_ms(self, message: VendorDocument) -> int | None:
         """What a document may say that was made now, and lags no further than documents do."""
         if message.read_ms is None or self._behind_ms is None:
             return None
@@ -176,18 +183,18 @@ class SnapshotFeed:
     def _live(self) -> list[Event]:
         return [event for event in self._sent.values() if event.op != "RETRACT"]
 
-    def _seen_rev(self, row: str, snapshot: Snapshot) -> int:
+    def _seen_rev(self, row: str, snapshot: VendorDocument) -> int:
         """The revision that a telling of the row has to reach."""
         seen = self._seen.get(row, 0)
         return 0 if snapshot.whole and _impossible(seen, snapshot) else seen
 
-    def _deletions(self, snapshot: Snapshot) -> Iterator[Event]:
+    def _deletions(self, snapshot: VendorDocument) -> Iterator[Event]:
         for event_id, rev in snapshot.deleted.items():
             if event_id not in self._deleted:
                 self._deleted.add(event_id)
                 yield self._retract(event_id, rev)
 
-    def _tellings(self, snapshot: Snapshot, newer: bool) -> Iterator[Event]:
+    def _tellings(self, snapshot: VendorDocument, newer: bool) -> Iterator[Event]:
         for event in snapshot.events:
             event_id = event.event_id
             row = snapshot.rows.get(event_id)
@@ -212,7 +219,7 @@ class SnapshotFeed:
             self._sent[event_id] = amended
             yield amended
 
-    def _demoted(self, snapshot: Snapshot, newer: bool) -> Iterator[Event]:
+    def _demoted(self, snapshot: VendorDocument, newer: bool) -> Iterator[Event]:
         told = {event.event_id for event in snapshot.events}
         for event in self._live():
             rev = snapshot.rows.get(event.event_id)
@@ -222,7 +229,7 @@ class SnapshotFeed:
             if rev > seen or (rev == seen and newer):
                 yield self._retract(event.event_id, rev)
 
-    def _gone(self, snapshot: Snapshot) -> Iterator[Event]:
+    def _gone(self, snapshot: VendorDocument) -> Iterator[Event]:
         if not snapshot.rows:  # a document without any row tells of an outage, not of a deletion
             return
         missed = []
@@ -265,7 +272,7 @@ class SnapshotFeed:
         self._misses.pop(event_id, None)
         return tombstone
 
-    def _remember(self, snapshot: Snapshot, newer: bool) -> None:
+    def _remember(self, snapshot: VendorDocument, newer: bool) -> None:
         """What the document has, and how new each row in it is."""
         told = {event.event_id: event.rev for event in snapshot.events} | dict(snapshot.rows)
         latest_ms = self._latest_ms(snapshot)
@@ -281,13 +288,13 @@ class SnapshotFeed:
                 self._sights[row] = sight
                 self._misses.pop(row, None)
 
-    def _may_replace(self, row: str, snapshot: Snapshot) -> bool:
+    def _may_replace(self, row: str, snapshot: VendorDocument) -> bool:
         if snapshot.whole:
             return _later(snapshot, self._seen[row])
         # A deletion that was stated once is final, and the log does not tell which were.
         return self._sent[row].op != "RETRACT"
 
-    def _check_score(self, snapshot: Snapshot) -> None:
+    def _check_score(self, snapshot: VendorDocument) -> None:
         if snapshot.score is None:
             return
         if snapshot.rows:  # what an empty document says is no measure either
@@ -303,12 +310,12 @@ class SnapshotFeed:
             )
 
 
-def _later(snapshot: Snapshot, than_ms: int) -> bool:
+def _later(snapshot: VendorDocument, than_ms: int) -> bool:
     """Whether a whole document was made after a moment; after one that cannot have been, it was."""
     return snapshot.at_ms > than_ms or _impossible(than_ms, snapshot)
 
 
-def _impossible(at_ms: int, snapshot: Snapshot) -> bool:
+def _impossible(at_ms: int, snapshot: VendorDocument) -> bool:
     """Whether a time that is in the log is in the future: such were taken before they were refused."""
     return snapshot.read_ms is not None and at_ms > snapshot.read_ms + AHEAD_MAX_MS
 

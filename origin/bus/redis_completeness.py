@@ -14,15 +14,15 @@ import logging
 from origin.bus.redis_servers import REDIS_ERRORS, Servers, by_node
 from origin.errors import BusError
 
-__all__ = ["MARKS", "WholeMark"]
+__all__ = ["MARKS", "CompletenessMarker"]
 
 logger = logging.getLogger(__name__)
 
 MARKS = 48
 
 
-class WholeMark:
-    """See ``Bus.is_whole`` and ``Bus.mark_whole``.
+class CompletenessMarker:
+    """See ``Bus.is_complete`` and ``Bus.mark_whole``.
 
     Args:
         prefix: of all keys of this bus.
