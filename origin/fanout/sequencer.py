@@ -2,9 +2,10 @@
 
 ``DirectSequencer`` tells a match's events in log order. ``EmbargoedSequencer`` tells them a fixed time
 later, for a region whose broadcast lags, and never shows as standing what was taken back within that time.
-It works because a match is a function of the *set* of its events: within a region they may be told in another order.
+It works because a match is a function of the *set* of its events:
+within a region they may be told in another order.
 
-EmbargoedSequencer, id by id, where the log has event *e* of some ``event_id`` at that id:
+Under an embargo, id by id, where the log has event *e* of some ``event_id`` at that id:
 
 1. If *e* does not stand in the region yet, and is known to have been taken back (the retraction was in
    the log by this id's own release time), that retraction is told first: the goal will be born dead. What
