@@ -268,18 +268,18 @@ class World:
     def start(self) -> None:
         self.jobs = Jobs()
         self.hub = Hub(self.bus, self._config, readers=self.jobs, connections_max=1_000)
-        self._arrivals = Connections(self.hub, lambda arrival: arrival.close())
+        self._connections = Connections(self.hub, lambda connection: connection.sock.close())
 
     def connect(self, viewer: Viewer) -> None:
         ours, theirs = socket.socketpair()
         for one in (ours, theirs):
             one.setblocking(False)
         viewer.connect(theirs)
-        self._arrivals.add(ours, "", None, 1_000.0)
+        self._connections.add(ours, "", None)
 
     def accept(self, listener: socket.socket) -> None:
         """Take the connections that wait at a listener."""
-        self._arrivals.accept(listener, None, 100)
+        self._connections.accept(listener, None, 100)
 
     def turn(self) -> None:
         """One round of the loop."""
@@ -294,7 +294,7 @@ class World:
 
     def stop(self) -> None:
         """The process ends: every socket is closed."""
-        self._arrivals.close_all()
+        self._connections.close_all()
         self.hub.close()
         self.bus.forget_listeners()
         self._ahead_s = 0.0

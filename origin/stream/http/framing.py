@@ -50,7 +50,7 @@ class Framing(Protocol):
     """One transport."""
 
     def opening(self, request: StreamRequest, retry_ms: int) -> bytes:
-        """The head of the answer, and what the viewer alone is told."""
+        """The head of the answer, and what the viewer alone gets."""
 
     def deltas(self, published: Iterable[Published]) -> bytes:
         """Any number of deltas."""
@@ -62,7 +62,10 @@ class Framing(Protocol):
         """Where the match stands."""
 
     def goodbye(self, retry_ms: int) -> bytes:
-        """The last a viewer is told: when to come back."""
+        """The last a viewer gets: when to come back."""
+
+    def probe(self) -> bytes:
+        """A few bytes without a meaning, for a client that may have left; empty where it is sure to have."""
 
 
 class SseFraming:
@@ -107,6 +110,10 @@ class SseFraming:
         """See ``Framing.goodbye``."""
         return retry_frame(retry_ms)
 
+    def probe(self) -> bytes:
+        """See ``Framing.probe``: a comment."""
+        return b":\n\n"
+
 
 class WebSocketFraming:
     """JSON text messages, unmasked as a server's must be, hence the same for all."""
@@ -135,6 +142,10 @@ class WebSocketFraming:
         """See ``Framing.goodbye``."""
         close = FrameProtocol(client=False, extensions=[]).close(SERVICE_RESTART, "restarting")
         return _retry_message(retry_ms) + bytes(close)
+
+    def probe(self) -> bytes:
+        """See ``Framing.probe``: a WebSocket is ended by a close frame; TCP alone means that it is gone."""
+        return b""
 
 
 def text_frame(message: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from httptools import HttpParserError, HttpRequestParser
 
 from origin.errors import RequestError
-from origin.stream.http.stream_request import header_value
+from origin.stream.http.request_head import header_value
 
 __all__ = ["CONTINUE", "Body", "begin", "body_too_large", "expects_continue"]
 
@@ -68,7 +68,7 @@ def begin(head: bytes, limit: int) -> Body | None:
     if codings:
         if lengths:
             raise _malformed("Content-Length and Transfer-Encoding contradict each other")
-        if b" http/1.1\r\n" not in lower:
+        if not _is_http_1_1(lower):
             raise _malformed("Transfer-Encoding is not of HTTP/1.0")
         if codings != [b"chunked"]:
             shown = b", ".join(codings)[:40].decode("latin-1")
@@ -88,7 +88,7 @@ def begin(head: bytes, limit: int) -> Body | None:
 def expects_continue(head: bytes) -> bool:
     """Whether the client waits to be told to send its body (RFC 9110 section 10.1.1)."""
     lower = head.lower()
-    return b" http/1.1\r\n" in lower and header_value(lower, lower, b"\nexpect:") == b"100-continue"
+    return _is_http_1_1(lower) and header_value(lower, lower, b"\nexpect:") == b"100-continue"
 
 
 def body_too_large(limit: int) -> RequestError:
@@ -167,6 +167,11 @@ def _framing(lower: bytes) -> tuple[list[bytes], list[bytes]]:
             raise _malformed(f"white space around the name {bare.decode()}")
         (lengths if bare == b"content-length" else codings).append(value.strip())
     return lengths, codings
+
+
+def _is_http_1_1(lower: bytes) -> bool:
+    """Whether the request line, and not some header, says so."""
+    return lower[: lower.find(b"\r\n")].endswith(b" http/1.1")
 
 
 def _malformed(message: str) -> RequestError:

@@ -1,8 +1,8 @@
 """The hub of one stream worker: all its viewers, of all matches, on one thread.
 
-It answers requests that ``arrivals`` has read, holds the viewers, passes on what the bus says, and lets
-them go when the worker ends. What a viewer costs is the kernel's socket and a few numbers here; what a
-delivery costs is one ``send`` (``audience.py``).
+It decides about requests that ``origin.stream.worker.connections`` has read, keeps the viewers, sends them
+what the bus says, and lets them go when the worker ends. What a viewer costs is the kernel's socket and a
+few numbers here; what a delivery costs is one ``send`` (``subscribers.py``).
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from typing import Final, TypeVar
 from origin.bus import Bus
 from origin.errors import OriginError, RequestError
 from origin.stream.http.cors import METHODS, RESUME, preflight_headers
-from origin.stream.http.framing import SseFraming, WebSocketFraming, answer, refusal
+from origin.stream.http.framing import SseFraming, WebSocketFraming, answer
 from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
+from origin.stream.hub.decisions import Admit, Answer, Decision, Refuse, Reply
 from origin.stream.hub.drain import AcceptRate, DrainPlan, retry_ms, window_s
-from origin.stream.hub.match_stream import Answer, MatchStream, StreamClient
+from origin.stream.hub.match_stream import MatchStream
 from origin.stream.hub.metrics import StreamMetrics
 from origin.stream.hub.subscribers import SLICES, Subscribers
 from origin.stream.hub.websocket import WebSocketSubscribers
@@ -45,8 +46,8 @@ _UNKNOWN_MAX: Final = 1_024
 _OPENING_MAX: Final = 256
 # Each half second: who was refused ten seconds ago has come back, or been refused again.
 _REFUSED_DECAY: Final = 0.9
-# Why viewers end who have been told so.
-_TOLD: Final = frozenset({"left", "protocol", "drained"})
+# Reasons for which a viewer has been sent a farewell before it is dropped.
+_WITH_FAREWELL: Final = frozenset({"left", "protocol", "drained"})
 _PREFLIGHT = {"Access-Control-Allow-Origin": "*", **preflight_headers(RESUME), "Allow": METHODS}
 
 
@@ -60,8 +61,9 @@ class Hub:
         rng: where ``retry:`` is drawn from.
 
     Attributes:
-        fanout_idle: cleared while a large fan-out runs, so that page threads can stand aside.
-        viewers: how many are held.
+        fanout_idle: cleared while a large fan-out runs, so that page threads can wait.
+        viewers: how many there are.
+        parked: how many requests wait for an answer.
         draining: True once the worker is to end; ``/readyz`` says no.
     """
 
@@ -83,6 +85,7 @@ class Hub:
         self.fanout_idle.set()
         self.draining = False
         self.viewers = 0
+        self.parked = 0
         self.rate = AcceptRate(config.accept_rate_per_s)
         self.connections_max = connections_max
         self._ring = _ring(config.ring_entries)
@@ -105,33 +108,32 @@ class Hub:
 
     # --- requests
 
-    def serve(self, visitor: StreamClient) -> None:
-        """Answer one request."""
-        request = visitor.request
+    def decide(self, request: StreamRequest, address: str) -> Decision:
+        """Decide about one request.
+
+        Args:
+            request: what is asked for.
+            address: whose limit it counts against, where there is one.
+        """
         if request.method == "OPTIONS":
-            visitor.finish(
-                answer(204, _PREFLIGHT, keep_alive=request.keep_alive), keep_alive=request.keep_alive
-            )
-            return
+            data = answer(204, _PREFLIGHT, keep_alive=request.keep_alive)
+            return Reply(data, request.keep_alive)
         if self._plan is not None and request.method == "GET":
             # Not a 503: an EventSource that gets one never comes back.
-            self._send_off(visitor)
-            return
-        if request.method == "GET" and not self._may_stay(visitor):
-            return
+            return self._send_off(request)
+        if request.method == "GET" and (refusal := self._room_refusal(address, self.parked)) is not None:
+            return refusal
         stream = self._matches.get(request.match_id)
         if stream is None:
             if self._unknown.get(request.match_id, 0.0) > time.monotonic():
-                self._refuse_unknown(visitor)
-                return
+                return self.decide_unknown(request)
             if self._opening >= _OPENING_MAX:
-                self._refuse_busy(visitor, "busy", "too many matches are being opened")
-                return
+                return self._refuse_busy("busy", "too many matches are being opened")
             stream = self._open(request.match_id)
-        stream.take(visitor)
+        return stream.decide(request, address)
 
-    def welcome(self, sock: socket.SocketType, request: StreamRequest) -> bool:
-        """Hold a viewer at once, if there is room and its answer is known; what most of a storm is."""
+    def try_fast_path(self, sock: socket.SocketType, request: StreamRequest) -> bool:
+        """Admit a viewer at once, if there is room and its answer is known; what most of a storm is."""
         if (
             request.method != "GET"
             or self._plan is not None
@@ -140,52 +142,36 @@ class Hub:
         ):
             return False
         stream = self._matches.get(request.match_id)
-        if stream is None or (told := stream.known_answer(request)) is None:
+        if stream is None or (known := stream.known_answer(request)) is None:
             return False
-        self._hold(sock, request, stream.audiences[request.transport], told)
+        self.admit(sock, request, Admit(stream.subscribers[request.transport], known))
         return True
-
-    def refuse(
-        self, visitor: StreamClient, error: RequestError, *, keep_alive: bool, with_body: bool = True
-    ) -> None:
-        """Answer a request that cannot be granted."""
-        self.metrics.refuse(error.code)
-        visitor.finish(refusal(error, keep_alive=keep_alive, with_body=with_body), keep_alive=keep_alive)
 
     def retry_ms(self) -> int:
         """When a viewer should come back: drawn for it alone, over what taking all of them takes."""
         window = window_s(self.viewers, self.rate.per_s)
         return retry_ms(self.config.retry_min_ms, window, self._rng.random())
 
-    def _may_stay(self, visitor: StreamClient) -> bool:
-        """Whether there is room for this viewer."""
-        if self.viewers >= self.connections_max:
-            self._refuse_busy(visitor, "too_many_viewers", "this server holds all the viewers it can")
-            return False
+    def _room_refusal(self, address: str, parked: int) -> Refuse | None:
+        """Why there is no room for one more viewer; None if there is."""
+        if self.viewers + parked >= self.connections_max:
+            return self._refuse_busy("too_many_viewers", "this server holds all the viewers it can")
         limit = self.config.connections_per_address_max
-        if limit and self._per_address.get(visitor.address, 0) >= limit:
-            self._refuse_busy(
-                visitor, "too_many_from_address", f"at most {limit} streams may come from one address"
+        if limit and self._per_address.get(address, 0) >= limit:
+            return self._refuse_busy(
+                "too_many_from_address", f"at most {limit} streams may come from one address"
             )
-            return False
-        return True
+        return None
 
-    def _refuse_busy(self, visitor: StreamClient, code: str, message: str) -> None:
-        # Spread over what taking the refused needs: those who are held here do not come back with them.
+    def _refuse_busy(self, code: str, message: str) -> Refuse:
+        # Spread over what taking the refused needs: the viewers that are here do not come back with them.
         self._refused_lately += 1.0
         window = window_s(round(self._refused_lately), self.rate.per_s)
         wait_ms = retry_ms(self.config.retry_min_ms, window, self._rng.random())
         error = RequestError(
             503, code, message, headers={"Retry-After": str(-(-wait_ms // 1_000))}, retry_ms=wait_ms
         )
-        self.refuse(visitor, error, keep_alive=False)
-
-    def _refuse_unknown(self, visitor: StreamClient) -> None:
-        match_id = visitor.request.match_id
-        error = RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
-        self.refuse(
-            visitor, error, keep_alive=visitor.request.keep_alive, with_body=visitor.request.method != "HEAD"
-        )
+        return Refuse(error)
 
     def _open(self, match_id: str) -> MatchStream:
         sse = Subscribers(Transport.SSE, self._sse, self.reactor, self.config, self._drop, self._ring)
@@ -195,15 +181,13 @@ class Hub:
         self.metrics.matches = len(self._matches)
         return stream
 
-    def _send_off(self, visitor: StreamClient) -> None:
-        """Tell a viewer who came while the worker ends when to come back, and that is all."""
-        request = visitor.request
+    def _send_off(self, request: StreamRequest) -> Reply:
+        """Say to a viewer who came while the worker ends when to come back, and that is all."""
         wait_ms = self.retry_ms()
         if request.transport is Transport.SSE:
-            visitor.finish(self._sse.opening(request, wait_ms), keep_alive=False)
-        else:
-            framing = WebSocketFraming()
-            visitor.finish(framing.opening(request, wait_ms) + framing.goodbye(wait_ms), keep_alive=False)
+            return Reply(self._sse.opening(request, wait_ms), keep_alive=False)
+        framing = WebSocketFraming()
+        return Reply(framing.opening(request, wait_ms) + framing.goodbye(wait_ms), keep_alive=False)
 
     # --- StreamHost: what a match needs
 
@@ -233,70 +217,86 @@ class Hub:
         """See ``StreamHost``."""
         self.fanout_idle.set()
 
-    def admit(self, visitor: StreamClient, audience: Subscribers, told: Answer) -> None:
-        """See ``StreamHost.admit``."""
-        request = visitor.request
+    def decide_known(
+        self, request: StreamRequest, address: str, subscribers: Subscribers, answer: Answer
+    ) -> Decision:
+        """See ``StreamHost.decide_known``."""
         if request.method == "HEAD":
-            visitor.finish(self._sse.head(), keep_alive=False)
-            return
-        fd = visitor.sock.fileno()
-        if self.config.connections_per_address_max:
-            self._address_of[fd] = visitor.address
-            self._per_address[visitor.address] = self._per_address.get(visitor.address, 0) + 1
-        self._hold(visitor.sock, request, audience, told)
-        if visitor.has_pipelined_data and self.reactor.handlers.get(fd) is audience:
-            audience.read(fd)
+            return Reply(self._sse.head(), keep_alive=False)
+        # Room is looked for again: others may have come while this one was parked.
+        if self._plan is not None:
+            return self._send_off(request)
+        return self._room_refusal(address, 0) or Admit(subscribers, answer)
 
-    def _hold(
-        self, sock: socket.SocketType, request: StreamRequest, audience: Subscribers, told: Answer
-    ) -> None:
-        """Answer a viewer, and hold it."""
-        if self.config.send_buffer_bytes:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer_bytes)
+    def admit(
+        self, sock: socket.SocketType, request: StreamRequest, decision: Admit, address: str = ""
+    ) -> bool:
+        """Carry out an ``Admit``: the socket is a viewer's from now on.
+
+        Returns:
+            False if the connection is not there any more; it is closed then, and nothing is counted.
+        """
+        subscribers, known = decision
+        fd = sock.fileno()
+        try:
+            if self.config.send_buffer_bytes:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer_bytes)
+            self.reactor.register(fd, subscribers)
+        except OSError as error:
+            logger.info("a viewer was lost while it was admitted: %s", error)
+            self.reactor.unregister(fd)
+            sock.close()
+            return False
         metrics = self.metrics
-        name = audience.name
+        name = subscribers.name
         self.viewers += 1
         metrics.viewers[name] += 1
         metrics.accepted[name] += 1
-        metrics.replays[told.name] += 1
-        audience.add(sock, audience.framing.opening(request, self.retry_ms()) + told.frames)
+        metrics.replays[known.name] += 1
+        if self.config.connections_per_address_max:
+            self._address_of[fd] = address
+            self._per_address[address] = self._per_address.get(address, 0) + 1
+        subscribers.add(sock, fd, subscribers.framing.opening(request, self.retry_ms()) + known.frames)
+        return True
 
     def opened(self, stream: MatchStream) -> None:
         """See ``StreamHost.opened``."""
         del stream
         self._opening -= 1
 
-    def not_opened(self, stream: MatchStream, *, unknown: bool, visitors: list[StreamClient]) -> None:
+    def not_opened(self, stream: MatchStream, *, unknown: bool) -> None:
         """See ``StreamHost.not_opened``."""
         self._opening -= 1
         if self._matches.get(stream.match_id) is stream:
             self._forget(stream)
-        if not unknown:
-            self.unanswered(visitors)
-            return
-        if len(self._unknown) >= _UNKNOWN_MAX:
-            self._unknown.clear()
-        self._unknown[stream.match_id] = time.monotonic() + self.config.unknown_match_s
-        for visitor in visitors:
-            self._refuse_unknown(visitor)
+        if unknown:
+            if len(self._unknown) >= _UNKNOWN_MAX:
+                self._unknown.clear()
+            self._unknown[stream.match_id] = time.monotonic() + self.config.unknown_match_s
 
-    def unanswered(self, visitors: list[StreamClient]) -> None:
-        """See ``StreamHost.unanswered``."""
-        for visitor in visitors:
-            self._refuse_busy(visitor, "bus_unavailable", "the region's bus does not answer")
+    def decide_unknown(self, request: StreamRequest) -> Decision:
+        """See ``StreamHost.decide_unknown``."""
+        match_id = request.match_id
+        error = RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
+        return Refuse(error, keep_alive=request.keep_alive, with_body=request.method != "HEAD")
+
+    def decide_unanswered(self, request: StreamRequest) -> Decision:
+        """See ``StreamHost.decide_unanswered``."""
+        del request
+        return self._refuse_busy("bus_unavailable", "the region's bus does not answer")
 
     def _drop(self, fd: int, why: str) -> None:
         """End a viewer."""
-        audience = self.reactor.handlers[fd]
-        assert isinstance(audience, Subscribers)  # noqa: S101 - only an audience drops its viewers
-        sock = audience.remove(fd)
-        if why in _TOLD and audience.transport is Transport.WEBSOCKET:
+        subscribers = self.reactor.handlers[fd]
+        assert isinstance(subscribers, Subscribers)  # noqa: S101 - only an subscribers drops its viewers
+        sock = subscribers.remove(fd)
+        if why in _WITH_FAREWELL and subscribers.transport is Transport.WEBSOCKET:
             self.linger.take(sock)  # its close frame must arrive
         else:
             self.reactor.unregister(fd)
             sock.close()
         self.viewers -= 1
-        self.metrics.viewers[audience.name] -= 1
+        self.metrics.viewers[subscribers.name] -= 1
         self.metrics.close(why)
         address = self._address_of.pop(fd, None)
         if address is not None:
@@ -367,13 +367,17 @@ class Hub:
         now_s = time.monotonic()
         self.draining = True
         for stream in self._matches.values():
-            for visitor in stream.part_with_parked():
-                self._send_off(visitor)
+            stream.resolve_all(self._send_off_or_busy)
         window = min(limit_s, window_s(self.viewers, self.rate.per_s))
         self._plan = DrainPlan(self.viewers, now_s, window)
-        held = [fd for stream in self._matches.values() for each in stream.audiences.values() for fd in each]
-        self._leaving = iter(held)
+        everybody = [
+            fd for stream in self._matches.values() for each in stream.subscribers.values() for fd in each
+        ]
+        self._leaving = iter(everybody)
         return window
+
+    def _send_off_or_busy(self, request: StreamRequest) -> Decision:
+        return self._send_off(request) if request.method == "GET" else self.decide_unanswered(request)
 
     def _let_go(self, now_s: float) -> None:
         """Close as many viewers as should be gone by now."""
@@ -385,19 +389,17 @@ class Hub:
                 return
             self._left += 1
             # One that left by itself counts too; its number may be somebody else's by now.
-            audience = self.reactor.handlers.get(fd)
-            if isinstance(audience, Subscribers):
-                audience.write(fd, audience.framing.goodbye(self.retry_ms()))
-                if self.reactor.handlers.get(fd) is audience:
+            subscribers = self.reactor.handlers.get(fd)
+            if isinstance(subscribers, Subscribers):
+                subscribers.write(fd, subscribers.framing.goodbye(self.retry_ms()))
+                if self.reactor.handlers.get(fd) is subscribers:
                     self._drop(fd, "drained")
 
     def close(self) -> None:
         """End everything at once. The reactor's thread must not run any more."""
         for stream in self._matches.values():
-            for visitor in stream.part_with_parked():
-                visitor.close()
-            for audience in stream.audiences.values():
-                for fd in list(audience):
+            for subscribers in stream.subscribers.values():
+                for fd in list(subscribers):
                     self._drop(fd, "ended")
             stream.close()
         self._matches.clear()
@@ -414,6 +416,6 @@ def _ring(entries: int) -> Ring | None:
     try:
         return Ring(entries)
     except OSError as error:
-        # Old kernels, and most containers: what is told one by one arrives all the same.
+        # Old kernels, and most containers: what is sent one by one arrives all the same.
         logger.info("io_uring cannot be used (%s): each viewer is sent to by a call of its own", error)
         return None

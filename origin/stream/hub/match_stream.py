@@ -4,65 +4,48 @@ Everything here runs on the reactor's thread, except that the bus calls ``_on_de
 thread of its own, and that what may block is given to the hub's bus readers. Order is what makes it
 right: subscribe, then read where the match stands, then take deltas and drop those that came before.
 
-A viewer is parked until its answer is known, so it is never between two states: it is told the whole
-missed part and stands at the head, or it is told nothing yet.
+A viewer is parked until its answer is known, so it is never between two states: it has got the whole missed
+part and stands at the head, or it has got nothing yet. Whoever is parked waits in one of four groups, each
+with one question to the bus under way at most, however many viewers and ids it has:
+
+* for the match to be opened;
+* with an id ahead of this worker: one question where the bus stands serves them all;
+* with an id behind the window: the median of their ids is asked for, which answers one half of them. So
+  made-up ids cost the bus the logarithm of their number;
+* for an id that is known to be on its way here.
 """
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from socket import SocketType
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
-from origin.bus import Bus, Gap, Published, Replay, Snapshot, Subscription, Suffix
+from origin.bus import Bus, Gap, Published, Replay, Snapshot, Subscription, Suffix, UpToDate
 from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
+from origin.stream.hub.decisions import Answer, Decision, Park, Ticket
 from origin.stream.hub.metrics import StreamMetrics
 from origin.stream.hub.replay_window import ReplayWindow, Step
 from origin.stream.hub.resume import Resumed
 from origin.stream.hub.subscribers import Subscribers
-from origin.stream.net.reactor import HANGUP, Reactor
+from origin.stream.net.reactor import Reactor
 from shared_state import DeltaId
 
-__all__ = ["Answer", "MatchStream", "StreamClient", "StreamHost"]
+__all__ = ["MatchStream", "StreamHost"]
 
 _T = TypeVar("_T")
 
 # Answers kept between two deltas. A storm asks for a handful; who asks for them all fills nothing.
 _ANSWERS_MAX = 32
-
-
-class StreamClient(Protocol):
-    """A connection that has a whole request and no answer yet."""
-
-    sock: SocketType
-    address: str
-    request: StreamRequest
-    has_pipelined_data: bool  #: whether bytes stand behind the request
-
-    def finish(self, data: bytes, *, keep_alive: bool) -> None:
-        """Send an answer that ends, and serve the next request or close."""
-
-    def close(self) -> None:
-        """Close without an answer."""
-
-
-class Answer(NamedTuple):
-    """What one viewer is told before the deltas that all get.
-
-    Attributes:
-        name: ``up_to_date``, ``replay`` or ``gap``: the name in the metrics.
-        frames: the bytes of it; empty if it missed nothing.
-    """
-
-    name: str
-    frames: bytes
+# Parked viewers that are answered before deltas, pages and others get their turn.
+_RESOLVED_A_TURN = 256
 
 
 class StreamHost(Protocol):
@@ -72,6 +55,7 @@ class StreamHost(Protocol):
     config: StreamConfig
     metrics: StreamMetrics
     reactor: Reactor
+    parked: int  #: how many tickets are out, of all matches
 
     def ask(self, read: Callable[[], _T], done: Callable[[_T | Exception], None]) -> None:
         """Have ``read`` run on a bus reader, and ``done`` with what it returned or raised back here."""
@@ -82,17 +66,22 @@ class StreamHost(Protocol):
     def broadcast_ended(self) -> None:
         """It has ended."""
 
-    def admit(self, visitor: StreamClient, audience: Subscribers, told: Answer) -> None:
-        """The answer is known: send it, and hold the viewer."""
+    def decide_known(
+        self, request: StreamRequest, address: str, subscribers: Subscribers, answer: Answer
+    ) -> Decision:
+        """The answer is known: whether there is room for this viewer, and what it gets."""
 
     def opened(self, stream: MatchStream) -> None:
         """The match is known, and answers from memory from now on."""
 
-    def not_opened(self, stream: MatchStream, *, unknown: bool, visitors: list[StreamClient]) -> None:
-        """The bus does not know this match, or did not answer; these asked for it."""
+    def not_opened(self, stream: MatchStream, *, unknown: bool) -> None:
+        """The bus does not know this match, or did not answer."""
 
-    def unanswered(self, visitors: list[StreamClient]) -> None:
-        """The bus did not answer; these must come again."""
+    def decide_unknown(self, request: StreamRequest) -> Decision:
+        """There is no such match."""
+
+    def decide_unanswered(self, request: StreamRequest) -> Decision:
+        """The bus did not answer; the viewer must come again."""
 
 
 class _Accepted(msgspec.Struct):
@@ -122,20 +111,6 @@ class _Opening:
     hash: str
 
 
-@dataclass(slots=True)
-class _Parked:
-    """A viewer whose answer is not known.
-
-    Attributes:
-        deadline_s: when it is sent away, on the monotonic clock.
-        waits_for: the id the match has to reach before the answer is known, if that is what it waits for.
-    """
-
-    visitor: StreamClient
-    deadline_s: float
-    waits_for: DeltaId | None = None
-
-
 class MatchStream:
     """See the module.
 
@@ -145,16 +120,28 @@ class MatchStream:
 
     def __init__(self, host: StreamHost, match_id: str, sse: Subscribers, websocket: Subscribers) -> None:
         self.match_id = match_id
-        self.audiences = {Transport.SSE: sse, Transport.WEBSOCKET: websocket}
+        self.subscribers = {Transport.SSE: sse, Transport.WEBSOCKET: websocket}
         self.idle_since_s = time.monotonic()
         self._host = host
-        self._channel: ReplayWindow | None = None  # None: the match is being opened
+        self._window: ReplayWindow | None = None  # None: the match is being opened
         self._subscription: Subscription | None = None
-        self._parked: dict[int, _Parked] = {}
+        # All tickets that are out, in the order of their deadlines, which is the order they were given out
+        # in.
+        self._parked: dict[Ticket, None] = {}
+        self._opening_group: dict[Ticket, None] = {}
+        self._ahead: dict[Ticket, None] = {}
+        self._asking_head = False
+        self._behind: dict[DeltaId, dict[Ticket, None]] = {}
+        self._asked_behind: DeltaId | None = None
+        self._awaited: dict[DeltaId, dict[Ticket, None]] = {}
+        self._awaited_order: list[DeltaId] = []
+        # Tickets whose answer is known, or has to be looked for again.
+        self._ready: deque[Ticket] = deque()
+        self._resolve_posted = False
         # What the bus said and the loop has not handled: a delta and when it came, or the id of a gap.
         self._incoming: deque[tuple[Published | DeltaId, float]] = deque()
         self._take_posted = False
-        self._mending = False
+        self._filling_gap = False
         self._hash: tuple[DeltaId, str] | None = None
         self._reading_hash = False
         self._suspected: DeltaId | None = None
@@ -168,65 +155,71 @@ class MatchStream:
     @property
     def viewers(self) -> int:
         """How many watch it, or wait to."""
-        return len(self._parked) + sum(audience.size for audience in self.audiences.values())
+        return len(self._parked) + sum(subscribers.size for subscribers in self.subscribers.values())
 
     @property
     def opening(self) -> bool:
         """Whether the bus has not yet said where it stands."""
-        return self._channel is None
+        return self._window is None
 
-    def take(self, visitor: StreamClient) -> None:
-        """Answer a viewer at once, or park it until the answer is known."""
-        channel = self._channel
-        if channel is None:
-            self._park(visitor)
-            return
-        request = visitor.request
-        told = self.known_answer(request)
-        if told is not None:
-            self._host.admit(visitor, self.audiences[request.transport], told)
-            return
-        resumed = channel.answer(request.after)
-        if resumed is None:
-            self._ask_bus(visitor)
-        else:
-            self._admit(visitor, channel, resumed)
+    def decide(self, request: StreamRequest, address: str) -> Decision:
+        """Answer a viewer, or park it until its answer is known."""
+        decision = self._decide(request, address)
+        if decision is not None:
+            return decision
+        ticket = Ticket(request, address, time.monotonic() + self._host.config.bus_wait_s)
+        self._parked[ticket] = None
+        self._host.parked += 1
+        self._wait(ticket)
+        return Park(ticket, self.cancel)
+
+    def cancel(self, ticket: Ticket) -> None:
+        """The client of a parked ticket has gone."""
+        self._forget(ticket)
+
+    def _decide(self, request: StreamRequest, address: str) -> Decision | None:
+        """What is decided; None if only the bus can tell."""
+        window = self._window
+        if window is None:
+            return None
+        subscribers = self.subscribers[request.transport]
+        answer = self.known_answer(request)
+        if answer is None:
+            resumed = window.answer(request.after)
+            if resumed is None:
+                return None
+            answer = self._answer_for(request, window, resumed)
+        return self._host.decide_known(request, address, subscribers, answer)
 
     def known_answer(self, request: StreamRequest) -> Answer | None:
-        """What another viewer with the same id was told, if the match still stands where it stood."""
-        channel = self._channel
-        if channel is None or channel.version != self._answers_version:
+        """What another viewer with the same id got, if the match still stands where it stood."""
+        window = self._window
+        if window is None or window.version != self._answers_version:
             return None
         return self._answers.get((request.transport, request.after))
 
-    def on_event(self, fd: int, mask: int) -> None:
-        """See ``EventHandler``: a parked viewer says something, or has gone."""
-        if mask & HANGUP and (parked := self._parked.pop(fd, None)) is not None:
-            parked.visitor.close()
-
     def heartbeat(self, index: int) -> None:
-        """Tell a slice of the viewers where the match stands, and keep that knowledge fresh."""
-        channel = self._channel
-        if channel is None:
+        """Send a slice of the viewers where the match stands, and keep that knowledge fresh."""
+        window = self._window
+        if window is None:
             return
-        if self._hash is None or self._hash[0] != channel.head or index == 0:
+        if self._hash is None or self._hash[0] != window.head or index == 0:
             self._read_hash()
         if self._hash is None:
             return
         head, hash_ = self._hash
         server_ms = time.time_ns() // 1_000_000
-        for audience in self.audiences.values():
-            if audience.size:
-                frame = audience.framing.heartbeat(head, hash_, server_ms)
-                self._host.metrics.heartbeats += audience.send_slice(index, frame)
+        for subscribers in self.subscribers.values():
+            if subscribers.size:
+                frame = subscribers.framing.heartbeat(head, hash_, server_ms)
+                self._host.metrics.heartbeats += subscribers.send_slice(index, frame)
 
     def drop_overdue(self, now_s: float) -> None:
         """End those who take nothing; send away those whom the bus has not answered."""
-        for audience in self.audiences.values():
-            audience.drop_stalled(now_s)
-        late = [fd for fd, parked in self._parked.items() if parked.deadline_s < now_s]
-        if late:
-            self._host.unanswered([self._parked.pop(fd).visitor for fd in late])
+        for subscribers in self.subscribers.values():
+            subscribers.drop_stalled(now_s)
+        while self._parked and (ticket := next(iter(self._parked))).deadline_s < now_s:
+            self._resolve(ticket, self._host.decide_unanswered(ticket.request))
 
     def close(self) -> None:
         """Leave the bus. No viewer may be left."""
@@ -235,112 +228,161 @@ class MatchStream:
             subscription, self._subscription = self._subscription, None
             self._host.ask(subscription.close, _nothing)
 
-    def part_with_parked(self) -> list[StreamClient]:
-        """Give up all parked viewers."""
-        visitors = [parked.visitor for parked in self._parked.values()]
-        self._parked.clear()
-        return visitors
+    def resolve_all(self, decide: Callable[[StreamRequest], Decision]) -> None:
+        """Resolve every ticket that is out by what is decided for its request alone."""
+        for ticket in list(self._parked):
+            self._resolve(ticket, decide(ticket.request))
 
-    def _park(self, visitor: StreamClient, waits_for: DeltaId | None = None) -> None:
-        fd = visitor.sock.fileno()
-        deadline_s = time.monotonic() + self._host.config.bus_wait_s
-        self._parked[fd] = _Parked(visitor, deadline_s, waits_for)
-        self._host.reactor.register(fd, self)
+    def _resolve(self, ticket: Ticket, decision: Decision) -> None:
+        self._forget(ticket)
+        ticket.resolve(decision)
 
-    def _admit(self, visitor: StreamClient, channel: ReplayWindow, resumed: Resumed) -> None:
-        """Answer a viewer. In a storm most left at the same id: the next of them gets these very bytes."""
-        request = visitor.request
-        audience = self.audiences[request.transport]
-        framing = audience.framing
-        frames = framing.gap(self.match_id, channel.head) if resumed.gap else framing.deltas(resumed.missed)
+    def _forget(self, ticket: Ticket) -> None:
+        """A ticket waits no more."""
+        if ticket in self._parked:
+            del self._parked[ticket]
+            self._host.parked -= 1
+            self._leave_group(ticket)
+
+    def _leave_group(self, ticket: Ticket) -> None:
+        if ticket.group is not None:
+            ticket.group.pop(ticket, None)
+            ticket.group = None
+
+    def _join_group(self, ticket: Ticket, group: dict[Ticket, None]) -> None:
+        group[ticket] = None
+        ticket.group = group
+
+    def _wait(self, ticket: Ticket) -> None:
+        """Put a ticket into the group of what it waits for, and ask for that if nobody has."""
+        window, after = self._window, ticket.request.after
+        if window is None:
+            self._join_group(ticket, self._opening_group)
+            return
+        assert after is not None  # noqa: S101 - the window answers viewers without an id
+        if after > window.head:
+            self._join_group(ticket, self._ahead)
+            self._ask_head()
+        else:
+            self._join_group(ticket, self._behind.setdefault(after, {}))
+            self._ask_behind()
+
+    def _make_ready(self, group: dict[Ticket, None]) -> None:
+        """Have the tickets of a group looked at, a number of them a turn."""
+        tickets = list(group)
+        group.clear()
+        for ticket in tickets:
+            ticket.group = None
+        self._ready.extend(tickets)
+        if self._ready and not self._resolve_posted:
+            self._resolve_posted = True
+            self._host.reactor.post(self._resolve_ready)
+
+    def _resolve_ready(self) -> None:
+        self._resolve_posted = False
+        for _ in range(min(_RESOLVED_A_TURN, len(self._ready))):
+            ticket = self._ready.popleft()
+            if ticket not in self._parked:
+                continue  # its client left, or its time was up
+            decision = self._decide(ticket.request, ticket.address)
+            if decision is None:
+                self._wait(ticket)
+            else:
+                self._resolve(ticket, decision)
+        self._make_ready({})
+
+    def _answer_for(self, request: StreamRequest, window: ReplayWindow, resumed: Resumed) -> Answer:
+        """The bytes of an answer. In a storm most left at one id, and the next of them gets these bytes."""
+        framing = self.subscribers[request.transport].framing
+        frames = framing.gap(self.match_id, window.head) if resumed.gap else framing.deltas(resumed.missed)
         answers = self._answers
-        if self._answers_version != channel.version or len(answers) >= _ANSWERS_MAX:
+        if self._answers_version != window.version or len(answers) >= _ANSWERS_MAX:
             answers.clear()
-            self._answers_version = channel.version
-        told = answers[request.transport, request.after] = Answer(resumed.answer, frames)
-        self._host.admit(visitor, audience, told)
+            self._answers_version = window.version
+        answer = answers[request.transport, request.after] = Answer(resumed.answer, frames)
+        return answer
 
     # --- what the bus says
 
     def _on_delta(self, published: Published) -> None:
-        self._say(published)
+        self._enqueue(published)
 
     def _on_gap(self, head: DeltaId) -> None:
-        self._say(head)
+        self._enqueue(head)
 
-    def _say(self, news: Published | DeltaId) -> None:
+    def _enqueue(self, incoming: Published | DeltaId) -> None:
         """On a thread of the bus: hand it to the loop. All that comes until it looks is one fan-out."""
-        self._incoming.append((news, time.monotonic()))
+        self._incoming.append((incoming, time.monotonic()))
         if not self._take_posted:
             self._take_posted = True
             self._host.reactor.post(self._take_published)
 
     def _take_published(self) -> None:
         self._take_posted = False
-        channel = self._channel
-        if channel is None or self._mending or self._closed:
+        window = self._window
+        if window is None or self._filling_gap or self._closed:
             return  # it is looked at again when that has ended
         fresh: list[Published] = []
         since_s = time.monotonic()
         incoming = self._incoming
         while incoming:
-            news, came_s = incoming.popleft()
-            if isinstance(news, DeltaId):
-                self._tell(fresh, since_s)
+            item, came_s = incoming.popleft()
+            if isinstance(item, DeltaId):
+                self._broadcast(fresh, since_s)
                 fresh = []
-                self._lose(channel, news)
+                self._lose(window, item)
                 continue
-            step = channel.advance(news)
+            step = window.advance(item)
             if step is Step.NEXT:
                 since_s = min(since_s, came_s)
-                fresh.append(news)
+                fresh.append(item)
             elif step is Step.HOLE:
-                incoming.appendleft((news, came_s))
-                self._mend(channel)
+                incoming.appendleft((item, came_s))
+                self._fill_gap(window)
                 break
-        self._tell(fresh, since_s)
-        self._answer_waiting(channel)
+        self._broadcast(fresh, since_s)
+        self._answer_waiting(window)
 
-    def _tell(self, fresh: list[Published], since_s: float) -> None:
+    def _broadcast(self, fresh: list[Published], since_s: float) -> None:
         """Send deltas to all. The publisher waits for none of them."""
         if not fresh:
             return
         host = self._host
         metrics = host.metrics
         accepted_ms = fresh[0].id.epoch + _accepted_in(fresh[0].delta).a
-        host.broadcast_began(sum(audience.size for audience in self.audiences.values()))
+        host.broadcast_began(sum(subscribers.size for subscribers in self.subscribers.values()))
         try:
-            for audience in self.audiences.values():
-                if not audience.size:
+            for subscribers in self.subscribers.values():
+                if not subscribers.size:
                     continue
-                frame = audience.framing.deltas(fresh)
+                frame = subscribers.framing.deltas(fresh)
 
-                def told(count: int, size: int = len(frame)) -> None:
+                def count_sent(count: int, size: int = len(frame)) -> None:
                     metrics.deliveries += count * len(fresh)
                     metrics.bytes += count * size
                     metrics.received.observe(time.monotonic() - since_s, count)
                     metrics.committed.observe(max(0.0, time.time() - accepted_ms / 1_000), count)
 
-                audience.broadcast(frame, told)
+                subscribers.broadcast(frame, count_sent)
         finally:
             host.broadcast_ended()
 
-    def _lose(self, channel: ReplayWindow, head: DeltaId) -> None:
+    def _lose(self, window: ReplayWindow, head: DeltaId) -> None:
         """Deltas are gone for good: all viewers are sent to the snapshot, and go on from ``head``."""
-        channel.reset(head)
+        window.reset(head)
         self._host.metrics.gaps += 1
-        for audience in self.audiences.values():
-            if audience.size:
-                audience.broadcast(audience.framing.gap(self.match_id, head), _ignore)
+        for subscribers in self.subscribers.values():
+            if subscribers.size:
+                subscribers.broadcast(subscribers.framing.gap(self.match_id, head), _ignore)
 
-    def _mend(self, channel: ReplayWindow) -> None:
+    def _fill_gap(self, window: ReplayWindow) -> None:
         """Read from the bus what it should have said."""
-        if not self._mending:
-            self._mending = True
-            self._host.ask(partial(self._host.bus.replay, self.match_id, channel.head), self._mended)
+        if not self._filling_gap:
+            self._filling_gap = True
+            self._host.ask(partial(self._host.bus.replay, self.match_id, window.head), self._gap_filled)
 
-    def _mended(self, replay: Replay | Exception) -> None:
-        self._mending = False
+    def _gap_filled(self, replay: Replay | Exception) -> None:
+        self._filling_gap = False
         if self._closed:
             return
         now_s = time.monotonic()
@@ -390,84 +432,132 @@ class MatchStream:
             if self._closed:
                 self.close()
                 return
-            self._channel = ReplayWindow(
+            self._window = ReplayWindow(
                 self.match_id, opening.head, opening.deltas, self._host.config.replay_window_deltas
             )
             self._hash = (opening.hash_id, opening.hash)
             self._host.opened(self)
             self._take_published()
-            for parked in self._unpark():
-                self.take(parked.visitor)
+            self._make_ready(self._opening_group)
             return
         self._closed = True
-        self._host.not_opened(self, unknown=opening is None, visitors=self.part_with_parked())
+        self._host.not_opened(self, unknown=opening is None)
+        self.resolve_all(self._host.decide_unknown if opening is None else self._host.decide_unanswered)
 
     # --- viewers only the bus can answer
 
-    def _ask_bus(self, visitor: StreamClient) -> None:
-        """A viewer is ahead of us, or behind the window. All with the same id share one read."""
-        after = visitor.request.after
-        assert after is not None  # noqa: S101 - the channel answers viewers without an id
-        shared = any(
-            parked.visitor.request.after == after and parked.waits_for is None
-            for parked in self._parked.values()
-        )
-        self._park(visitor)
-        if not shared:
-            self._host.ask(
-                partial(self._host.bus.replay, self.match_id, after), partial(self._bus_answered, after)
-            )
+    def _ask_head(self) -> None:
+        """Ask where the bus stands, for all who are ahead of this worker."""
+        if self._asking_head or self._window is None:
+            return
+        self._asking_head = True
+        read = partial(self._host.bus.replay, self.match_id, self._window.head)
+        self._host.ask(read, partial(self._head_answered, self._window.head))
 
-    def _bus_answered(self, after: DeltaId, replay: Replay | Exception) -> None:
-        visitors = [parked.visitor for parked in self._unpark(after)]
-        channel = self._channel
-        if channel is None or not visitors:
+    def _head_answered(self, asked: DeltaId, replay: Replay | Exception) -> None:
+        self._asking_head = False
+        window, tickets = self._window, list(self._ahead)
+        if window is None:
             return
-        if isinstance(replay, Exception):
-            self._host.unanswered(visitors)
-            return
-        for visitor in visitors:
-            # Asked again: the match may have reached that id meanwhile.
-            resumed = channel.answer(after)
-            if resumed is None and after > channel.head and not isinstance(replay, Gap):
+        match replay:
+            case Suffix(deltas):
+                bus_head = deltas[-1].id
+            case UpToDate():
+                bus_head = asked
+            case Gap(DeltaId() as head):
+                bus_head = head
+            case Gap():
+                bus_head = window.head
+            case _:
+                for ticket in tickets:
+                    self._resolve(ticket, self._host.decide_unanswered(ticket.request))
+                return
+        reachable = max(bus_head, window.head)
+        for ticket in tickets:
+            after = ticket.request.after
+            assert after is not None  # noqa: S101
+            self._leave_group(ticket)
+            if after <= window.head or after.epoch != window.head.epoch:
+                self._make_ready({ticket: None})
+            elif after <= reachable and after.epoch == reachable.epoch:
                 # The bus knows that id, so what leads to it is on its way here.
-                self._park(visitor, waits_for=after)
-                continue
-            if resumed is None:
-                resumed = self._joined(channel, replay)
-            self._admit(visitor, channel, resumed)
+                if after not in self._awaited:
+                    self._awaited[after] = {}
+                    heapq.heappush(self._awaited_order, after)
+                self._join_group(ticket, self._awaited[after])
+            else:
+                self._resolve_as_gap(ticket, window)
 
-    def _joined(self, channel: ReplayWindow, replay: Replay) -> Resumed:
-        """What the bus has, up to where this match stands here; the viewer then goes on with all others."""
-        gap = Resumed(channel.head, (), True, "gap")
-        if not isinstance(replay, Suffix):
-            return gap
-        missed = [one for one in replay.deltas if one.id <= channel.head]
-        if missed and missed[-1].id != channel.head:
-            since = channel.answer(missed[-1].id)  # the match has moved on since the bus was read
+    def _ask_behind(self) -> None:
+        """Ask for the median of the ids that lie behind the window."""
+        for id_ in [id_ for id_, group in self._behind.items() if not group]:
+            del self._behind[id_]
+        if self._asked_behind is not None or not self._behind:
+            return
+        ids = sorted(self._behind)
+        asked = self._asked_behind = ids[len(ids) // 2]
+        self._host.ask(
+            partial(self._host.bus.replay, self.match_id, asked), partial(self._behind_answered, asked)
+        )
+
+    def _behind_answered(self, asked: DeltaId, replay: Replay | Exception) -> None:
+        self._asked_behind = None
+        window = self._window
+        if window is None:
+            return
+        for id_ in sorted(self._behind):
+            group = self._behind[id_]
+            known = window.answer(id_)
+            if known is not None:  # another epoch has begun meanwhile
+                del self._behind[id_]
+                self._make_ready(group)
+            elif isinstance(replay, Exception):
+                del self._behind[id_]
+                for ticket in list(group):
+                    self._resolve(ticket, self._host.decide_unanswered(ticket.request))
+            elif isinstance(replay, Suffix) and id_ >= asked:
+                del self._behind[id_]
+                self._resolve_group(group, window, self._joined(window, id_, replay))
+            elif not isinstance(replay, Suffix) and id_ <= asked:
+                # Where an id is trimmed, so are all before it.
+                del self._behind[id_]
+                for ticket in list(group):
+                    self._resolve_as_gap(ticket, window)
+        self._ask_behind()
+
+    def _resolve_group(self, group: dict[Ticket, None], window: ReplayWindow, resumed: Resumed) -> None:
+        for ticket in list(group):
+            self._resolve_with(ticket, self._answer_for(ticket.request, window, resumed))
+
+    def _resolve_as_gap(self, ticket: Ticket, window: ReplayWindow) -> None:
+        gap = Resumed(window.head, (), True, "gap")
+        framing = self.subscribers[ticket.request.transport].framing
+        # Not kept for others: an id that is unknown now may be on its way.
+        self._resolve_with(ticket, Answer(gap.answer, framing.gap(self.match_id, window.head)))
+
+    def _resolve_with(self, ticket: Ticket, answer: Answer) -> None:
+        request = ticket.request
+        subscribers = self.subscribers[request.transport]
+        self._forget(ticket)
+        ticket.resolve(self._host.decide_known(request, ticket.address, subscribers, answer))
+
+    def _joined(self, window: ReplayWindow, after: DeltaId, replay: Suffix) -> Resumed:
+        """What the bus has behind an id, up to where this match stands here."""
+        gap = Resumed(window.head, (), True, "gap")
+        missed = [one for one in replay.deltas if after < one.id <= window.head]
+        if missed and missed[-1].id != window.head:
+            since = window.answer(missed[-1].id)  # the match has moved on since the bus was read
             if since is None or since.gap:
                 return gap
             missed.extend(since.missed)
-        return Resumed(channel.head, missed, False, "replay") if missed else gap
+        return Resumed(window.head, missed, False, "replay") if missed else gap
 
-    def _answer_waiting(self, channel: ReplayWindow) -> None:
+    def _answer_waiting(self, window: ReplayWindow) -> None:
         """Answer those who were ahead, once the match has caught up with them."""
-        ready = [
-            fd
-            for fd, parked in self._parked.items()
-            if parked.waits_for is not None and parked.waits_for <= channel.head
-        ]
-        for fd in ready:
-            self.take(self._parked.pop(fd).visitor)
-
-    def _unpark(self, after: DeltaId | None = None) -> list[_Parked]:
-        """Give up the parked viewers, or only those that wait for what the bus says of one id."""
-        fds = [
-            fd
-            for fd, parked in self._parked.items()
-            if after is None or (parked.visitor.request.after == after and parked.waits_for is None)
-        ]
-        return [self._parked.pop(fd) for fd in fds]
+        while self._awaited_order and (
+            self._awaited_order[0] <= window.head or self._awaited_order[0].epoch < window.head.epoch
+        ):
+            self._make_ready(self._awaited.pop(heapq.heappop(self._awaited_order)))
 
     # --- what heartbeats say
 
@@ -478,16 +568,16 @@ class MatchStream:
 
     def _hash_read(self, snapshot: Snapshot | Exception | None) -> None:
         self._reading_hash = False
-        channel = self._channel
-        if not isinstance(snapshot, Snapshot) or channel is None or self._closed:
+        window = self._window
+        if not isinstance(snapshot, Snapshot) or window is None or self._closed:
             return
         if self._hash is None or self._hash[0] != snapshot.id:
             self._hash = (snapshot.id, _hash_in(snapshot.data).hash)
-        if snapshot.id > channel.head:
+        if snapshot.id > window.head:
             # On its way, or lost: if the next look finds the same, it has been lost.
-            if self._suspected == channel.head:
-                self._mend(channel)
-            self._suspected = channel.head
+            if self._suspected == window.head:
+                self._fill_gap(window)
+            self._suspected = window.head
         else:
             self._suspected = None
 

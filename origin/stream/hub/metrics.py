@@ -46,10 +46,11 @@ class StreamMetrics:
         gaps: times the deltas of a match were lost for good, and all its viewers sent to the snapshot.
         refused: requests that were not granted, by code.
         closed: viewers that ended, by why.
-        ring_entries: viewers told by one call; 0 if each is by a call of its own.
+        evicted: connections without a whole request that were closed because others needed their files.
+        ring_entries: viewers sent to by one call; 0 if each is by a call of its own.
         accept_rate: viewers per second this process can take, as measured.
         committed: from the log's taking an event to the viewer's frame being written.
-        received: from the bus's telling this process to the viewer's frame being written.
+        received: from the bus's delivery to this process until the viewer's frame being written.
     """
 
     viewers: dict[str, int] = field(default_factory=lambda: {"sse": 0, "websocket": 0})
@@ -62,6 +63,7 @@ class StreamMetrics:
     gaps: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     closed: dict[str, int] = field(default_factory=dict)
+    evicted: int = 0
     ring_entries: int = 0
     accept_rate: float = 0.0
     committed: LatencyHistogram = field(default_factory=LatencyHistogram)
@@ -89,7 +91,7 @@ class StreamCollector(Collector):
         yield GaugeMetricFamily("touchline_stream_matches", "Matches subscribed now", value=metrics.matches)
         yield GaugeMetricFamily(
             "touchline_stream_ring_entries",
-            "Viewers told by one call of io_uring, 0 if each is told by a call of its own",
+            "Viewers sent to by one call of io_uring, 0 if each is sent to by a call of its own",
             value=metrics.ring_entries,
         )
         yield GaugeMetricFamily(
@@ -107,6 +109,11 @@ class StreamCollector(Collector):
         )
         yield _counters("touchline_stream_refused", "Requests not granted", "code", metrics.refused)
         yield _counters("touchline_stream_closed", "Viewers that ended", "why", metrics.closed)
+        yield _counter(
+            "touchline_stream_evicted",
+            "Connections without a whole request that were closed for their files",
+            metrics.evicted,
+        )
         yield _histogram(
             "touchline_stream_commit_seconds",
             "From the log's taking an event to its frame being written to a viewer",
@@ -114,7 +121,7 @@ class StreamCollector(Collector):
         )
         yield _histogram(
             "touchline_stream_receive_seconds",
-            "From the bus's telling this process to the frame being written to a viewer",
+            "From the bus's delivery to this process until the frame being written to a viewer",
             metrics.received,
         )
 

@@ -1,4 +1,4 @@
-"""The viewers of one match over one transport, and the loop that tells them.
+"""The viewers of one match over one transport, and the loop that sends to them.
 
 A viewer is its bare socket, in one of a few dictionaries; there is nothing else for it. The kernel's send
 is the cost of a delivery, and nothing stands around it per viewer: a ring sends to hundreds in one call
@@ -8,6 +8,7 @@ where the kernel has one for us, else a bare loop does. Who does not take a whol
 
 from __future__ import annotations
 
+import select
 import time
 from array import array
 from collections import deque
@@ -19,15 +20,16 @@ from typing import Final
 from origin.stream.http.framing import Framing
 from origin.stream.http.stream_request import Transport
 from origin.stream.hub.config import StreamConfig
+from origin.stream.net.connection_state import REACTIONS, Happening, Reaction, State, happening_of
 from origin.stream.net.io_uring import Ring
-from origin.stream.net.reactor import HANGUP, READABLE, WRITABLE, Reactor
+from origin.stream.net.reactor import READABLE, WRITABLE, Reactor
 
 __all__ = ["RING_FROM_VIEWERS", "SLICES", "Drop", "Subscribers"]
 
 # Heartbeats go to one slice at a time, so that 50,000 sends never come in one burst.
 SLICES: Final = 30
-# Sockets with neighbouring numbers lie side by side in the kernel and here; told one after another they
-# cost a few per cent less than told in any other order.
+# Sockets with neighbouring numbers lie side by side in the kernel and here; served one after another
+# they cost a few per cent less than in any other order.
 _BLOCK_BITS: Final = 5
 # To fewer, sending one by one costs less than preparing the ring: both take 19 us for sixteen.
 RING_FROM_VIEWERS: Final = 16
@@ -36,6 +38,7 @@ _READ_BYTES: Final = 4_096
 _READS_MAX: Final = 16
 
 Drop = Callable[[int, str], None]
+_STREAMING: Final = REACTIONS[State.STREAMING]
 
 
 @dataclass(slots=True)
@@ -44,7 +47,7 @@ class _Pending:
 
     Attributes:
         sock: its socket.
-        allowed_bytes: what may wait: the bound, and above it what it was owed when it came.
+        allowed_bytes: what may wait: the bound, and above it what it got when it came.
         progress_s: when it last took some, on the monotonic clock.
     """
 
@@ -85,6 +88,8 @@ class Subscribers:
         self._ring = ring
         self._slices: list[dict[int, SocketType]] = [{} for _ in range(SLICES)]
         self._slow: dict[int, _Pending] = {}
+        # Viewers that have ended their side, and took what was sent to them since.
+        self._half_closed: set[int] = set()
         self.size = 0
 
     def __iter__(self) -> Iterator[int]:
@@ -92,32 +97,31 @@ class Subscribers:
             yield from viewers
         yield from self._slow
 
-    def add(self, sock: SocketType, owed: bytes) -> None:
-        """Take a viewer, and send what it alone is owed."""
-        fd = sock.fileno()
+    def add(self, sock: SocketType, fd: int, opening: bytes) -> None:
+        """Take a viewer that is registered with the reactor, and send what it alone gets."""
         self.size += 1
         self._slices[(fd >> _BLOCK_BITS) % SLICES][fd] = sock
-        self._reactor.register(fd, self)
-        self._send(sock, fd, owed)
+        self._send(sock, fd, opening)
 
     def remove(self, fd: int) -> SocketType:
         """Forget a viewer, and give up its socket."""
         self.size -= 1
+        self._half_closed.discard(fd)
         pending = self._slow.pop(fd, None)
         return self._slices[(fd >> _BLOCK_BITS) % SLICES].pop(fd) if pending is None else pending.sock
 
-    def broadcast(self, frame: bytes, told: Callable[[int], None]) -> None:
+    def broadcast(self, frame: bytes, count_sent: Callable[[int], None]) -> None:
         """Send one frame to all.
 
         Args:
             frame: the bytes.
-            told: called now and then with how many more have been told.
+            count_sent: called now and then with how many more were sent to.
         """
         slow = list(self._slow)  # before: who becomes slow by this frame has it in its buffer already
         for index in range(SLICES):
             count = self.send_slice(index, frame)
             if count:
-                told(count)
+                count_sent(count)
         for fd in slow:
             if fd in self._slow:
                 self._defer(fd, memoryview(frame))
@@ -134,13 +138,13 @@ class Subscribers:
         size = len(frame)
         short: list[tuple[int, int]] = []
         gone: list[int] = []
-        untold: Iterable[SocketType] = viewers.values()
+        unsent: Iterable[SocketType] = viewers.values()
         if self._ring is not None and len(viewers) >= RING_FROM_VIEWERS:
             part = self._ring.send(array("i", viewers), frame)
             short += [(fd, sent) for fd, sent in part if sent >= 0]
             # Whatever the ring could not do is tried by the loop, which knows what an error means.
-            untold = [viewers[fd] for fd, sent in part if sent < 0]
-        for sock in untold:
+            unsent = [viewers[fd] for fd, sent in part if sent < 0]
+        for sock in unsent:
             try:
                 if (sent := sock.send(frame)) != size:
                     short.append((sock.fileno(), sent))
@@ -172,7 +176,7 @@ class Subscribers:
             self._drop(fd, "gone")
             return
         if sent != len(data):
-            # What it is owed on arrival is bounded by the replay window, not by the pending bound.
+            # What it gets on arrival is bounded by the replay window, not by the pending bound.
             self._defer(fd, memoryview(data)[sent:], extra_bytes=len(data))
 
     def drop_stalled(self, now_s: float) -> None:
@@ -183,10 +187,11 @@ class Subscribers:
 
     def on_event(self, fd: int, mask: int) -> None:
         """See ``EventHandler``."""
-        if mask & HANGUP:
+        if _STREAMING[happening_of(mask)] is Reaction.CLOSE:
             self._drop(fd, "gone")
             return
-        if mask & READABLE and not self.read(fd):
+        # What came before an end is read first, and the end with it.
+        if mask & (READABLE | select.EPOLLRDHUP) and not self.read(fd):
             return
         if mask & WRITABLE:
             self._flush(fd)
@@ -201,16 +206,31 @@ class Subscribers:
             except BlockingIOError:
                 return True
             except OSError:
-                data = b""
-            if not data:
                 self._drop(fd, "gone")
                 return False
+            if not data:
+                return self._peer_ended(fd)
             if not self.heard(fd, data):
                 return False
             if len(data) < _READ_BYTES:
                 return True
         self._drop(fd, "talkative")
         return False
+
+    def _peer_ended(self, fd: int) -> bool:
+        """A viewer will say no more; False if that ended it.
+
+        One that only ended its side still reads. One that left looks the same, until it is sent something:
+        its kernel answers that with a reset, which ends it here.
+        """
+        probe = self.framing.probe()
+        if not probe or _STREAMING[Happening.PEER_ENDED] is not Reaction.PROBE:
+            self._drop(fd, "gone")
+            return False
+        if fd not in self._half_closed:
+            self._half_closed.add(fd)
+            self.write(fd, probe)
+        return fd in self._half_closed
 
     def heard(self, fd: int, data: bytes) -> bool:
         """Handle what a viewer says; False if that ended it. An SSE viewer has nothing to say."""

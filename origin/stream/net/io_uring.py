@@ -77,8 +77,8 @@ class Ring:
         entries = min(entries, _ENTRIES_MAX)
         params = ctypes.create_string_buffer(_PARAMS.size)
         flags = _SETUP_CQSIZE | _SETUP_SUBMIT_ALL
-        # As many places for results as for requests: what stands at a place of one is about the same place
-        # of the other, as long as all results are taken after each call.
+        # As many completion entries as submission entries: entry i of one answers entry i of the other once
+        # all completions are consumed after each call.
         _PARAMS.pack_into(params, 0, 0, entries, flags, *[0] * 27)
         self._fd = _call(_NR_SETUP, entries, ctypes.addressof(params))
         try:
@@ -94,7 +94,8 @@ class Ring:
         shared = {"flags": MAP_SHARED | MAP_POPULATE, "prot": PROT_READ | PROT_WRITE}
         self._rings = mmap(self._fd, -(-size // _WORD_BYTES) * _WORD_BYTES, **shared)
         self._requests = mmap(self._fd, entries * _SQE.size, **shared, offset=_OFFSET_SQES)
-        self._words = memoryview(self._rings).cast("I")
+        rings = memoryview(self._rings)
+        self._words = rings.cast("I")
         self._sq_head = sq[_HEAD] // _WORD_BYTES
         self._sq_tail = sq[_TAIL] // _WORD_BYTES
         self._cq_head = cq[_HEAD] // _WORD_BYTES
@@ -103,9 +104,15 @@ class Ring:
         requests = self._sqes.cast("i")
         self._fds = requests[_SQE_FD::_SQE_WORDS]
         self._places = requests[_SQE_USER_DATA::_SQE_WORDS]
-        cqes = memoryview(self._rings)[cq[_CQES] : cq[_CQES] + entries * _CQE_BYTES].cast("i")
+        cqes_bytes = rings[cq[_CQES] : cq[_CQES] + entries * _CQE_BYTES]
+        cqes = cqes_bytes.cast("i")
         self._result_places = cqes[_CQE_USER_DATA::_CQE_WORDS]
         self._results = cqes[_CQE_RESULT::_CQE_WORDS]
+        # Views of views come first: a mapping can be closed once all that look into it are released.
+        self._views = (
+            *(self._fds, self._places, self._result_places, self._results),
+            *(requests, cqes, cqes_bytes, self._words, self._sqes, rings),
+        )
         self.entries = entries
         self._numbers = memoryview(array("i", range(entries)))
         # The submission queue names requests by number; here each place names the one beside it, for good.
@@ -140,12 +147,14 @@ class Ring:
             self._sqes[first * _SQE.size : last * _SQE.size] = request * count
             self._fds[first:last] = batch
             self._places[first:last] = self._numbers[:count]
-            error = self._submit(tail, count)
-            taken = (self._words[self._sq_tail] - tail) & _WRAP
-            if taken < count or self._results[first:last].tobytes() != whole * count:
-                rest += self._unlike(size, batch, first, taken)
-                rest += [(fd, -error) for fd in batch[taken:]]
-            self._words[self._cq_head] = self._words[self._cq_tail]
+            try:
+                error = self._submit(tail, count)
+                taken = (self._words[self._sq_tail] - tail) & _WRAP
+                if taken < count or self._results[first:last].tobytes() != whole * count:
+                    rest += self._unlike(size, batch, first, taken)
+                    rest += [(fd, -error) for fd in batch[taken:]]
+            finally:
+                self._words[self._cq_head] = self._words[self._cq_tail]
             done += count
         return rest
 
@@ -156,17 +165,21 @@ class Ring:
             The error that kept it from taking them, or 0.
         """
         words = self._words
-        words[self._sq_tail] = (tail + count) & _WRAP
         error = 0
-        while not error and (words[self._cq_tail] - words[self._cq_head]) & _WRAP < count:
-            left = (tail + count - words[self._sq_head]) & _WRAP
-            try:
-                _call(_NR_ENTER, self._fd, left, count, _ENTER_GETEVENTS)
-            except InterruptedError:
-                continue
-            except OSError as refused:
-                error = refused.errno or errno.EIO
-        words[self._sq_tail] = words[self._sq_head]
+        try:
+            words[self._sq_tail] = (tail + count) & _WRAP
+            while not error and (words[self._cq_tail] - words[self._cq_head]) & _WRAP < count:
+                left = (tail + count - words[self._sq_head]) & _WRAP
+                try:
+                    _call(_NR_ENTER, self._fd, left, count, _ENTER_GETEVENTS)
+                except InterruptedError:
+                    continue
+                except OSError as refused:
+                    error = refused.errno or errno.EIO
+        finally:
+            # Also where a signal's handler raises in the middle: what the kernel has not taken must be gone
+            # by the next call, when the frame's address is something else's.
+            words[self._sq_tail] = words[self._sq_head]
         return error
 
     def _unlike(self, size: int, batch: memoryview[int], first: int, taken: int) -> list[tuple[int, int]]:
@@ -178,9 +191,11 @@ class Ring:
         ]
 
     def close(self) -> None:
-        """Give the memory back."""
-        for view in (self._fds, self._places, self._result_places, self._results, self._sqes, self._words):
+        """Give the memory back: the mappings, and the descriptor."""
+        for view in self._views:
             view.release()
+        self._rings.close()
+        self._requests.close()
         os.close(self._fd)
 
 

@@ -1,7 +1,7 @@
-"""Connections that have been told their last and may still be speaking.
+"""Connections to which everything was sent, and whose client may still be sending.
 
 Closed at once with bytes of the client unread, the kernel resets the connection, and the client loses
-what it was told last (RFC 9112 section 9.6). So our side is ended, what comes is thrown away, and the
+what was sent to it last (RFC 9112 section 9.6). So our side is ended, what comes is thrown away, and the
 rest is closed when the client has seen the end, or after two seconds.
 """
 
@@ -11,7 +11,8 @@ import socket
 import time
 from typing import Final
 
-from origin.stream.net.reactor import HANGUP, Reactor
+from origin.stream.net.connection_state import REACTIONS, Reaction, State, happening_of
+from origin.stream.net.reactor import READABLE, Reactor
 
 __all__ = ["Linger"]
 
@@ -41,12 +42,17 @@ class Linger:
         except OSError:
             self._close(fd)
             return
-        self.on_event(fd, 0)
+        self.on_event(fd, READABLE)
 
     def on_event(self, fd: int, mask: int) -> None:
         """See ``EventHandler``."""
-        if mask & HANGUP or not self._discard(fd):
-            self._close(fd)
+        match REACTIONS[State.LINGERING][happening_of(mask)]:
+            case Reaction.CLOSE:
+                self._close(fd)
+            case Reaction.DISCARD if not self._discard(fd):
+                self._close(fd)
+            case _:
+                pass
 
     def drop_overdue(self, now_s: float) -> None:
         """Close those whose time is up; they stand in the order of it."""

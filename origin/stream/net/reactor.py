@@ -4,7 +4,7 @@ The standard ``selectors`` keeps a key object, a callback and a dictionary entry
 kilobyte in all; with 50,000 sockets that is more than everything else a viewer costs. Here a socket is
 its number, and what that leads to is shared: all viewers of a match have one handler.
 
-Registration is edge-triggered: a handler is told once that bytes came, and a request head that is looked
+Registration is edge-triggered: a handler hears once that bytes came, and a request head that is looked
 at with ``MSG_PEEK`` and left in place does not wake the loop again.
 """
 
@@ -13,24 +13,24 @@ from __future__ import annotations
 import logging
 import os
 import select
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["HANGUP", "READABLE", "WRITABLE", "EventHandler", "Reactor"]
+__all__ = ["READABLE", "WRITABLE", "EventHandler", "Reactor"]
 
 logger = logging.getLogger(__name__)
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
-HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _BASE_MASK = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 # Events taken at once: enough to be cheap in a storm, few enough that deltas are not kept waiting.
 _EVENTS_MAX = 1_024
 
 
 class EventHandler(Protocol):
-    """Whoever holds a connection at the moment."""
+    """Whoever has a connection at the moment."""
 
     def on_event(self, fd: int, mask: int) -> None:
         """Bytes came, there is room to write, or the other side is gone."""
@@ -44,6 +44,9 @@ class Reactor:
         self.handlers: dict[int, EventHandler] = {}
         self._inbox: deque[Callable[[], None]] = deque()
         self._woken = False
+        # Held while the descriptor is written to or given up: a late poster must not write to whatever the
+        # system gives its number to next.
+        self._wake_lock = threading.Lock()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake_fd, select.EPOLLIN)
 
@@ -52,7 +55,11 @@ class Reactor:
         return self._epoll.fileno()
 
     def register(self, fd: int, handler: EventHandler) -> None:
-        """Give a connection to a handler, or to another one."""
+        """Give a connection to a handler, or to another one.
+
+        Raises:
+            OSError: the kernel does not take it; it is as it was.
+        """
         if fd not in self.handlers:
             self._epoll.register(fd, _BASE_MASK)
         self.handlers[fd] = handler
@@ -62,18 +69,25 @@ class Reactor:
         self._epoll.modify(fd, _BASE_MASK | WRITABLE if wanted else _BASE_MASK)
 
     def unregister(self, fd: int) -> None:
-        """Forget a connection, which stays open; nothing if it is not held."""
+        """Forget a connection, which stays open; nothing if it is not registered."""
         if self.handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
     def post(self, action: Callable[[], None]) -> None:
-        """Have ``action`` run on the reactor's thread, in the order posted. From any thread."""
+        """Have ``action`` run on the reactor's thread, in the order posted. From any thread.
+
+        Nothing happens once the reactor is closed: nobody is there to run it.
+        """
         self._inbox.append(action)
         # One wake-up for all that is posted until the loop looks. The loop lowers the flag *before* it
         # empties the inbox, so an action posted after that raises it again.
         if not self._woken:
-            self._woken = True
-            os.eventfd_write(self._wake_fd, 1)
+            with self._wake_lock:
+                if self._wake_fd < 0:
+                    self._inbox.clear()
+                elif not self._woken:
+                    self._woken = True
+                    os.eventfd_write(self._wake_fd, 1)
 
     def dispatch(self, timeout_s: float = 0.0) -> None:
         """Handle what is there; wait up to ``timeout_s`` for the first of it."""
@@ -105,6 +119,9 @@ class Reactor:
             logger.exception("a connection could not be handled")
 
     def close(self) -> None:
-        """Close the set; whoever holds a connection closes it."""
+        """Close the set; whoever has a connection closes it."""
         self._epoll.close()
-        os.close(self._wake_fd)
+        with self._wake_lock:
+            wake_fd, self._wake_fd = self._wake_fd, -1
+            self._woken = False
+        os.close(wake_fd)

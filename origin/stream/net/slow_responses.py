@@ -12,9 +12,10 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from origin.stream.net.reactor import Reactor
+from origin.stream.net.connection_state import REACTIONS, Reaction, State, happening_of
+from origin.stream.net.reactor import WRITABLE, Reactor
 
 __all__ = ["PageSocket", "SlowResponses"]
 
@@ -24,6 +25,10 @@ logger = logging.getLogger(__name__)
 _WAITING_MAX_BYTES: Final = 67_108_864
 # What goes out to one reader before deltas and others have their turn.
 _TURN_BYTES: Final = 262_144
+
+
+def _nothing() -> None:
+    """Nobody has to be called."""
 
 
 class PageSocket(socket.socket):
@@ -71,20 +76,20 @@ class PageSocket(socket.socket):
 class _Leaving:
     """One answer on its way out."""
 
-    __slots__ = ("done", "moved_s", "sock")
+    __slots__ = ("done", "lost", "moved_s", "sock")
 
-    def __init__(self, sock: PageSocket, done: Callable[[], None]) -> None:
+    def __init__(self, sock: PageSocket, done: Callable[[], None], lost: Callable[[], None]) -> None:
         self.sock = sock
         self.done = done
+        self.lost = lost
         self.moved_s = time.monotonic()
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.sock.unsent))
 
 
 class SlowResponses:
     """See the module. All of it runs on the reactor's thread.
+
+    What is counted is memory: an object that many readers wait for, as a large file of the widget, counts
+    once.
 
     Args:
         stalled_s: a reader that takes nothing for so long is closed.
@@ -97,39 +102,54 @@ class SlowResponses:
         self._stalled_s = stalled_s
         self._max_bytes = max_bytes
         self._bytes = 0
+        # How many chunks are parts of each object, by its identity: an object stays for as long as one does.
+        self._chunks_of: dict[int, int] = {}
         # Whoever took something last stands last.
         self._leaving: dict[int, _Leaving] = {}
 
     def __len__(self) -> int:
         return len(self._leaving)
 
-    def take(self, sock: PageSocket, done: Callable[[], None]) -> None:
-        """Send what a thread could not, and then call ``done``; not if the reader is closed before."""
+    def take(self, sock: PageSocket, done: Callable[[], None], lost: Callable[[], None] = _nothing) -> None:
+        """Send what a thread could not.
+
+        Args:
+            sock: with what is unsent.
+            done: called once all of it is sent.
+            lost: called instead if the reader is closed before.
+        """
         sock.setblocking(False)
         fd = sock.fileno()
-        leaving = self._leaving[fd] = _Leaving(sock, done)
-        self._bytes += leaving.size
+        self._leaving[fd] = _Leaving(sock, done, lost)
+        for chunk in sock.unsent:
+            self._count(chunk, 1)
         while self._bytes > self._max_bytes and len(self._leaving) > 1:
             self._drop(next(iter(self._leaving)), "memory is full")
+        if fd not in self._leaving:
+            return
         self._reactor.register(fd, self)
         # If there is room by now, this wakes the loop.
         self._reactor.want_room(fd, True)
 
     def on_event(self, fd: int, mask: int) -> None:
         """See ``EventHandler``."""
-        # A reader that says "no more from me" still reads; one that is gone makes ``send`` fail.
-        del mask
         leaving = self._leaving.get(fd)
         if leaving is None:
             return
+        reaction = REACTIONS[State.ANSWERING][happening_of(mask)]
+        if reaction is Reaction.CLOSE:
+            self._drop(fd, "its reader is gone")
+            return
+        if not mask & WRITABLE:
+            return
         try:
-            whole = self._send(leaving)
+            complete = self._send(leaving)
         except BlockingIOError:
             return
         except OSError as error:
             self._drop(fd, str(error))
             return
-        if not whole:
+        if not complete:
             self._reactor.want_room(fd, True)  # an edge: asked for again, or it would not come
             return
         del self._leaving[fd]
@@ -160,18 +180,31 @@ class SlowResponses:
         while unsent and left > 0:
             sent = leaving.sock.send(unsent[0][:left])
             left -= sent
-            self._bytes -= sent
             unsent[0] = unsent[0][sent:]
             if not unsent[0]:
-                unsent.popleft()
+                self._count(unsent.popleft(), -1)
             leaving.moved_s = time.monotonic()
             fd = leaving.sock.fileno()
             self._leaving[fd] = self._leaving.pop(fd)
         return not unsent
 
+    def _count(self, chunk: memoryview, more: int) -> None:
+        """A chunk has come to wait, or waits no more."""
+        whole = cast("bytes", chunk.obj)  # see ``PageSocket.sendall``
+        key, before = id(whole), self._chunks_of.get(id(whole), 0)
+        if not before:
+            self._bytes += len(whole)
+        if before + more:
+            self._chunks_of[key] = before + more
+        else:
+            del self._chunks_of[key]
+            self._bytes -= len(whole)
+
     def _drop(self, fd: int, why: str) -> None:
         leaving = self._leaving.pop(fd)
         logger.info("an answer was not sent to its end: %s", why)
-        self._bytes -= leaving.size
+        while leaving.sock.unsent:
+            self._count(leaving.sock.unsent.popleft(), -1)
         self._reactor.unregister(fd)
         leaving.sock.close()
+        leaving.lost()

@@ -1,24 +1,56 @@
-"""Connections whose request is not known yet: looked at, and given to the hub or to the thread pool.
+"""Connections whose request is not answered yet: read in the loop, given to the hub or to the thread pool.
 
-The first bytes are looked at with ``MSG_PEEK`` and stay in the kernel until a whole head is there. A page
-request is then taken off the socket, to its last byte and no further, and a thread gets the message instead
-of the connection: it has nothing to wait for. Who sends a byte a second, of a head or of a body, costs an
-entry here, and no thread.
+What comes is taken off the socket at once, so that a client's window never stays shut, and is kept here
+until a whole request is there. A thread gets the message instead of the connection: it has nothing to wait
+for. Who sends a byte a second, of a head or of a body, costs an entry here, and no thread.
+
+``origin.stream.net.connection_state`` is the table of what a connection can be, what can happen to it and
+what follows; here it is carried out for all states but ``STREAMING``, ``ANSWERING`` and ``LINGERING``.
+
+What one client may cost others (docs/security.md):
+
+* a turn of the loop reads ``_TURN_BYTES`` of one connection and answers ``_REQUESTS_A_TURN`` of its requests;
+* a connection ends after ``_REQUESTS_MAX`` requests, and when it takes no answers to what it sends;
+* heads that are not handled yet, and bodies, each have a bound over all connections, and the number of
+  connections is bounded by the open files: where one of these runs short, the oldest body gives way, or the
+  oldest connection of the address that has most.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Container
+from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from origin.errors import RequestError
+from origin.stream.http.forwarded import TrustedProxies, address_of_peer, group_of, viewer_address
+from origin.stream.http.framing import refusal
 from origin.stream.http.request_body import CONTINUE, Body, begin, expects_continue
-from origin.stream.http.stream_request import Look, StreamRequest, Transport, look, parse
+from origin.stream.http.request_head import (
+    HEAD_END,
+    RequestLine,
+    canonical_head,
+    check_host,
+    request_line,
+)
+from origin.stream.http.stream_request import StreamRequest, Transport, parse
+from origin.stream.hub.decisions import Admit, Decision, Park, Refuse, Reply, Ticket
 from origin.stream.hub.hub import Hub
+from origin.stream.net.connection_state import (
+    REACTIONS,
+    TRANSITIONS,
+    Happening,
+    IllegalTransition,
+    Reaction,
+    State,
+    happening_of,
+)
+from origin.stream.worker.unfinished import Unfinished
 
 __all__ = ["BODY_MAX_BYTES", "Connection", "Connections"]
 
@@ -27,431 +59,635 @@ logger = logging.getLogger(__name__)
 # As many connections as are taken before deltas and other viewers get their turn.
 _BATCH_MAX: Final = 256
 # The longest head of any request, pages' cookies included; gunicorn's own limits lie below.
-_PEEK_MAX_BYTES: Final = 32_768
-# What a first look takes: all of an EventSource's head. And so many heads are remembered.
-_GLANCE_BYTES: Final = 1_024
+_HEAD_MAX_BYTES: Final = 32_768
+# What a first read takes: all of an EventSource's head. And so many heads are remembered.
+_FIRST_READ_BYTES: Final = 1_024
 _KNOWN_MAX: Final = 512
+_READ_BYTES: Final = 16_384
+# What is read of one connection, and answered to it, before the next one's turn.
+_TURN_BYTES: Final = 262_144
+_REQUESTS_A_TURN: Final = 4
+# A browser sends a few hundred in a visit.
+_REQUESTS_MAX: Final = 1_000
 # Of one request, if the application does not say.
 BODY_MAX_BYTES: Final = 1_048_576
 # Of all bodies together that are coming, or are with a thread.
 _BODIES_MAX_BYTES: Final = 67_108_864
+# Of all else together that came and was not handled.
+_HEADS_MAX_BYTES: Final = 33_554_432
 # A mistake over one connection must not end the loop, and all others with it.
 _MISTAKE: Final = "a connection could not be handled"
 
 
 class Connection:
-    """One connection, from its first byte until the hub or a thread has it.
+    """One connection, from its first byte until the hub has it as a viewer, or it is closed.
 
     Attributes:
         sock: the socket, non-blocking.
-        address: the viewer's address; behind a trusted proxy, what the proxy says.
+        state: see ``origin.stream.net.connection_state``; changed by ``move`` alone.
+        address: whose it is, of those without a whole request (see ``group_of``).
         peer, server: the two ends, as gunicorn wants them.
-        begun: whether a part of a request has come.
-        request: what it asks for, once read.
-        has_pipelined_data: whether bytes stand behind the request.
-        body: what has come of a page request with a body, until it is whole.
+        wait_s, deadline_s: see ``Unfinished``.
+        buffer: what has come and was not handled.
+        registered: whether its socket is in the reactor's set.
+        requests: how many requests came on it.
+        body: what has come of a page request with a body, until it is complete.
+        head_bytes, body_bytes: what is counted for it among all heads and all bodies.
         message: a whole page request, for gunicorn's parser.
-        held: how many bytes of body are held in memory for it.
+        request: a stream request.
+        ticket, cancel: of a parked request.
     """
 
     __slots__ = (
-        "_connections",
-        "address",
-        "again",
-        "begun",
-        "body",
-        "deadline_s",
-        "has_pipelined_data",
-        "held",
-        "message",
-        "peer",
-        "request",
-        "server",
-        "serving",
-        "sock",
+        *("address", "body", "body_bytes", "buffer", "cancel", "deadline_s", "head_bytes", "message", "peer"),
+        *("registered", "request", "requests", "server", "sock", "state", "ticket", "wait_s"),
     )
 
     request: StreamRequest
+    ticket: Ticket
+    cancel: Callable[[Ticket], None]
 
-    def __init__(
-        self, connections: Connections, sock: socket.SocketType, peer: object, server: object
-    ) -> None:
-        self._connections = connections
+    def __init__(self, sock: socket.SocketType, peer: object, server: object) -> None:
         self.sock = sock
         self.peer = peer
         self.server = server
-        self.address = peer[0] if isinstance(peer, tuple) else ""
-        self.begun = False
-        self.has_pipelined_data = False
-        self.serving = False
-        self.again = False
+        self.state = State.READING_HEAD
+        self.address = group_of(address_of_peer(peer))
+        self.wait_s = 0.0
         self.deadline_s = 0.0
+        self.buffer = bytearray()
+        self.registered = False
+        self.requests = 0
         self.body: Body | None = None
+        self.head_bytes = 0
+        self.body_bytes = 0
         self.message = b""
-        self.held = 0
 
-    def finish(self, data: bytes, *, keep_alive: bool) -> None:
-        """Send an answer that ends, and serve the next request or close."""
-        self._connections.finish(self, data, keep_alive=keep_alive)
+    def move(self, state: State) -> None:
+        """Go on to another state.
 
-    def close(self) -> None:
-        """Close without an answer."""
-        self._connections.close(self)
+        Raises:
+            IllegalTransition: the table has no such edge, which is a mistake of ours.
+        """
+        if state not in TRANSITIONS[self.state]:
+            raise IllegalTransition(self.state, state)
+        self.state = state
 
 
 class Connections:
-    """See the module.
+    """See the module. Everything runs on the reactor's thread.
 
     Args:
-        hub: takes stream requests.
-        to_thread: takes all others, each with its whole ``message``; ``let_go`` once it is answered.
-        trusted: addresses whose ``X-Forwarded-For`` is believed.
+        hub: decides about stream requests, and takes viewers.
+        to_thread: takes all others, each with its whole ``message``; ``returned`` or ``ended`` once it is
+            answered.
+        trusted: the proxies whose ``X-Forwarded-For`` is believed.
         body_max_bytes: the largest body of a page request.
-        bodies_max_bytes: what all bodies together may hold in memory; room for one is always there.
+        bodies_max_bytes: what all bodies together may have in memory; room for one is always there.
     """
 
     def __init__(
         self,
         hub: Hub,
         to_thread: Callable[[Connection], None],
-        trusted: Container[str] = frozenset(),
+        trusted: TrustedProxies | None = None,
         *,
         body_max_bytes: int = BODY_MAX_BYTES,
         bodies_max_bytes: int = _BODIES_MAX_BYTES,
     ) -> None:
         self._hub = hub
         self._to_thread = to_thread
-        self._trusted = trusted
+        self._trusted = trusted or TrustedProxies()
         self._body_max_bytes = body_max_bytes
         self._bodies_max_bytes = max(bodies_max_bytes, 4 * body_max_bytes)
-        self._held_bytes = 0
-        # Page requests whose bodies are coming, in the order they began.
-        self._gathering: dict[int, Connection] = {}
+        self._body_bytes = 0
+        self._head_bytes = 0
         self._reactor = hub.reactor
-        self._peeked = bytearray(_PEEK_MAX_BYTES)
-        self._glance_bytes = min(_GLANCE_BYTES, hub.config.request_head_max_bytes)
         # In a storm the same browsers ask for the same match from the same id, and reading a head is half of
         # what a viewer costs.
         self._known: dict[bytes, StreamRequest] = {}
-        # In the order of their deadlines, nearly: each stays for the same time.
-        self._waiting: dict[int, Connection] = {}
+        # By their sockets' numbers: all that are registered, of the states READING_HEAD, READING_BODY and
+        # PARKED.
+        self._registered: dict[int, Connection] = {}
+        self._unfinished: Unfinished[Connection] = Unfinished()
+        # Requests that have bodies coming, in the order they began.
+        self._bodies: dict[Connection, None] = {}
+        # Those that had their turn and have more to be handled.
+        self._ready: deque[Connection] = deque()
+        self._turns_posted = False
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        """How many connections are here: those without a whole request, and the parked ones."""
+        return len(self._unfinished) + self._hub.parked
 
     @property
-    def first_bytes_s(self) -> float:
-        """How long a request that has begun may take to send its head."""
-        return self._hub.config.first_bytes_s
+    def unfinished(self) -> int:
+        """How many connections have no whole request."""
+        return len(self._unfinished)
+
+    # --- the way in
 
     def accept(self, listener: socket.socket, server: object, room: int) -> None:
-        """Take the connections that wait at a listener, at most ``room`` of them.
+        """Take the connections that wait at a listener, a batch at most.
+
+        Args:
+            listener: non-blocking.
+            server: its name, as gunicorn wants it.
+            room: how many files are free. Beyond them, connections without a whole request give way to new
+                ones.
 
         Raises:
             OSError: no connection can be taken for want of something, above all open files.
         """
         hub = self._hub
         began_s = time.perf_counter()
-        taken_before = hub.viewers
+        viewers_before = hub.viewers
         family = listener.family
+        known = self._known
         # ``accept`` itself, without the enums that the public one makes for each connection.
         accept = listener._accept  # type: ignore[attr-defined]
-        for _ in range(min(_BATCH_MAX, room)):
+        for _ in range(_BATCH_MAX):
+            if room <= 0 and not self.evict():
+                break
             try:
                 fd, peer = accept()
             except (BlockingIOError, ConnectionAbortedError):
                 break
+            room -= 1
             sock = socket.SocketType(family, socket.SOCK_STREAM, 0, fd)
-            sock.setblocking(False)
-            request = self._take_whole(sock)
-            if request is None:
-                self.add(sock, peer, server, hub.config.first_bytes_s)
-            elif not hub.welcome(sock, request):
-                self._hand_over(Connection(self, sock, peer, server), request)
-        hub.rate.observe(hub.viewers - taken_before, time.perf_counter() - began_s)
+            try:
+                sock.setblocking(False)
+                data = sock.recv(_FIRST_READ_BYTES)
+            except BlockingIOError:
+                data = None
+            except OSError:
+                sock.close()
+                continue
+            try:
+                request = None if data is None else known.get(data)
+                if request is not None and hub.try_fast_path(sock, request):
+                    continue
+                connection = Connection(sock, peer, server)
+            except Exception:
+                logger.exception(_MISTAKE)
+                sock.close()
+                continue
+            self._begin(connection, data)
+        hub.rate.observe(hub.viewers - viewers_before, time.perf_counter() - began_s)
 
-    def add(self, sock: socket.SocketType, peer: object, server: object, wait_s: float) -> None:
+    def add(self, sock: socket.SocketType, peer: object, server: object) -> None:
         """Take a connection on which a request is to come, or has come."""
-        connection = Connection(self, sock, peer, server)
-        connection.deadline_s = time.monotonic() + wait_s
-        self._serve(connection)
+        self._begin(Connection(sock, peer, server), None)
 
-    def adopt(self, sock: socket.SocketType, peer: object, request: StreamRequest | RequestError) -> None:
-        """Take a connection whose request somebody else has read."""
-        sock.setblocking(False)
-        connection = Connection(self, sock, peer, None)
-        connection.has_pipelined_data = True
+    def adopt(self, connection: Connection, request: StreamRequest | RequestError) -> None:
+        """Carry out a stream request that gunicorn has read; the last one of its connection."""
         if isinstance(request, RequestError):
-            self._hub.refuse(connection, request, keep_alive=False)
-        else:
-            self._hand_over(connection, request)
+            self._carry_out(connection, Refuse(request))
+            return
+        connection.request = request
+        self._guarded(connection, self._decide)
+
+    def returned(self, connection: Connection, wait_s: float) -> None:
+        """A page request has been answered, and the connection is kept for the next one."""
+        self._release_body(connection)
+        if connection.requests >= _REQUESTS_MAX:
+            self.ended(connection)
+            return
+        connection.move(State.READING_HEAD)
+        self._unfinished.add(connection, time.monotonic(), wait_s)
+        self._guarded(connection, self._take_turn)
+
+    def ended(self, connection: Connection) -> None:
+        """A page request has been answered, and the connection ends with it."""
+        self._release(connection)
+        connection.move(State.LINGERING)
+        connection.sock.setblocking(False)
+        self._hub.linger.take(connection.sock)
+
+    def lost(self, connection: Connection) -> None:
+        """A page's connection was closed while it was answered."""
+        self._release(connection)
+        connection.move(State.CLOSED)
+
+    def may_keep(self, connection: Connection) -> bool:
+        """Whether one more request may come on a connection."""
+        return connection.requests < _REQUESTS_MAX
+
+    def evict(self) -> bool:
+        """Close one connection without a whole request, for its file; whether there was one."""
+        connection = self._unfinished.next_to_evict()
+        if connection is None:
+            return False
+        if REACTIONS[connection.state][Happening.EVICTED] is Reaction.REFUSE:
+            error = _busy("too_many_connections", "too many connections have no whole request; send it again")
+            self._hub.metrics.refuse(error.code)
+            with contextlib.suppress(OSError):
+                connection.sock.send(refusal(error, keep_alive=False))
+        self._close(connection)  # at once: its file is needed
+        self._hub.metrics.evicted += 1
+        return True
+
+    def _begin(self, connection: Connection, data: bytes | None) -> None:
+        """A new connection, with what has come on it; None for nothing yet."""
+        self._unfinished.add(connection, time.monotonic(), self._hub.config.first_bytes_s)
+        if data is not None:
+            if not data:
+                self._close(connection)
+                return
+            if not self._make_room_for_head(connection, len(data)):
+                return
+            connection.buffer += data
+        self._guarded(connection, self._take_turn)
+
+    # --- events
 
     def on_event(self, fd: int, mask: int) -> None:
         """See ``EventHandler``."""
-        # A hang-up is no different: who says "no more from me" behind a request is still answered.
-        del mask
-        connection = self._waiting.get(fd)
-        if connection is not None:
-            self._serve(connection)
+        connection = self._registered.get(fd)
+        if connection is None:
+            return
+        match REACTIONS[connection.state][happening_of(mask)]:
+            case Reaction.READ:
+                self._guarded(connection, self._take_turn)
+            case Reaction.CLOSE:
+                self._close(connection)
+            case _:
+                pass  # what came stays in the kernel until the state changes
 
     def drop_overdue(self, now_s: float) -> None:
         """End those who took too long."""
-        for connection in list(self._waiting.values()):
-            if connection.deadline_s > now_s:
-                break
-            if connection.begun:
-                error = RequestError(408, "request_timeout", "the request did not come in time")
-                self._hub.refuse(connection, error, keep_alive=False)
+        for connection in self._unfinished.overdue(now_s):
+            idle = connection.state is State.READING_HEAD and not connection.buffer
+            if idle or REACTIONS[connection.state][Happening.DEADLINE] is Reaction.CLOSE:
+                self._close(connection)
             else:
-                self.close(connection)
+                self._refuse(
+                    connection, RequestError(408, "request_timeout", "the request did not come in time")
+                )
+
+    def cap_deadlines(self, wait_s: float) -> None:
+        """Let nobody wait for longer than this from now on: the worker ends."""
+        now_s = time.monotonic()
+        for connection in self._unfinished.all():
+            if connection.deadline_s > now_s + wait_s:
+                self._unfinished.discard(connection)
+                self._unfinished.add(connection, now_s, wait_s)
 
     def close_all(self) -> None:
         """End all of them, for the end of the worker."""
-        for connection in list(self._waiting.values()):
-            self.close(connection)
+        for connection in [*self._unfinished.all(), *self._registered.values()]:
+            self._close(connection)
 
-    def finish(self, connection: Connection, data: bytes, *, keep_alive: bool) -> None:
-        """See ``Connection.finish``."""
+    def _guarded(self, connection: Connection, step: Callable[[Connection], None]) -> None:
+        """Do a step for a connection; a mistake of ours in it ends this one and no other."""
+        try:
+            step(connection)
+        except Exception:
+            logger.exception(_MISTAKE)
+            if REACTIONS[connection.state][Happening.MISTAKE] is Reaction.CLOSE:
+                self._give_up(connection)
+
+    def _give_up(self, connection: Connection) -> None:
+        """Close a connection over which we made a mistake, unless the hub has it by now."""
+        fd = connection.sock.fileno()
+        if fd >= 0 and self._reactor.handlers.get(fd, self) is self:
+            self._close(connection)
+
+    # --- a turn
+
+    def _take_turns(self) -> None:
+        """Give those their next turn who had more to be handled than fits into one."""
+        self._turns_posted = False
+        ready, self._ready = self._ready, deque()
+        for connection in ready:
+            if connection.state in (State.READING_HEAD, State.READING_BODY):
+                self._guarded(connection, self._take_turn)
+
+    def _later(self, connection: Connection) -> None:
+        self._ready.append(connection)
+        if not self._turns_posted:
+            self._turns_posted = True
+            self._reactor.post(self._take_turns)
+
+    def _take_turn(self, connection: Connection) -> None:
+        """Read and handle what there is of one connection, up to its budget."""
+        bytes_left, requests_left = _TURN_BYTES, _REQUESTS_A_TURN
+        while True:
+            if connection.state is State.READING_HEAD:
+                length = self._head_length(connection)
+                if length is None:
+                    return  # refused
+                if length:
+                    if not requests_left:
+                        self._later(connection)
+                        return
+                    requests_left -= 1
+                    self._handle_head(connection, length)
+                    continue
+                wanted = _READ_BYTES
+            elif connection.state is State.READING_BODY:
+                assert connection.body is not None  # noqa: S101
+                wanted = connection.body.wanted
+                if not wanted:
+                    self._hand_to_thread(connection, bytes(connection.body.message))
+                    return
+                if connection.buffer:
+                    data = bytes(connection.buffer[:wanted])
+                    del connection.buffer[:wanted]
+                    self._count_head(connection, len(connection.buffer))
+                    self._take_body(connection, data)
+                    continue
+            else:
+                return
+            if bytes_left <= 0:
+                self._later(connection)
+                return
+            got = self._receive(connection, min(wanted, bytes_left))
+            if not got:
+                return
+            bytes_left -= got
+
+    def _receive(self, connection: Connection, most: int) -> int:
+        """Read once; 0 if nothing can be done now, and the connection waits or is closed."""
+        try:
+            data = connection.sock.recv(most)
+        except BlockingIOError:
+            self._register(connection)
+            return 0
+        except OSError:
+            self._close(connection)
+            return 0
+        if not data:
+            # A whole request would have been handled: what is here can never become one.
+            self._close(connection)
+            return 0
+        if connection.state is State.READING_BODY:
+            self._take_body(connection, data)
+        elif self._make_room_for_head(connection, len(data)):
+            if not connection.buffer and connection.requests:
+                # The next request begins: from now on it has as long as a first one.
+                self._unfinished.discard(connection)
+                self._unfinished.add(connection, time.monotonic(), self._hub.config.first_bytes_s)
+            connection.buffer += data
+        return len(data)
+
+    def _register(self, connection: Connection) -> None:
+        fd = connection.sock.fileno()
+        if not connection.registered:
+            self._reactor.register(fd, self)
+            self._registered[fd] = connection
+            connection.registered = True
+
+    def _head_length(self, connection: Connection) -> int | None:
+        """The length of the head that the buffer begins with; 0 if it is not all there, None if refused."""
+        buffer = connection.buffer
+        while buffer.startswith((b"\r\n", b"\n")):
+            # An empty line that a client may send before a request (RFC 9112 section 2.2).
+            del buffer[: 2 if buffer[0] == 13 else 1]
+        if not buffer:
+            return 0
+        if not 65 <= buffer[0] <= 90 and buffer != b"\r":
+            error = RequestError(400, "malformed_request", "not an HTTP request")
+            self._refuse(connection, error)
+            return None
+        end = buffer.find(HEAD_END)
+        if end >= 0:
+            return end + len(HEAD_END)
+        if len(buffer) >= _HEAD_MAX_BYTES:
+            self._refuse(connection, _head_too_large(_HEAD_MAX_BYTES))
+            return None
+        return 0
+
+    # --- requests
+
+    def _handle_head(self, connection: Connection, length: int) -> None:
+        """A whole head is there: see what it asks for."""
+        head = bytes(connection.buffer[:length])
+        del connection.buffer[:length]
+        self._count_head(connection, len(connection.buffer))
+        connection.requests += 1
+        with_body = not head.startswith(b"HEAD ")
+        try:
+            request = self._known.get(head)
+            if request is None:
+                line = request_line(head)
+                if not line.target.is_stream:
+                    self._handle_page(connection, head, line)
+                    return
+                limit = self._hub.config.request_head_max_bytes
+                if length > limit:
+                    raise _head_too_large(limit)
+                request = parse(head, line)
+                self._remember(head, request)
+        except RequestError as error:
+            self._refuse(connection, error, with_body=with_body)
+            return
+        connection.request = request
+        self._decide(connection)
+
+    def _remember(self, head: bytes, request: StreamRequest) -> None:
+        # The key of a WebSocket is never seen again.
+        if request.transport is Transport.SSE and len(head) <= _FIRST_READ_BYTES:
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            self._known[head] = request
+
+    def _handle_page(self, connection: Connection, head: bytes, line: RequestLine) -> None:
+        """The head of a page request is there: see whether a body belongs to it."""
+        if len(head) > _HEAD_MAX_BYTES:
+            raise _head_too_large(_HEAD_MAX_BYTES)
+        check_host(head, line.version)
+        head = canonical_head(head, line)
+        body = begin(head, self._body_max_bytes)
+        if body is None:
+            self._hand_to_thread(connection, head)
+            return
+        if not connection.buffer and expects_continue(head):
+            try:
+                connection.sock.send(CONTINUE)
+            except OSError:
+                self._close(connection)
+                return
+        connection.body = body
+        connection.move(State.READING_BODY)
+        self._bodies[connection] = None
+        # The body has as long as the head had.
+        self._unfinished.discard(connection)
+        self._unfinished.add(connection, time.monotonic(), self._hub.config.first_bytes_s)
+
+    def _take_body(self, connection: Connection, data: bytes) -> None:
+        assert connection.body is not None  # noqa: S101
+        if not self._make_room_for_body(connection, len(data)):
+            return
+        try:
+            connection.body.take(data)
+        except RequestError as error:
+            self._refuse(connection, error)
+
+    def _hand_to_thread(self, connection: Connection, message: bytes) -> None:
+        connection.move(State.WITH_THREAD)
+        self._leave(connection)
+        connection.body = None  # its bytes stay counted until the thread is done with them
+        connection.message = message
+        self._to_thread(connection)
+
+    def _decide(self, connection: Connection) -> None:
+        """Have the hub decide about a stream request, and carry that out."""
+        address = ""
+        if self._hub.config.connections_per_address_max:
+            address = viewer_address(
+                address_of_peer(connection.peer), connection.request.forwarded_for, self._trusted
+            )
+        self._carry_out(connection, self._hub.decide(connection.request, address), address)
+
+    def _carry_out(self, connection: Connection, decision: Decision, address: str = "") -> None:
+        match decision:
+            case Admit():
+                self._admit(connection, decision, address)
+            case Reply(data, keep_alive):
+                self._answer(connection, data, keep_alive=keep_alive)
+            case Refuse(error, keep_alive, with_body):
+                self._refuse(connection, error, keep_alive=keep_alive, with_body=with_body)
+            case Park(ticket, cancel):
+                connection.move(State.PARKED)
+                self._unfinished.discard(connection)
+                connection.ticket, connection.cancel = ticket, cancel
+                ticket.resolve = partial(self._resolve, connection)
+                self._register(connection)
+
+    def _resolve(self, connection: Connection, decision: Decision) -> None:
+        """The answer to a parked request is known."""
+
+        def carry_out(connection: Connection) -> None:
+            self._carry_out(connection, decision, connection.ticket.address)
+            if connection.state is State.READING_HEAD:
+                self._take_turn(connection)
+
+        self._guarded(connection, carry_out)
+
+    def _admit(self, connection: Connection, decision: Admit, address: str) -> None:
+        connection.move(State.STREAMING)
+        was_registered, behind = connection.registered, bytes(connection.buffer)
+        self._leave(connection, unregister=False)
+        self._release(connection)
+        subscribers, sock = decision.subscribers, connection.sock
+        if not self._hub.admit(sock, connection.request, decision, address):
+            return
+        fd = sock.fileno()
+        if behind and self._reactor.handlers.get(fd) is subscribers and not subscribers.heard(fd, behind):
+            return
+        # What came before may have been reported to us already, and is not reported again.
+        if was_registered and self._reactor.handlers.get(fd) is subscribers:
+            subscribers.read(fd)
+
+    # --- answers
+
+    def _refuse(
+        self,
+        connection: Connection,
+        error: RequestError,
+        *,
+        keep_alive: bool = False,
+        with_body: bool = True,
+    ) -> None:
+        """Answer a request that cannot be granted."""
+        self._hub.metrics.refuse(error.code)
+        keep_alive = keep_alive and self.may_keep(connection)
+        data = refusal(error, keep_alive=keep_alive, with_body=with_body)
+        self._answer(connection, data, keep_alive=keep_alive)
+
+    def _answer(self, connection: Connection, data: bytes, *, keep_alive: bool) -> None:
+        """Send an answer that ends, and wait for the next request or end."""
         sock = connection.sock
         try:
             sent = sock.send(data)
         except OSError:
             sent = -1
-        if sent != len(data):  # a kilobyte that a fresh connection does not take is no loss
-            self.close(connection)
+        if sent != len(data):  # whoever does not take a kilobyte sends requests and reads no answers
+            self._close(connection)
             return
-        self._waiting.pop(sock.fileno(), None)  # its deadline is another one now, or none
-        self._forget_body(connection)
-        if keep_alive:
-            connection.begun = False
-            connection.deadline_s = time.monotonic() + self._hub.config.keep_alive_s
-            connection.again = True
-            if not connection.serving:
-                self._serve(connection)
+        connection.body = None
+        self._release_body(connection)
+        self._bodies.pop(connection, None)
+        self._unfinished.discard(connection)
+        if keep_alive and self.may_keep(connection):
+            connection.move(State.READING_HEAD)
+            self._unfinished.add(connection, time.monotonic(), self._hub.config.keep_alive_s)
             return
+        connection.move(State.LINGERING)
+        self._leave(connection)
+        self._release(connection)
         self._hub.linger.take(sock)
 
-    def close(self, connection: Connection) -> None:
-        """See ``Connection.close``."""
-        fd = connection.sock.fileno()
-        if fd < 0:
+    # --- leaving
+
+    def _close(self, connection: Connection) -> None:
+        """Close without an answer."""
+        if connection.state is State.CLOSED:
             return
-        self._waiting.pop(fd, None)
-        self._forget_body(connection)
-        self._reactor.unregister(fd)
+        if connection.state is State.PARKED:
+            connection.cancel(connection.ticket)
+        connection.move(State.CLOSED)
+        self._leave(connection)
+        self._release(connection)
         connection.sock.close()
 
-    def let_go(self, held: int) -> None:
-        """A thread is done with a message for which so many bytes were held."""
-        self._held_bytes -= held
+    def _leave(self, connection: Connection, *, unregister: bool = True) -> None:
+        """Forget a connection that somebody else has from now on."""
+        self._unfinished.discard(connection)
+        self._bodies.pop(connection, None)
+        if connection.registered:
+            fd = connection.sock.fileno()
+            del self._registered[fd]
+            connection.registered = False
+            if unregister:
+                self._reactor.unregister(fd)
 
-    def _take_whole(self, sock: socket.SocketType) -> StreamRequest | None:
-        """Take a viewer's request off a new connection, if it is right and all that came."""
-        try:
-            head = sock.recv(self._glance_bytes, socket.MSG_PEEK)
-            request = self._known.get(head)
-            if request is None:
-                what, length = look(head, len(head)) if head else (Look.MORE, 0)
-                if what is not Look.STREAM or length != len(head):
-                    return None
-                request = parse(head)
-                if request.transport is Transport.SSE:  # the key of a WebSocket is never seen again
-                    if len(self._known) >= _KNOWN_MAX:
-                        self._known.clear()
-                    self._known[head] = request
-            sock.recv_into(self._peeked, len(head))
-        except Exception:  # noqa: BLE001 - it is looked at again, and answered, waited for or given up
-            return None
-        return request
+    # --- memory
 
-    def _serve(self, connection: Connection) -> None:
-        """Read requests and have them answered until one is not all there."""
-        connection.serving = True
-        connection.again = True
-        try:
-            while connection.again:
-                connection.again = False
-                self._serve_one(connection)
-        except Exception:
-            logger.exception(_MISTAKE)
-            self._give_up(connection)
-        connection.serving = False
+    def _make_room_for_head(self, connection: Connection, size: int) -> bool:
+        """Whether there is memory for ``size`` bytes more to be handled, which are then counted."""
+        while self._head_bytes + size > _HEADS_MAX_BYTES:
+            oldest = self._unfinished.next_to_evict()
+            if oldest is None or oldest is connection:
+                self._refuse(connection, _busy("busy", "too many requests are coming; send it again"))
+                return False
+            self._close(oldest)
+        self._count_head(connection, connection.head_bytes + size)
+        return True
 
-    def _serve_one(self, connection: Connection) -> None:
-        if connection.body is not None:
-            self._gather(connection, connection.body)
-            return
-        sock = connection.sock
-        try:
-            size = sock.recv_into(self._peeked, 0, socket.MSG_PEEK)
-        except BlockingIOError:
-            self._wait(connection)
-            return
-        except OSError:
-            size = 0
-        if not size:
-            self.close(connection)
-            return
-        what, length = look(self._peeked, size)
-        if what is Look.STREAM:
-            self._read(connection, length, has_pipelined_data=size > length)
-        elif what is Look.PAGE:
-            self._read_page(connection, length, has_pipelined_data=size > length)
-        elif what is Look.NOT_HTTP:
-            error = RequestError(400, "malformed_request", "not an HTTP request")
-            self._hub.refuse(connection, error, keep_alive=False)
-        elif size >= _PEEK_MAX_BYTES:
-            self._refuse_head(connection, _PEEK_MAX_BYTES)
-        else:
-            connection.begun = True
-            self._wait(connection)
-
-    def _wait(self, connection: Connection) -> None:
-        fd = connection.sock.fileno()
-        # Who waits already keeps its place: sent to the end by each byte that comes, it would be found
-        # overdue only after all who came since.
-        self._waiting.setdefault(fd, connection)
-        self._reactor.register(fd, self)
-
-    def _read(self, connection: Connection, length: int, *, has_pipelined_data: bool) -> None:
-        """A stream request is there: take it off the socket."""
-        limit = self._hub.config.request_head_max_bytes
-        if length > limit:
-            self._refuse_head(connection, limit)
-            return
-        head = connection.sock.recv(length)
-        connection.has_pipelined_data = has_pipelined_data
-        try:
-            request = parse(head)
-        except RequestError as refused:
-            with_body = not head.startswith(b"HEAD ")
-            self._hub.refuse(connection, refused, keep_alive=False, with_body=with_body)
-            return
-        self._hand_over(connection, request)
-
-    def _read_page(self, connection: Connection, length: int, *, has_pipelined_data: bool) -> None:
-        """The head of a page request is there: take it off the socket, and see whether more belongs to it."""
-        head = connection.sock.recv(length)
-        try:
-            body = begin(head, self._body_max_bytes)
-        except RequestError as refused:
-            with_body = not head.startswith(b"HEAD ")
-            self._hub.refuse(connection, refused, keep_alive=False, with_body=with_body)
-            return
-        if body is None:
-            self._hand_to_thread(connection, head)
-            return
-        if not has_pipelined_data and expects_continue(head):
-            try:
-                connection.sock.send(CONTINUE)
-            except OSError:
-                self.close(connection)
-                return
-        fd = connection.sock.fileno()
-        connection.body = body
-        connection.begun = True
-        # The body has as long as the head had.
-        connection.deadline_s = time.monotonic() + self._hub.config.first_bytes_s
-        self._waiting.pop(fd, None)
-        self._gathering[fd] = connection
-        self._gather(connection, body)
-
-    def _gather(self, connection: Connection, body: Body) -> None:
-        """Take what has come of a body."""
-        while wanted := body.wanted:
-            try:
-                data = connection.sock.recv(wanted)
-            except BlockingIOError:
-                self._wait(connection)
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self.close(connection)
-                return
-            if not self._make_room(connection, len(data)):
-                return
-            try:
-                body.take(data)
-            except RequestError as refused:
-                self._hub.refuse(connection, refused, keep_alive=False)
-                return
-        connection.body = None
-        del self._gathering[connection.sock.fileno()]
-        self._hand_to_thread(connection, bytes(body.message))
-
-    def _make_room(self, connection: Connection, size: int) -> bool:
+    def _make_room_for_body(self, connection: Connection, size: int) -> bool:
         """Whether there is memory for ``size`` bytes more of a body, which are then counted.
 
         Who began first gives way: a sender that means it is done in milliseconds, so whoever has been at it
         for longest is the one that fills memory for nothing.
         """
-        while self._held_bytes + size > self._bodies_max_bytes:
-            first = next(iter(self._gathering.values()))
-            error = RequestError(
-                503,
-                "too_many_bodies",
-                "too many request bodies are coming; send it again",
-                headers={"Retry-After": "1"},
-            )
-            self._hub.refuse(first, error, keep_alive=False)
+        while self._body_bytes + size > self._bodies_max_bytes:
+            first = next(iter(self._bodies))
+            self._refuse(first, _busy("too_many_bodies", "too many request bodies are coming; send it again"))
             if first is connection:
                 return False
-        connection.held += size
-        self._held_bytes += size
+        connection.body_bytes += size
+        self._body_bytes += size
         return True
 
-    def _forget_body(self, connection: Connection) -> None:
-        if connection.body is not None:
-            connection.body = None
-            del self._gathering[connection.sock.fileno()]
-        self.let_go(connection.held)
-        connection.held = 0
+    def _count_head(self, connection: Connection, size: int) -> None:
+        self._head_bytes += size - connection.head_bytes
+        connection.head_bytes = size
 
-    def _hand_to_thread(self, connection: Connection, message: bytes) -> None:
-        fd = connection.sock.fileno()
-        self._waiting.pop(fd, None)
-        self._reactor.unregister(fd)
-        connection.message = message
-        self._to_thread(connection)
+    def _release_body(self, connection: Connection) -> None:
+        self._body_bytes -= connection.body_bytes
+        connection.body_bytes = 0
 
-    def _refuse_head(self, connection: Connection, limit: int) -> None:
-        error = RequestError(431, "request_head_too_large", f"a request head here has at most {limit} bytes")
-        self._hub.refuse(connection, error, keep_alive=False)
-
-    def _hand_over(self, connection: Connection, request: StreamRequest) -> None:
-        self._waiting.pop(connection.sock.fileno(), None)
-        connection.request = request
-        try:
-            if self._hub.config.connections_per_address_max:
-                connection.address = _viewer_address(connection.address, request.forwarded_for, self._trusted)
-            self._hub.serve(connection)
-        except Exception:
-            logger.exception(_MISTAKE)
-            self._give_up(connection)
-
-    def _give_up(self, connection: Connection) -> None:
-        """Close a connection over which we made a mistake, unless the hub has it by now."""
-        if self._reactor.handlers.get(connection.sock.fileno(), self) is self:
-            self.close(connection)
+    def _release(self, connection: Connection) -> None:
+        """Nothing of a connection is in memory any more."""
+        self._count_head(connection, 0)
+        self._release_body(connection)
 
 
-def _viewer_address(peer: str, forwarded_for: str, trusted: Container[str]) -> str:
-    """Whose limit a viewer counts against.
+def _busy(code: str, message: str) -> RequestError:
+    return RequestError(503, code, message, headers={"Retry-After": "1"})
 
-    An IPv6 subscriber has a whole /64 to draw addresses from.
-    """
-    address = peer
-    if forwarded_for and (not peer or "*" in trusted or peer in trusted):
-        # From the right: each proxy appends whom it saw, and what stands left of a stranger is hearsay.
-        for candidate in reversed([part.strip() for part in forwarded_for.split(",")]):
-            address = candidate
-            if candidate not in trusted:
-                break
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return peer
-    if parsed.version == 6:
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return address
+
+def _head_too_large(limit: int) -> RequestError:
+    return RequestError(431, "request_head_too_large", f"a request head here has at most {limit} bytes")

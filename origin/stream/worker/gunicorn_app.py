@@ -1,17 +1,30 @@
-"""The origin under gunicorn, configured here and not by a file: one way to run it, in every set-up."""
+"""gunicorn: how the origin runs under it, and all that is taken from its inside. No other file names it.
+
+``Serving`` is the origin under gunicorn, configured here and not by a file: one way to run it, in every
+set-up. ``GunicornWorker`` is its ``ThreadWorker`` behind names of ours. Its inside is no interface of
+gunicorn's, so ``pyproject.toml`` pins one version, and ``check_gunicorn`` says at the start which inherited
+name is not there.
+"""
 
 from __future__ import annotations
 
+import select
+import selectors
 import socket
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, Final, Protocol, TypeVar
 
+from gunicorn import __version__ as gunicorn_version
 from gunicorn.app.base import BaseApplication
+from gunicorn.http import get_parser
+from gunicorn.http.message import Request
+from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
 
 from origin.errors import ConfigError
 from origin.stream.worker.extensions import ORIGIN
 
-__all__ = ["Serving", "listen"]
+__all__ = ["GUNICORN_VERSION", "GunicornWorker", "Serving", "check_gunicorn", "listen"]
 
 # A full reconnect arrives within a second or two, and the kernel bounds each accept queue (somaxconn, 4,096
 # as Linux comes). What does not fit is dropped, and comes again after 1, 3, 7, 15 seconds. So there are
@@ -94,6 +107,182 @@ class Serving(BaseApplication):  # type: ignore[misc]
     def load(self) -> Any:
         """Called by gunicorn in each worker, after the fork."""
         return self._load(self._config)
+
+
+# The version whose inside the names below were read in.
+GUNICORN_VERSION = "27.0.1"
+# What is used of it, beside its public settings: by class, the names that are inherited, called or set.
+_USED: Final[Mapping[type, tuple[str, ...]]] = {
+    ThreadWorker: (
+        *("accept", "enqueue_req", "finish_request", "handle", "handle_request", "init_process"),
+        *("is_parent_alive", "murder_keepalived", "murder_pending", "notify", "run", "set_accept_enabled"),
+        *("wait_for_and_dispatch_events", "_cap_keepalive"),
+    ),
+    PollableMethodQueue: ("close", "defer", "fileno", "run_callbacks"),
+    TConn: ("init", "wait_for_data", "close"),
+    Request: ("should_close",),
+}
+# Made by their constructors, so looked for in the source's names.
+_SET: Final[Mapping[type, tuple[str, ...]]] = {
+    ThreadWorker: ("tpool", "poller", "method_queue", "keepalived_conns", "nr_conns", "worker_connections"),
+    TConn: ("sock", "client", "server", "parser", "data_ready"),
+    Request: ("must_close", "_expected_100_continue"),
+}
+
+
+def check_gunicorn(
+    used: Mapping[type, tuple[str, ...]] = _USED, attributes: Mapping[type, tuple[str, ...]] = _SET
+) -> None:
+    """Check that gunicorn has what ``GunicornWorker`` takes from its inside.
+
+    Raises:
+        ConfigError: a name is not there; it is named, with gunicorn's version.
+    """
+    missing = [
+        f"{of.__name__}.{name}" for of, names in used.items() for name in names if not hasattr(of, name)
+    ]
+    for of, names in attributes.items():
+        known = {name for base in of.__mro__ for name in _names_in(base)}
+        missing += [f"{of.__name__}.{name}" for name in names if name not in known]
+    if missing:
+        raise ConfigError(
+            f"gunicorn {gunicorn_version} has no {', '.join(missing)}: this is made for {GUNICORN_VERSION}"
+        )
+
+
+def _names_in(of: type) -> set[str]:
+    """The attributes that a class's methods name."""
+    functions = (getattr(member, "__func__", member) for member in vars(of).values())
+    return {name for one in functions if (code := getattr(one, "__code__", None)) for name in code.co_names}
+
+
+class GunicornWorker(ThreadWorker):  # type: ignore[misc]
+    """What the stream worker builds on: gunicorn's threads, its loop's parts and its settings, by our names.
+
+    Attributes:
+        direct: whether connections are ours from their first byte; not where gunicorn ends TLS or reads the
+            PROXY protocol, since the first bytes are then no HTTP.
+    """
+
+    sockets: list[Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        check_gunicorn()
+        super().__init__(*args, **kwargs)
+        self.direct = not (
+            self.cfg.is_ssl or getattr(self.cfg, "proxy_protocol", "off") not in (False, "off")
+        )
+
+    @property
+    def trusted_proxies(self) -> list[str]:
+        """Addresses, networks or ``*``: whose ``X-Forwarded-For`` is believed."""
+        return [str(one) for one in self.cfg.forwarded_allow_ips]
+
+    def enter_loop(self) -> None:
+        """Begin: what threads hand back is handled in the loop, and connections are taken."""
+        self.poller.register(
+            self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks
+        )
+        self.set_accept_enabled(True)
+
+    def watch(self, fileno: int, handle: Callable[[], None]) -> None:
+        """Have ``handle`` called whenever a descriptor is readable."""
+        self.poller.register(fileno, selectors.EVENT_READ, lambda _: handle())
+
+    def unwatch(self, fileno: int) -> None:
+        """Undo ``watch``."""
+        self.poller.unregister(fileno)
+
+    def wait(self, timeout_s: float) -> None:
+        """Handle what comes within so many seconds, and end gunicorn's own connections whose time is up."""
+        self.wait_for_and_dispatch_events(timeout=timeout_s)
+        self.murder_keepalived()
+        self.murder_pending()
+
+    def leave_loop(self) -> None:
+        """End: close what gunicorn's own ``run`` would."""
+        self.murder_keepalived(force=True)
+        self.tpool.shutdown(wait=False)
+        self.poller.close()
+        self.method_queue.close()
+        for listener in self.sockets:
+            listener.close()
+
+    def cap_keep_alive(self, deadline_s: float) -> None:
+        """Let none of gunicorn's own connections idle beyond a moment on the monotonic clock."""
+        self._cap_keepalive(deadline_s)
+
+    def waiting_listeners(self) -> set[int]:
+        """The listeners, by number, at which connections wait."""
+        looked_at = select.poll()
+        for listener in self.sockets:
+            looked_at.register(listener.fileno(), select.POLLIN)
+        return {fd for fd, _ in looked_at.poll(0)}
+
+    def submit_page(self, sock: socket.socket, connection: Any, message: bytes) -> None:
+        """Have a thread answer a whole request.
+
+        Args:
+            sock: where the answer goes.
+            connection: comes back with the answer; has ``peer`` and ``server``.
+            message: the request, to its last byte.
+        """
+        self.nr_conns += 1
+        conn = TConn(self.cfg, sock, connection.peer, connection.server)
+        conn.data_ready = True
+        # The parser reads the message and then meets its end. It never sees the socket: a message that it
+        # takes for longer than we did is cut short, and waits for nobody.
+        conn.parser = get_parser(self.cfg, [message], connection.peer)
+        conn.connection = connection
+        self.enqueue_req(conn)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Called by gunicorn on a thread."""
+        adopted = self.stream_request_of(req)
+        if adopted is not None:
+            conn.stream_request = adopted
+            return False
+        if self.direct:
+            req._expected_100_continue = False  # said long ago, or needless: the body is here
+            connection = getattr(conn, "connection", None)
+            if connection is not None and not self.may_keep(connection):
+                req.must_close = True
+        self.before_page()
+        return super().handle_request(req, conn)
+
+    def finish_request(self, conn: Any, fs: Future[Any]) -> None:
+        """Called by gunicorn in the loop: a thread is done with a connection."""
+        if hasattr(conn, "connection"):
+            self.nr_conns -= 1
+            keeps = not fs.cancelled() and fs.exception() is None and bool(fs.result())
+            self.page_done(conn.connection, conn.sock, keeps)
+        elif hasattr(conn, "stream_request"):
+            self.nr_conns -= 1
+            self.adopt_stream(conn.sock, conn.client, conn.stream_request)
+        else:
+            super().finish_request(conn, fs)
+
+    # --- for the stream worker to say
+
+    def stream_request_of(self, req: Any) -> object | None:
+        """The stream request that gunicorn has read, if it is one; on a thread."""
+        raise NotImplementedError
+
+    def before_page(self) -> None:
+        """A thread is about to compute a page."""
+        raise NotImplementedError
+
+    def may_keep(self, connection: Any) -> bool:
+        """Whether a connection may have one more request; on a thread."""
+        raise NotImplementedError
+
+    def page_done(self, connection: Any, sock: Any, keeps: bool) -> None:
+        """A thread has written an answer; the connection is to be kept, or ends."""
+        raise NotImplementedError
+
+    def adopt_stream(self, sock: Any, peer: object, request: object) -> None:
+        """A stream came over a connection that gunicorn has read."""
+        raise NotImplementedError
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

@@ -177,7 +177,7 @@ class Port:
         for one in (ours, theirs):
             one.setblocking(False)
         theirs.sendall(first)
-        self.connections.add(ours, "", None, 10.0)
+        self.connections.add(ours, "", None)
         return theirs
 
     def turn(self) -> None:
@@ -186,7 +186,7 @@ class Port:
     def close(self) -> None:
         self.connections.close_all()
         for connection in self.taken:
-            connection.close()
+            connection.sock.close()
         self.hub.close()
         for client in self._clients:
             client.close()
@@ -223,8 +223,8 @@ def test_what_a_thread_holds_counts_until_it_is_done(port: Port) -> None:
     assert len(port.taken) == 4
     assert port.connect(whole).recv(65_536).startswith(b"HTTP/1.1 503 ")
     done = port.taken.pop()
-    port.connections.let_go(done.held)
     done.sock.close()
+    port.connections.lost(done)
     port.connect(whole)
     assert len(port.taken) == 4
 

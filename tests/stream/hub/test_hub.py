@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from origin.bus import Published
+from origin.stream.http.request_head import RequestLine
 from origin.stream.http.stream_request import StreamRequest, parse
 from origin.stream.hub import subscribers
+from origin.stream.hub.decisions import Decision
 from origin.stream.hub.drain import AcceptRate, DrainPlan, retry_ms, window_s
-from origin.stream.hub.match_stream import StreamClient
 from origin.stream.hub.replay_window import ReplayWindow, Step
 from origin.stream.worker import connections
 from shared_state import DeltaId, Replica
@@ -204,21 +205,21 @@ def test_an_unknown_match_costs_one_read_however_often_it_is_asked_for(bench: Be
 
 
 @pytest.mark.parametrize("pieces", [1, 2])
-@pytest.mark.parametrize("mistake", ["parse", "serve"])
+@pytest.mark.parametrize("mistake", ["parse", "decide"])
 def test_a_mistake_over_one_connection_ends_no_other(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, mistake: str, pieces: int
 ) -> None:
-    really_serve = bench.world.hub.serve
+    really_decide = bench.world.hub.decide
 
-    def mistaken(head: bytes) -> StreamRequest:
+    def mistaken(head: bytes, line: RequestLine) -> StreamRequest:
         if mistake == "parse" and b"GET /stream/bad " in head:
             raise ZeroDivisionError
-        return parse(head)
+        return parse(head, line)
 
-    def serve(visitor: StreamClient) -> None:
-        if mistake == "serve" and visitor.request.match_id == "bad":
+    def decide(request: StreamRequest, address: str) -> Decision:
+        if mistake == "decide" and request.match_id == "bad":
             raise ZeroDivisionError
-        really_serve(visitor)
+        return really_decide(request, address)
 
     def answer(client: socket.socket) -> bytes:
         try:
@@ -227,7 +228,7 @@ def test_a_mistake_over_one_connection_ends_no_other(
             return b""
 
     monkeypatch.setattr(connections, "parse", mistaken)
-    monkeypatch.setattr(bench.world.hub, "serve", serve)
+    monkeypatch.setattr(bench.world.hub, "decide", decide)
     bench.publish()
     viewer = bench.viewer()
     bench.settle()
