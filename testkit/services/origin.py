@@ -24,18 +24,31 @@ class OriginServer:
 
     Args:
         env: further settings, for example another ``BUS_URL``.
+        open_files: the limit of its processes; 0 leaves the one of this process.
+        root: the checkout whose code it runs; None for this one.
     """
 
-    def __init__(self, directory: Path, *, env: Mapping[str, str] | None = None, workers: int = 1) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        workers: int = 1,
+        open_files: int = 0,
+        root: Path | None = None,
+    ) -> None:
         self.port = free_port()
         self.log_path = directory / "log.db"
         self._directory = directory
         self._workers = workers
+        self._open_files = open_files
+        self._root = root
         self._posted = 0
         self._env = {
             "EVENTLOG_URL": f"sqlite:///{self.log_path}",
             "BUS_URL": "memory://",
             "TOUCHLINE_INGEST_KEYS": "whsec_" + base64.b64encode(KEY).decode(),
+            **({"PYTHONPATH": str(root)} if root is not None else {}),
             **(env or {}),
         }
         self.process: ServerProcess | None = None
@@ -46,19 +59,12 @@ class OriginServer:
 
     def start(self) -> OriginServer:
         """Start it, and return once it is ready to take viewers."""
+        argv = [sys.executable, "-m", "origin", "serve", "--port", str(self.port)]
+        argv += ["--workers", str(self._workers)]
+        if self._open_files:
+            argv = ["sh", "-c", f'ulimit -n {self._open_files} && exec "$@"', "sh", *argv]
         self.process = ServerProcess(
-            [
-                sys.executable,
-                "-m",
-                "origin",
-                "serve",
-                "--port",
-                str(self.port),
-                "--workers",
-                str(self._workers),
-            ],
-            log_path=self._directory / "origin.log",
-            env=self._env,
+            argv, log_path=self._directory / "origin.log", env=self._env, cwd=self._root
         )
         self.process.wait_until(lambda: self.status("/readyz") == 200)
         return self
