@@ -291,6 +291,28 @@ def test_whoever_has_taken_nothing_for_longest_gives_way_when_memory_is_full(rea
         client.close()
 
 
+def test_readers_of_one_file_share_its_memory(reactor: Reactor) -> None:
+    file = b"f" * 3_000_000
+    slow_responses = SlowResponses(reactor, stalled_s=10.0, max_bytes=7_000_000)
+    pairs = []
+    for _ in range(20):
+        page, client = answering(0)
+        page.sendall(file)
+        slow_responses.take(page, lambda: None)
+        pairs.append((page, client))
+    assert all(page.fileno() >= 0 for page, _ in pairs)
+    # An answer of its own counts by itself, and what is counted once is given back once.
+    for _ in range(2):
+        page, client = answering(3_000_000)
+        slow_responses.take(page, lambda: None)
+        pairs.append((page, client))
+    assert [page.fileno() >= 0 for page, _ in pairs].count(False) == 20
+    slow_responses.close()
+    assert slow_responses._bytes == 0
+    for _, client in pairs:
+        client.close()
+
+
 def test_a_reader_that_takes_nothing_or_is_gone_is_closed(reactor: Reactor) -> None:
     departures = SlowResponses(reactor, stalled_s=0.0)
     page, client = answering(3_000_000)

@@ -113,6 +113,73 @@ def test_many_with_the_same_old_id_cost_one_read(bench: Bench) -> None:
     assert {bench.seq(viewer) for viewer in bench.viewers} == {10}
 
 
+def test_many_made_up_ids_cost_the_bus_a_few_reads(bench: Bench) -> None:
+    bench.publish(600)
+    bench.bus.trim(300)  # what lies behind is gone
+    bench.viewer()
+    bench.settle()
+    for seq in range(1, 500):
+        bench.viewer(at=seq)
+    reads = 0
+    for _ in range(20):
+        bench.world.turn()
+        reads += bench.world.jobs.run(100)
+        for viewer in bench.viewers:
+            viewer.read()
+    assert reads <= 10  # the logarithm of 499, and the snapshot that a heartbeat may ask for
+    assert {bench.seq(viewer) for viewer in bench.viewers} == {600}
+    assert bench.world.hub.parked == 0
+
+
+def test_however_many_are_ahead_the_bus_is_asked_once(bench: Bench) -> None:
+    bench.publish(10)
+    bench.viewer()
+    bench.settle()
+    bench.bus.hold = True
+    bench.publish(3)
+    ahead = [bench.viewer(at=seq) for seq in (11, 12, 13) for _ in range(20)]
+    beyond = [bench.viewer(at=1_000 + number) for number in range(200)]
+    assert bench.world.jobs.run(1_000) == 1
+    bench.settle()
+    assert {bench.seq(viewer) for viewer in beyond} == {10}  # sent to the snapshot
+    assert bench.world.hub.parked == len(ahead)  # what leads to them is on its way
+    bench.bus.release(backwards=False)
+    bench.settle()
+    assert {bench.seq(viewer) for viewer in bench.viewers} == {13}
+    assert bench.world.hub.parked == 0
+
+
+def test_who_leaves_while_parked_leaves_nothing(bench: Bench) -> None:
+    bench.publish(10)
+    bench.viewer()
+    bench.settle()
+    bench.bus.hold = True
+    bench.publish(1)
+    for seq in (2, 11, 5_000):
+        leaving = bench.viewer(at=seq)
+        bench.world.turn()
+        assert bench.world.hub.parked == 1
+        leaving.disconnect()
+        bench.settle()
+        assert bench.world.hub.parked == 0
+    bench.bus.release(backwards=False)
+
+
+def test_a_bus_that_does_not_answer_refuses_the_parked_once_their_time_is_up() -> None:
+    bench = Bench(bus_wait_s=1.0)
+    bench.publish(10)
+    bench.viewer()
+    bench.settle()
+    for seq in (1, 2, 5_000):
+        bench.viewer(at=seq)
+    assert bench.world.hub.parked == 3
+    bench.world.beat(3)
+    assert bench.world.hub.parked == 0
+    assert bench.world.hub.metrics.refused == {"bus_unavailable": 3}
+    bench.settle()
+    bench.end()
+
+
 def test_a_hole_is_mended_from_the_bus(bench: Bench) -> None:
     bench.publish()
     viewer = bench.viewer()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from origin.stream.hub import subscribers as audience
+from origin.stream.hub import subscribers
 from origin.stream.hub.config import StreamConfig
 from origin.stream.net import io_uring as ring
 from origin.stream.net.io_uring import Ring
@@ -175,10 +175,38 @@ def test_its_memory_and_files_are_given_back() -> None:
     def open_files() -> set[str]:
         return {path.name for path in Path("/proc/self/fd").iterdir()}
 
-    before = open_files()
+    def mappings() -> int:
+        return Path("/proc/self/maps").read_text().count("io_uring")
+
+    before, mapped = open_files(), mappings()
     for _ in range(50):
-        open_ring(1_024).close()
+        made = open_ring(1_024)
+        assert mappings() > mapped
+        made.close()
+        assert mappings() == mapped
     assert open_files() == before
+
+
+def test_what_a_signal_s_handler_interrupts_is_not_sent_later(
+    a_ring: Callable[[int], Ring], pairs: Callable[[int], Pairs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler raises before the call: the entries that it leaves name memory that goes away."""
+    made, viewers = a_ring(8), pairs(4)
+    really = ring._call
+
+    class Interrupted(BaseException):
+        """What a worker's signal handler raises."""
+
+    def interrupt(*arguments: int) -> int:
+        raise Interrupted
+
+    monkeypatch.setattr(ring, "_call", interrupt)
+    fds = array("i", [ours.fileno() for ours, _ in viewers])
+    with pytest.raises(Interrupted):
+        made.send(fds, b"the frame of an ended fan-out")
+    monkeypatch.setattr(ring, "_call", really)
+    assert made.send(fds, FRAME) == []
+    assert [theirs.recv(1_000) for _, theirs in viewers] == [FRAME] * 4
 
 
 @pytest.mark.parametrize("size", [40, 200])
@@ -193,7 +221,7 @@ def test_viewers_are_told_by_the_ring_and_the_slow_and_the_gone_are_no_trouble(
         return really(self, fds, frame)
 
     monkeypatch.setattr(Ring, "send", spy)
-    monkeypatch.setattr(audience, "RING_FROM_VIEWERS", 4)
+    monkeypatch.setattr(subscribers, "RING_FROM_VIEWERS", 4)
     bench = Bench(send_buffer_bytes=4_096, pending_max_bytes=1_000_000)
     bench.publish()
     viewers = [bench.viewer(websocket=index % 2 == 0) for index in range(size)]
