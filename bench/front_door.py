@@ -187,6 +187,8 @@ def _line(row: JsonObject) -> str:
     notes = []
     if row["worker_restarted"]:
         notes.append("**worker restarted**")
+    if (stalled_s := row["attackers"]["stalled_s"]) > TIMEOUT_S:
+        notes.append(f"at its end a pipeline had stood still for {stalled_s:.0f} s")
     if reader := row.get("slow_reader"):
         share = f"slow reader got {reader['received'] / 1e6:.1f} of {reader['of'] / 1e6:.1f} MB"
         notes.append(share if _is_whole(reader) else f"**{share}**")
