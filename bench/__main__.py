@@ -15,6 +15,7 @@ SUITE = (
     ("bench.bench_bus", "publish", "--repeats", "3"),
     ("bench.bench_bus", "replay", "--repeats", "1"),
     ("bench.bench_browser",),
+    ("bench.front_door",),
 )
 
 

@@ -23,7 +23,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -42,8 +42,10 @@ ROOT = Path(__file__).parents[2]
 HOST = "Host: strangers.example\r\n"
 _OPEN_FILES = 20_000
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER with zero seconds: close() sends RST
+_TURN_S = 0.005
 _SLOW_READ_BYTES = 512
 _SLOW_READ_S = 0.05
+_OPENED_AT_ONCE = 200
 _ANSWER = b"HTTP/1.1 "
 # The first answer's status line; no status is longer.
 _STATUS_BYTES = 12
@@ -73,6 +75,7 @@ class Script:
         label: what it is called in the report.
         opening: what it sends as soon as it is connected.
         then: what it sends after the first bytes of an answer have come, ``then_times`` times over.
+        pause_s: how long it waits before each time.
         receive_buffer: bytes of SO_RCVBUF; 0 leaves the kernel's.
     """
 
@@ -80,6 +83,7 @@ class Script:
     opening: bytes
     then: bytes = b""
     then_times: int = 0
+    pause_s: float = 0.0
     reads: Reads = Reads.ALL
     leaves: Leaves = Leaves.NEVER
     receive_buffer: int = 0
@@ -125,7 +129,7 @@ class Attack:
         title: what goes on at full size, for a table.
         scripts: the connections that are open at the same time.
         per_s: how many connections are opened per second, at most.
-        rounds: how often each connection is opened, at most: one that has ended is opened again until then.
+        rounds: how often each script is begun, at most: a connection that has ended is opened again.
         open_files: the limit that the attacked origin has at full size; 0 for the machine's own.
     """
 
@@ -270,18 +274,30 @@ def _frame(opcode: int, payload: bytes = b"", *, final: bool = True) -> bytes:
 
 
 def _frame_flood(target: Target) -> list[Script]:
-    """Connections of 10,000 frames each: pings that ask for an answer, texts, and messages in pieces."""
-    hundred = (
-        _frame(9, b"x" * 10) * 40
-        + _frame(9) * 20
-        + _frame(1, b"x" * 40) * 20
+    """Connections of 10,000 frames each: pings that ask for an answer, texts, and messages in pieces.
+
+    Half of them send as fast as they can; the others few enough at a time not to be ended for it.
+    """
+    fifty = (
+        _frame(9, b"x" * 10) * 20
+        + _frame(9) * 10
+        + _frame(1, b"x" * 40) * 10
         + _frame(2, b"", final=False)
-        + _frame(0, b"", final=False) * 18
+        + _frame(0, b"", final=False) * 8
         + _frame(0)
     )
     handshake = _get(f"/ws/match/{MATCH}", headers=_UPGRADE)
-    flood = Script("frames", handshake, then=hundred, then_times=100, leaves=Leaves.BY_FIN)
-    return [flood] * target.times(6)
+    return [
+        Script(
+            "frames by fifty" if number % 2 else "frames at once",
+            handshake,
+            then=fifty,
+            then_times=200,
+            pause_s=_TURN_S if number % 2 else 0.0,
+            leaves=Leaves.BY_FIN,
+        )
+        for number in range(target.times(6))
+    ]
 
 
 def _ahead(target: Target) -> list[Script]:
@@ -296,9 +312,18 @@ def _ahead(target: Target) -> list[Script]:
 
 
 def _endless_pipeline(target: Target) -> list[Script]:
-    """Requests without end, all answers read: a head that is cut by the receive window stays in it."""
+    """Requests without end, all answers read.
+
+    Half of them ask for what the loop answers itself, and their last head is always one that the receive
+    window has cut; the others ask for pages too.
+    """
     one = _get("/stream/x", method="OPTIONS")
-    return [Script("pipeline", one, then=one * 1_000, then_times=100)] * target.times(6)
+    return [
+        Script("pages and streams", one, then=_six_hundred_requests(), then_times=100)
+        if number % 2
+        else Script("streams", one, then=one * 1_000, then_times=100)
+        for number in range(target.times(6))
+    ]
 
 
 ATTACKS = (
@@ -350,13 +375,14 @@ ATTACKS = (
         "frames",
         "6 × 10,000 WebSocket frames, again and again",
         _frame_flood,
-        rounds=20,
+        per_s=30,
+        rounds=100,
     ),
     Attack(
         "ahead",
-        "6,000 viewers ahead of the match",
+        "6,000 viewers ahead of the match, in one burst",
         _ahead,
-        per_s=6_000,
+        per_s=1_000_000,
     ),
     Attack(
         "endless",
@@ -374,10 +400,23 @@ NAMES = tuple(attack.name for attack in ATTACKS)
 class _Connection:
     """One open connection and where it is in its script."""
 
-    __slots__ = ("answers", "ended", "first", "moved_s", "script", "sock", "tail", "then_left", "unsent")
+    __slots__ = (
+        "answers",
+        "ended",
+        "first",
+        "moved_s",
+        "next_s",
+        "rounds_left",
+        "script",
+        "sock",
+        "tail",
+        "then_left",
+        "unsent",
+    )
 
-    def __init__(self, script: Script, port: int) -> None:
+    def __init__(self, script: Script, rounds_left: int, port: int) -> None:
         self.script = script
+        self.rounds_left = rounds_left
         self.sock = socket.socket()
         self.sock.setblocking(False)
         if script.receive_buffer:
@@ -390,6 +429,7 @@ class _Connection:
         self.tail = b""
         self.ended = False
         self.moved_s = time.monotonic()
+        self.next_s = 0.0
         # EINPROGRESS: on loopback only while the accept queue is full.
         if (number := self.sock.connect_ex(("127.0.0.1", port))) not in (0, errno.EINPROGRESS):
             self.sock.close()
@@ -427,7 +467,7 @@ class _Connection:
             return 0
         self.unsent = self.unsent[sent:]
         self.moved_s = time.monotonic()
-        self._go_on()
+        self.go_on(self.moved_s)
         return sent
 
     def receive(self, at_most: int) -> int | None:
@@ -449,12 +489,14 @@ class _Connection:
         # Shorter than what is counted, so that nothing is counted twice.
         self.tail = seen[-(len(_ANSWER) - 1) :]
         self.moved_s = time.monotonic()
-        self._go_on()
+        self.go_on(self.moved_s)
         return len(data)
 
-    def _go_on(self) -> None:
-        if not self.unsent and self.then_left and self.first:
+    def go_on(self, now_s: float) -> None:
+        """Take up the next piece of the script, if it is due."""
+        if not self.unsent and self.then_left and self.first and now_s >= self.next_s:
             self.then_left -= 1
+            self.next_s = now_s + self.script.pause_s
             self.unsent = memoryview(self.script.then)
 
     def close(self) -> None:
@@ -473,9 +515,8 @@ class _Crowd:
         self._until_s = self._begun_s + seconds
         scripts = attack.scripts(target)
         self._size = len(scripts)
-        # The last script first: scripts are taken from the end.
-        self._vacant = scripts[::-1]
-        self._opened_max = len(scripts) * attack.rounds
+        # Scripts that no connection follows now, and how often each may still be begun.
+        self._vacant = deque((script, attack.rounds) for script in scripts)
         self._epoll = select.epoll()
         self._open: dict[int, _Connection] = {}
         self._slow_read_s = 0.0
@@ -495,24 +536,25 @@ class _Crowd:
                 announced = True
                 in_place()
             # EPOLLHUP and EPOLLERR come without being asked for.
-            for fd, mask in self._epoll.poll(0.01, 1_024):
+            for fd, mask in self._epoll.poll(_TURN_S, 1_024):
                 self._handle(fd, mask)
+            self._go_on(now_s)
             if now_s - self._slow_read_s >= _SLOW_READ_S:
                 self._slow_read_s = now_s
                 self._read_slowly()
         return self._report()
 
     def _open_more(self, now_s: float) -> None:
-        due = min(self._opened_max, int((now_s - self._begun_s) * self._attack.per_s) + 1)
+        due = int((now_s - self._begun_s) * self._attack.per_s) + 1 - self._opened
         # Some at a time, so that those who are open get their turn.
-        for _ in range(min(len(self._vacant), due - self._opened, 200)):
-            script = self._vacant.pop()
+        for _ in range(min(len(self._vacant), due, _OPENED_AT_ONCE)):
+            script, rounds = self._vacant.popleft()
             self._opened += 1
             try:
-                connection = _Connection(script, self._port)
+                connection = _Connection(script, rounds - 1, self._port)
             except OSError:
                 self._failed += 1
-                self._vacant.insert(0, script)
+                self._leave_vacant(script, rounds - 1)
                 continue
             fd = connection.sock.fileno()
             self._open[fd] = connection
@@ -548,6 +590,14 @@ class _Crowd:
         if connection.mask != before:
             self._epoll.modify(fd, connection.mask)
 
+    def _go_on(self, now_s: float) -> None:
+        """Take up the scripts whose pauses are over."""
+        for connection in self._open.values():
+            if connection.script.pause_s and connection.then_left and not connection.unsent:
+                connection.go_on(now_s)
+                if connection.unsent:
+                    self._epoll.modify(connection.sock.fileno(), connection.mask)
+
     def _read_slowly(self) -> None:
         for connection in [one for one in self._open.values() if one.script.reads is Reads.SLOWLY]:
             try:
@@ -572,8 +622,11 @@ class _Crowd:
         self._answers += connection.answers
         self._statuses[connection.script.label][connection.status] += 1
         self._ended += by_server
-        # Behind those who have not had a turn yet.
-        self._vacant.insert(0, connection.script)
+        self._leave_vacant(connection.script, connection.rounds_left)
+
+    def _leave_vacant(self, script: Script, rounds: int) -> None:
+        if rounds > 0:
+            self._vacant.append((script, rounds))
 
     def _report(self) -> JsonObject:
         now_s = time.monotonic()

@@ -2,7 +2,7 @@
 
 The stream worker and the application behind the threads decide by the same value: a path is decoded,
 repeated slashes are merged and dot segments are removed here, and gunicorn gets a request line with the
-result. Two readers of one path that disagree are two answers to the question who may hold a thread.
+result. Two readers of one path that disagree would give a thread to a viewer.
 """
 
 from __future__ import annotations

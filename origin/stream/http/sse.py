@@ -30,7 +30,7 @@ STREAM_HEADERS = {
     "Content-Type": CONTENT_TYPE,
     # no-transform: a proxy that compresses holds frames back until its buffer is full.
     "Cache-Control": "no-store, no-transform",
-    # nginx buffers a response unless it is told not to; it does not infer it from the type.
+    # nginx buffers a response unless a header says not to; it does not infer it from the type.
     "X-Accel-Buffering": "no",
     # The stream carries nothing personal; any page may read it.
     "Access-Control-Allow-Origin": "*",
@@ -45,7 +45,7 @@ def delta_frame(published: Published) -> bytes:
 def heartbeat_frame(head: DeltaId, hash_: str, server_ms: int) -> bytes:
     """A ``heartbeat`` event: where the match stands, so that a viewer can find out that it is wrong.
 
-    It has no ``id:``, so it never moves the place a viewer resumes from.
+    It has no ``id:``, so it never moves the id a viewer resumes from.
     """
     return b"event: heartbeat\ndata: %b\n\n" % heartbeat_json(head, hash_, server_ms).encode()
 
@@ -84,7 +84,7 @@ def last_event_id(header: str | None, query: str | None) -> DeltaId | None:
     """Where a viewer wants to resume from: the header wins, since EventSource keeps it current.
 
     An id nobody here can have given out is None, "from the beginning": the viewer gets a snapshot, which
-    is right whatever it has. A stale page must never be told that it asks wrongly.
+    is right whatever it has. A stale page must never be refused as wrong.
     """
     for text in (header, query):
         if text:

@@ -50,7 +50,7 @@ class StreamRequest(NamedTuple):
 
     Attributes:
         after: the id it resumes from; None for a new viewer.
-        head: the whole head; what few need is read from it when they do.
+        head: the whole head; headers that few requests need are read from it on demand.
         websocket_key: what the handshake answers to; empty for SSE.
     """
 
@@ -154,7 +154,7 @@ def _asked(method: str, path: str, query_text: str) -> tuple[Transport, str, str
 
 @lru_cache(maxsize=256)
 def _after(header: bytes | None, query: str | None) -> DeltaId | None:
-    """Where to resume from. Those who lost the same server stand at the same id, nearly all."""
+    """Where to resume from. Nearly all viewers that lost the same server stand at the same id."""
     return last_event_id(header.decode("latin-1") if header else None, query)
 
 

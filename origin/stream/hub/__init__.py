@@ -1,1 +1,1 @@
-"""All viewers of a process, of all matches, and what each is owed."""
+"""All viewers of a process, of all matches, and what each is to get."""

@@ -1,4 +1,4 @@
-"""What the stream tier can be told. Every number has its unit in its name and its reason beside it."""
+"""The settings of the stream tier. Every number has its unit in its name and its reason beside it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class StreamConfig:
     """Limits and clocks of one stream worker.
 
     Attributes:
-        connections_max: viewers one process holds; more get 503. None: the open-files limit, less 512
+        connections_max: viewers of one process; more get 503. None: the open-files limit, less 512
             for pages, log files and the bus.
         connections_per_address_max: viewers from one address; 0 for no limit. Off by default: behind a
             CDN, a carrier's NAT or in a stadium, thousands of viewers share one address.
-        heartbeat_s: how often each viewer is told where the match stands.
+        heartbeat_s: how often each viewer gets a heartbeat: where the match stands.
         first_bytes_s: how long a new connection may take to send its whole request head.
         keep_alive_s: how long a connection may idle between two requests that the hub answers in full.
         request_head_max_bytes: a longer head of a stream request gets 431. Browsers send under 2 KB.

@@ -2,7 +2,7 @@
 
 When a worker ends, its viewers go elsewhere or come back to its successor; either accepts so many per
 second. The window is the viewers divided by that rate: they are closed spread over it, and the same
-number is what a viewer is told to wait after a 503 or a lost connection.
+number is how long a viewer is asked to wait after a 503 or a lost connection.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ _DRAIN_TICK_S: Final = 0.02
 # Made-up match ids remembered as unknown, and asked about at the same time; both bound memory.
 _UNKNOWN_MAX: Final = 1_024
 _OPENING_MAX: Final = 256
-# Each half second: who was refused ten seconds ago has come back, or been refused again.
+# Each half second: a viewer refused ten seconds ago has come back, or was refused again.
 _REFUSED_DECAY: Final = 0.9
 # Reasons for which a viewer has been sent a farewell before it is dropped.
 _WITH_FAREWELL: Final = frozenset({"left", "protocol", "drained"})
@@ -155,7 +155,7 @@ class Hub:
     def _room_refusal(self, address: str, parked: int) -> Refuse | None:
         """Why there is no room for one more viewer; None if there is."""
         if self.viewers + parked >= self.connections_max:
-            return self._refuse_busy("too_many_viewers", "this server holds all the viewers it can")
+            return self._refuse_busy("too_many_viewers", "this server has all the viewers it can take")
         limit = self.config.connections_per_address_max
         if limit and self._per_address.get(address, 0) >= limit:
             return self._refuse_busy(
@@ -182,7 +182,7 @@ class Hub:
         return stream
 
     def _send_off(self, request: StreamRequest) -> Reply:
-        """Say to a viewer who came while the worker ends when to come back, and that is all."""
+        """Answer a viewer that comes while the worker ends: when to come back, and nothing else."""
         wait_ms = self.retry_ms()
         if request.transport is Transport.SSE:
             return Reply(self._sse.opening(request, wait_ms), keep_alive=False)

@@ -12,7 +12,7 @@ with one question to the bus under way at most, however many viewers and ids it 
 * with an id ahead of this worker: one question where the bus stands serves them all;
 * with an id behind the window: the median of their ids is asked for, which answers one half of them. So
   made-up ids cost the bus the logarithm of their number;
-* for an id that is known to be on its way here.
+* for an id that the bus has and this worker will get.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = ["MatchStream", "StreamHost"]
 
 _T = TypeVar("_T")
 
-# Answers kept between two deltas. A storm asks for a handful; who asks for them all fills nothing.
+# Answers kept between two deltas. A storm needs a handful; more are not worth their memory.
 _ANSWERS_MAX = 32
 # Parked viewers that are answered before deltas, pages and others get their turn.
 _RESOLVED_A_TURN = 256
@@ -178,7 +178,7 @@ class MatchStream:
         self._forget(ticket)
 
     def _decide(self, request: StreamRequest, address: str) -> Decision | None:
-        """What is decided; None if only the bus can tell."""
+        """What is decided; None if only the bus knows."""
         window = self._window
         if window is None:
             return None
@@ -215,7 +215,7 @@ class MatchStream:
                 self._host.metrics.heartbeats += subscribers.send_slice(index, frame)
 
     def drop_overdue(self, now_s: float) -> None:
-        """End those who take nothing; send away those whom the bus has not answered."""
+        """End viewers that take nothing; refuse those whom the bus has not answered in time."""
         for subscribers in self.subscribers.values():
             subscribers.drop_stalled(now_s)
         while self._parked and (ticket := next(iter(self._parked))).deadline_s < now_s:
@@ -420,7 +420,7 @@ class MatchStream:
                     deltas = list(found)
                     head = deltas[-1].id
                 case _:
-                    deltas = []  # the bus keeps fewer; it answers who comes with an older id
+                    deltas = []  # the bus keeps fewer; viewers with older ids are answered by it
             return _Opening(subscription, head, deltas, snapshot.id, _hash_in(snapshot.data).hash)
         except Exception:
             subscription.close()
@@ -480,7 +480,7 @@ class MatchStream:
             if after <= window.head or after.epoch != window.head.epoch:
                 self._make_ready({ticket: None})
             elif after <= reachable and after.epoch == reachable.epoch:
-                # The bus knows that id, so what leads to it is on its way here.
+                # The bus knows that id, so the deltas up to it will arrive here.
                 if after not in self._awaited:
                     self._awaited[after] = {}
                     heapq.heappush(self._awaited_order, after)
@@ -532,7 +532,7 @@ class MatchStream:
     def _resolve_as_gap(self, ticket: Ticket, window: ReplayWindow) -> None:
         gap = Resumed(window.head, (), True, "gap")
         framing = self.subscribers[ticket.request.transport].framing
-        # Not kept for others: an id that is unknown now may be on its way.
+        # Not kept for others: an id that is unknown now may be published in a moment.
         self._resolve_with(ticket, Answer(gap.answer, framing.gap(self.match_id, window.head)))
 
     def _resolve_with(self, ticket: Ticket, answer: Answer) -> None:
@@ -574,7 +574,7 @@ class MatchStream:
         if self._hash is None or self._hash[0] != snapshot.id:
             self._hash = (snapshot.id, _hash_in(snapshot.data).hash)
         if snapshot.id > window.head:
-            # On its way, or lost: if the next look finds the same, it has been lost.
+            # Still to arrive, or lost: if the next look finds the same, it is lost.
             if self._suspected == window.head:
                 self._fill_gap(window)
             self._suspected = window.head

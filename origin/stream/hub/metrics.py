@@ -37,7 +37,7 @@ class StreamMetrics:
     """The numbers of one process.
 
     Attributes:
-        viewers: viewers held now, by transport.
+        viewers: viewers connected now, by transport.
         matches: matches subscribed now.
         accepted: viewers ever taken, by transport.
         deliveries, bytes: frames written to viewers, and their bytes; deltas and gaps, not heartbeats.
@@ -87,7 +87,7 @@ class StreamCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus_client, on the thread that serves ``/metrics``."""
         metrics = self._metrics
-        yield _gauges("touchline_stream_viewers", "Viewers held now", "transport", metrics.viewers)
+        yield _gauges("touchline_stream_viewers", "Viewers connected now", "transport", metrics.viewers)
         yield GaugeMetricFamily("touchline_stream_matches", "Matches subscribed now", value=metrics.matches)
         yield GaugeMetricFamily(
             "touchline_stream_ring_entries",

@@ -1,7 +1,7 @@
 """One match as a stream worker knows it: where it stands, and its latest deltas. No I/O.
 
 The window is what a reconnect storm is answered from. It gives the same three answers as ``resume``, or
-None where only the bus can tell.
+None where only the bus knows.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class ReplayWindow:
         if after == head:
             return Resumed(head, (), False, "up_to_date")
         missing = head.seq - after.seq
-        # Ahead of us: the bus has told another worker first. Behind the window: the bus keeps more.
+        # Ahead of us: the bus has reached another worker first. Behind the window: the bus keeps more.
         if missing < 0 or missing > len(self._window):
             return None
         return Resumed(head, list(islice(self._window, len(self._window) - missing, None)), False, "replay")

@@ -1,8 +1,8 @@
 """Where a viewer goes on: three answers and no fourth, whatever transport carries them.
 
 A viewer that names an id gets nothing (it missed nothing), the whole missed part, or a gap. One that
-names none is new: it holds the page's snapshot or nothing, and gets a gap at the head, which tells it
-where the snapshot is. It never gets a part of what it missed.
+names none is new: it has the page's snapshot or nothing, and gets a gap at the head, which says where
+the snapshot is. It never gets a part of what it missed.
 """
 
 from __future__ import annotations

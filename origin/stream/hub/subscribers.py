@@ -2,8 +2,8 @@
 
 A viewer is its bare socket, in one of a few dictionaries; there is nothing else for it. The kernel's send
 is the cost of a delivery, and nothing stands around it per viewer: a ring sends to hundreds in one call
-where the kernel has one for us, else a bare loop does. Who does not take a whole frame at once is moved to
-``_slow``, where it has a buffer and a bound, and neither meets it again.
+where the kernel has one for us, else a bare loop does. A viewer that does not take a whole frame at once is
+moved to ``_slow``, where it has a buffer and a bound, and neither meets it again.
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ class Subscribers:
             frame: the bytes.
             count_sent: called now and then with how many more were sent to.
         """
-        slow = list(self._slow)  # before: who becomes slow by this frame has it in its buffer already
+        slow = list(
+            self._slow
+        )  # taken first: a viewer that this frame makes slow has it in its buffer already
         for index in range(SLICES):
             count = self.send_slice(index, frame)
             if count:
@@ -127,7 +129,7 @@ class Subscribers:
                 self._defer(fd, memoryview(frame))
 
     def send_slice(self, index: int, frame: bytes) -> int:
-        """Send one frame to a slice of those who take what they get.
+        """Send one frame to a slice of the viewers that are not slow.
 
         Returns:
             How many have it.
@@ -180,7 +182,7 @@ class Subscribers:
             self._defer(fd, memoryview(data)[sent:], extra_bytes=len(data))
 
     def drop_stalled(self, now_s: float) -> None:
-        """End those who have taken nothing for too long."""
+        """End viewers that have taken nothing for too long."""
         for fd, pending in list(self._slow.items()):
             if now_s - pending.progress_s > self._config.stalled_s:
                 self._drop(fd, "slow")

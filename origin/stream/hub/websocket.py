@@ -1,4 +1,4 @@
-"""WebSocket viewers. What they are told is the same bytes for all; what they say is read by wsproto.
+"""WebSocket viewers. All get the same bytes; what they send is read by wsproto.
 
 A viewer says nothing but ping, pong and close, so the parser of its frames is made when it first says
 something. What is wrong is answered with a close frame that says so (RFC 6455 section 7.4.1) and ends

@@ -136,7 +136,7 @@ REACTIONS: Final[Mapping[State, Mapping[Happening, Reaction]]] = {
     },
     State.ANSWERING: {
         _H.READABLE: _R.IGNORE,
-        _H.PEER_ENDED: _R.IGNORE,  # who has sent all it had to say still reads
+        _H.PEER_ENDED: _R.IGNORE,  # a client that has sent everything still reads
         _H.GONE: _R.CLOSE,
         _H.WRITABLE: _R.SEND,
         _H.DEADLINE: _R.CLOSE,
@@ -159,7 +159,7 @@ _GONE_MASK: Final = select.EPOLLHUP | select.EPOLLERR
 
 
 def happening_of(mask: int) -> Happening:
-    """The happening that an epoll mask tells of; of several, the one that ends most.
+    """The happening that an epoll mask reports; of several, the most final one.
 
     Bytes that came before a FIN are read with it: ``PEER_ENDED`` says that an end follows them.
     """

@@ -2,7 +2,7 @@
 
 A send of its own for each viewer costs Python a call, and the kernel an entry and the interpreter's lock
 given up and taken again. Here the loop over the sockets is the kernel's: all requests are the same bytes,
-and what differs, the socket's number and its place, is copied into them as two columns.
+and what differs, the socket's number and its index, is copied into them as two columns.
 
 The memory shared with the kernel is touched by nobody while anybody else does. The kernel looks at it
 inside ``io_uring_enter`` only, since there is no polling thread (``IORING_SETUP_SQPOLL``), and every
@@ -103,19 +103,19 @@ class Ring:
         self._sqes = memoryview(self._requests)
         requests = self._sqes.cast("i")
         self._fds = requests[_SQE_FD::_SQE_WORDS]
-        self._places = requests[_SQE_USER_DATA::_SQE_WORDS]
+        self._indices = requests[_SQE_USER_DATA::_SQE_WORDS]
         cqes_bytes = rings[cq[_CQES] : cq[_CQES] + entries * _CQE_BYTES]
         cqes = cqes_bytes.cast("i")
-        self._result_places = cqes[_CQE_USER_DATA::_CQE_WORDS]
+        self._result_indices = cqes[_CQE_USER_DATA::_CQE_WORDS]
         self._results = cqes[_CQE_RESULT::_CQE_WORDS]
         # Views of views come first: a mapping can be closed once all that look into it are released.
         self._views = (
-            *(self._fds, self._places, self._result_places, self._results),
+            *(self._fds, self._indices, self._result_indices, self._results),
             *(requests, cqes, cqes_bytes, self._words, self._sqes, rings),
         )
         self.entries = entries
         self._numbers = memoryview(array("i", range(entries)))
-        # The submission queue names requests by number; here each place names the one beside it, for good.
+        # The submission queue names requests by number; here entry i names request i, for good.
         first = sq[_SQ_ARRAY] // _WORD_BYTES
         self._words[first : first + entries] = memoryview(array("I", range(entries)))
 
@@ -131,7 +131,7 @@ class Ring:
             negated error. Whatever the ring cannot do is such an error, never an exception.
         """
         size = len(frame)
-        # The address stays good: ``frame`` is held by this call, and the kernel is done when it returns.
+        # The address stays valid: this call keeps ``frame`` alive, and the kernel is done when it returns.
         address = ctypes.cast(ctypes.c_char_p(frame), ctypes.c_void_p).value
         request = _SQE.pack(_OP_SEND, 0, 0, 0, 0, address, size, MSG_DONTWAIT | MSG_NOSIGNAL, 0)
         whole = array("i", [size]).tobytes()
@@ -146,7 +146,7 @@ class Ring:
             batch = numbers[done : done + count]
             self._sqes[first * _SQE.size : last * _SQE.size] = request * count
             self._fds[first:last] = batch
-            self._places[first:last] = self._numbers[:count]
+            self._indices[first:last] = self._numbers[:count]
             try:
                 error = self._submit(tail, count)
                 taken = (self._words[self._sq_tail] - tail) & _WRAP
@@ -184,10 +184,10 @@ class Ring:
 
     def _unlike(self, size: int, batch: memoryview[int], first: int, taken: int) -> list[tuple[int, int]]:
         """The results that are not ``size``."""
-        places = self._result_places[first : first + taken]
+        indices = self._result_indices[first : first + taken]
         results = self._results[first : first + taken]
         return [
-            (batch[place], result) for place, result in zip(places, results, strict=True) if result != size
+            (batch[index], result) for index, result in zip(indices, results, strict=True) if result != size
         ]
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from origin.stream.net.reactor import READABLE, Reactor
 __all__ = ["Linger"]
 
 _LINGER_S: Final = 2.0
-# What is thrown away in one turn of the loop; who sends more than that behind a refusal is cut off.
+# What is thrown away in one turn of the loop; a client that sends more than that behind a refusal is cut off.
 _READS_MAX: Final = 16
 _READ_BYTES: Final = 65_536
 

@@ -5,7 +5,7 @@ kilobyte in all; with 50,000 sockets that is more than everything else a viewer 
 its number, and what that leads to is shared: all viewers of a match have one handler.
 
 Registration is edge-triggered: a handler hears once that bytes came, and a request head that is looked
-at with ``MSG_PEEK`` and left in place does not wake the loop again.
+at and left in the kernel does not wake the loop again.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Reactor:
         self.handlers[fd] = handler
 
     def want_room(self, fd: int, wanted: bool) -> None:
-        """Whether the handler is to be told when there is room to write."""
+        """Whether the handler wants an event when there is room to write."""
         self._epoll.modify(fd, _BASE_MASK | WRITABLE if wanted else _BASE_MASK)
 
     def unregister(self, fd: int) -> None:

@@ -1,4 +1,4 @@
-"""Answers to page requests whose readers take their time: they wait here, and hold no thread.
+"""Answers to page requests whose readers take their time: they are buffered here, and take no thread.
 
 A thread writes what the kernel takes at once and is done; the rest goes out from the loop as there is room.
 So a client that reads nothing of three megabytes costs memory, of which there is a fixed amount, and never
@@ -74,7 +74,7 @@ class PageSocket(socket.socket):
 
 
 class _Leaving:
-    """One answer on its way out."""
+    """One answer that is being sent."""
 
     __slots__ = ("done", "lost", "moved_s", "sock")
 

@@ -2,7 +2,7 @@
 
 What comes is taken off the socket at once, so that a client's window never stays shut, and is kept here
 until a whole request is there. A thread gets the message instead of the connection: it has nothing to wait
-for. Who sends a byte a second, of a head or of a body, costs an entry here, and no thread.
+for. A client that sends a byte a second, of a head or of a body, costs an entry here and no thread.
 
 ``origin.stream.net.connection_state`` is the table of what a connection can be, what can happen to it and
 what follows; here it is carried out for all states but ``STREAMING``, ``ANSWERING`` and ``LINGERING``.
@@ -185,7 +185,7 @@ class Connections:
         """How many connections have no whole request."""
         return len(self._unfinished)
 
-    # --- the way in
+    # --- accepting
 
     def accept(self, listener: socket.socket, server: object, room: int) -> None:
         """Take the connections that wait at a listener, a batch at most.
@@ -315,7 +315,7 @@ class Connections:
                 pass  # what came stays in the kernel until the state changes
 
     def drop_overdue(self, now_s: float) -> None:
-        """End those who took too long."""
+        """End requests that took too long."""
         for connection in self._unfinished.overdue(now_s):
             idle = connection.state is State.READING_HEAD and not connection.buffer
             if idle or REACTIONS[connection.state][Happening.DEADLINE] is Reaction.CLOSE:
@@ -356,7 +356,7 @@ class Connections:
     # --- a turn
 
     def _take_turns(self) -> None:
-        """Give those their next turn who had more to be handled than fits into one."""
+        """Give the next turn to connections that had more to be handled than fits into one."""
         self._turns_posted = False
         ready, self._ready = self._ready, deque()
         for connection in ready:
@@ -659,7 +659,7 @@ class Connections:
     def _make_room_for_body(self, connection: Connection, size: int) -> bool:
         """Whether there is memory for ``size`` bytes more of a body, which are then counted.
 
-        Who began first gives way: a sender that means it is done in milliseconds, so whoever has been at it
+        The oldest gives way: an honest sender is done in milliseconds, so the one that has been sending
         for longest is the one that fills memory for nothing.
         """
         while self._body_bytes + size > self._bodies_max_bytes:

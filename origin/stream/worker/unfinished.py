@@ -32,7 +32,7 @@ class Unfinished(Generic[_C]):
     """See the module. Every operation takes constant time, whoever has however many connections."""
 
     def __init__(self) -> None:
-        # One queue for each length of waiting: within one, who came first is due first.
+        # One queue for each length of waiting: within one, the first to come is the first to be due.
         self._queues: dict[float, dict[_C, None]] = {}
         self._of_address: dict[str, dict[_C, None]] = {}
         # Addresses by how many connections they have here, and the largest such number.

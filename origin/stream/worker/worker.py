@@ -67,7 +67,7 @@ class StreamWorker(GunicornWorker):
         self._found_waiting: dict[int, int] = {}
         self._connections_max = 0
 
-    # --- the way in
+    # --- accepting
 
     def accept(self, listener: Any) -> None:
         """Called by the selector when connections wait."""
@@ -83,7 +83,7 @@ class StreamWorker(GunicornWorker):
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 raise
-            # The connection stays in the queue; who leaves meanwhile makes room for it.
+            # The connection stays in the queue; a connection that ends meanwhile makes room for it.
             self.log.warning("no connection can be taken for now: %s", error)
             if not connections.evict():
                 self._accept_again_s = time.monotonic() + _ACCEPT_PAUSE_S
@@ -167,14 +167,14 @@ class StreamWorker(GunicornWorker):
 
     @property
     def _room_for_viewers(self) -> int:
-        """How many more viewers can be held, if all whose requests are still to come are viewers."""
+        """How many more viewers fit, if all whose requests are still to come are viewers."""
         if self.hub is None or self._connections is None:
             return 0
         return self.hub.connections_max - self.hub.viewers - len(self._connections)
 
     @property
     def _yields_accepts(self) -> bool:
-        """Whether other workers, who take from the same queues, should have the next viewers."""
+        """Whether the next viewers should be left to other workers, which take from the same queues."""
         return self.hub is not None and self.cfg.workers > 1 and self._room_for_viewers <= 0
 
     @property
@@ -201,7 +201,7 @@ class StreamWorker(GunicornWorker):
         """One round of the loop."""
         self.notify()
         now_s = time.monotonic()
-        # Connections without a whole request give way to new ones, so they keep nobody out.
+        # Connections without a whole request give way to new ones, so they exclude nobody.
         room = self._room + (self._connections.unfinished if self._connections is not None else 0)
         can_accept = self.nr_conns < self.worker_connections and room > 0 and now_s >= self._accept_again_s
         stands_back = self._yields_accepts
