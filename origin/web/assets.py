@@ -20,20 +20,16 @@ from typing import Final
 from flask import Blueprint, Flask, Response, request
 
 from origin.errors import ConfigError, RequestError
-from origin.web.polls import IMMUTABLE
+from origin.web.cache_policy import IMMUTABLE, SERVICE_WORKER, STABLE_NAME, set_policy
 from shared_state.jsontext import Json
 
 __all__ = ["Asset", "Assets", "init_app"]
 
 DIST: Final = Path(__file__).parents[2] / "widget" / "dist"
-# A release reaches every embed within minutes; if it cannot be fetched then, the old one still works.
-STABLE: Final = "public, max-age=300, stale-while-revalidate=3600, stale-if-error=604800"
-# A browser asks for its service worker on every visit and must get the newest, or it is stuck with a bug.
-WORKER: Final = "public, no-cache"
 STABLE_NAMES: Final[Mapping[str, str]] = {
-    "live-score.js": STABLE,
-    "live-score.css": STABLE,
-    "sw.js": WORKER,
+    "live-score.js": STABLE_NAME,
+    "live-score.css": STABLE_NAME,
+    "sw.js": SERVICE_WORKER,
 }
 MIME_TYPES: Final[Mapping[str, str]] = {
     ".css": "text/css; charset=utf-8",
@@ -141,12 +137,8 @@ def _answer(dist: Path, asset: Asset, cache_control: str, name: str) -> Response
             break
     response = Response(path.read_bytes(), mimetype=None)
     response.headers["Content-Type"] = MIME_TYPES.get(Path(asset.path).suffix, "application/octet-stream")
-    response.headers["Cache-Control"] = cache_control
+    set_policy(response, cache_control)
     response.headers["Vary"] = "Accept-Encoding"
-    response.headers["Access-Control-Allow-Origin"] = "*"
-    # A page under Cross-Origin-Embedder-Policy may use it too.
-    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-    response.headers["X-Content-Type-Options"] = "nosniff"
     if encoding:
         response.headers["Content-Encoding"] = encoding
     if name == "sw.js":
