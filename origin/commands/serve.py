@@ -33,6 +33,7 @@ def command(host: str, port: int, workers: int, admin_port: int | None, admin_ho
     from origin.stream.worker.gunicorn_app import Serving, listen
     from origin.web.admin_server import serve_admin
     from origin.web.app import create_admin_app, create_app
+    from origin.web.origin import origin_of
     from origin.web.worker_pool import WorkerPool
 
     pool = None
@@ -46,7 +47,7 @@ def command(host: str, port: int, workers: int, admin_port: int | None, admin_ho
             if pool is not None:
                 pool.join(app)
             if admin is not None:
-                serve_admin(create_admin_app(app), admin)
+                origin_of(app).before_close(serve_admin(create_admin_app(app), admin))
             return app
 
         serving = Serving(

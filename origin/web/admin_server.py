@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from socketserver import ThreadingMixIn
 from typing import Any, Final
@@ -20,13 +21,21 @@ __all__ = ["serve_admin"]
 CONNECTIONS_MAX: Final = 8
 # For a client that sends nothing, or takes nothing.
 TIMEOUT_S: Final = 5.0
+# At its end a worker waits so long for answers that are under way.
+STOP_S: Final = 1.0
+POLL_S: Final = 0.1
 BACKLOG: Final = 64
 
 
-def serve_admin(app: Callable[..., Any], listener: socket.socket) -> None:
-    """Serve a WSGI application on a bound socket from threads of this process, until it ends."""
+def serve_admin(app: Callable[..., Any], listener: socket.socket) -> Callable[[], None]:
+    """Serve a WSGI application on a bound socket from threads of this process.
+
+    Returns:
+        What ends it: no further connection is taken, and requests that have come are answered.
+    """
     server = _Server(app, listener)
-    threading.Thread(target=server.serve_forever, name="admin", daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(POLL_S,), name="admin", daemon=True).start()
+    return server.stop
 
 
 class _Handler(WSGIRequestHandler):
@@ -52,6 +61,13 @@ class _Server(ThreadingMixIn, WSGIServer):
         # Of several workers that see a connection one gets it; the others must not wait for the next.
         listener.setblocking(False)
         self._free = threading.BoundedSemaphore(CONNECTIONS_MAX)
+
+    def stop(self) -> None:
+        self.shutdown()
+        deadline_s = time.monotonic() + STOP_S
+        for _ in range(CONNECTIONS_MAX):
+            if not self._free.acquire(timeout=max(0.0, deadline_s - time.monotonic())):
+                break
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._free.acquire(blocking=False):

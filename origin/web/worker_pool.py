@@ -187,6 +187,14 @@ class WorkerPool:
         origin_of(app).before_close(reports.close)
         return reports
 
+    def write(self, report: WorkerReport) -> None:
+        """Put a report in the place of the worker's last one.
+
+        Raises:
+            OSError: the directory cannot be written to.
+        """
+        _write(self._file_of(report.name), report.to_json())
+
     def reports(self) -> list[WorkerReport]:
         """The newest report of each worker that the parent has not seen end."""
         found = []
@@ -223,7 +231,7 @@ class WorkerPool:
                 _write(self.directory / _ENDED, {"names": names, "metrics": to_json(total)})
             # Only now: a reader that no longer finds the report finds its counters.
             for report in gone:
-                self.file_of(report.name).unlink(missing_ok=True)
+                self._file_of(report.name).unlink(missing_ok=True)
         except (OSError, KeyError, TypeError, ValueError) as error:
             # The parent must outlive this: without it nobody replaces the worker.
             logger.warning("the counters of a worker that ended are lost: %s", error)
@@ -232,8 +240,7 @@ class WorkerPool:
         """Delete the directory."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def file_of(self, name: str) -> Path:
-        """Where a worker reports."""
+    def _file_of(self, name: str) -> Path:
         return self.directory / f"worker-{name}.json"
 
     def _ended(self) -> tuple[list[str], list[Metric]]:
@@ -314,7 +321,7 @@ class WorkerReports:
                 metrics=families(self._app),
             )
             try:
-                _write(self._pool.file_of(self._name), report.to_json())
+                self._pool.write(report)
             except OSError as error:
                 if not self._warned:
                     logger.warning("this worker cannot report its metrics to its siblings: %s", error)

@@ -24,10 +24,20 @@ class OriginServer:
 
     Args:
         env: further settings, for example another ``BUS_URL``.
+        admin: whether ``/metrics`` and ``/readyz`` are on a port of their own, ``admin_port``.
     """
 
-    def __init__(self, directory: Path, *, env: Mapping[str, str] | None = None, workers: int = 1) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        workers: int = 1,
+        admin: bool = False,
+    ) -> None:
         self.port = free_port()
+        self.admin_port = free_port() if admin else self.port
+        self._args = ["--admin-port", str(self.admin_port)] if admin else []
         self.log_path = directory / "log.db"
         self._directory = directory
         self._workers = workers
@@ -56,11 +66,12 @@ class OriginServer:
                 str(self.port),
                 "--workers",
                 str(self._workers),
+                *self._args,
             ],
             log_path=self._directory / "origin.log",
             env=self._env,
         )
-        self.process.wait_until(lambda: self.status("/readyz") == 200)
+        self.process.wait_until(lambda: self.status("/readyz", self.admin_port) == 200)
         return self
 
     def kill(self) -> None:
@@ -73,16 +84,16 @@ class OriginServer:
         if self.process is not None:
             self.process.stop()
 
-    def status(self, path: str) -> int:
+    def status(self, path: str, port: int | None = None) -> int:
         """The status of a GET; 0 while nobody answers."""
         try:
-            return self.get(path)[0]
+            return self.get(path, port)[0]
         except OSError:
             return 0
 
-    def get(self, path: str) -> tuple[int, bytes]:
-        """Status and body of a GET."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+    def get(self, path: str, port: int | None = None) -> tuple[int, bytes]:
+        """Status and body of a GET, from the public port or another."""
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=5)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
