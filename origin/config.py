@@ -31,7 +31,8 @@ class Config:
             be ingested over HTTP.
         ingest_max_bytes: the largest body ``POST /ingest`` reads.
         ingest_max_events: the most events one such body may hold.
-        public_url: how readers reach this origin, without a trailing slash; empty: as they asked.
+        public_url: how readers reach this origin, without a trailing slash; empty: links are
+            relative.
         stream: the limits of the stream tier.
         log_level: what is logged, and all that is worse.
         demo: whether pages carry the panel that shows tier, id and latency.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from origin.config import Config
 from origin.errors import OriginError
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 __all__ = ["command"]
 
@@ -18,14 +22,48 @@ __all__ = ["command"]
 @click.option(
     "--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes; one per core."
 )
-def command(host: str, port: int, workers: int) -> None:
+@click.option(
+    "--admin-port",
+    type=click.IntRange(0, 65535),
+    help="Serve /metrics and /readyz on this port, and no longer on the public one.",
+)
+@click.option("--admin-host", default="127.0.0.1", show_default=True, help="Address of the admin port.")
+def command(host: str, port: int, workers: int, admin_port: int | None, admin_host: str) -> None:
     """The origin under gunicorn. EVENTLOG_URL and BUS_URL choose the backends."""
-    from origin.stream.worker.gunicorn_app import Serving
-    from origin.web.app import create_app
+    from origin.stream.worker.gunicorn_app import Serving, listen
+    from origin.web.admin_server import serve_admin
+    from origin.web.app import create_admin_app, create_app
+    from origin.web.origin import origin_of
+    from origin.web.worker_pool import WorkerPool
 
+    pool = None
     try:
-        serving = Serving(Config.from_env(os.environ), create_app, host=host, port=port, workers=workers)
+        config = Config.from_env(os.environ)
+        admin = None if admin_port is None else listen(admin_host, admin_port, queues=1)[0]
+        pool = WorkerPool.create() if workers > 1 else None
+
+        def load(config: Config) -> Flask:
+            app = create_app(config, admin_routes=admin is None)
+            if pool is not None:
+                pool.join(app)
+            if admin is not None:
+                origin_of(app).before_close(serve_admin(create_admin_app(app), admin))
+            return app
+
+        serving = Serving(
+            config,
+            load,
+            host=host,
+            port=port,
+            workers=workers,
+            worker_ended=None if pool is None else pool.fold_ended,
+            ended=None if pool is None else pool.remove,
+        )
     except OriginError as error:
+        if pool is not None:
+            pool.remove()
         raise click.ClickException(str(error)) from None
     click.echo(f"touchline: http://{host}:{serving.port}/", err=True)
+    if admin is not None:
+        click.echo(f"touchline: admin http://{admin_host}:{admin.getsockname()[1]}/", err=True)
     serving.run()

@@ -3,61 +3,78 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Flask, Response, current_app, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from origin.config import Config
 from origin.errors import BusError, OriginError, RequestError
-from origin.stream.http.cors import RESUME, VALIDATORS, preflight_headers
-from origin.stream.worker.extensions import ORIGIN
-from origin.web import assets, health, pages, polls, streams, webhook
+from origin.stream.worker.extensions import ORIGIN, STREAM_HUB
+from origin.web import assets, health, pages, polls, security_headers, webhook
+from origin.web.cache_policy import NO_STORE, set_policy
 from origin.web.origin import Origin, origin_of
 
-__all__ = ["create_app"]
+__all__ = ["create_admin_app", "create_app"]
 
 logger = logging.getLogger(__name__)
 
 
-def create_app(config: Config, *, start: bool = True) -> Flask:
-    """The WSGI application.
+def create_app(config: Config, *, start: bool = True, admin_routes: bool = True) -> Flask:
+    """The WSGI application of the public port.
 
     Args:
         config: the settings.
         start: whether to start the fan-out thread of the embedded set-up now.
+        admin_routes: whether ``/metrics`` and ``/readyz`` are here; False where they have a listener of
+            their own (``create_admin_app``), and are 404 here.
     """
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.config["SOCK_SERVER_OPTIONS"] = {"ping_interval": 25, "max_message_size": 4_096}
     app.extensions[ORIGIN] = Origin(config)
-    # By this order /stream/score is the poll by query and not a match called "score".
-    for blueprint in (
-        health.blueprint,
-        webhook.blueprint,
-        polls.blueprint,
-        streams.blueprint,
-        pages.blueprint,
-    ):
+    for blueprint in (health.blueprint, webhook.blueprint, polls.blueprint, pages.blueprint):
         app.register_blueprint(blueprint)
+    if admin_routes:
+        app.register_blueprint(health.admin)
     assets.init_app(app)
-    streams.sock.init_app(app)
-    app.register_error_handler(RequestError, _request_error)
-    app.register_error_handler(BusError, _bus_error)
-    app.register_error_handler(HTTPException, _http_error)
-    app.after_request(_any_origin)
+    _add_errors_and_headers(app)
     if start:
         origin_of(app).start()
     return app
 
 
-# Programs read these, whatever they say that they accept.
-_API = ("/score", "/api/", "/ingest/", "/stream/", "/ws/", "/healthz", "/readyz", "/metrics")
+def create_admin_app(app: Flask) -> Flask:
+    """The WSGI application of the admin port: health, readiness and metrics of what runs behind ``app``.
+
+    Args:
+        app: the application of the public port; both share one origin and one stream hub.
+    """
+    admin = Flask(__name__, static_folder=None)
+    admin.json.sort_keys = False  # type: ignore[attr-defined]
+    # The same dictionary, not a copy: the stream worker adds its hub to it later.
+    admin.extensions = app.extensions
+    admin.register_blueprint(health.blueprint)
+    admin.register_blueprint(health.admin)
+    _add_errors_and_headers(admin)
+    return admin
+
+
+def _add_errors_and_headers(app: Flask) -> None:
+    app.register_error_handler(RequestError, _request_error)
+    app.register_error_handler(BusError, _bus_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.after_request(_relative_redirect)
+    security_headers.init_app(app)
+
+
+# Programs read these, whatever they say that they accept. An admin application has no pages at all.
+_API: Final = ("/score", "/api/", "/ingest/", "/stream/", "/ws/", "/healthz", "/readyz", "/metrics")
 
 
 def _request_error(error: RequestError) -> Response:
-    if not request.path.startswith(_API) and (
-        request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
-    ):
+    negotiated = "pages" in current_app.blueprints and not request.path.startswith(_API)
+    if negotiated and (request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"):
         response = Response(
             render_template("error.html", status=error.status, message=str(error)), mimetype="text/html"
         )
@@ -65,9 +82,9 @@ def _request_error(error: RequestError) -> Response:
         response = jsonify(error.to_json())
     response.status_code = error.status
     response.headers.update(error.headers)
-    # A match that is unknown now may begin in a second; a cache must not hold that against it.
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    if negotiated:
+        response.vary.add("Accept")
+    return set_policy(response, NO_STORE)
 
 
 def _bus_error(error: OriginError) -> Response:
@@ -82,17 +99,27 @@ def _http_error(error: HTTPException) -> Response:
     headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Location")}
     if error.code is None or error.code < 400:
         return Response(error.get_body(), error.code, dict(error.get_headers()))
+    in_stream_worker = STREAM_HUB in current_app.extensions
+    if error.code == 404 and security_headers.is_stream_path(request.path) and not in_stream_worker:
+        return _request_error(
+            RequestError(
+                501,
+                "no_stream_tier",
+                "this server has no stream tier: run `touchline serve`",
+            )
+        )
     code = error.name.lower().replace(" ", "_")
     return _request_error(RequestError(error.code, code, error.description or error.name, headers=headers))
 
 
-def _any_origin(response: Response) -> Response:
-    """Everything read here is public: any page may embed it. Ingest is signed, not origin-bound."""
-    response.headers.setdefault("Access-Control-Allow-Origin", "*")
-    response.headers.setdefault("Access-Control-Expose-Headers", "ETag, Touchline-Id, Retry-After")
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    if request.method == "OPTIONS" and "GET" in response.allow:
-        allowed = RESUME if request.path.startswith("/stream/") else VALIDATORS
-        for name, value in preflight_headers(allowed).items():
-            response.headers.setdefault(name, value)
-    return response
+def _relative_redirect(response: Response) -> Response:
+    """The router redirects a path with doubled slashes to the address in the request's Host.
+
+    Anybody can set that Host, so only the path is kept.
+    """
+    if response.location is None or response.status_code >= 400:
+        return response
+    location = urlsplit(response.location)
+    response.location = urlunsplit(("", "", "/" + location.path.lstrip("/"), location.query, ""))
+    response.set_data(b"")
+    return set_policy(response, NO_STORE)

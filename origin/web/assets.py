@@ -20,20 +20,16 @@ from typing import Final
 from flask import Blueprint, Flask, Response, request
 
 from origin.errors import ConfigError, RequestError
-from origin.web.polls import IMMUTABLE
+from origin.web.cache_policy import IMMUTABLE, SERVICE_WORKER, STABLE_NAME, set_policy
 from shared_state.jsontext import Json
 
 __all__ = ["Asset", "Assets", "init_app"]
 
 DIST: Final = Path(__file__).parents[2] / "widget" / "dist"
-# A release reaches every embed within minutes; if it cannot be fetched then, the old one still works.
-STABLE: Final = "public, max-age=300, stale-while-revalidate=3600, stale-if-error=604800"
-# A browser asks for its service worker on every visit and must get the newest, or it is stuck with a bug.
-WORKER: Final = "public, no-cache"
 STABLE_NAMES: Final[Mapping[str, str]] = {
-    "live-score.js": STABLE,
-    "live-score.css": STABLE,
-    "sw.js": WORKER,
+    "live-score.js": STABLE_NAME,
+    "live-score.css": STABLE_NAME,
+    "sw.js": SERVICE_WORKER,
 }
 MIME_TYPES: Final[Mapping[str, str]] = {
     ".css": "text/css; charset=utf-8",
@@ -68,6 +64,7 @@ class Assets:
         self.dist = dist
         self._files = dict(files)
         self._paths = {asset.path: asset for asset in files.values()}
+        self._content: dict[Path, bytes] = {}
 
     @classmethod
     def load(cls, dist: Path = DIST) -> Assets:
@@ -99,6 +96,16 @@ class Assets:
             raise ConfigError(f"the widget's build has no {name!r}: it has {' '.join(sorted(self._files))}")
         return f"/widget/{asset.path}"
 
+    def content(self, path: Path) -> bytes:
+        """The bytes of a built file: read once, and the same object for all who wait for it.
+
+        So a hundred readers of the largest file cost its size once. All files of a build together are the bound.
+        """
+        content = self._content.get(path)
+        if content is None:
+            content = self._content.setdefault(path, path.read_bytes())
+        return content
+
     def find(self, name: str) -> tuple[Asset, str]:
         """The file behind a name below ``/widget/``, and its ``Cache-Control``.
 
@@ -125,28 +132,24 @@ def init_app(app: Flask, dist: Path = DIST) -> Assets:
     @blueprint.get("/widget/<path:name>")
     def widget_file(name: str) -> Response:
         asset, cache_control = assets.find(name)
-        return _answer(assets.dist, asset, cache_control, name)
+        return _answer(assets, asset, cache_control, name)
 
     app.register_blueprint(blueprint)
     app.add_template_global(assets.url, "asset")
     return assets
 
 
-def _answer(dist: Path, asset: Asset, cache_control: str, name: str) -> Response:
-    path, encoding = dist / asset.path, ""
+def _answer(assets: Assets, asset: Asset, cache_control: str, name: str) -> Response:
+    path, encoding = assets.dist / asset.path, ""
     for candidate, suffix in ENCODINGS:
         compressed = path.with_name(path.name + suffix)
         if request.accept_encodings[candidate] > 0 and compressed.exists():
             path, encoding = compressed, candidate
             break
-    response = Response(path.read_bytes(), mimetype=None)
+    response = Response(assets.content(path), mimetype=None)
     response.headers["Content-Type"] = MIME_TYPES.get(Path(asset.path).suffix, "application/octet-stream")
-    response.headers["Cache-Control"] = cache_control
+    set_policy(response, cache_control)
     response.headers["Vary"] = "Accept-Encoding"
-    response.headers["Access-Control-Allow-Origin"] = "*"
-    # A page under Cross-Origin-Embedder-Policy may use it too.
-    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-    response.headers["X-Content-Type-Options"] = "nosniff"
     if encoding:
         response.headers["Content-Encoding"] = encoding
     if name == "sw.js":

@@ -3,48 +3,43 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, current_app, jsonify
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from origin.stream.hub.metrics import StreamCollector
-from origin.stream.worker.extensions import STREAM_HUB
-from origin.web.origin import origin
+from origin.web.cache_policy import NO_STORE, set_policy
+from origin.web.metric_sum import exposition
+from origin.web.worker_pool import WORKER_POOL, families, unready
 
-__all__ = ["blueprint"]
+__all__ = ["admin", "blueprint"]
 
 blueprint = Blueprint("health", __name__)
+#: What is for operators, and can have a listener of its own (``touchline serve --admin-port``).
+admin = Blueprint("admin", __name__)
 
 
 @blueprint.get("/healthz")
 def healthz() -> Response:
     """This process answers. Nothing behind it is asked: restarting us would not mend it."""
-    return _no_store(jsonify({"status": "alive"}))
+    return set_policy(jsonify({"status": "alive"}), NO_STORE)
 
 
-@blueprint.get("/readyz")
+@admin.get("/readyz")
 def readyz() -> Response:
-    """Whether new viewers should be sent here; 503 with the reasons if not."""
-    reasons = origin().unready()
-    hub = current_app.extensions.get(STREAM_HUB)
-    if hub is not None and hub.draining:
-        reasons.append("this process is ending")
-    response = jsonify({"status": "unready" if reasons else "ready", "reasons": reasons})
+    """Whether new viewers should be sent here; 503 with the reasons if not. Several workers answer as one."""
+    pool = current_app.extensions.get(WORKER_POOL)
+    if pool is None:
+        reasons, more = unready(current_app), {}
+    else:
+        readiness = pool.readiness()
+        reasons = readiness.reasons
+        more = {"workers": {str(pid): state for pid, state in readiness.workers.items()}}
+    response = jsonify({"status": "unready" if reasons else "ready", "reasons": reasons, **more})
     response.status_code = 503 if reasons else 200
-    return _no_store(response)
+    return set_policy(response, NO_STORE)
 
 
-@blueprint.get("/metrics")
+@admin.get("/metrics")
 def metrics() -> Response:
-    """The counters of this process."""
-    registry = origin().metrics.registry
-    text = generate_latest(registry)
-    hub = current_app.extensions.get(STREAM_HUB)
-    if hub is not None:
-        streams = CollectorRegistry()
-        streams.register(StreamCollector(hub.metrics))
-        text += generate_latest(streams)
-    return _no_store(Response(text, content_type=CONTENT_TYPE_LATEST))
-
-
-def _no_store(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    """The metrics of this process; of several workers, their sum."""
+    pool = current_app.extensions.get(WORKER_POOL)
+    found = families(current_app) if pool is None else pool.metrics()
+    return set_policy(Response(exposition(found), content_type=CONTENT_TYPE_LATEST), NO_STORE)

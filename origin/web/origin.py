@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import cast
 
 from flask import Flask, current_app
@@ -39,6 +40,7 @@ class Origin:
         )
         self._fanout: FanOut | None = None
         self._fanout_thread: threading.Thread | None = None
+        self._before_close: list[Callable[[], None]] = []
 
     def start(self) -> None:
         """Start what runs beside requests. After fork, never before: threads do not survive it."""
@@ -60,8 +62,14 @@ class Origin:
             reasons.append(health.reason)
         return reasons
 
+    def before_close(self, callback: Callable[[], None]) -> None:
+        """Have something called at the beginning of ``close``, while everything still runs."""
+        self._before_close.append(callback)
+
     def close(self) -> None:
         """End everything, in the order data moves; what was acknowledged is in the log."""
+        for callback in self._before_close:
+            callback()
         if self._fanout is not None and self._fanout_thread is not None:
             self._fanout.stop()
             self._fanout_thread.join(timeout=10)

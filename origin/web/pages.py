@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from flask import Blueprint, Response, render_template, request
 from markupsafe import Markup
 
+from origin.web.cache_policy import IMMUTABLE, LATEST, set_policy
 from origin.web.match_cache import Scoreboard
 from origin.web.origin import origin
-from origin.web.polls import IMMUTABLE, LATEST, parse_id
+from origin.web.polls import parse_id
 from shared_state.jsonld import json_ld
 from shared_state.jsontext import Json, compact
 from shared_state.view import page_title, scoreboard, summary_row
@@ -35,14 +36,14 @@ def index() -> Response:
 def match(match_id: str) -> Response:
     """One match, server-rendered, with its snapshot inline."""
     board = origin().matches.latest(match_id)
-    return _page("demo.html" if origin().config.demo else "match.html", **_of(board))
+    return _page("demo.html" if origin().config.demo else "match.html", **_context(board))
 
 
 @blueprint.get("/embed/<match_id>")
 def embed(match_id: str) -> Response:
     """The widget alone, for an iframe on somebody else's page."""
     board = origin().matches.latest(match_id)
-    return _page("embed.html", **_of(board))
+    return _page("embed.html", **_context(board))
 
 
 @blueprint.get("/match/<match_id>/fragment/<id_text>")
@@ -53,15 +54,20 @@ def fragment(match_id: str, id_text: str) -> Response:
     if not found.final:
         # Another origin, or this one after a refill, may know more of the same address.
         return _tagged(found.html)
-    response = Response(found.html, mimetype="text/html")
-    response.headers["Cache-Control"] = IMMUTABLE
+    response = set_policy(Response(found.html, mimetype="text/html"), IMMUTABLE)
     response.set_etag(str(id_))
     response.make_conditional(request)
     return response
 
 
-def _of(board: Scoreboard) -> Mapping[str, Json]:
-    url = f"{origin().config.public_url or request.host_url.rstrip('/')}/match/{board.match.match_id}"
+def _context(board: Scoreboard) -> Mapping[str, Json]:
+    """What the templates of one match need.
+
+    Addresses are below the configured public URL, or relative. The Host of the request is never repeated:
+    anybody can send any Host, and a shared cache would give the page that names it to everybody.
+    """
+    public_url = origin().config.public_url
+    url = f"{public_url}/match/{board.match.match_id}"
     return {
         "match": board.match,
         "position": board.id,
@@ -70,6 +76,7 @@ def _of(board: Scoreboard) -> Mapping[str, Json]:
         "snapshot_json": board.snapshot.decode(),
         "json_ld": compact(json_ld(board.match, url)),
         "url": url,
+        "public_url": public_url,
     }
 
 
@@ -85,10 +92,9 @@ def _tagged(html: str) -> Response:
     """HTML with a tag of its bytes.
 
     Not the id: the minute runs on, a release has other files, and the page and the embed differ, while the
-    id stands still. A cache in front would be told that its old page is right.
+    id stays the same. A cache in front would keep its old page.
     """
-    response = Response(html, mimetype="text/html")
-    response.headers["Cache-Control"] = LATEST
+    response = set_policy(Response(html, mimetype="text/html"), LATEST)
     response.set_etag(hashlib.sha256(html.encode()).hexdigest()[:TAG_CHARS])
     response.make_conditional(request)
     return response

@@ -12,19 +12,16 @@ from flask import Blueprint, Response, request
 
 from origin.bus import Suffix, UpToDate
 from origin.errors import RequestError
+from origin.web.cache_policy import IMMUTABLE, LATEST, NO_STORE, set_policy
 from origin.web.match_cache import Scoreboard
 from origin.web.origin import origin
 from shared_state import DeltaId, Match, WireError
 from shared_state.jsontext import JsonObject, compact
 
-__all__ = ["IMMUTABLE", "LATEST", "blueprint", "conditional", "parse_id", "score_json"]
+__all__ = ["blueprint", "conditional", "parse_id", "score_json"]
 
-blueprint = Blueprint("snapshots", __name__)
+blueprint = Blueprint("polls", __name__)
 
-# One second in shared caches: a million polls are one request a second. When the origin is slow or gone
-# the cache goes on with what it has, whose age the reader is shown.
-LATEST = "public, max-age=0, s-maxage=1, stale-while-revalidate=5, stale-if-error=86400"
-IMMUTABLE = "public, max-age=31536000, immutable"
 # A date is given once its second is surely over, on every origin's clock: no date may lie ahead.
 LAST_MODIFIED_AFTER_S = 2
 
@@ -58,9 +55,7 @@ def delta_after(match_id: str, id_text: str) -> Response:
         )
     replayed = origin().bus.replay(match_id, after)
     if isinstance(replayed, UpToDate):
-        response = Response(status=204)
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return set_policy(Response(status=204), NO_STORE)
     if not isinstance(replayed, Suffix):
         raise RequestError(
             410,
@@ -70,8 +65,7 @@ def delta_after(match_id: str, id_text: str) -> Response:
             snapshot=f"/api/match/{match_id}/state",
         )
     following = replayed.deltas[0]
-    response = Response(following.delta, mimetype="application/json")
-    response.headers["Cache-Control"] = IMMUTABLE
+    response = set_policy(Response(following.delta, mimetype="application/json"), IMMUTABLE)
     response.headers["Touchline-Id"] = str(following.id)
     response.headers["Link"] = f'</api/match/{match_id}/deltas/{following.id}>; rel="next"'
     response.set_etag(str(following.id))
@@ -93,12 +87,11 @@ def parse_id(text: str) -> DeltaId:
 def conditional(body: bytes, board: Scoreboard) -> Response:
     """The answer with its validators, or 304 if the client has it.
 
-    By date a client has it only if it names the very date of this id. HTTP would also take a later one,
-    but what the log took earlier may be published later: who sends the time of its last poll would be told
-    that it has what it never saw.
+    By date a client has it only if it names the very date of this id. HTTP would also accept a later date,
+    but what the log took earlier may be published later: a client that sends the time of its last poll would
+    get 304 for a change that it never saw.
     """
-    response = Response(body, mimetype="application/json")
-    response.headers["Cache-Control"] = LATEST
+    response = set_policy(Response(body, mimetype="application/json"), LATEST)
     response.headers["Touchline-Id"] = str(board.id)
     response.set_etag(str(board.id))
     modified_s = origin().matches.modified_s(board)

@@ -6,6 +6,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from origin.errors import RequestError
 from origin.stream.http.request_body import body_too_large
+from origin.web.cache_policy import NO_STORE, set_policy
 from origin.web.origin import origin
 
 __all__ = ["blueprint"]
@@ -20,16 +21,14 @@ def ingest(feed: str) -> Response:
     with metrics.ingest_seconds.time():
         headers = {name.lower(): value for name, value in request.headers.items()}
         try:
-            # First what can be said without the body: nobody without a key makes us read one.
+            # First what needs no body: a sender without a key must not make us read one.
             origin().ingest.check(feed, headers)
             accepted = origin().ingest.accept(feed, headers, _body())
         except RequestError as error:
             metrics.ingest_rejected.labels(error.code).inc()
             raise
     metrics.ingest_accepted.labels(feed).inc(accepted.events)
-    response = jsonify(accepted.to_json())
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return set_policy(jsonify(accepted.to_json()), NO_STORE)
 
 
 def _body() -> bytes:

@@ -26,6 +26,7 @@ class OriginServer:
         env: further settings, for example another ``BUS_URL``.
         open_files: the limit of its processes; 0 leaves the one of this process.
         root: the checkout whose code it runs; None for this one.
+        admin: whether ``/metrics`` and ``/readyz`` are on a port of their own, ``admin_port``.
     """
 
     def __init__(
@@ -36,8 +37,11 @@ class OriginServer:
         workers: int = 1,
         open_files: int = 0,
         root: Path | None = None,
+        admin: bool = False,
     ) -> None:
         self.port = free_port()
+        self.admin_port = free_port() if admin else self.port
+        self._args = ["--admin-port", str(self.admin_port)] if admin else []
         self.log_path = directory / "log.db"
         self._directory = directory
         self._workers = workers
@@ -60,13 +64,13 @@ class OriginServer:
     def start(self) -> OriginServer:
         """Start it, and return once it is ready to take viewers."""
         argv = [sys.executable, "-m", "origin", "serve", "--port", str(self.port)]
-        argv += ["--workers", str(self._workers)]
+        argv += ["--workers", str(self._workers), *self._args]
         if self._open_files:
             argv = ["sh", "-c", f'ulimit -n {self._open_files} && exec "$@"', "sh", *argv]
         self.process = ServerProcess(
             argv, log_path=self._directory / "origin.log", env=self._env, cwd=self._root
         )
-        self.process.wait_until(lambda: self.status("/readyz") == 200)
+        self.process.wait_until(lambda: self.status("/readyz", self.admin_port) == 200)
         return self
 
     def kill(self) -> None:
@@ -79,16 +83,16 @@ class OriginServer:
         if self.process is not None:
             self.process.stop()
 
-    def status(self, path: str) -> int:
+    def status(self, path: str, port: int | None = None) -> int:
         """The status of a GET; 0 while nobody answers."""
         try:
-            return self.get(path)[0]
+            return self.get(path, port)[0]
         except OSError:
             return 0
 
-    def get(self, path: str) -> tuple[int, bytes]:
-        """Status and body of a GET."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+    def get(self, path: str, port: int | None = None) -> tuple[int, bytes]:
+        """Status and body of a GET, from the public port or another."""
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=5)
         try:
             connection.request("GET", path)
             response = connection.getresponse()

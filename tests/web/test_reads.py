@@ -279,8 +279,10 @@ REFUSED = [
     (f"/api/match/{MATCH}/deltas/abc", 400, "bad_id"),
     (f"/match/{MATCH}/fragment/1-1", 404, "unknown_id"),
     (f"/match/{MATCH}/fragment/01-1", 400, "bad_id"),
-    ("/stream/nope", 404, "unknown_match"),
-    ("/stream/score", 400, "missing_parameter"),
+    ("/stream/nope", 501, "no_stream_tier"),
+    (f"/stream/{MATCH}", 501, "no_stream_tier"),
+    ("/stream/score", 501, "no_stream_tier"),
+    (f"/ws/match/{MATCH}", 501, "no_stream_tier"),
     ("/nothing/here", 404, "not_found"),
 ]
 
@@ -328,7 +330,8 @@ def test_a_bus_that_is_away_is_a_page_to_a_browser(
 
 
 @pytest.mark.parametrize(
-    ("url", "status", "code"), [item for item in REFUSED if item[0].startswith(("/score", "/api", "/stream"))]
+    ("url", "status", "code"),
+    [item for item in REFUSED if item[0].startswith(("/score", "/api", "/stream", "/ws"))],
 )
 def test_an_api_answers_json_whatever_is_asked_for(poster: Poster, url: str, status: int, code: str) -> None:
     poster.publish(INFO)
@@ -353,7 +356,6 @@ def test_ingest_answers_json_whatever_is_asked_for(client: FlaskClient) -> None:
         (f"/api/match/{MATCH}/state", "If-Modified-Since"),
         (f"/api/match/{MATCH}/deltas/1-1", "If-None-Match"),
         (f"/match/{MATCH}/fragment/1-1", "If-None-Match"),
-        (f"/stream/{MATCH}", "Last-Event-ID"),
     ],
 )
 def test_another_site_may_poll_with_validators(client: FlaskClient, url: str, header: str) -> None:
@@ -364,6 +366,13 @@ def test_another_site_may_poll_with_validators(client: FlaskClient, url: str, he
     assert "GET" in answer.headers["Access-Control-Allow-Methods"]
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert int(answer.headers["Access-Control-Max-Age"]) >= 600
+
+
+def test_no_route_holds_a_thread_for_a_viewer(app: Flask) -> None:
+    """Streams are the stream worker's; a route here would hold one of a few threads for each viewer."""
+    paths = [rule.rule for rule in app.url_map.iter_rules()]
+    assert not [path for path in paths if path.startswith(("/stream", "/ws"))]
+    assert "sock" not in app.extensions
 
 
 def test_another_site_may_not_ingest(client: FlaskClient) -> None:

@@ -11,6 +11,7 @@ from flask import Flask, Response, jsonify, render_template_string
 from flask.testing import FlaskClient
 
 from origin.errors import ConfigError, RequestError
+from origin.web import security_headers
 from origin.web.assets import Assets, init_app
 from testkit.built_widget import DIST, manifest
 
@@ -22,6 +23,7 @@ def app() -> Flask:
     manifest()
     app = Flask(__name__, static_folder=None)
     init_app(app)
+    security_headers.init_app(app)
 
     @app.errorhandler(RequestError)
     def refuse(error: RequestError) -> tuple[Response, int]:

@@ -96,6 +96,7 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
     constants = {"ASSETS": assets, "PROTOCOL": PROTOCOL_VERSION}
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", constants))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
+    output.add("snippet.js", _bundled(packages, SOURCES / "snippet.js", constants))
     shell = [path for name, path in output.files.items() if not name.startswith("runtime/")]
     kept = [path for name, path in output.files.items() if name.startswith("runtime/")]
     constants = {"SHELL": sorted(shell), "RUNTIME": sorted(kept), "PROTOCOL": PROTOCOL_VERSION}

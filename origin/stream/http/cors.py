@@ -1,15 +1,39 @@
-"""What a script on another site may ask (the Fetch standard's CORS): one answer to all preflights.
+"""What a script on another site may read and ask (the Fetch standard's CORS): the rules of both tiers.
 
-Nothing here is personal, so any origin may read. A header beyond the simple ones has to be allowed by name
-before a browser sends it.
+Match data is public, so what the widget fetches from somebody else's page may be read by any site. All the
+rest (own pages, ingest, health, metrics) is for no other site's scripts. ``origin.web.security_headers``
+says which route of the web tier is which; every answer of the stream tier is of the first kind.
+
+A header beyond the simple ones has to be allowed by name before a browser sends it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
-__all__ = ["METHODS", "RESUME", "VALIDATORS", "preflight_headers"]
+__all__ = [
+    "METHODS",
+    "READABLE_BY_ANY",
+    "READABLE_BY_ANY_STREAM",
+    "RESUME",
+    "VALIDATORS",
+    "preflight_headers",
+]
 
+#: Of an answer of the web tier that another site may read. The Fetch standard hides all but a few headers
+#: from the script; these are the ones that the widget and pollers need.
+READABLE_BY_ANY: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Expose-Headers": "ETag, Touchline-Id, Retry-After",
+    }
+)
+#: The same of the stream tier, whose answers have no validator: a refusal says when to come back.
+READABLE_BY_ANY_STREAM: Final[Mapping[str, str]] = MappingProxyType(
+    {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
+)
 METHODS: Final = "GET, HEAD, OPTIONS"
 # Last-Event-ID is what makes a cross-origin reconnect preflighted when its value is not simple.
 RESUME: Final = "Last-Event-ID, Cache-Control"

@@ -13,6 +13,7 @@ from wsproto.utilities import generate_accept_token
 
 from origin.bus import Published
 from origin.errors import RequestError
+from origin.stream.http.cors import READABLE_BY_ANY_STREAM
 from origin.stream.http.sse import (
     STREAM_HEADERS,
     delta_frame,
@@ -172,8 +173,7 @@ def refusal(error: RequestError, *, keep_alive: bool, with_body: bool = True) ->
     headers = {
         "Content-Type": "application/json",
         "Cache-Control": "no-store",
-        "Access-Control-Allow-Origin": "*",
-        "Access-Control-Expose-Headers": "Retry-After",
+        **READABLE_BY_ANY_STREAM,
         **error.headers,
     }
     body = json.dumps(error.to_json(), separators=(",", ":")).encode()

@@ -6,6 +6,7 @@ Every frame is built once and shared by all viewers as the same ``bytes``.
 from __future__ import annotations
 
 from origin.bus import Published
+from origin.stream.http.cors import READABLE_BY_ANY_STREAM
 from shared_state import DeltaId, WireError
 from shared_state.jsontext import Json, compact
 
@@ -32,8 +33,7 @@ STREAM_HEADERS = {
     "Cache-Control": "no-store, no-transform",
     # nginx buffers a response unless a header says not to; it does not infer it from the type.
     "X-Accel-Buffering": "no",
-    # The stream carries nothing personal; any page may read it.
-    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Origin": READABLE_BY_ANY_STREAM["Access-Control-Allow-Origin"],
 }
 
 

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 from origin.bus import Bus
 from origin.errors import OriginError, RequestError
-from origin.stream.http.cors import METHODS, RESUME, preflight_headers
+from origin.stream.http.cors import METHODS, READABLE_BY_ANY_STREAM, RESUME, preflight_headers
 from origin.stream.http.framing import SseFraming, WebSocketFraming, answer
 from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
@@ -48,7 +48,7 @@ _OPENING_MAX: Final = 256
 _REFUSED_DECAY: Final = 0.9
 # Reasons for which a viewer has been sent a farewell before it is dropped.
 _WITH_FAREWELL: Final = frozenset({"left", "protocol", "drained"})
-_PREFLIGHT = {"Access-Control-Allow-Origin": "*", **preflight_headers(RESUME), "Allow": METHODS}
+_PREFLIGHT = {**READABLE_BY_ANY_STREAM, **preflight_headers(RESUME), "Allow": METHODS}
 
 
 class Hub:

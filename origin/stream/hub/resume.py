@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from origin.bus import Bus, Gap, Published, Suffix, UpToDate
+from origin.bus import Published
 from shared_state import DeltaId
 
-__all__ = ["Resumed", "resume"]
+__all__ = ["Resumed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +32,3 @@ class Resumed:
     missed: Sequence[Published]
     gap: bool
     answer: str
-
-
-def resume(bus: Bus, match_id: str, after: DeltaId | None) -> Resumed | None:
-    """Answer a viewer. The caller has subscribed *before* it calls this, or events are lost in between.
-
-    Returns:
-        None if the bus does not know the match.
-    """
-    if after is None:
-        snapshot = bus.snapshot(match_id)
-        return None if snapshot is None else Resumed(snapshot.id, (), True, "gap")
-    match bus.replay(match_id, after):
-        case UpToDate():
-            return Resumed(after, (), False, "up_to_date")
-        case Suffix(deltas):
-            return Resumed(deltas[-1].id, deltas, False, "replay")
-        case Gap(head):
-            return None if head is None else Resumed(head, (), True, "gap")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import select
 import selectors
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from typing import Any, Final, Protocol, TypeVar
 
@@ -62,6 +62,8 @@ class Serving(BaseApplication):  # type: ignore[misc]
         host: the address to listen on.
         port: the port; 0 takes a free one.
         workers: processes. The embedded bus is one process's own, so it takes exactly one.
+        worker_ended: called in the parent when a worker has ended, with the pids of those that have not.
+        ended: called in the parent at its own end.
 
     Attributes:
         port: the port that is listened on.
@@ -70,7 +72,17 @@ class Serving(BaseApplication):  # type: ignore[misc]
         ConfigError: several workers on the embedded bus, or the address cannot be listened on.
     """
 
-    def __init__(self, config: _S, load: Callable[[_S], Any], *, host: str, port: int, workers: int) -> None:
+    def __init__(
+        self,
+        config: _S,
+        load: Callable[[_S], Any],
+        *,
+        host: str,
+        port: int,
+        workers: int,
+        worker_ended: Callable[[Collection[int]], None] | None = None,
+        ended: Callable[[], None] | None = None,
+    ) -> None:
         if config.embedded and workers > 1:
             raise ConfigError(
                 f"--workers {workers} with BUS_URL {config.bus_url!r}: the embedded bus is one process's own;"
@@ -90,12 +102,19 @@ class Serving(BaseApplication):  # type: ignore[misc]
             "timeout": 60,
             "graceful_timeout": GRACEFUL_TIMEOUT_S,
             "worker_exit": _close,
+            # A trusted proxy may set these by headers with an underscore, as gunicorn comes. No proxy of ours
+            # does, and one that passes on what a client sent would let it choose them: 500, or another route.
+            "forwarder_headers": "",
             "accesslog": None,
             "errorlog": "-",
             "loglevel": config.log_level,
             "proc_name": "touchline",
             "control_socket_disable": True,
         }
+        if worker_ended is not None:
+            self._options["child_exit"] = _child_exit(worker_ended)
+        if ended is not None:
+            self._options["on_exit"] = _on_exit(ended)
         super().__init__()
 
     def load_config(self) -> None:
@@ -285,8 +304,13 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         raise NotImplementedError
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int, queues: int = QUEUES) -> list[socket.socket]:
     """Bind the accept queues of one address.
+
+    Args:
+        host: the address.
+        port: the port; 0 takes a free one.
+        queues: how many accept queues the port has.
 
     Raises:
         ConfigError: somebody listens there, or it is no address of this machine.
@@ -299,16 +323,16 @@ def listen(host: str, port: int) -> list[socket.socket]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             address = probe.getsockname()
-        queues = []
-        for _ in range(QUEUES):
+        bound = []
+        for _ in range(queues):
             queue = socket.socket(family, kind)
             queue.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             queue.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             queue.bind(address)
-            queues.append(queue)
+            bound.append(queue)
     except OSError as error:
         raise ConfigError(f"{host}:{port} cannot be listened on: {error.strerror or error}") from error
-    return queues
+    return bound
 
 
 def _close(server: object, worker: Any) -> None:
@@ -317,3 +341,22 @@ def _close(server: object, worker: Any) -> None:
     origin = getattr(getattr(worker, "wsgi", None), "extensions", {}).get(ORIGIN)
     if origin is not None:
         origin.close()
+
+
+def _child_exit(worker_ended: Callable[[Collection[int]], None]) -> Callable[[Any, Any], None]:
+    """As gunicorn calls it in the parent, with itself and the worker that has ended."""
+
+    def hook(server: Any, worker: Any) -> None:
+        worker_ended(frozenset(server.WORKERS) - {worker.pid})
+
+    return hook
+
+
+def _on_exit(ended: Callable[[], None]) -> Callable[[object], None]:
+    """As gunicorn calls it in the parent."""
+
+    def hook(server: object) -> None:
+        del server
+        ended()
+
+    return hook

@@ -1,0 +1,167 @@
+"""One table: which route is of which class, and which headers each class of answers carries.
+
+The headers say what a browser may do with an answer: what a page may load (Content-Security-Policy), who may
+put it in a frame, which other site's scripts may read it (CORS). A route that is not in ``ROUTES`` fails a
+test, and at run time gets the strictest class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from flask import Flask, Response, request
+
+from origin.stream.http.cors import READABLE_BY_ANY, VALIDATORS, preflight_headers
+
+__all__ = ["CLASSES", "ROUTES", "RouteClass", "Rules", "init_app", "is_stream_path", "route_class"]
+
+
+class RouteClass(Enum):
+    """What kind of answer a route gives."""
+
+    PAGE = "page"  #: a page of this site, which runs the widget with all its tiers
+    EMBED = "embed"  #: the same for a frame on somebody else's page
+    FRAGMENT = "fragment"  #: HTML that is swapped into a page, and never a page itself
+    DATA = "data"  #: match data as JSON, for every site
+    ASSET = "asset"  #: a file of the widget, for every site
+    INGEST = "ingest"  #: signed webhooks, from servers
+    ADMIN = "admin"  #: health and metrics, for operators
+    NONE = "none"  #: there is no such route
+
+
+def _policy(**directives: str) -> str:
+    return "; ".join(f"{name.replace('_', '-')} {value}" for name, value in directives.items())
+
+
+def _page_policy(frame_ancestors: str) -> str:
+    """What a page needs, and nothing else; no script and no style is inline.
+
+    Tier 2 is Pyodide in a module worker. It compiles WebAssembly, for which ``'wasm-unsafe-eval'`` is
+    enough: ``'unsafe-eval'`` is not needed (e2e/test_security_headers.py).
+    """
+    return _policy(
+        default_src="'none'",
+        script_src="'self' 'wasm-unsafe-eval'",
+        style_src="'self'",
+        img_src="'self'",
+        connect_src="'self'",
+        worker_src="'self'",
+        base_uri="'none'",
+        form_action="'none'",
+        frame_ancestors=frame_ancestors,
+    )
+
+
+_NOTHING: Final = _policy(default_src="'none'", frame_ancestors="'none'")
+# Two of the files are workers, which obey the policy of their own answer and not the page's: tier 2 imports
+# Pyodide and fetches the bundle, the service worker fetches pages and files.
+_ASSET: Final = _policy(
+    default_src="'none'",
+    script_src="'self' 'wasm-unsafe-eval'",
+    connect_src="'self'",
+    frame_ancestors="'none'",
+)
+_PERMISSIONS: Final = ", ".join(
+    f"{feature}=()"
+    for feature in ("camera", "display-capture", "geolocation", "microphone", "midi", "payment", "usb")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The headers of one class of routes.
+
+    Attributes:
+        content_security_policy: the ``Content-Security-Policy``.
+        referrer_policy: the ``Referrer-Policy``.
+        readable_by_any: whether a script on another site may read the answer.
+        more: further headers.
+    """
+
+    content_security_policy: str
+    referrer_policy: str = "no-referrer"
+    readable_by_any: bool = False
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    def headers(self) -> dict[str, str]:
+        """The headers of every answer of this class, CORS left out."""
+        return {
+            "Content-Security-Policy": self.content_security_policy,
+            "Referrer-Policy": self.referrer_policy,
+            "Permissions-Policy": _PERMISSIONS,
+            "X-Content-Type-Options": "nosniff",
+            **self.more,
+        }
+
+
+_OWN_SITE_REFERRER: Final = "strict-origin-when-cross-origin"
+CLASSES: Final[Mapping[RouteClass, Rules]] = {
+    RouteClass.PAGE: Rules(_page_policy("'none'"), _OWN_SITE_REFERRER),
+    RouteClass.EMBED: Rules(_page_policy("*"), _OWN_SITE_REFERRER, readable_by_any=True),
+    RouteClass.FRAGMENT: Rules(_NOTHING, readable_by_any=True),
+    RouteClass.DATA: Rules(_NOTHING, readable_by_any=True),
+    # A page under Cross-Origin-Embedder-Policy may use a widget file only if the file says so.
+    RouteClass.ASSET: Rules(
+        _ASSET, readable_by_any=True, more={"Cross-Origin-Resource-Policy": "cross-origin"}
+    ),
+    RouteClass.INGEST: Rules(_NOTHING),
+    RouteClass.ADMIN: Rules(_NOTHING),
+    RouteClass.NONE: Rules(_NOTHING),
+}
+#: The class of each route, by the name of its endpoint.
+ROUTES: Final[Mapping[str, RouteClass]] = {
+    "pages.index": RouteClass.PAGE,
+    "pages.match": RouteClass.PAGE,
+    "pages.embed": RouteClass.EMBED,
+    "pages.fragment": RouteClass.FRAGMENT,
+    "polls.score": RouteClass.DATA,
+    "polls.state": RouteClass.DATA,
+    "polls.delta_after": RouteClass.DATA,
+    "assets.widget_file": RouteClass.ASSET,
+    "ingest.ingest": RouteClass.INGEST,
+    "health.healthz": RouteClass.ADMIN,
+    "admin.readyz": RouteClass.ADMIN,
+    "admin.metrics": RouteClass.ADMIN,
+}
+
+
+def route_class(endpoint: str | None, path: str) -> RouteClass:
+    """The class of an answer; ``RouteClass.NONE`` where no route matched, or for one that is not listed.
+
+    Args:
+        endpoint: the route that matched; None if none did.
+        path: the path that was asked for. The stream tier's paths have no route here, and their refusals
+            are as readable as the streams.
+    """
+    if endpoint is None:
+        return RouteClass.DATA if is_stream_path(path) else RouteClass.NONE
+    return ROUTES.get(endpoint, RouteClass.NONE)
+
+
+def is_stream_path(path: str) -> bool:
+    """Whether a path belongs to the stream tier."""
+    return path.startswith(("/stream/", "/ws/"))
+
+
+def init_app(app: Flask) -> None:
+    """Put the headers of its route's class on every answer of an application, errors included."""
+    app.after_request(_add_headers)
+
+
+def _add_headers(response: Response) -> Response:
+    route = route_class(request.endpoint, request.path)
+    is_error_page = response.status_code >= 400 and response.mimetype == "text/html"
+    if is_error_page and route is not RouteClass.EMBED:
+        # It has the layout of a page, and needs its styles. In a frame only an embed's error is shown.
+        route = RouteClass.PAGE
+    rules = CLASSES[route]
+    for name, value in rules.headers().items():
+        response.headers[name] = value
+    if rules.readable_by_any and not is_error_page:
+        response.headers.update(READABLE_BY_ANY)
+        if request.method == "OPTIONS" and "GET" in response.allow:
+            response.headers.update(preflight_headers(VALIDATORS))
+    return response
