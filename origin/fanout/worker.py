@@ -33,7 +33,7 @@ from origin.fanout.sequencer import EmbargoedSequencer, Sequencer, begin
 from origin.metrics import Metrics
 from shared_state import DeltaId, encode_delta, is_conflict
 
-__all__ = ["FanOut", "run_in_thread"]
+__all__ = ["FanOut"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,16 +87,18 @@ class FanOut:
     def run(self) -> None:
         """Work until ``stop``. Errors of the log and the bus are waited out, never skipped over."""
         failures = 0
-        while not self._stop.is_set():
-            try:
-                self.step(0.0 if self._mender.busy else POLL_S)
-                self._mender.work()
-                failures = 0
-            except (EventLogError, BusError) as error:
-                logger.warning("fan-out waits: %s", error)
-                self._stop.wait(self._pause_s(failures))
-                failures += 1
-        self._consumer.close()
+        try:
+            while not self._stop.is_set():
+                try:
+                    self.step(0.0 if self._mender.busy else POLL_S)
+                    self._mender.work()
+                    failures = 0
+                except (EventLogError, BusError) as error:
+                    logger.warning("fan-out waits: %s", error)
+                    self._stop.wait(self._pause_s(failures))
+                    failures += 1
+        finally:
+            self._consumer.close()
 
     def stop(self) -> None:
         """Ask ``run`` to return; it does after the record it is at."""
@@ -306,10 +308,3 @@ class FanOut:
         """How long to wait before trying again."""
         # The bus is a machine in the same rack: try soon, and never let a region wait for a full cap.
         return self._random_unit() * min(2.0, 0.05 * 2.0 ** min(failures, 10))
-
-
-def run_in_thread(fanout: FanOut) -> threading.Thread:
-    """Start ``fanout.run`` on a daemon thread of this process: the embedded set-up."""
-    thread = threading.Thread(target=fanout.run, name="fanout", daemon=True)
-    thread.start()
-    return thread

@@ -22,7 +22,7 @@ from typing import Any
 from origin.bus import Bus, Published, open_bus
 from origin.errors import BusError
 from origin.eventlog.memory import MemoryEventLog, wall_clock_ms
-from origin.fanout.worker import FanOut, run_in_thread
+from origin.fanout.worker import FanOut
 from shared_state import DeltaId, Event, Replica, decode_delta
 from testkit.faults.bus_origin import follow
 from testkit.services.clock import WallClock
@@ -142,7 +142,8 @@ class Region:
     def __enter__(self) -> Region:
         self.publisher = open_bus(self.url)
         self.fanout = FanOut(self.log, self.publisher, group="region")
-        self._fanout_thread = run_in_thread(self.fanout)
+        self._fanout_thread = threading.Thread(target=self.fanout.run, daemon=True)
+        self._fanout_thread.start()
         for match_id in self.match_ids:
             for _ in range(3):
                 self._append(match_id)
