@@ -303,7 +303,7 @@ class BusContract:
     def test_a_mark_is_there_for_everybody(self, open_again: Callable[[], Bus]) -> None:
         bus = open_again()
         assert not bus.is_complete()
-        bus.mark_whole()
+        bus.mark_complete()
         assert bus.is_complete()
         assert open_again().is_complete()
 

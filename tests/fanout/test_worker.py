@@ -35,7 +35,7 @@ def deltas(bus: MemoryBus, log: MemoryEventLog) -> list[Published]:
 def lose_everything(bus: MemoryBus) -> None:
     """What a Redis without a disk does at a restart."""
     bus._channels.clear()
-    bus._whole = False
+    bus._complete = False
 
 
 class BusThatFails(MemoryBus):
@@ -182,11 +182,11 @@ class BusEmptiedBeforeItsMark(MemoryBus):
         super().__init__()
         self.emptied = 0
 
-    def mark_whole(self) -> None:
+    def mark_complete(self) -> None:
         if not self.emptied:
             lose_everything(self)
         self.emptied += 1
-        super().mark_whole()
+        super().mark_complete()
 
 
 def test_a_bus_emptied_while_it_was_restored_is_not_taken_for_whole() -> None:
