@@ -250,7 +250,7 @@ def check_run(deltas: Sequence[Published]) -> None:
     epoch, seq = deltas[0].id
     for offset, published in enumerate(deltas):
         if published.id != (epoch, seq + offset):
-            raise ValueError(f"expected {DeltaId(epoch, seq + offset)} next, got {published.id}")
+            raise ValueError(f"{DeltaId(epoch, seq + offset)} was to come, got {published.id}")
 
 
 _IMPLEMENTATIONS = {
