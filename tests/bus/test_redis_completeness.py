@@ -1,4 +1,4 @@
-"""The mark that is lost with the data, on a Redis and on a cluster of which one shard is emptied."""
+"""The completeness marker is lost with the data, on a Redis and on a cluster with one emptied shard."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
     cluster.stop()
 
 
-def test_an_emptied_redis_is_not_whole(tmp_path: Path) -> None:
+def test_an_emptied_redis_is_not_complete(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     try:
         with closing(open_bus(server.url)) as bus:
