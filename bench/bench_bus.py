@@ -6,7 +6,7 @@
     python -m bench.bench_bus faults  [--repeats 3]    the table of faults
 
 Redis' CPU is what Redis says of itself (``INFO cpu``) over the time it was measured: on a shared machine
-it is the figure to compare, since it does not depend on who else wanted the cores. ``/s`` does.
+it is the figure to compare, since it does not depend on what else ran on the cores. ``/s`` does.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def whole_match() -> list[tuple[Published, bytes]]:
 def redis() -> Iterator[tuple[RedisServer, Bus]]:
     with tempfile.TemporaryDirectory() as directory:
         server = RedisServer(Path(directory))
-        # A check each second would be in the figures of a bus that has nothing else to do.
+        # Without this the figures would include a check each second.
         bus = open_bus(f"{server.url}?timeout_s=10&check_s=60")
         try:
             yield server, bus
@@ -90,7 +90,7 @@ def redis() -> Iterator[tuple[RedisServer, Bus]]:
 
 
 def cpu_s(client: Redis) -> float:
-    """What a Redis has used so far."""
+    """The CPU time that a Redis has used so far."""
     cpu: Any = client.info("cpu")
     return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
 
@@ -123,7 +123,7 @@ def drain(port: int, count: int, channels: list[str]) -> None:
     while True:
         for ready, _ in selector.select():
             if ready.data is None:
-                # What was sent before is there by now.
+                # All that was sent before has arrived by now.
                 for other in list(selector.get_map().values()):
                     if other.data is not None:
                         other.data.setblocking(False)
@@ -186,7 +186,7 @@ def measure_publish(repeats: int) -> JsonObject:
 
 
 def message_bytes(channel: str, published: Published) -> int:
-    """How long Redis' push of one message is."""
+    """The length of one message as Redis pushes it, bytes."""
     data = f"{published.id} ".encode() + published.delta
     parts = (b"message", channel.encode(), data)
     return 4 + sum(1 + len(str(len(part))) + 2 + len(part) + 2 for part in parts)
@@ -228,11 +228,11 @@ def measure_step(repeats: int) -> JsonObject:
         return publish
 
     rows = []
-    for name, way in (("script", by_script), ("function", by_function), ("multi", by_multi)):
+    for name, variant in (("script", by_script), ("function", by_function), ("multi", by_multi)):
         rates, cpus = [], []
         for _ in range(repeats):
             with redis() as (server, _):
-                publish = way(server)
+                publish = variant(server)
                 before_cpu, before = cpu_s(server.client), time.perf_counter()
                 for published, snapshot in steps:
                     for number in range(20):
@@ -291,7 +291,7 @@ def timed_replay(bus: Bus, after: DeltaId) -> float:
 
 
 def measure_memory(steps: list[tuple[Published, bytes]]) -> JsonObject:
-    """The whole of many matches at their end, as Redis counts its own memory."""
+    """The memory of many complete matches, as Redis counts it."""
     matches = 500
     with redis() as (server, bus):
         bus.matches()
@@ -350,7 +350,7 @@ def run_once(fault: Fault) -> Outcome:
 
 def fault_table(rows: list[JsonObject]) -> str:
     lines = [
-        "| fault | bus | gap seen by viewers, s (median; all) | deltas told | lost | twice | hash equal |",
+        "| fault | bus | gap seen by viewers, s (median; all) | deltas | lost | twice | hash equal |",
         "|---|---|---|--:|--:|--:|---|",
     ]
     lines += [

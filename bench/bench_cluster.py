@@ -101,7 +101,7 @@ BOOKING: JsonObject = {"type": "YELLOW_CARD", "period": "H1", "minute": 10, "tea
 
 
 def until(check: Callable[[], bool], timeout_s: float = 120.0) -> None:
-    """Wait until something holds."""
+    """Wait until the check is true."""
     deadline = time.monotonic() + timeout_s
     while not check():
         if time.monotonic() > deadline:
@@ -113,7 +113,7 @@ def until(check: Callable[[], bool], timeout_s: float = 120.0) -> None:
 
 
 def delivery(viewers: int) -> JsonObject:
-    """Through nginx, and straight from the stream workers, which tells nginx's share."""
+    """Through nginx, and directly from the stream workers; the difference is nginx's share."""
     result: JsonObject = {"viewers": viewers, "events": EVENTS}
     with tempfile.TemporaryDirectory() as directory, Cluster(Path(directory), tell=say) as cluster:
         audience = Subscribers(cluster, viewers)
@@ -374,7 +374,7 @@ def table(result: JsonObject) -> str:
             for row in rows_of
         )
         parts.append(
-            "| fault | gap seen by viewers, s (median; all) | deltas told | lost | twice | hash equal | "
+            "| fault | gap seen by viewers, s (median; all) | deltas | lost | twice | hash equal | "
             f"same bytes |\n|---|--:|--:|--:|--:|---|---|\n{rows}"
         )
     return "\n\n".join(parts) + "\n"

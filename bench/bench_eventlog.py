@@ -73,7 +73,7 @@ def rate(call: Callable[[int], object], threads: int) -> float:
 def measure(log: EventLog, floor: Path) -> JsonObject:
     """One log beside the floor."""
     result: JsonObject = {}
-    # Made beforehand: the log is measured, not the making of events. That they repeat is nothing to it.
+    # Made beforehand: the log is measured, not the making of events. Repeated events cost a log the same.
     events = [[goal(number, f"m{match}") for number in range(max(BATCHES))] for match in range(MATCHES)]
     with floor.open("ab", buffering=0) as file:
         for size in BATCHES:

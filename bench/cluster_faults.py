@@ -18,22 +18,22 @@ from testkit.worlds.regions import Outcome, Regions
 
 __all__ = ["faults", "vendor"]
 
-SCALE = 2.0  # how much longer than in the tests' reckoning each lasts
+SCALE = 2.0  # how much longer than in the tests each fault lasts
 
 
-def faults(repeats: int, tell: Callable[[str], None]) -> list[JsonObject]:
+def faults(repeats: int, report: Callable[[str], None]) -> list[JsonObject]:
     """Every fault of ``tests/regions``, lasting longer; one row each."""
     outcomes: dict[str, list[Outcome]] = {fault.name: [] for fault in (*FAULTS, *BROKER_FAULTS)}
     with _kafka() as (kafka, directory), Regions(kafka, directory) as regions:
         for _ in range(repeats):
             for fault in (*FAULTS, *BROKER_FAULTS):
                 outcomes[fault.name].append(play_through(fault, regions, SCALE))
-                tell(f"  {fault.name}: {outcomes[fault.name][-1]}")
+                report(f"  {fault.name}: {outcomes[fault.name][-1]}")
     return [_row(name, of_fault) for name, of_fault in outcomes.items()]
 
 
-def vendor(repeats: int, tell: Callable[[str], None]) -> list[JsonObject]:
-    """Every fault of ``testkit/faults/vendor_faults.py``, lasting longer; one row each, of the worst way."""
+def vendor(repeats: int, report: Callable[[str], None]) -> list[JsonObject]:
+    """Every fault of ``testkit/faults/vendor_faults.py``, lasting longer; one row each, of the worst run."""
     played: dict[str, list[dict[str, Played]]] = {fault.name: [] for fault in VENDOR_FAULTS}
     with _kafka() as (kafka, directory), Chain(kafka, directory) as chain:
         for _ in range(repeats):
@@ -41,7 +41,7 @@ def vendor(repeats: int, tell: Callable[[str], None]) -> list[JsonObject]:
                 ways = vendor_faults.play_through(fault, chain, SCALE)
                 played[fault.name].append(ways)
                 shown = [text for one in ways.values() for text in one.shown]
-                tell(f"  {fault.name}: {merged(ways)} {shown or ''}")
+                report(f"  {fault.name}: {merged(ways)} {shown or ''}")
     return [_vendor_row(name, of_fault) for name, of_fault in played.items()]
 
 

@@ -13,20 +13,20 @@ __all__ = ["open_backend"]
 
 
 def open_backend(setting: str, url: str, implementations: Mapping[str, str]) -> Any:
-    """Open what a URL names.
+    """Open the implementation that a URL names.
 
     Args:
-        setting: the name of the setting the URL came from, for the error.
-        url: may hold a password, which no error shows.
-        implementations: module by scheme; each module has ``open_url``.
+        setting: the name of the setting that the URL came from, for the error.
+        url: may contain a password; no error shows it.
+        implementations: name of the module by scheme; each module has ``open_url``.
 
     Raises:
-        ConfigError: no URL, no such scheme, or what it needs is not installed.
+        ConfigError: it is no URL, its scheme is unknown, or a package that it needs is not installed.
         OriginError: as the implementation's own ``open_url``.
     """
     try:
         scheme = urlsplit(url).scheme
-    except ValueError:  # which may tell the password
+    except ValueError:  # its text may contain the password
         shown = f"{setting} {url.partition(':')[0]}://…"
         raise ConfigError(f"{shown}: is no URL: its host has brackets or characters that none has") from None
     if scheme not in implementations:

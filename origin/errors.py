@@ -6,7 +6,7 @@ OriginError
 ├── FeedError          a vendor document that cannot be read
 ├── EventLogError      the durable log cannot do what was asked
 └── BusError           the regional bus cannot do what was asked
-    └── BusBehindError what it was to take does not follow what it has
+    └── BusBehindError a delta does not follow what the bus has
 
 Each carries a stable ``code`` and, where it helps, evidence; ``str()`` is one line that names the
 offending value.
@@ -43,7 +43,7 @@ class OriginError(Exception):
 
 
 class ConfigError(OriginError):
-    """A setting names something that is not there or contradicts another."""
+    """A setting names something that does not exist, or contradicts another."""
 
     code = "bad_config"
 
@@ -84,19 +84,19 @@ class FeedError(OriginError):
 
 
 class EventLogError(OriginError):
-    """The log did not take or give events; what was not acknowledged may or may not be in it."""
+    """The log could not be written or read; an event that was not acknowledged may or may not be in it."""
 
     code = "eventlog_unavailable"
 
 
 class BusError(OriginError):
-    """The bus could not be reached, or refused."""
+    """The bus could not be reached, or refused a command."""
 
     code = "bus_unavailable"
 
 
 class BusBehindError(BusError):
-    """The bus lacks deltas before the one it was given: it lost data, and has to be refilled.
+    """The bus lacks deltas before the one it was given: it lost data and must be refilled.
 
     Attributes:
         head: where the match stands on the bus; None if the bus does not know it.
@@ -106,7 +106,7 @@ class BusBehindError(BusError):
 
     def __init__(self, match_id: str, offered: DeltaId, head: DeltaId | None) -> None:
         super().__init__(
-            f"match {match_id}: the bus stands at {head or 'nothing'}, so {offered} does not follow",
+            f"match {match_id}: {offered} does not follow the bus's head, {head or 'none'}",
             match_id=match_id,
             offered=str(offered),
             head=None if head is None else str(head),

@@ -67,6 +67,11 @@ class Metrics:
             "Matches that stand in a newer epoch on the bus than in the log, and so take nothing",
             registry=self.registry,
         )
+        self.fanout_restarts = Counter(
+            "touchline_fanout_restarts",
+            "Times the embedded fan-out died of an unexpected error and was started again",
+            registry=self.registry,
+        )
         self.matches = Gauge(
             "touchline_fanout_matches", "Matches this worker holds in memory", registry=self.registry
         )

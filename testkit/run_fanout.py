@@ -12,7 +12,7 @@ __all__ = ["work"]
 
 
 def work(worker: FanOut, *, until: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    """Run a worker until something is so; it is stopped then."""
+    """Run a worker until ``until`` is true; it is stopped then."""
     thread = threading.Thread(target=worker.run)
     thread.start()
     deadline = time.monotonic() + timeout_s

@@ -1,6 +1,6 @@
 """Seam 2, the regional bus: bounded replay, the latest snapshot, and live deltas, in one atomic step.
 
-They are one seam because a snapshot's id must always be a valid place to resume from. One file per
+They are one seam because a snapshot's id must always be a valid id to resume from. One file per
 implementation, chosen by the URL's scheme and imported only then:
 
 ======================================  =========================================================
@@ -49,7 +49,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The latest snapshot of a match (``shared_state.encode_snapshot``) and the id it stands at."""
+    """The latest snapshot of a match (``shared_state.encode_snapshot``) and its id."""
 
     id: DeltaId
     data: bytes
@@ -62,17 +62,17 @@ class UpToDate:
 
 @dataclass(frozen=True, slots=True)
 class Suffix:
-    """All that was missed, contiguous, oldest first."""
+    """All deltas that were missed, contiguous, oldest first."""
 
     deltas: Sequence[Published]
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What was missed is not there any more, or is of another epoch; only the snapshot helps.
+    """What was missed is no longer on the bus, or is of another epoch; only the snapshot helps.
 
     Attributes:
-        head: where the match stands now; None if the bus does not know it.
+        head: the latest id of the match; None if the bus does not know the match.
     """
 
     head: DeltaId | None
@@ -83,13 +83,13 @@ Replay: TypeAlias = UpToDate | Suffix | Gap
 
 @dataclass(frozen=True, slots=True)
 class BusHealth:
-    """Whether an origin on this bus tells its viewers everything, and in time.
+    """Whether an origin on this bus delivers every delta to its viewers, and in time.
 
     Attributes:
         ok: False sends the origin unready: new viewers are better served elsewhere.
-        reason: one line for the operator; empty while ``ok``.
+        reason: one line of text for the operator; empty while ``ok``.
         lagging: subscribed matches whose latest delta has not been delivered here.
-        healed: times since the start that deltas were lost on the way and read again from the bus.
+        healed: deltas since the start that were lost on the way and read again from the bus.
     """
 
     ok: bool = True
@@ -109,58 +109,73 @@ class Bus(Protocol):
     """The regional bus. Every method may be called from any thread."""
 
     def publish(self, match_id: str, published: Published, snapshot: bytes) -> bool:
-        """Store the delta, replace the snapshot and tell all subscribers, as one step.
+        """Store the delta, replace the snapshot and broadcast the delta to all subscribers, as one step.
 
-        What is stored has no holes: the id must follow the match's head, or be the first (seq 1) of a
-        match the bus does not know or of a newer epoch, which replaces the older one.
+        The stored deltas have no holes: the id must follow the match's head, or be the first (seq 1) of a
+        match that the bus does not know or of a newer epoch, which replaces the older one.
 
         Returns:
-            False if the match already stands at that id or a later one: nothing was done, nobody was
-            told. That is how a redelivered event, or a second worker, becomes harmless.
+            False if the match already stands at that id or a later one: nothing was stored or broadcast.
+            That makes a redelivered event and a second worker harmless.
 
         Raises:
-            BusBehindError: the bus lacks deltas before this one, because it lost what it had; nothing
-                was done. ``refill`` from ``error.head`` on.
+            BusBehindError: the bus lacks deltas before this one, because it lost data; nothing was done.
+                ``refill`` from ``error.head`` on.
             BusError: it may or may not have been done; publishing it again is safe.
         """
 
     def refill(self, match_id: str, deltas: Sequence[Published], snapshot: bytes) -> int:
-        """Give a bus that lost data what it lacks, as one step: nobody sees the match half-way.
+        """Give a bus that lost data what it lacks, as one step: no reader sees a part of it.
 
         Args:
             match_id: the match.
-            deltas: of one epoch, contiguous, oldest first, the last being where ``snapshot`` stands.
-                The match's whole log is always right: what the bus has is skipped.
+            deltas: of one epoch, contiguous, oldest first; the last has the id of ``snapshot``. Passing
+                all deltas of the match is always right: those that the bus has are skipped.
             snapshot: as in ``publish``.
 
         Returns:
-            How many deltas were added, and told to all subscribers.
+            How many deltas were added, and broadcast to all subscribers.
 
         Raises:
             BusBehindError: the bus lacks deltas before the first one; nothing was done.
             BusError: it may or may not have been done; refilling again is safe.
-            ValueError: the deltas are none, of several epochs or not contiguous.
+            ValueError: ``deltas`` is empty, of several epochs or not contiguous.
         """
 
     def head(self, match_id: str) -> DeltaId | None:
-        """Where the match stands; None if the bus does not know it.
+        """The latest id of a match; None if the bus does not know the match.
 
-        Much cheaper than the snapshot. A publisher asks on a timer: a bus that lost its last deltas in a
-        fail-over would otherwise not be found out before the next event.
+        Much cheaper than the snapshot. A publisher asks on a timer, because it would otherwise notice only
+        at the next event that a bus lost its last deltas in a fail-over.
+
+        Raises:
+            BusError: the service does not answer.
         """
 
     def heads(self, match_ids: Sequence[str]) -> dict[str, DeltaId | BusError | None]:
-        """Where each of several matches stands; None if the bus does not know it, an error if it cannot say.
+        """The latest id of each of several matches.
 
-        One question to each server that has some of them. A server that does not answer takes along its own
-        matches and no others, and costs its timeout once.
+        Each server that has some of them gets one request. A server that does not answer affects only its
+        own matches, and costs its timeout once.
+
+        Returns:
+            By match: its latest id, None if the bus does not know it, or the error that kept its server
+            from answering.
         """
 
     def snapshot(self, match_id: str) -> Snapshot | None:
-        """The latest snapshot; None if the bus does not know the match."""
+        """The latest snapshot; None if the bus does not know the match.
+
+        Raises:
+            BusError: the service does not answer.
+        """
 
     def replay(self, match_id: str, after: DeltaId) -> Replay:
-        """What came after an id: nothing, all of it, or a gap. Never a part."""
+        """The deltas after an id: none, all of them, or a gap; never a part of them.
+
+        Raises:
+            BusError: the service does not answer.
+        """
 
     def subscribe(
         self,
@@ -174,8 +189,8 @@ class Bus(Protocol):
         published in between.
 
         Each id follows the one before (or is seq 1 of a newer epoch) and none comes twice, whatever
-        happens to connections and servers meanwhile: what was missed is read again from the bus. Should
-        the bus no longer have it, ``on_gap`` is called with the id the match stands at: only the
+        happens to connections and servers meanwhile: what was missed is read again from the bus. If
+        the bus no longer has it, ``on_gap`` is called with the latest id of the match: only the
         snapshot helps, and the next delta follows that id.
 
         Both callbacks must return at once and must not raise.
@@ -185,30 +200,36 @@ class Bus(Protocol):
         """
 
     def matches(self) -> list[str]:
-        """The ids of all matches the bus knows, in no particular order."""
+        """The ids of all matches that the bus knows, in no particular order.
+
+        Raises:
+            BusError: the service does not answer.
+        """
 
     def is_complete(self) -> bool:
-        """Whether ``mark_whole`` still holds; False for a bus, or a shard of one, that is new or was emptied.
+        """Whether the bus still has everything that it had at ``mark_complete``.
+
+        False for a bus, or a shard of one, that is new or was emptied.
 
         Raises:
             BusError: the service, or a part of it, does not answer.
         """
 
-    def mark_whole(self) -> None:
-        """Say that every match of the log has been given to this bus.
+    def mark_complete(self) -> None:
+        """Record on the bus that it was given every match of the log.
 
-        Kept beside the data and lost with it: that is how a worker learns that matches are gone of which
-        it never heard.
+        The record is kept beside the data and lost with it: so a worker learns that matches are gone which
+        it never published itself.
 
         Raises:
-            BusError: it may not be marked.
+            BusError: the record may be missing.
         """
 
     def health(self) -> BusHealth:
-        """Whether live deltas arrive; answers at once from what is known, for ``/readyz``."""
+        """Whether live deltas arrive; returns at once what was found last, for ``/readyz``."""
 
     def close(self) -> None:
-        """End all subscriptions and release what is held."""
+        """End all subscriptions and close all connections."""
 
 
 def follows(id_: DeltaId, head: DeltaId | None) -> bool:
@@ -219,10 +240,10 @@ def follows(id_: DeltaId, head: DeltaId | None) -> bool:
 
 
 def check_run(deltas: Sequence[Published]) -> None:
-    """Refuse what is not one unbroken run of one epoch.
+    """Check that deltas are one unbroken run of one epoch.
 
     Raises:
-        ValueError: there is none, it begins before seq 1, or one does not follow the one before.
+        ValueError: there are none, they begin before seq 1, or one does not follow the one before.
     """
     if not deltas or deltas[0].id.seq < 1:
         raise ValueError(f"there must be a delta of seq 1 or more, got {deltas[0].id if deltas else 'none'}")
@@ -245,7 +266,7 @@ def open_bus(url: str) -> Bus:
     """Open the bus that a URL names.
 
     Raises:
-        ConfigError: no such scheme, or what it needs is not installed.
+        ConfigError: the scheme is unknown, or a package that it needs is not installed.
         BusError: the service does not answer.
     """
     bus: Bus = open_backend("BUS_URL", url, _IMPLEMENTATIONS)

@@ -24,13 +24,13 @@ from shared_state import DeltaId
 
 __all__ = ["MemoryBus", "open_url"]
 
-# A whole match is 100 to 300 deltas; one that is amended all evening stays within ten times that.
+# A match has 100 to 300 deltas; one that is amended all evening stays within ten times that.
 REPLAY_MAX_DELTAS = 2_000
 
 
 @dataclass(slots=True)
 class _Channel:
-    """What is known of one match."""
+    """The replay, the snapshot and the subscribers of one match."""
 
     replay: deque[Published] = field(default_factory=lambda: deque(maxlen=REPLAY_MAX_DELTAS))
     snapshot: Snapshot | None = None
@@ -41,13 +41,13 @@ class MemoryBus:
     """See ``origin.bus.Bus``."""
 
     def __init__(self) -> None:
-        # One lock for all matches: publish holds it while subscribers are told, so that deltas reach
+        # One lock for all matches: publish keeps it while it calls subscribers, so that deltas reach
         # each subscriber in order and none after its subscription is closed. A subscriber only puts the
-        # delta on a queue, so the lock is held for microseconds. Reentrant: a callback may unsubscribe.
+        # delta on a queue, so that takes microseconds. Reentrant: a callback may unsubscribe.
         self._lock = threading.RLock()
         self._channels: dict[str, _Channel] = {}
         self._next_subscriber = 0
-        self._whole = False
+        self._complete = False
 
     def publish(self, match_id: str, published: Published, snapshot: bytes) -> bool:
         """See ``Bus.publish``."""
@@ -102,7 +102,7 @@ class MemoryBus:
             if after.epoch != head.epoch or after.seq > head.seq:
                 return Gap(head)
             missed = [published for published in channel.replay if published.id > after]
-        # Contiguity is proven, not assumed: the count must be the distance.
+        # Nothing is missing if and only if the count is the distance.
         return Suffix(missed) if len(missed) == head.seq - after.seq else Gap(head)
 
     def subscribe(
@@ -127,7 +127,7 @@ class MemoryBus:
                 return
             channel.subscribers.pop(key, None)
             if channel.snapshot is None and not channel.subscribers:
-                del self._channels[match_id]  # a name somebody made up leaves nothing behind
+                del self._channels[match_id]  # or made-up match ids would fill the memory
 
     def matches(self) -> list[str]:
         """See ``Bus.matches``."""
@@ -136,11 +136,11 @@ class MemoryBus:
 
     def is_complete(self) -> bool:
         """See ``Bus.is_complete``."""
-        return self._whole
+        return self._complete
 
-    def mark_whole(self) -> None:
-        """See ``Bus.mark_whole``."""
-        self._whole = True
+    def mark_complete(self) -> None:
+        """See ``Bus.mark_complete``."""
+        self._complete = True
 
     def health(self) -> BusHealth:
         """See ``Bus.health``."""

@@ -1,9 +1,9 @@
 """The bus in Redis: one server, a primary behind Sentinel, or a cluster.
 
-Read in this order: ``redis_servers`` (whom to talk to), ``redis_store`` (what is kept there, and the one
-script that changes it), ``redis_cursor`` (what was delivered), ``redis_live`` (the connections),
-``redis_completeness`` (how it shows that it was emptied).
-``docs/bus.md`` tells what happens when something fails.
+Read in this order: ``redis_servers`` (which servers there are), ``redis_store`` (the keys, and the one
+script that changes them), ``redis_cursor`` (what was delivered), ``redis_live`` (live connections),
+``redis_completeness`` (how a Redis that was emptied is recognised).
+``docs/bus.md`` describes what happens when something fails.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class RedisBus:
     def __init__(self, servers: Servers, options: Options, database: int = 0) -> None:
         self._servers = servers
         self._raw_store = RedisStore(servers, options, database)
-        self._mark = CompletenessMarker(servers, options.prefix)
+        self._marker = CompletenessMarker(servers, options.prefix)
         self._live = Live(servers, self._raw_store, timeout_s=options.timeout_s, check_s=options.check_s)
 
     @property
     def _store(self) -> RedisStore:
-        # Whoever only publishes needs the keeper too: an old primary that was cut off or hung for a while
-        # goes on taking what it is given, for seconds, after another was promoted.
+        # A process that only publishes needs the supervisor thread too: it notices a fail-over. An old
+        # primary that was cut off or hung goes on taking writes, for seconds, after another was promoted.
         self._live.start()
         return self._raw_store
 
@@ -79,11 +79,11 @@ class RedisBus:
 
     def is_complete(self) -> bool:
         """See ``Bus.is_complete``."""
-        return self._mark.is_set()
+        return self._marker.is_set()
 
-    def mark_whole(self) -> None:
-        """See ``Bus.mark_whole``."""
-        self._mark.set()
+    def mark_complete(self) -> None:
+        """See ``Bus.mark_complete``."""
+        self._marker.set()
 
     def health(self) -> BusHealth:
         """See ``Bus.health``. The first call starts the checks of an origin that has no viewers yet."""
@@ -107,7 +107,7 @@ class _RedisSubscription:
 
 
 def open_url(url: str) -> RedisBus:
-    """Open what a ``BUS_URL`` names; see ``redis_servers.Options`` for what may stand behind its ``?``.
+    """Open the bus that a ``BUS_URL`` names; its query may have the options of ``redis_servers.Options``.
 
     Raises:
         ConfigError: the URL cannot be used.

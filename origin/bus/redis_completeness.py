@@ -1,10 +1,11 @@
-"""A mark that is lost with the data: how a fan-out worker learns that a Redis was emptied.
+"""A marker that is lost with the data: how a fan-out worker learns that a Redis was emptied.
 
-A match that nobody told since the worker started cannot be missed by name. So once every match of the log
-has been given to the bus, keys without a lifetime are set beside them; where one of these is gone, so may be
-any match. In a cluster each shard can be emptied alone: there are ``MARKS`` of them, in slots spread over
-all shards. Of clusters with six shards one in a thousand has a shard without a mark; what that one loses,
-and no worker has told since it started, is refilled when it moves.
+A worker does not know the names of matches that were published before it started, so it cannot look for
+them. So once every match of the log is on the bus, marker keys without a lifetime are set beside them; if
+one of these keys is gone, any match may be. In a cluster each shard can be emptied alone, so there are
+``MARKERS`` keys, in slots spread over all shards. One in a thousand clusters of six shards has a shard
+without a key. If that shard is emptied, a match that no worker has published since its start is refilled at
+its next event only.
 """
 
 from __future__ import annotations
@@ -14,49 +15,49 @@ import logging
 from origin.bus.redis_servers import REDIS_ERRORS, Servers, by_node
 from origin.errors import BusError
 
-__all__ = ["MARKS", "CompletenessMarker"]
+__all__ = ["MARKERS", "CompletenessMarker"]
 
 logger = logging.getLogger(__name__)
 
-MARKS = 48
+MARKERS = 48
 
 
 class CompletenessMarker:
-    """See ``Bus.is_complete`` and ``Bus.mark_whole``.
+    """See ``Bus.is_complete`` and ``Bus.mark_complete``.
 
     Args:
-        prefix: of all keys of this bus.
+        prefix: with which all keys of this bus begin.
     """
 
     def __init__(self, servers: Servers, prefix: str) -> None:
         self._servers = servers
-        self._keys = [f"{prefix}:{{whole-{number}}}" for number in range(MARKS if servers.sharded else 1)]
+        self._keys = [f"{prefix}:{{whole-{number}}}" for number in range(MARKERS if servers.sharded else 1)]
 
     def is_set(self) -> bool:
-        """Whether all marks are there; False as soon as one is known to be gone.
+        """Whether all marker keys exist; False as soon as one is known to be gone.
 
         Raises:
-            BusError: none is known to be gone, but a server does not answer.
+            BusError: no key is known to be gone, but a server does not answer.
         """
         nodes, unknown = by_node(self._servers, {key: key for key in self._keys})
         failed = next(iter(unknown.values()), None)
         for node, keys in nodes.items():
-            # A server at a time: one that hangs costs its timeout once, and hides nothing of the others.
+            # One server at a time: one that hangs costs its timeout once, and the others still count.
             try:
                 if not all(self._servers.commands().exists(key) for key in keys):
                     return False
             except REDIS_ERRORS as error:
-                logger.debug("%s: whether it was emptied is not known: %s", node, error)
+                logger.debug("%s: cannot check whether it was emptied: %s", node, error)
                 failed = error
         if failed is not None:
             raise _unknown(failed) from failed
         return True
 
     def set(self) -> None:
-        """Put the marks where they are missing.
+        """Set the keys that are missing.
 
         Raises:
-            BusError: some may be missing still.
+            BusError: some may still be missing.
         """
         try:
             for key in self._keys:
@@ -66,4 +67,4 @@ class CompletenessMarker:
 
 
 def _unknown(error: Exception) -> BusError:
-    return BusError(f"Redis cannot be asked whether it was emptied: {error}")
+    return BusError(f"cannot check or mark that Redis has every match: {error}")

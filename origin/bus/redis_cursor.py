@@ -5,14 +5,14 @@ each delta once and in order, because a delta is delivered only if it follows th
 
 Rules
 -----
-1. Nothing is delivered before the base is known: where the match stood once Redis had confirmed the
-   subscription. A message that comes earlier only says that a re-read is needed.
+1. Nothing is delivered before the base is known: the match's id at a time after Redis confirmed the
+   subscription. A message that comes earlier only causes a re-read.
 2. An id at or below the position came twice, and is dropped.
 3. An id that follows the position is delivered.
-4. Any other id means that something was lost on the way, and a re-read is needed.
-5. Only a re-read can find that the missing part is gone. Then subscribers hear of a gap, once.
-6. A bus that stands *behind* the position lost data and has not been refilled yet. There is nothing to
-   tell; what the refill repeats falls under rule 2.
+4. Any other id means that a delta was lost on the way, and causes a re-read.
+5. Only a re-read can find that the missing deltas are gone. Then ``on_gap`` is called, once.
+6. A bus whose head is *behind* the position lost data and has not been refilled yet. There is nothing to
+   deliver; what the refill repeats is dropped by rule 2.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """Whom to tell."""
+    """The callbacks of one subscription; see ``Bus.subscribe``."""
 
     on_delta: Callable[[Published], None]
     on_gap: Callable[[DeltaId], None] | None
@@ -50,7 +50,7 @@ class Cursor:
         self.match_id = match_id
         self.ready = threading.Event()
         self.stale = True
-        # Held while subscribers are told: no callback runs after a subscription's close returned.
+        # Locked while callbacks run: none runs after the close of its subscription returned.
         # Reentrant, since a callback may close its subscription.
         self._lock = threading.RLock()
         self._position: DeltaId | None = None
@@ -64,23 +64,23 @@ class Cursor:
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody is subscribed."""
+        """Whether it has a subscriber."""
         return bool(self._subscribers)
 
     def add(self, subscriber: Subscriber) -> int:
-        """Tell one more from now on; returns the key for ``remove``."""
+        """Deliver to one more subscriber from now on; returns the key for ``remove``."""
         with self._lock:
             self._next_key += 1
             self._subscribers[self._next_key] = subscriber
             return self._next_key
 
     def remove(self, key: int) -> None:
-        """Tell one less; it is not being told when this returns."""
+        """Stop delivering to a subscriber; none of its callbacks runs when this returns."""
         with self._lock:
             self._subscribers.pop(key, None)
 
     def clear(self) -> None:
-        """Tell nobody any more."""
+        """Remove all subscribers."""
         with self._lock:
             self._subscribers.clear()
 
@@ -99,17 +99,17 @@ class Cursor:
             return True
 
     def begin(self, head: DeltaId | None) -> None:
-        """Take the base."""
+        """Set the base; nothing if it is known already."""
         with self._lock:
             if not self.ready.is_set():
                 self._position = head
                 self.ready.set()
 
     def take_replay(self, replay: Replay) -> int:
-        """Take the answer to a re-read after ``position``; returns how many deltas it brought."""
+        """Deliver the answer to a re-read after ``position``; returns how many deltas it brought."""
         with self._lock:
             if isinstance(replay, Suffix):
-                # Its first follows an earlier position, so it has no hole beyond the present one.
+                # It begins at or before the current position, so there is no hole between the two.
                 fresh = [p for p in replay.deltas if self._position is None or p.id > self._position]
                 for published in fresh:
                     self._deliver(published)

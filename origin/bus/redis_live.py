@@ -1,17 +1,18 @@
 """Live deltas from Redis: one Pub/Sub connection per server and process, and what makes up for its losses.
 
-Redis' Pub/Sub forgets: a message that finds the connection gone is gone too. So a message is only the
-fast way, and the stream is the truth. The reader thread (``redis_reader``) hands messages to each match's
-``Cursor`` and never waits for a server. The keeper thread does all that may take a while:
+Redis' Pub/Sub delivers at most once: a message that is sent while the connection is down is lost. So
+messages are only the fast path, and the stream is the truth. The reader thread (``redis_reader``) passes
+messages to each match's ``Cursor`` and never waits for a server. The supervisor thread does everything that
+may block:
 
-- it finds out who has which match, connects, and has the reader subscribe;
+- it finds the server that has each match, connects to it, and makes the reader subscribe;
 - it re-reads the stream from the last id delivered whenever something may have been lost: after a
   subscription was confirmed, and after a message that did not follow the one before;
-- on a timer it compares what was delivered with where each match stands. That finds what is lost while
-  everything looks healthy, and is how a match without a live connection is told, only later. A connection
-  that goes on losing messages is replaced.
+- on a timer it compares the last id delivered with the head of each match. That finds losses on
+  connections that look healthy, and delivers the deltas of a match without a live connection, only later.
+  A connection that goes on losing messages is replaced.
 
-What happens to one server, or to one match, is no reason to wait with the others.
+A failure of one server or of one match does not delay the others.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ __all__ = ["Live"]
 
 logger = logging.getLogger(__name__)
 
-# A message and the answer to a question asked at the same time may overtake each other by that much.
+# A message, and the answer to a request made at the same time, may overtake each other by this much.
 IN_FLIGHT_S = 0.25
 REREAD_BATCH = 100
 
@@ -61,43 +62,43 @@ class Live:
         self._store = store
         self._timeout_s = timeout_s
         self._check_s = check_s
-        # Taken before a cursor's own lock, never after: subscribers are told under the latter.
+        # Taken before a cursor's own lock, never after: callbacks of subscribers run under the latter.
         self._lock = threading.Lock()
         self._cursors: dict[str, Cursor] = {}
         self._links: dict[Node | None, Link] = {}
         self._link_of: dict[Cursor, Link] = {}
         self._confirmed: set[Cursor] = set()
         self._lagging: dict[Cursor, int] = {}  # how many checks in a row found it behind
-        # The keeper's own: what a check found, and when it is to be proven.
+        # Used by the supervisor only: what a check found, and when to verify it.
         self._suspects: dict[Cursor, Head] = {}
         self._verify_at = math.inf
         self._next_check = 0.0
         self._healed = 0
         self._fault = ""
         self._attempts = Attempts(random_unit)
-        self._hung: set[Node | None] = set()  # those that let the last attempt to connect wait
+        self._hung: set[Node | None] = set()  # those whose last attempt to connect timed out
         self._retry_at = math.inf
         self._servers_in_doubt = False
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._reader: Reader | None = None
-        self._keeper: threading.Thread | None = None
+        self._supervisor: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the threads, unless they run already or the bus is closed."""
-        if self._keeper is not None:
+        if self._supervisor is not None:
             return
         with self._lock:
-            if self._keeper is not None or self._stopping.is_set():
+            if self._supervisor is not None or self._stopping.is_set():
                 return
             self._reader = Reader(self._on_message, self._on_lost, self._timeout_s)
-            self._keeper = threading.Thread(
-                target=self._keep, args=[self._reader], name="bus-keeper", daemon=True
+            self._supervisor = threading.Thread(
+                target=self._supervise, args=[self._reader], name="bus-supervisor", daemon=True
             )
-            self._keeper.start()
+            self._supervisor.start()
 
     def subscribe(self, match_id: str, subscriber: Subscriber) -> tuple[Cursor, int]:
-        """Returns once Redis has confirmed and it is known where the match stands.
+        """Subscribe; returns once Redis has confirmed it and the match's id is known.
 
         Raises:
             BusError: that took too long, or the bus is closed.
@@ -109,7 +110,7 @@ class Live:
                 cursor = self._cursors[match_id] = Cursor(match_id)
             key = cursor.add(subscriber)
         self._wake.set()
-        # A command to a hung server is given up after timeout_s, and tried once more.
+        # A command to a hung server fails after timeout_s, and is tried once more.
         wait_s = 0.0 if self._stopping.is_set() else 2 * self._timeout_s + 1.0
         if cursor.ready.wait(wait_s):
             return cursor, key
@@ -117,20 +118,20 @@ class Live:
         raise BusError(f"match {match_id}: no live deltas: {self._fault or 'Redis does not answer'}")
 
     def unsubscribe(self, cursor: Cursor, key: int) -> None:
-        """End one subscription; its channel follows once nobody wants it."""
+        """End one subscription; the channel is unsubscribed once it has no other subscriber."""
         cursor.remove(key)
         if not cursor.wanted:
             self._wake.set()
 
     def health(self) -> BusHealth:
-        """What the last check and the reader know."""
+        """What the last check and the reader found."""
         self.start()
         with self._lock:
             lagging = len(self._lagging)
-            apart = sum(1 for c in self._cursors.values() if c.ready.is_set() and c not in self._confirmed)
+            detached = sum(1 for c in self._cursors.values() if c.ready.is_set() and c not in self._confirmed)
             reason = self._fault
-            if not reason and apart:
-                reason = f"{apart} matches have no live connection"
+            if not reason and detached:
+                reason = f"{detached} matches have no live connection"
             if not reason and lagging:
                 reason = f"{lagging} matches stand further than what was delivered"
             return BusHealth(ok=not reason, reason=reason, lagging=lagging, healed=self._healed)
@@ -139,8 +140,8 @@ class Live:
         """Stop both threads and close all connections."""
         self._stopping.set()
         self._wake.set()
-        if self._keeper is not None and threading.current_thread() is not self._keeper:
-            self._keeper.join(timeout=2 * self._timeout_s + 1.0)
+        if self._supervisor is not None and threading.current_thread() is not self._supervisor:
+            self._supervisor.join(timeout=2 * self._timeout_s + 1.0)
         if self._reader is not None:
             self._reader.close()
         with self._lock:
@@ -154,12 +155,12 @@ class Live:
     def _on_message(self, link: Link, kind: bytes, channel: bytes, data: Any) -> None:
         cursor = self._cursors.get(self._store.match_of(channel))
         if cursor is None or self._link_of.get(cursor) is not link:
-            return  # nobody wants it any more, or another connection has it now
+            return  # it has no subscriber any more, or another connection has it now
         if kind in (b"message", b"smessage"):
             try:
                 in_order = cursor.take_live(decode_message(data))
             except (WireError, UnicodeDecodeError):
-                logger.warning("channel %r carries what is no delta: %.80r", channel, data)
+                logger.warning("channel %r carries a message that is no delta: %.80r", channel, data)
                 return
             if not in_order:
                 self._wake.set()
@@ -171,7 +172,7 @@ class Live:
                 self._attempts.succeeded(link.node)
             self._wake.set()
         elif kind == b"sunsubscribe":
-            # Had we asked for it, the match would not be on this link any more: its slot has moved.
+            # We did not ask for it, or the match would not be on this link: its slot has moved.
             with self._lock:
                 self._detach(cursor)
                 self._servers_in_doubt = True
@@ -185,34 +186,34 @@ class Live:
                 self._detach(cursor)
             self._fault = f"live connection to {link.node} lost: {why}"
             self._servers_in_doubt = True
-            self._attempts.put_off(link.node)
+            self._attempts.postpone(link.node)
         logger.warning("live connection to %s lost: %s", link.node, why)
         self._wake.set()
 
     def _detach(self, cursor: Cursor) -> None:
-        """Let the keeper find a connection for this match; ``_lock`` is held."""
+        """Make the supervisor find a connection for this match; the caller has ``_lock``."""
         self._link_of.pop(cursor, None)
         self._confirmed.discard(cursor)
 
-    # The keeper ----------------------------------------------------------------------------------
+    # The supervisor ------------------------------------------------------------------------------
 
-    def _keep(self, reader: Reader) -> None:
+    def _supervise(self, reader: Reader) -> None:
         while not self._stopping.is_set():
             try:
-                wait_s = self._keep_once(reader)
+                wait_s = self._supervise_once(reader)
             except Exception as error:
-                # Nobody would hear of it: this thread is what makes up for losses.
-                logger.exception("the keeper of the bus failed")
+                # Without this thread lost deltas would stay lost, and nothing would show it.
+                logger.exception("the supervisor of the bus failed")
                 self._failed(error)
                 wait_s = self._check_s
             self._wake.wait(wait_s)
             self._wake.clear()
 
-    def _keep_once(self, reader: Reader) -> float:
-        """Do what is due; returns how long nothing else is, unless woken."""
+    def _supervise_once(self, reader: Reader) -> float:
+        """Do what is due; returns the seconds until something else is, unless it is woken."""
         self._forget_unwanted(reader)
         self._attach_all(reader)
-        self._mend()
+        self._fill_gaps()
         now = time.monotonic()
         if now >= self._verify_at:
             self._verify_at = math.inf
@@ -239,22 +240,22 @@ class Live:
         """Give every match that has none a live connection to the server that has the match."""
         self._retry_at = math.inf
         with self._lock:
-            apart = [cursor for cursor in self._cursors.values() if cursor not in self._link_of]
-        if not apart:
+            detached = [cursor for cursor in self._cursors.values() if cursor not in self._link_of]
+        if not detached:
             return
-        parts = self._by_node(apart)
+        parts = self._by_node(detached)
         if self._servers_in_doubt and any(map(self._is_due, parts)):
             self._servers_in_doubt = False
             try:
                 self._servers.refresh()
             except REDIS_ERRORS as error:
-                self._failed(error)  # whoever was known may still be right: without Sentinels, say
-            parts = self._by_node(apart)
+                self._failed(error)  # the known servers may still be right, for example without Sentinels
+            parts = self._by_node(detached)
         with self._lock:
             self._attempts.keep({*parts, *self._links})
         self._hung &= parts.keys()
-        # An attempt may last for timeout_s, and viewers of other servers wait meanwhile. So whoever failed
-        # before comes last, and one of them per turn.
+        # An attempt may last for timeout_s, and viewers of other servers wait meanwhile. So servers that
+        # failed before come last, and only one of them is tried per turn.
         doubtful_tried = False
         for node in sorted(
             parts, key=lambda node: (node not in self._links, self._attempts.not_before(node))
@@ -284,7 +285,7 @@ class Live:
             if isinstance(error, RedisTimeoutError):
                 self._hung.add(node)
             with self._lock:
-                self._attempts.put_off(node)
+                self._attempts.postpone(node)
             return None
         self._hung.discard(node)
         with self._lock:
@@ -295,18 +296,18 @@ class Live:
     def _attach(self, reader: Reader, link: Link, cursor: Cursor) -> None:
         with self._lock:
             if not link.open:
-                return  # lost meanwhile, and the keeper is woken for that
+                return  # lost meanwhile; the supervisor has been woken for that
             self._link_of[cursor] = link
             subscribe = "SSUBSCRIBE" if self._servers.sharded else "SUBSCRIBE"
             reader.send(link, subscribe, self._store.channel(cursor.match_id))
 
     def _failed(self, error: Exception) -> None:
         with self._lock:
-            self._fault = _told(error)
+            self._fault = _described(error)
             self._servers_in_doubt = True
 
-    def _mend(self) -> None:
-        """Re-read what may have been missed; whoever does not answer is asked again by the next check."""
+    def _fill_gaps(self) -> None:
+        """Re-read what may have been missed; the next check asks a server again that does not answer."""
         tried: set[Cursor] = set()
         silent: set[Node | None] = {None}
         while not self._stopping.is_set():
@@ -319,25 +320,25 @@ class Live:
                 if node is None or node in silent:
                     continue
                 try:
-                    self._mend_on(node, cursors)
+                    self._fill_gaps_from(node, cursors)
                 except REDIS_ERRORS as error:
                     silent.add(node)
                     for cursor in cursors:
                         cursor.stale = True
                     logger.warning("%s: deltas cannot be read again yet: %s", node, error)
 
-    def _mend_on(self, node: Node, cursors: Sequence[Cursor]) -> None:
+    def _fill_gaps_from(self, node: Node, cursors: Sequence[Cursor]) -> None:
         for cursor in cursors:
-            cursor.stale = False  # before the read: what comes during it counts
+            cursor.stale = False  # before the read: a loss during the read must set it again
         begun = [cursor for cursor in cursors if cursor.ready.is_set()]
         for cursor, head in self._heads(node, [cursor for cursor in cursors if cursor not in begun]):
             if isinstance(head, Exception):
-                self._unread(cursor, head)
+                self._note_unread(cursor, head)
             else:
                 cursor.begin(head.id)
         self._reread(node, begun)
 
-    def _unread(self, cursor: Cursor, error: Exception) -> None:
+    def _note_unread(self, cursor: Cursor, error: Exception) -> None:
         cursor.stale = True
         logger.warning("match %s: deltas cannot be read again yet: %s", cursor.match_id, error)
 
@@ -351,27 +352,27 @@ class Live:
         """Deliver what was missed; returns how many deltas that were."""
         brought = 0
         questions = [(cursor, cursor.position or DeltaId(0, 0)) for cursor in cursors]
-        # A match that the bus did not know, or one that was of an older epoch, has begun meanwhile: then
-        # its deltas are there from the first on, and are asked for in a second round.
+        # If the bus did not know a match, or knew it in an older epoch, and a newer epoch has begun, its
+        # deltas are there from the first one on; a second round asks for them.
         for last_round in (False, True):
             if not questions:
                 break
             asked = [(cursor.match_id, after) for cursor, after in questions]
             answers = self._store.replays(self._servers.client_of(node), asked)
-            begun: list[tuple[Cursor, DeltaId]] = []
+            restarted: list[tuple[Cursor, DeltaId]] = []
             for (cursor, after), answer in zip(questions, answers, strict=True):
                 head = answer.head if isinstance(answer, Gap) else None
                 if isinstance(answer, Exception):
-                    self._unread(cursor, answer)
+                    self._note_unread(cursor, answer)
                 elif head is not None and head.epoch > after.epoch and not last_round:
-                    begun.append((cursor, DeltaId(head.epoch, 0)))
+                    restarted.append((cursor, DeltaId(head.epoch, 0)))
                 else:
                     brought += cursor.take_replay(answer)
-            questions = begun
+            questions = restarted
         return brought
 
     def _by_node(self, cursors: Iterable[Cursor]) -> dict[Node | None, list[Cursor]]:
-        """By the server that is asked for each: that of its live connection, else the one that has it."""
+        """The matches by the server to ask: that of the live connection, else the one that has the match."""
         with self._lock:
             linked = [(cursor, self._link_of.get(cursor)) for cursor in cursors]
         parts: dict[Node | None, list[Cursor]] = {}
@@ -383,18 +384,18 @@ class Live:
         try:
             return self._servers.node_of(self._store.stream_key(cursor.match_id))
         except REDIS_ERRORS:
-            return None  # nobody has its slot at the moment
+            return None  # no server has its slot at the moment
 
     def _check(self, reader: Reader) -> None:
-        """Compare what was delivered with where each match stands."""
+        """Compare the last id delivered with the head of each match."""
         in_doubt, self._servers_in_doubt = self._servers_in_doubt, False
         try:
             if in_doubt:
-                with contextlib.suppress(*REDIS_ERRORS):  # whether that matters is what the look tells
+                with contextlib.suppress(*REDIS_ERRORS):  # ``probe`` finds whether that matters
                     self._servers.refresh()
-            self._servers.look()
+            self._servers.probe()
         except REDIS_ERRORS as error:
-            fault = _told(error)
+            fault = _described(error)
         else:
             self._leave_wrong_servers(reader)
             fault = self._compare()
@@ -404,7 +405,7 @@ class Live:
                 self._fault = fault
 
     def _compare(self) -> str:
-        """Ask for all heads, also for those without a live connection; returns what failed."""
+        """Ask for all heads, also of matches without a live connection; returns a failure, or ``""``."""
         fault = ""
         with self._lock:
             begun = [cursor for cursor in self._cursors.values() if cursor.ready.is_set()]
@@ -413,27 +414,28 @@ class Live:
                 fault = f"no server has the slot of match {cursors[0].match_id}"
                 continue
             if node in self._hung and node not in self._links:
-                # Each question costs a timeout, in which nobody is served; connecting is one already.
+                # Each request costs a timeout in which this thread serves no other server; the attempt to
+                # connect costs one already.
                 fault = f"{node} does not answer"
                 continue
             try:
                 heads = self._heads(node, cursors)
             except REDIS_ERRORS as error:
-                fault = f"{node}: {_told(error)}"
+                fault = f"{node}: {_described(error)}"
                 continue
             for cursor, head in heads:
                 if isinstance(head, Exception):
-                    fault = f"match {cursor.match_id}: {_told(head)}"
+                    fault = f"match {cursor.match_id}: {_described(head)}"
                 elif _is_behind(cursor, head):
                     self._suspects[cursor] = head
         return fault
 
     def _verify(self, reader: Reader) -> None:
-        """Those that still are behind have lost something: read it again."""
+        """A match that is still behind has lost a delta: read it again."""
         behind = {cursor: head for cursor, head in self._suspects.items() if _is_behind(cursor, head)}
         self._suspects.clear()
-        # While a match is on its way to another shard, its messages are told there, and no origin hears
-        # them: neither is this connection to blame, nor is another origin better off.
+        # While a match moves to another shard, its messages are published there, and no origin is subscribed
+        # there yet: this connection is not to blame, and no other origin is better off.
         self._note_lagging(reader, [cursor for cursor, head in behind.items() if not head.elsewhere])
         for node, cursors in self._by_node(behind).items():
             if node is None:
@@ -444,7 +446,7 @@ class Live:
                 logger.warning("%s: deltas cannot be read again yet: %s", node, error)
 
     def _leave_wrong_servers(self, reader: Reader) -> None:
-        """Leave connections to servers that do not have their matches any more, however well they work."""
+        """Drop working connections to servers that no longer have their matches."""
         with self._lock:
             attached = list(self._link_of.items())
         wrong = {link for cursor, link in attached if self._owner(cursor) not in (None, link.node)}
@@ -452,7 +454,7 @@ class Live:
             reader.drop(link, "another server has its matches now")
 
     def _note_lagging(self, reader: Reader, behind: Sequence[Cursor]) -> None:
-        """Once may be a slow moment; a connection found out twice in a row is replaced."""
+        """Once may be a slow moment; a connection that is found lagging twice in a row is replaced."""
         with self._lock:
             self._lagging = {cursor: self._lagging.get(cursor, 0) + 1 for cursor in behind}
             deaf = {
@@ -469,5 +471,5 @@ def _is_behind(cursor: Cursor, head: Head) -> bool:
     return head.id is not None and (cursor.position is None or cursor.position < head.id)
 
 
-def _told(error: Exception) -> str:
+def _described(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"

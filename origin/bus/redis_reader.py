@@ -1,7 +1,8 @@
 """The thread that reads live connections: it waits on all of them at once and never for one of them.
 
-It alone touches the connections it was given, because a TLS connection must not be read and written by
-two threads. What others want of it, they order. Who connects anew is ``redis_live``, when ``Attempts`` says.
+Only this thread uses the connections that it was given, because a TLS connection must not be read and
+written by two threads. Other threads queue calls for it. ``redis_live`` makes new connections, when
+``Attempts`` allows it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ __all__ = ["Attempts", "Link", "Reader"]
 
 logger = logging.getLogger(__name__)
 
-# Per turn and connection: a flood on one must not starve the others.
+# Per turn and connection: many messages on one must not starve the others.
 MESSAGES_PER_TURN = 256
 # The window of the jitter grows to 2 s and no further: a region has hundreds of origins, not millions,
 # and behind each of them viewers are waiting.
@@ -36,14 +37,14 @@ class Link:
     """One live connection.
 
     Attributes:
-        open: False once it was given up; it never opens again.
+        open: False once it was dropped; it never opens again.
     """
 
     def __init__(self, node: Node, connection: Connection) -> None:
         self.node = node
         self.connection: Any = connection  # redis-py's connections are untyped inside
-        # Kept here too: redis-py forgets it when it closes the connection after an error of its own, and
-        # the selector must be told of the same object that it was given.
+        # Kept here too: redis-py drops its reference when it closes the connection after an error, and the
+        # selector unregisters only the object that was registered.
         self.socket: Any = self.connection._sock
         self.open = True
         self.heard = time.monotonic()
@@ -51,7 +52,7 @@ class Link:
 
 
 class Attempts:
-    """When each server may be connected to again. None stands for the unknown server of a match."""
+    """When to connect to each server again. None is the server of a match whose server is unknown."""
 
     def __init__(self, random_unit: Callable[[], float]) -> None:
         self._random_unit = random_unit
@@ -62,20 +63,20 @@ class Attempts:
         """The time of the next attempt; in the past if there was no failure."""
         return self._not_before.get(node, -math.inf)
 
-    def put_off(self, node: Node | None) -> None:
-        """Put the next attempt off, by a time drawn anew each time."""
+    def postpone(self, node: Node | None) -> None:
+        """Postpone the next attempt by a random time."""
         failures = self._failures.get(node, 0)
         wait_ms = delay_ms(min(failures, RECONNECT_ATTEMPT_MAX), self._random_unit())
         self._failures[node] = failures + 1
         self._not_before[node] = time.monotonic() + wait_ms / 1000
 
     def succeeded(self, node: Node | None) -> None:
-        """It works: the next failure is a first one."""
+        """Forget the failures of a server that works: the next one is a first one."""
         self._failures.pop(node, None)
         self._not_before.pop(node, None)
 
     def keep(self, nodes: Collection[Node | None]) -> None:
-        """Forget all others: servers come and go, and this process stays."""
+        """Forget all other servers: they come and go, and this process stays."""
         for node in self._not_before.keys() - set(nodes):
             self.succeeded(node)
 
@@ -84,9 +85,9 @@ class Reader:
     """Reads until ``close``.
 
     Args:
-        on_message: called with (link, kind, channel, data) for whatever Redis pushes.
-        on_lost: called with (link, why) once for each connection that is given up.
-        timeout_s: a connection that is silent so long is pinged, and given up after twice as long.
+        on_message: called with (link, kind, channel, data) for every message that Redis pushes.
+        on_lost: called with (link, why) once for each connection that is dropped.
+        timeout_s: a connection that is silent so long is pinged, and dropped after twice as long.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Reader:
         self._on_message = on_message
         self._on_lost = on_lost
         self._timeout_s = timeout_s
-        self._orders: deque[Callable[[], None]] = deque()
+        self._calls: deque[Callable[[], None]] = deque()
         self._links: set[Link] = set()
         self._stopping = False
         self._selector = selectors.DefaultSelector()
@@ -116,25 +117,25 @@ class Reader:
             self._links.add(link)
             self._selector.register(link.socket, selectors.EVENT_READ, link)
 
-        self._order(adopt)
+        self._queue(adopt)
 
     def send(self, link: Link, *command: str | bytes) -> None:
-        """Send a command; what Redis says to it comes as a message. Nothing if the link was given up."""
-        self._order(lambda: self._send(link, *command))
+        """Send a command; the answer of Redis comes as a message. Nothing if the link was dropped."""
+        self._queue(lambda: self._send(link, *command))
 
     def drop(self, link: Link, why: str) -> None:
-        """Give a connection up."""
-        self._order(lambda: self._drop(link, why))
+        """Close a connection and report it as lost."""
+        self._queue(lambda: self._drop(link, why))
 
     def close(self) -> None:
-        """Stop, and close all connections without telling anybody."""
+        """Stop, and close all connections without reporting them as lost."""
         self._stopping = True
         self._wake()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=2 * self._timeout_s)
 
-    def _order(self, order: Callable[[], None]) -> None:
-        self._orders.append(order)
+    def _queue(self, call: Callable[[], None]) -> None:
+        self._calls.append(call)
         self._wake()
 
     def _wake(self) -> None:
@@ -150,9 +151,9 @@ class Reader:
                     self._drain_wake_ups()
                 else:
                     self._receive(ready.data)
-            # Only those that are there now: an order may leave another behind.
-            for _ in range(len(self._orders)):
-                self._orders.popleft()()
+            # Only the calls that are queued now: a call may queue another.
+            for _ in range(len(self._calls)):
+                self._calls.popleft()()
             self._ping_silent(time.monotonic())
         for link in self._links:
             link.open = False
@@ -173,7 +174,7 @@ class Reader:
             return
         try:
             for _ in range(MESSAGES_PER_TURN):
-                # Where a message begins, its rest follows at once, or the server hangs.
+                # The rest of a message that has begun comes at once, or the server hangs.
                 message = link.connection.read_response(disconnect_on_error=False, timeout=self._timeout_s)
                 link.heard = time.monotonic()
                 link.pinged = False
@@ -185,11 +186,11 @@ class Reader:
             self._drop(link, str(error) or type(error).__name__)
             return
         except Exception:
-            # This thread carries all matches: whatever one connection does, the others go on.
+            # This thread reads for all matches: an error of one connection must not end it.
             logger.exception("reading from %s failed", link.node)
             self._drop(link, "it cannot be read")
             return
-        self._order(lambda: self._receive(link))  # bytes wait in the parser, where select cannot see them
+        self._queue(lambda: self._receive(link))  # the parser has bytes that select cannot see
 
     def _ping_silent(self, now: float) -> None:
         for link in list(self._links):

@@ -1,7 +1,7 @@
 """Which Redis to talk to: one server, the primary that Sentinel names, or the shards of a cluster.
 
-Three classes with one face (``Servers``). They know addresses, passwords and timeouts, and nothing of
-matches. redis-py's own retries are switched off: whoever calls decides whether to try again, and when.
+Three classes with one interface (``Servers``). They know addresses, passwords and timeouts, and nothing of
+matches. redis-py's own retries are switched off: the caller decides whether to try again, and when.
 
 The options of a ``BUS_URL`` (``redis://host:6379/0?timeout_s=1&replay_max=2000``) are ``Options``.
 """
@@ -39,12 +39,12 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# What redis-py raises when Redis does not do what was asked; it has two roots.
+# What redis-py raises when a command fails; its exceptions have two base classes.
 REDIS_ERRORS = (RedisError, RedisClusterException, OSError)
 
 DEFAULT_PORT = 6379
 DEFAULT_SENTINEL_PORT = 26379
-# What a Sentinel that did not answer last time is given to answer now, when others have.
+# How long to wait for a Sentinel that did not answer last time, once the others have answered.
 SENTINEL_GRACE_S = 0.1
 
 
@@ -60,31 +60,31 @@ class Node(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What may stand behind the ``?`` of a ``BUS_URL``.
+    """The options in the query of a ``BUS_URL``.
 
     Attributes:
         timeout_s: the longest a command, or the silence of a live connection, may last before the server
             counts as lost. A live connection is pinged after this long and dropped after twice as long.
-        check_s: how often what was delivered is compared with where each match stands.
+        check_s: how often the last id delivered is compared with the head of each match.
         replay_max: deltas kept for replay per match; Redis trims in blocks, so up to 100 more are there.
         replay_ttl_s: the replay of a match is dropped when nothing was published for so long.
         ended_ttl_s: a match that ended is forgotten so long after its last delta.
         idle_ttl_s: any other match is forgotten so long after its last delta.
-        prefix: in front of every key and channel: two deployments can share a server.
-        tls: for ``redis+sentinel`` and ``redis+cluster``; ``rediss`` has it anyway.
+        prefix: with which every key and channel begins, so that two deployments can share a server.
+        tls: for ``redis+sentinel`` and ``redis+cluster``; ``rediss`` always uses TLS.
         tls_ca: file of the authorities that sign the servers' certificates; empty: the system's.
-        tls_cert, tls_key: files of the certificate this client shows, if servers ask for one.
-        sentinel_username, sentinel_password: what Sentinel itself asks for; servers take the URL's own.
+        tls_cert, tls_key: files of this client's certificate and key, if servers ask for one.
+        sentinel_username, sentinel_password: the credentials for Sentinel; the URL's own are for servers.
     """
 
     timeout_s: float = 1.0
     check_s: float = 1.0
-    # A whole match is 100 to 300 deltas; one that is amended all evening stays within ten times that.
+    # A match has 100 to 300 deltas; one that is amended all evening stays within ten times that.
     replay_max: int = 2_000
-    # Nobody who was away for a day wants every delta: the snapshot is smaller.
+    # For a viewer who was away for a day the snapshot is smaller than all deltas.
     replay_ttl_s: int = 86_400
-    # Three days of looking up results. Corrections that come later find the match forgotten; the fan-out
-    # worker then refills it from the log.
+    # Results are looked up for three days. If a correction comes later, the bus has forgotten the match, and
+    # the fan-out worker refills it from the log.
     ended_ttl_s: int = 3 * 86_400
     # A fixture is announced weeks before anything happens in it.
     idle_ttl_s: int = 60 * 86_400
@@ -109,41 +109,45 @@ class Address:
     service: str = ""
 
     def __str__(self) -> str:
-        place = f"/{self.service}" if self.service else ""
-        return f"{self.scheme}://{','.join(map(str, self.nodes))}{place}/{self.database}"
+        service = f"/{self.service}" if self.service else ""
+        return f"{self.scheme}://{','.join(map(str, self.nodes))}{service}/{self.database}"
 
 
 class Servers(Protocol):
-    """Where matches live. Every method may block for ``timeout_s`` and raise ``REDIS_ERRORS``."""
+    """The servers of one bus. Every method may block for ``timeout_s`` and raise ``REDIS_ERRORS``."""
 
-    sharded: bool  #: whether channels belong to shards too (SSUBSCRIBE)
+    sharded: bool  #: whether a channel belongs to a shard, as a key does (SSUBSCRIBE)
 
     def commands(self) -> Redis | RedisCluster:
-        """What takes commands for any key."""
+        """The client for commands on any key."""
 
     def node_of(self, key: str) -> Node:
         """The server that has this key, as far as known."""
 
     def client_of(self, node: Node) -> Redis:
-        """What takes commands for that server alone."""
+        """The client for commands to that server alone."""
 
     def connect(self, node: Node) -> Connection:
         """A new connection of its own for live messages."""
 
     def refresh(self) -> None:
-        """Find out anew who has what, since a server was lost."""
+        """Find out again which server has what, after a server was lost."""
 
-    def look(self) -> None:
-        """Find out on a timer whether another server has taken over, and whether one answers at all."""
+    def probe(self) -> None:
+        """Find out, on a timer, whether another server has taken over, and whether one answers at all."""
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close all connections."""
 
 
 def by_node(
     servers: Servers, key_of: Mapping[str, str]
 ) -> tuple[dict[Node, list[str]], dict[str, Exception]]:
-    """Which names each server has, by the key of each, and for which it is not known, with the reason."""
+    """Group names by the server that has the key of each.
+
+    Returns:
+        The names by server, and the error for each name whose server is not known.
+    """
     found: dict[Node, list[str]] = {}
     unknown: dict[str, Exception] = {}
     for name, key in key_of.items():
@@ -155,7 +159,7 @@ def by_node(
 
 
 def parse_bus_url(url: str) -> tuple[Address, Options]:
-    """Read a ``BUS_URL``.
+    """Parse a ``BUS_URL``.
 
     Raises:
         ConfigError: it cannot be used; the message shows no password.
@@ -237,10 +241,10 @@ class _Single:
         return _connect(node, self._settings)
 
     def refresh(self) -> None:
-        """Only the address can tell; idle connections to what it meant before are not used again."""
+        """Close idle connections: the address may mean another server now."""
         self._client.connection_pool.disconnect(inuse_connections=False)
 
-    def look(self) -> None:
+    def probe(self) -> None:
         self._client.ping()
 
     def close(self) -> None:
@@ -290,21 +294,21 @@ class _Sentinels:
         primary = self._ask()
         with self._lock:
             if primary == self._primary:
-                # Idle connections may be as dead as the one that failed.
+                # Idle connections may have failed like the one that was used.
                 self._client.connection_pool.disconnect(inuse_connections=False)
                 return
             old, self._client, self._primary = self._client, self._open(primary), primary
         logger.warning("the primary of %s is %s now", self._service, primary)
-        # Connections in use stay open: redis-py cannot have them closed under the thread that waits.
+        # Connections in use stay open: redis-py cannot close one while another thread waits on it.
         old.connection_pool.disconnect(inuse_connections=False)
 
-    def look(self) -> None:
-        """Asking is how a fail-over is noticed that left the connections to the old primary open."""
+    def probe(self) -> None:
+        """Ask the Sentinels: a fail-over may leave the connections to the old primary open."""
         try:
             moved = self._ask() != self._primary
             self._sentinels_answer = True
         except REDIS_ERRORS as error:
-            # Without Sentinels nothing fails over; while the primary answers, nothing has to.
+            # Without Sentinels there is no fail-over, and none is needed while the primary answers.
             moved = False
             if self._sentinels_answer:
                 logger.warning("no Sentinel of %s answers: %s", self._service, error)
@@ -324,14 +328,14 @@ class _Sentinels:
     def _ask(self) -> Node:
         """Ask all Sentinels at once; of those that answer, the one that saw the latest fail-over is right.
 
-        The first to answer may be cut off from the others, together with an old primary: hence all are
-        waited for that answered last time. The others get a moment, lest one dead host delays every check.
+        The first to answer may be cut off from the others together with an old primary. So this waits for
+        all that answered last time, and only a moment for the others: a dead host must not delay every check.
         """
         questions: dict[Redis, futures.Future[tuple[int, Node]]] = {}
         with self._asking:
             for sentinel in self._sentinels:
                 asked = self._questions.get(sentinel)
-                # One that hangs is still at the last question, and so is one that another thread asks now.
+                # One that hangs has not answered the last request yet; nor has one that another thread asks.
                 if asked is None or asked.done():
                     try:
                         asked = self._questions[sentinel] = self._pool.submit(self._named_by, sentinel)
@@ -341,7 +345,7 @@ class _Sentinels:
         futures.wait([asked for sentinel, asked in questions.items() if sentinel not in self._silent])
         futures.wait(questions.values(), timeout=SENTINEL_GRACE_S)
         if all(asked.exception() for asked in questions.values() if asked.done()):
-            futures.wait(questions.values())  # there is nobody else to believe
+            futures.wait(questions.values())  # the silent ones are the only ones left to ask
         answers, errors, answered = [], [], set()
         for sentinel, asked in questions.items():
             if not asked.done():
@@ -364,7 +368,7 @@ class _Sentinels:
 class _FollowingCluster(RedisCluster):
     """Follows ASK to any server.
 
-    redis-py knows those that have slots. The first slots of a new shard move there before it has one.
+    redis-py only knows servers that have slots, but while the first slot of a new shard moves, it has none.
     """
 
     def get_node(self, host: str | None = None, port: int | None = None, node_name: str | None = None) -> Any:
@@ -385,7 +389,7 @@ class _Cluster:
         self._settings = _connection_settings(address, options)
         self._cluster = _FollowingCluster(
             startup_nodes=[ClusterNode(node.host, node.port) for node in address.nodes],  # type: ignore[no-untyped-call]
-            # One shard without a primary must not take the others' matches down.
+            # One shard without a primary must not stop the matches of the others.
             require_full_coverage=False,
             **(self._settings | {"retry": Retry(NoBackoff(), 1)}),
         )
@@ -418,11 +422,11 @@ class _Cluster:
             raise
 
     def refresh(self) -> None:
-        """Any server knows the map; one that hangs would cost a timeout, so it is asked last."""
+        """Read the map of slots again. Any server has it; the one that failed is asked last."""
         self._cluster.nodes_manager.initialize(last_failed_node_name=self._failed and str(self._failed))
 
-    def look(self) -> None:
-        """A slot that moves says so itself, by MOVED: here it is enough that one server answers."""
+    def probe(self) -> None:
+        """Check that one server answers; a slot that moved shows itself by MOVED."""
         error: Exception | None = None
         nodes = [Node(node.host, int(node.port)) for node in self._cluster.get_nodes()]  # type: ignore[no-untyped-call]
         # The one that answered last time first: each that hangs costs a timeout.
@@ -452,7 +456,7 @@ def _connection_settings(address: Address, options: Options) -> dict[str, Any]:
         "socket_keepalive": True,
         "client_name": "touchline",
         "retry": Retry(NoBackoff(), 0),
-        # RESP3 would mix pushed messages with answers; every server there is speaks 2.
+        # RESP3 would mix pushed messages with answers; every Redis supports version 2.
         "protocol": 2,
     }
     if options.tls:
@@ -475,7 +479,7 @@ def _connect(node: Node, settings: dict[str, Any]) -> Connection:
 
 
 def _host_port(text: str) -> tuple[str, str]:
-    """``host:port``; an IPv6 address stands in brackets."""
+    """Split ``host:port``; an IPv6 address is in brackets."""
     if text.startswith("["):
         host, _, port = text[1:].partition("]")
         return host, port.removeprefix(":")

@@ -1,19 +1,19 @@
-"""What Redis holds of a match, and the one script that changes it.
+"""What Redis stores of a match, and the one script that changes it.
 
 =============================  ======  ===================================================================
-key                            type    holds
+key                            type    contents
 =============================  ======  ===================================================================
 ``touchline:{<match>}:stream`` stream  the last deltas, entry id ``<epoch>-<seq>``, one field ``d``
-``touchline:{<match>}:state``  hash    ``id``, where the match stands; ``snapshot``, the match at that id
+``touchline:{<match>}:state``  hash    ``id``, the latest id; ``snapshot``, the match at that id
 ``touchline:{<match>}:live``   channel ``<epoch>-<seq> <delta>``
 ``touchline:matches``          set     the ids of all matches, and ``""`` while the set is complete
 =============================  ======  ===================================================================
 
 The braces put what belongs to one match into one slot of a cluster, so that one script changes all of it.
-The set is in another slot and outside of that step. It is kept right by what is done next: a publisher
-that could not add its match adds it with the next delta, and adds it again now and then in case the set
-lost it; whoever strikes an expired match off looks once more; and whoever finds the ``""`` missing (the
-shard of the set was lost) finds the matches by SCAN.
+The set is in another slot, so the script cannot change it in the same step. Later steps correct it: a
+publisher that could not add its match adds it with the next delta, and adds it again now and then in case
+the set lost it; a reader that removes an expired match checks it once more; and a reader that finds the
+``""`` missing (the shard of the set was lost) finds the matches by SCAN.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
-# One run of deltas [first, last] of one epoch. Nothing is written before it is known to fit. Were the
-# stream ahead of ``state`` all the same, XADD would refuse the smaller id, and the script with it.
+# Adds one run of deltas [first, last] of one epoch. Nothing is written before it is known to fit. If the
+# stream were ahead of ``state`` all the same, XADD would refuse the smaller id, and the script would fail.
 #
-# A script and not MULTI: the decision needs the head, and a head read before MULTI may be another one by
-# then. A script and not a Function: both cost the same (docs/bus.md), and a script needs nothing
+# A script and not MULTI: the decision needs the head, and a head that was read before MULTI may have changed
+# by then. A script and not a Function: both cost the same (docs/bus.md), and a script needs nothing
 # installed on a Redis that was restarted empty.
 PUBLISH_SCRIPT = """
 local stream, state = KEYS[1], KEYS[2]
-local tell, channel, max_deltas, stream_ttl, state_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local publish, channel, max_deltas, stream_ttl, state_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local snapshot, epoch_text, epoch, first = ARGV[6], ARGV[7], tonumber(ARGV[7]), tonumber(ARGV[8])
 local last = first + #ARGV - 9
 local head = redis.call('HGET', state, 'id')
@@ -83,7 +83,7 @@ redis.call('HSET', state, 'id', ids[last], 'snapshot', snapshot)
 redis.call('EXPIRE', stream, stream_ttl)
 redis.call('EXPIRE', state, state_ttl)
 for seq = following, last do
-  redis.call(tell, channel, ids[seq] .. ' ' .. ARGV[9 + seq - first])
+  redis.call(publish, channel, ids[seq] .. ' ' .. ARGV[9 + seq - first])
 end
 return {last - following + 1, ids[last], goes_on and 1 or 0}
 """
@@ -93,21 +93,21 @@ _ENDED = frozenset({"FT", "AET", "FT_PENS", "CANCELLED", "ABANDONED", "AWARDED"}
 _COMPLETE = b""  # no match has this id
 _SCAN_COUNT = 1_000
 _INDEXED_MAX = 20_000
-# A primary of the set that dies takes along what its replica had not got yet. This is how long a match
-# that goes on is missing then, and costs one SADD per match and minute.
+# If the primary of the set dies, the latest additions may not have reached its replica. A running match is
+# then missing for this long at most; that costs one SADD per match and minute.
 INDEX_AGAIN_S = 60.0
-# These say that the server, or the address it is known by, has changed; the command itself is fine.
+# The server, or the address of the primary, has changed; the command itself is fine.
 _SERVER_LOST = (RedisConnectionError, RedisTimeoutError, ReadOnlyError)
-# These say that a key is at another server, or on its way there. MOVED is a kind of ASK to redis-py.
+# The key is at another server, or is being moved there. To redis-py, MOVED is a kind of ASK.
 _ELSEWHERE = (AskError, TryAgainError)
 
 
 class Head(NamedTuple):
-    """Where a match stands.
+    """The latest id of a match.
 
     Attributes:
         id: None if the bus does not know the match.
-        elsewhere: the server that was asked does not have the match, or not any more; another one said so.
+        elsewhere: whether the server that was asked redirected to another one, which has the match.
     """
 
     id: DeltaId | None
@@ -127,7 +127,8 @@ class RedisStore:
     def __init__(self, servers: Servers, options: Options, database: int = 0) -> None:
         self._servers = servers
         self._options = options
-        # Channels do not belong to a database; two deployments told apart by that alone would mix.
+        # Channels do not belong to a database: without its number, two deployments that differ only in the
+        # database would receive each other's messages.
         self._channel_prefix = options.prefix if database == 0 else f"{options.prefix}.{database}"
         self._index = f"{options.prefix}:matches"
         self._indexed: dict[str, float] = {}  # when each was last added
@@ -189,13 +190,13 @@ class RedisStore:
                 self._servers.refresh()
                 found |= self._heads(lost)
             except REDIS_ERRORS as error:
-                logger.warning("who has the matches that were not found is not known: %s", error)
+                logger.warning("cannot find the servers of %d matches: %s", len(lost), error)
         return {
             name: _bus_error(head) if isinstance(head, Exception) else head for name, head in found.items()
         }
 
     def heads_at(self, client: Redis, match_ids: Sequence[str]) -> list[Head | Exception]:
-        """The heads of several matches of one server, in one round trip; what fails for one fails alone.
+        """The heads of several matches of one server, in one round trip; each may fail alone.
 
         Raises:
             REDIS_ERRORS: the server did not answer.
@@ -231,7 +232,7 @@ class RedisStore:
         return self._try(lambda: self._replay(match_id, after))
 
     def replays(self, client: Redis, wanted: Sequence[tuple[str, DeltaId]]) -> list[Replay | Exception]:
-        """What came after, for several matches of one server, in one round trip; each may fail alone.
+        """The deltas after an id, for several matches of one server, in one round trip; each may fail alone.
 
         Raises:
             REDIS_ERRORS: the server did not answer.
@@ -251,8 +252,8 @@ class RedisStore:
     def matches(self) -> list[str]:
         """See ``Bus.matches``.
 
-        While a shard is down its matches stay in the list. While that of the set is, or while the set is
-        not complete and one shard cannot be searched, there is no list: a part would look like all.
+        While a shard is down, its matches stay in the list. While the shard of the set is down, or while the
+        set is incomplete and one shard cannot be searched, this fails: a part would look like the full list.
         """
         members = self._try(lambda: self._servers.commands().smembers(self._index))
         names = {_text(member) for member in members if member != _COMPLETE}
@@ -267,7 +268,7 @@ class RedisStore:
         try:
             return commands.evalsha(_PUBLISH_SHA, 2, *keys_and_args)
         except NoScriptError:
-            # The first publish to this server, a promoted replica or one restarted empty: EVAL teaches it.
+            # The server does not have the script: it is new, promoted or was restarted. EVAL stores it.
             return commands.eval(PUBLISH_SCRIPT, 2, *keys_and_args)
 
     def _replay(self, match_id: str, after: DeltaId) -> Replay:
@@ -280,10 +281,10 @@ class RedisStore:
         return answer
 
     def _ask(self, client: Redis, commands: Iterable[tuple[str, ...]]) -> list[tuple[Any, bool]]:
-        """The answer or the error for each command, and whether it came from elsewhere.
+        """The answer or the error for each command, and whether another server had to be asked for it.
 
-        A slot on its way to another shard says ASK for each match that has left already, and MOVED once
-        it is gone. That is no reason to know nothing of the other matches of the server.
+        While a slot moves to another shard, its server answers ASK for each match that has moved already,
+        and MOVED once the slot is gone. The answers for the server's other matches are still good.
 
         Raises:
             REDIS_ERRORS: the server did not answer.
@@ -297,7 +298,7 @@ class RedisStore:
         every: Any = self._servers.commands()
         for command, answer in zip(commands, pipeline.execute(raise_on_error=False), strict=True):
             elsewhere = isinstance(answer, _ELSEWHERE)
-            if elsewhere and lost is None:  # each that is asked of a dead server costs its timeout
+            if elsewhere and lost is None:  # every request to a dead server costs a timeout
                 try:
                     answer = every.execute_command(*command)
                 except REDIS_ERRORS as error:
@@ -311,7 +312,7 @@ class RedisStore:
         try:
             self._servers.commands().sadd(self._index, match_id)
         except REDIS_ERRORS as error:
-            # The match is published; that its shard works and the set's does not must not stop it.
+            # The match is published; a failure of the set's shard must not stop it.
             logger.warning("match %s is not in the list of matches yet: %s", match_id, error)
             return
         if len(self._indexed) >= _INDEXED_MAX:
@@ -319,7 +320,7 @@ class RedisStore:
         self._indexed[match_id] = time.monotonic()
 
     def _scan(self) -> set[str]:
-        """Find all matches the slow way."""
+        """Find all matches by reading the names of all keys, which is slow."""
         pattern = self.state_key("*")
         name = re.compile(re.escape(self.state_key("*")).replace(r"\*", "(.+)"))
         found = (
@@ -329,12 +330,12 @@ class RedisStore:
         return {match[1] for match in found if match}
 
     def _still_there(self, names: list[str]) -> list[str]:
-        """Those that have not expired; the set forgets the others."""
+        """The matches that have not expired; the others are removed from the set."""
         gone = self._expired(names)
         if gone:
             self._servers.commands().srem(self._index, *gone)
-            # One that was published again meanwhile was added before it was struck off, and its publisher
-            # believes it to be there. One that is published from here on is new, and is added after.
+            # A match that was published again meanwhile may have been added before it was removed here, and
+            # its publisher takes it for added. One that is published from now on is added after the removal.
             back = sorted(set(gone) - set(self._expired(gone)))
             if back:
                 self._try(lambda: self._servers.commands().sadd(self._index, *back))
@@ -344,15 +345,15 @@ class RedisStore:
         return sorted(set(names) - set(gone))
 
     def _expired(self, names: Sequence[str]) -> list[str]:
-        """Those that the bus does not know; a shard that does not answer has not lost its matches."""
+        """The matches that the bus does not know; those of a shard that does not answer do not count."""
         heads = self._heads(names)
         unknown = [head for head in heads.values() if isinstance(head, Exception)]
         if unknown:
-            logger.warning("whether %d matches have expired is not known: %s", len(unknown), unknown[-1])
+            logger.warning("cannot check whether %d matches have expired: %s", len(unknown), unknown[-1])
         return [name for name, head in heads.items() if head is None]
 
     def _try(self, command: Callable[[], _Result]) -> _Result:
-        """Run a command, once more if the server was lost meanwhile: it may be known by now who follows."""
+        """Run a command; if its server was lost, find the servers again and run it once more."""
         try:
             try:
                 return command()
@@ -364,18 +365,18 @@ class RedisStore:
 
 
 def decode_message(data: bytes) -> Published:
-    """Read what the script told the channel."""
+    """Read a message that the script published on the channel."""
     id_, _, delta = data.partition(b" ")
     return Published(DeltaId.parse(id_.decode()), delta)
 
 
 def _replay(after: DeltaId, entries: Any, head: Any) -> Replay:
-    """Decide what an answer of Redis proves."""
+    """Decide what Redis' answer proves."""
     if not entries:
         at = _id(head)
         return UpToDate() if at == after else Gap(at)
     deltas = [Published(DeltaId.parse(id_.decode()), fields[b"d"]) for id_, fields in entries]
-    # Contiguity is proven, by count and by both ends: ids of a stream rise, so no other run fits.
+    # Nothing is missing: the ids of a stream rise, so only the complete run has this count and these ends.
     last = deltas[-1].id
     if deltas[0].id == (after.epoch, after.seq + 1) and last == (after.epoch, after.seq + len(deltas)):
         return Suffix(deltas)

@@ -1,9 +1,9 @@
-"""``touchline dlq``: the records that the event log set aside because nobody could use them.
+"""``touchline dlq``: the dead letters of the event log, which are records that cannot be used.
 
-Each line of ``list`` is one JSON object: its place (which is its id), when and why it was set aside, and
-its payload as text, or in base64 where it is not UTF-8. A letter that can be read by now, say after an
-upgrade, is appended to the log again by ``redrive``; the right event in place of a wrong one is sent like
-any other, and the letter ``discard``ed.
+Each line of ``list`` is one JSON object: the id (partition and offset), when and why the record was
+dead-lettered, and its payload as text, or in base64 if it is not UTF-8. ``redrive`` appends dead letters to
+the log again that have become readable, for example after an upgrade. To replace a wrong event, send the
+right one like any other event and ``discard`` the dead letter.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ __all__ = ["command"]
 
 @click.group("dlq")
 def command() -> None:
-    """Records that EVENTLOG_URL holds and nobody can use."""
+    """Dead letters: records of EVENTLOG_URL that cannot be used."""
 
 
 @command.command("list")
 def list_() -> None:
-    """One line of JSON per letter, by place in the log."""
+    """Print one line of JSON per dead letter, by partition and offset."""
     with _log() as log, output() as out:
         for letter in log.dead_letters().pending():
             out.write(compact(_to_json(letter)).encode("utf-8") + b"\n")
@@ -44,9 +44,9 @@ def list_() -> None:
 @command.command("redrive")
 @click.argument("ids", nargs=-1)
 def redrive(ids: Sequence[str]) -> None:
-    """Append letters that can be read by now to the log again: those named, or all.
+    """Append dead letters that can be read by now to the log again: the given ones, or all.
 
-    What still cannot be read stays where it is, is told on standard error, and makes the exit code 1.
+    One that still cannot be read stays, is reported on standard error, and makes the exit code 1.
     """
     failed = 0
     with _log() as log:
@@ -57,8 +57,8 @@ def redrive(ids: Sequence[str]) -> None:
                 click.echo(f"{letter.id}: stays: {error}", err=True)
                 failed += 1
                 continue
-            # The key keeps a command that died before the removal from appending a second time where
-            # the log knows all keys; where it does not, the fold takes the second for what it is.
+            # If an earlier run died before the removal, the key keeps this one from appending again. A log
+            # that does not know all keys appends it twice; the second changes nothing when it is folded.
             log.append([event], key=f"dlq:{letter.id}")
             log.dead_letters().remove(letter)
             click.echo(f"{letter.id}: appended: {event.match_id} {event.event_id}")
@@ -68,7 +68,7 @@ def redrive(ids: Sequence[str]) -> None:
 @command.command("discard")
 @click.argument("ids", nargs=-1, required=True)
 def discard(ids: Sequence[str]) -> None:
-    """Forget the letters named."""
+    """Remove the given dead letters."""
     with _log() as log:
         for letter in _chosen(log, ids):
             log.dead_letters().remove(letter)
@@ -85,21 +85,21 @@ def _log() -> Iterator[EventLog]:
 
 
 def _event(letter: DeadLetter) -> Event:
-    """What a letter says by now.
+    """The event that a dead letter can be read as.
 
     Raises:
-        ValueError: nothing that belongs in the log.
+        ValueError: it cannot be read, or is a vendor's document, which must not be in the log.
     """
-    if letter.is_document:  # whatever it can be read as
-        raise ValueError("a vendor's document; its next good one says it all")
+    if letter.is_document:
+        raise ValueError("a vendor's document; the vendor's next good document replaces it")
     return decode_event(letter.payload)
 
 
 def _chosen(log: EventLog, ids: Sequence[str]) -> list[DeadLetter]:
-    """The letters named, in their order in the log; all if none is.
+    """The dead letters of these ids, in the order of the log; all if there is no id.
 
     Raises:
-        click.UsageError: there is no such letter; nothing has been done.
+        click.UsageError: an id is unknown; nothing has been done.
     """
     letters = log.dead_letters().pending()
     unknown = set(ids) - {letter.id for letter in letters}

@@ -1,4 +1,4 @@
-"""Seam 1, the event log: durable, ordered, replayable. What is in it is acknowledged; all else follows.
+"""Seam 1, the event log: durable, ordered, replayable. An event is acknowledged once the log has it.
 
 One file per implementation, chosen by the URL's scheme and imported only then:
 
@@ -27,12 +27,13 @@ __all__ = ["Appended", "Consumer", "EventLog", "LogRecord", "open_eventlog"]
 
 @dataclass(frozen=True, slots=True)
 class LogRecord:
-    """One event as the log holds it.
+    """One event as the log stores it.
 
     Attributes:
-        partition, offset: its place; offsets rise within a partition, and one match is in one partition.
-        appended_ms: UTC milliseconds at which the log took it; the first of a match is its epoch. Not
-            rising where the log's clock is not (Kafka, whose brokers have one each): the offset is the order.
+        partition, offset: where it is; offsets rise within a partition, and one match is in one partition.
+        appended_ms: UTC milliseconds at which the log took it; that of a match's first event is the match's
+            epoch. It may go back where the log's clock does (each of Kafka's brokers has its own clock), so
+            the offset alone is the order.
     """
 
     partition: int
@@ -61,17 +62,25 @@ class Consumer(Protocol):
     def generation(self) -> int:
         """Rises whenever partitions were taken from this reader or given to it.
 
-        Whatever was folded from earlier records may lack what another reader of the group took meanwhile.
+        A state that was folded from earlier records may then lack records that another reader of the group
+        has read meanwhile.
         """
 
     def poll(self, timeout_s: float, limit: int = 500) -> list[LogRecord]:
         """The next records in log order, after waiting up to ``timeout_s`` for the first.
 
-        With a ``limit`` of 0 none is taken: the reader only shows that it is alive, and keeps its partitions.
+        With a ``limit`` of 0 it returns none: the reader only shows that it lives, and keeps its partitions.
+
+        Raises:
+            EventLogError: the log cannot be read; polling again is safe.
         """
 
     def commit(self, records: Sequence[LogRecord]) -> None:
-        """These are done with: a successor in the group starts after them. Durable when it returns."""
+        """Commit records that are done: a successor in the group starts after them. Durable on return.
+
+        Raises:
+            EventLogError: they may not be committed, and may be read again.
+        """
 
     def close(self) -> None:
         """Leave the group without committing more."""
@@ -81,12 +90,13 @@ class EventLog(Protocol):
     """The durable log."""
 
     def append(self, events: Sequence[Event], key: str | None = None) -> Appended:
-        """Take all of the events, or none. When this returns they survive ``kill -9`` and power loss.
+        """Append all of the events, or none. When this returns they survive ``kill -9`` and power loss.
 
         Args:
-            events: in the order they are to have; may be of several matches.
-            key: a name for this batch (a webhook-id): the same key again appends nothing. Kafka knows
-                only what this process appended; there a repetition may be in the log, and folds to nothing.
+            events: in the order in which they are to be in the log; may be of several matches.
+            key: a name for this batch (a webhook-id): a batch of the same key again appends nothing. With
+                Kafka only this process' own keys are known: a repetition may be in the log, and changes
+                nothing when it is folded.
 
         Raises:
             EventLogError: they may not be in the log; the sender has to send again.
@@ -100,13 +110,17 @@ class EventLog(Protocol):
         """
 
     def read_match(self, match_id: str) -> Iterator[LogRecord]:
-        """All records of one match from the oldest on, up to what is in the log now."""
+        """All records of one match from the oldest on, up to what is in the log now.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
 
     def dead_letters(self) -> DeadLetters:
-        """Records set aside because nobody could use them; consumers pass over them."""
+        """The dead letters of this log: records that cannot be used; consumers skip them."""
 
     def close(self) -> None:
-        """Release what is held; appended events stay."""
+        """Close all connections and files; appended events stay."""
 
 
 _IMPLEMENTATIONS = {
@@ -122,7 +136,7 @@ def open_eventlog(url: str) -> EventLog:
     """Open the log that a URL names.
 
     Raises:
-        ConfigError: no such scheme, or what it needs is not installed.
+        ConfigError: the scheme is unknown, or a package that it needs is not installed.
         EventLogError: the service does not answer.
     """
     log: EventLog = open_backend("EVENTLOG_URL", url, _IMPLEMENTATIONS)

@@ -1,4 +1,4 @@
-"""How an event stands in a log: its canonical JSON as UTF-8."""
+"""An event's bytes in a log: its canonical JSON as UTF-8."""
 
 from __future__ import annotations
 

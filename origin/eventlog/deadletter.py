@@ -1,14 +1,16 @@
-"""Dead letters: records that a log holds and nobody can use, set aside so that they block nothing.
+"""Dead letters: records of a log that cannot be used, kept apart so that they block nothing.
 
-A record is set aside when its bytes are not an event (another program wrote to the log, or a later
-version of this one) or when a worker cannot fold it. It keeps its bytes, the reason and its place.
-``touchline dlq`` lists them; a letter that has become readable, say after an upgrade, is driven again:
-appended at the end of the log, where its being late is no different from any late event.
+A record is dead-lettered when its bytes are not an event: another program wrote to the log, or a later
+version of this one. On Kafka its key and partition must be those of its match, too. The dead letter has the
+record's bytes, its partition and offset, and the reason. ``touchline dlq`` lists dead letters. One that has
+become readable, for example after an upgrade, can be redriven: it is appended at the end of the log, and
+folds like any other late event.
 
-What ``POST /ingest`` refuses never gets here: its sender has been told, and has the event still. A vendor
-that is polled is told nothing, so what ``touchline ingest`` cannot read is kept here too. It has no place
-in the log; its number is made of its bytes, and the same garbage polled a hundred times is one letter. It
-is evidence, not an event: the vendor's next good document says all that it said, and it is not driven again.
+An event that ``POST /ingest`` refuses is not dead-lettered: its sender gets the error and still has the
+event. A vendor that is polled gets no error, so a document that ``touchline ingest`` cannot read becomes a
+dead letter too. It has no offset in the log; its number is made from its bytes, so the same garbage polled
+a hundred times is one dead letter. It is evidence, not an event: the vendor's next good document replaces
+it, so it is not redriven.
 """
 
 from __future__ import annotations
@@ -20,19 +22,19 @@ from typing import Final, Protocol
 
 __all__ = ["DOCUMENT_OFFSETS", "DeadLetter", "DeadLetters", "MemoryDeadLetters"]
 
-# Offsets from here on are no places: no log gets so long. Below 2**63, which is what databases can hold.
+# Numbers from here on are documents: no log has so many offsets. Below 2**63, the limit of databases.
 DOCUMENT_OFFSETS: Final = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One record set aside.
+    """One dead letter.
 
     Attributes:
-        partition, offset: where in the log it is.
-        at_ms: when it was set aside, UTC milliseconds.
-        reason: why, one line.
-        payload: its bytes as they are in the log.
+        partition, offset: where the record is in the log.
+        at_ms: when it was dead-lettered, UTC milliseconds.
+        reason: why, in one line of text.
+        payload: the record's bytes as they are in the log.
     """
 
     partition: int
@@ -53,12 +55,12 @@ class DeadLetter:
 
     @classmethod
     def of_document(cls, source: str, at_ms: int, reason: str, payload: bytes) -> DeadLetter:
-        """A letter for what a vendor sent.
+        """The dead letter of a vendor's document.
 
         Args:
-            source: which feed of which match it came from.
+            source: the feed and the match that it came from.
             at_ms: UTC milliseconds.
-            reason: what is wrong with it, one line.
+            reason: what is wrong with it, in one line of text.
             payload: its bytes, or the first of them.
         """
         digest = hashlib.sha256(source.encode("utf-8") + b"\0" + payload).digest()
@@ -67,26 +69,33 @@ class DeadLetter:
 
 
 class DeadLetters(Protocol):
-    """The letters of one log, named by their place: three regions that meet a record set aside one letter."""
+    """The dead letters of one log, by partition and offset: three regions that read a record add it once."""
 
     def add(self, letter: DeadLetter) -> None:
-        """Set a record aside. Durable when it returns.
+        """Add a dead letter. Durable on return.
 
-        Nothing if its place has a letter, or had one that was removed: a record is met again by each new
-        region, and by whoever reads the log from its beginning.
+        Nothing if its partition and offset have one, or had one that was removed: each new region, and each
+        reader that starts at the beginning of the log, reads the record again.
 
         Raises:
-            EventLogError: it may not be set aside.
+            EventLogError: it may not be stored.
         """
 
     def pending(self) -> list[DeadLetter]:
-        """All letters, by place."""
+        """All dead letters that were not removed, by partition and offset.
+
+        Raises:
+            EventLogError: they cannot be read.
+        """
 
     def remove(self, letter: DeadLetter) -> None:
-        """It has been dealt with, for good; nothing if it is not there.
+        """Remove a dead letter for good; nothing if there is none.
 
-        Where a reader sets the record aside in the same second (Kafka), the letter may be listed once more.
-        To drive it again then is as harmless as any repetition.
+        If a reader dead-letters the same record in the same second (Kafka), it may be listed once more.
+        Redriving it then is as harmless as any repeated event.
+
+        Raises:
+            EventLogError: it may not be removed.
         """
 
 

@@ -1,25 +1,26 @@
-"""The log on Apache Kafka, by librdkafka.
+"""The log on Apache Kafka, through librdkafka.
 
 ``kafka://host:port,host:port/topic?partitions=20&replication=3&timeout_s=10``; a setting with a dot in
 its name goes to librdkafka as it is, for example ``security.protocol=SASL_SSL``.
 
-What is chosen, and why:
+The choices and their reasons:
 
-* The key is the match id, hashed as Java's client does it, so that a match is in one partition whoever
-  writes. Partitions are never added to a topic in use: a match would be in two.
+* The key is the match id, hashed as Java's client does it, so that every writer puts a match into the same
+  partition. Partitions are never added to a topic in use: a match would then be in two.
 * ``acks=all`` and an idempotent producer: an acknowledged event is on every in-sync replica, in the order
   given, once. With fewer than three replicas the topic is flushed to the disk at each message.
-* ``append`` is all or nothing in what it says, not in what is stored: when it raises, a part of the batch
-  may be in the log. The sender repeats the batch, and the fold takes the second of two equal events for
-  what it is. Kafka's transactions would forbid it, at the price of one batch at a time.
-* A batch's key travels as a header, and this process remembers the last ``RECENT_KEYS_MAX``. A repetition
-  that comes to another process, or after a restart, is appended again: as harmless, for the same reason.
-* ``LogAppendTime``: the time of a record, hence a match's epoch, is the broker's, one for all readers,
-  and not that of the sender's clock.
-* Nothing expires (``retention.ms=-1``) and nothing is compacted. Compaction would keep one event a match;
-  expiry would take the goals of a match whose award comes months later, and what is left would fold to a
-  wrong score. A match is about 300 events of 350 bytes: ten thousand matches a year are 1 GB a replica.
-* What is not an event goes to ``<topic>.dlq``, compacted, keyed by place (``kafka_dead_letters``).
+* ``append`` acknowledges all or nothing, but does not store all or nothing: when it raises, a part of the
+  batch may be in the log. The sender repeats the batch, and the second of two equal events changes nothing
+  when it is folded. Kafka's transactions would avoid that, at the price of one batch at a time.
+* A batch's key is stored as a header, and this process remembers the last ``RECENT_KEYS_MAX`` keys. A
+  repetition that comes to another process, or after a restart, is appended again, which is as harmless.
+* ``LogAppendTime``: the time of a record, and so a match's epoch, is that of the broker's clock, one for all
+  readers, and not that of the sender's.
+* Nothing expires (``retention.ms=-1``) and nothing is compacted. Compaction would keep one event per match;
+  expiry would remove the goals of a match whose award comes months later, and the rest would fold to a
+  wrong score. A match has about 300 events of 350 bytes: ten thousand matches a year take 1 GB per replica.
+* A record that is not an event is copied to ``<topic>.dlq``, a compacted topic whose key is the record's
+  partition and offset (``kafka_dead_letters``).
 
 librdkafka has threads: open the log after forking, never before.
 """
@@ -56,19 +57,19 @@ __all__ = ["KafkaConsumer", "KafkaEventLog", "open_url"]
 
 logger = logging.getLogger(__name__)
 
-# A vendor repeats a webhook within seconds to minutes; at ten a second this is close to three hours.
+# A vendor repeats a webhook within seconds to minutes; at ten a second these cover close to three hours.
 RECENT_KEYS_MAX = 100_000
-# A commit in the middle of a rebalance is refused; a moment later it is known whose the partitions are.
+# Kafka refuses a commit during a rebalance; a moment later the new assignment is known.
 IN_REBALANCE = {KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS, KafkaError.UNKNOWN_MEMBER_ID}
 REBALANCE_POLL_S = 0.05
-COMMIT_POLL_S = 0.002  # how often the answer to a commit is looked for; it takes a broker a few of these
+COMMIT_POLL_S = 0.002  # the pause between two polls for the answer to a commit; a broker takes a few
 
 
 class KafkaEventLog:
     """See ``origin.eventlog.EventLog``.
 
     Raises:
-        ConfigError: the topic is not one that can be a log.
+        ConfigError: the topic's settings would break what a log promises.
         EventLogError: no broker answers.
     """
 
@@ -82,7 +83,7 @@ class KafkaEventLog:
         self._recent_keys: OrderedDict[str, int] = OrderedDict()
 
     def append(self, events: Sequence[Event], key: str | None = None) -> Appended:
-        """See ``EventLog.append``; the module's docstring tells what Kafka cannot promise."""
+        """See ``EventLog.append``; the module's docstring says what Kafka cannot promise."""
         if key is not None:
             with self._lock:
                 if key in self._recent_keys:
@@ -108,11 +109,11 @@ class KafkaEventLog:
         return KafkaConsumer(self, group)
 
     def read_match(self, match_id: str) -> Iterator[LogRecord]:
-        """See ``EventLog.read_match``; ``kafka_reader`` tells what it costs."""
+        """See ``EventLog.read_match``; ``kafka_reader`` says what it costs."""
         partition = partition_of(match_id, self.partitions)
         for message in self.reader.keyed(self.settings.topic, partition, match_id.encode("utf-8")):
             record = self.read(message)
-            if not isinstance(record, DeadLetter):  # the consumers of groups set it aside
+            if not isinstance(record, DeadLetter):  # the consumers of groups dead-letter it
                 yield record
 
     def dead_letters(self) -> KafkaDeadLetters:
@@ -133,19 +134,19 @@ class KafkaEventLog:
         messages: Sequence[tuple[int, str, bytes | None]],
         headers: list[tuple[str, str | bytes | None]] | None = None,
     ) -> None:
-        """Store (partition, key, value) in a topic.
+        """Store (partition, key, value) triples in a topic.
 
         Raises:
             EventLogError: some may not be stored.
         """
         with self._lock:
-            # Made at the first append: a process that only reads has no producer.
+            # Made at the first append: a process that only reads needs no producer.
             sender = self._sender = self._sender or KafkaSender(self.settings)
         try:
             sender.send(topic, messages, headers)
         except KafkaException as error:
             if error.args[0].fatal():
-                # An idempotent producer that lost count can never send again; its successor starts anew.
+                # An idempotent producer that lost its sequence number can never send again; make a new one.
                 with self._lock:
                     if self._sender is sender:
                         self._sender = None
@@ -153,15 +154,15 @@ class KafkaEventLog:
             raise EventLogError(f"Kafka did not take {len(messages)} records: {error}") from error
 
     def read(self, message: Message) -> LogRecord | DeadLetter:
-        """A record of the log, or why it is none."""
-        partition, offset, appended_ms = _place(message)
+        """Decode a message: the record, or the dead letter of one that is not a valid event of this log."""
+        partition, offset, appended_ms = _position(message)
         payload = message.value() or b""
         try:
             event = decode_event(payload)
         except ValueError as error:
             return DeadLetter(partition, offset, wall_clock_ms(), str(error), payload)
-        # A match that is found under another key, or in another partition, would be folded by two
-        # workers who both number its deltas: worse than a missing event that somebody is told about.
+        # A match under another key, or in another partition, would be folded by two workers that both
+        # assign ids to its deltas. That is worse than a missing event, which the dead letter shows.
         if message.key() != event.match_id.encode("utf-8"):
             reason = f"the key is {message.key()!r}, not the match id {event.match_id!r}"
             return DeadLetter(partition, offset, wall_clock_ms(), reason, payload)
@@ -174,8 +175,8 @@ class KafkaEventLog:
 class KafkaConsumer:
     """See ``origin.eventlog.Consumer``. For one thread.
 
-    Offsets are committed when the caller says so and never on the way out: a partition that changes hands
-    starts in its new hands after the last ``commit``, so what was polled and not committed comes again.
+    Offsets are committed by ``commit`` only, never by ``close``: the next reader of a partition starts after
+    the last ``commit``, so records that were polled and not committed are read again.
     """
 
     def __init__(self, log: KafkaEventLog, group: str | None) -> None:
@@ -186,16 +187,16 @@ class KafkaConsumer:
         # Without a group: partitions whose end has not been seen.
         self._behind: set[int | None] = set()
         self._generation = 0
-        # By partition: the offset after the last record handed out, and the one last committed.
-        self._handed: dict[int, int] = {}
+        # By partition: the offset after the last record that ``poll`` returned, and the one last committed.
+        self._returned: dict[int, int] = {}
         self._committed: dict[int, int] = {}
-        # Offsets set aside and not yet committed past.
-        self._set_aside: dict[int, set[int]] = {}
+        # By partition: offsets of dead-lettered records that no commit has passed yet.
+        self._dead_lettered: dict[int, set[int]] = {}
         self._commit_answers: deque[tuple[KafkaError | None, list[TopicPartition]]] = deque()
         self._consumer = Consumer(
             {
                 **consumer_config(log.settings, group),
-                "on_commit": lambda error, places: self._commit_answers.append((error, places)),
+                "on_commit": lambda error, offsets: self._commit_answers.append((error, offsets)),
             },
             logger=logger,
         )
@@ -217,16 +218,16 @@ class KafkaConsumer:
         return self._generation
 
     def poll(self, timeout_s: float, limit: int = 500) -> list[LogRecord]:
-        """See ``Consumer.poll``. While no broker answers there is nothing next: an empty list.
+        """See ``Consumer.poll``. With a group, it returns an empty list while no broker answers.
 
-        To a reader without a group an empty list means that it has reached the end, so it is not given
-        while Kafka is still to be heard of.
+        To a reader without a group an empty list means the end of the log, so it returns one only after
+        Kafka has reported the end of every partition.
 
         Raises:
-            EventLogError: Kafka refuses, or a record cannot be set aside; polling again is safe.
+            EventLogError: Kafka refuses, or a record cannot be dead-lettered; polling again is safe.
         """
         if limit == 0:
-            self._stay()
+            self._keep_assignment()
             return []
         records = self._poll(timeout_s, limit)
         deadline = time.monotonic() + self._log.settings.timeout_s
@@ -238,7 +239,7 @@ class KafkaConsumer:
 
     def _poll(self, timeout_s: float, limit: int) -> list[LogRecord]:
         if not self._pending:
-            # In two steps: a rebalance that is told of meanwhile puts another deque in the place of this one.
+            # In two steps: a rebalance during the call replaces this deque with another one.
             taken = take(self._consumer, timeout_s, limit)
             self._pending.extend(taken)
         records: list[LogRecord] = []
@@ -247,27 +248,27 @@ class KafkaConsumer:
             error = message.error()
             if error is not None:
                 if records:
-                    break  # these are good, and the error will still be the first of the next poll
+                    break  # return these; the error is the first message of the next poll
                 self._pending.popleft()
                 self._on_error(error, message.partition())
                 continue
             read = self._log.read(message)
             if isinstance(read, DeadLetter):
-                self._log.dead_letters().add(read)  # before it is passed: if this raises, it is still there
-                logger.warning("record %s is set aside: %s", read.id, read.reason)
-                self._set_aside.setdefault(read.partition, set()).add(read.offset)
+                self._log.dead_letters().add(read)  # before the record is dropped: if this raises, it stays
+                logger.warning("record %s is dead-lettered: %s", read.id, read.reason)
+                self._dead_lettered.setdefault(read.partition, set()).add(read.offset)
             else:
                 records.append(read)
-                self._handed[read.partition] = read.offset + 1
+                self._returned[read.partition] = read.offset + 1
             self._pending.popleft()
-        self._pass_set_aside()
+        self._commit_dead_lettered()
         return records
 
     def commit(self, records: Sequence[LogRecord]) -> None:
-        """See ``Consumer.commit``. Records of a partition that has changed hands are left to those hands.
+        """See ``Consumer.commit``. Skips records of partitions that another reader has by now.
 
         Raises:
-            EventLogError: they will come again, here or elsewhere.
+            EventLogError: they will be read again, here or by another reader.
         """
         offsets: dict[int, int] = {}
         for record in records:
@@ -275,119 +276,120 @@ class KafkaConsumer:
         self._commit(offsets)
 
     def close(self) -> None:
-        """See ``Consumer.close``. A broker that does not answer finds out by itself that this one is gone."""
-        # librdkafka waits for the answer to the last commit for ever; the thread that waits with it keeps
-        # the consumer, whose end would wait as well.
+        """See ``Consumer.close``. A broker that does not answer now will find that the session timed out."""
+        # librdkafka waits forever for the answer to the last commit. So a thread closes the consumer, and
+        # keeps it referenced: its destructor would wait as well.
         leaving = threading.Thread(target=self._consumer.close, name="kafka-leave", daemon=True)
         leaving.start()
         leaving.join(self._log.settings.timeout_s)
         if leaving.is_alive():
-            logger.warning(
-                "group %r was left without a word to the broker, which does not answer", self._group
-            )
+            logger.warning("could not leave group %r: the broker does not answer", self._group)
 
     def _commit(self, offsets: dict[int, int]) -> None:
-        """Commit the offset of the next record by partition, past what was set aside, never back."""
+        """Commit the offset of the next record by partition, past dead-lettered records, never back."""
         for partition, offset in offsets.items():
-            set_aside = self._set_aside.get(partition, set())
-            while offset in set_aside:
+            dead_lettered = self._dead_lettered.get(partition, set())
+            while offset in dead_lettered:
                 offset += 1
             offsets[partition] = offset
         if self._group is None:
             return
         deadline = time.monotonic() + self._log.settings.timeout_s
-        while places := [
+        while wanted := [
             TopicPartition(self._log.settings.topic, partition, offset)
             for partition, offset in offsets.items()
             if partition in self._assigned and offset > self._committed.get(partition, -1)
         ]:
             try:
-                self._commit_and_wait(places, deadline)
+                self._commit_and_wait(wanted, deadline)
             except KafkaException as error:
                 if error.args[0].code() in IN_REBALANCE and time.monotonic() < deadline:
                     self._serve(REBALANCE_POLL_S)
                     continue  # with the partitions that are still this consumer's
                 raise EventLogError(f"Kafka did not take the commit of {self._group!r}: {error}") from error
-            for place in places:
-                self._committed[place.partition] = place.offset
-                set_aside = self._set_aside.get(place.partition, set())
-                self._set_aside[place.partition] = {left for left in set_aside if left >= place.offset}
+            for item in wanted:
+                self._committed[item.partition] = item.offset
+                dead_lettered = self._dead_lettered.get(item.partition, set())
+                self._dead_lettered[item.partition] = {left for left in dead_lettered if left >= item.offset}
 
-    def _commit_and_wait(self, places: list[TopicPartition], deadline: float) -> None:
-        """Commit within the timeout; librdkafka's own synchronous commit waits for a broker for ever.
+    def _commit_and_wait(self, offsets: list[TopicPartition], deadline: float) -> None:
+        """Commit within the timeout; librdkafka's own synchronous commit waits for a broker forever.
 
-        The answer comes out of ``poll``, with whatever else is next: that is kept for later.
+        The answer arrives during ``poll``, which may return a message as well: that is kept for later.
         """
-        wanted = {(place.partition, place.offset) for place in places}
+        wanted = {(item.partition, item.offset) for item in offsets}
         self._commit_answers.clear()
-        self._consumer.commit(offsets=places, asynchronous=True)
+        self._consumer.commit(offsets=offsets, asynchronous=True)
         while time.monotonic() < deadline:
             self._serve(COMMIT_POLL_S)
             while self._commit_answers:
                 error, answered = self._commit_answers.popleft()
-                if {(place.partition, place.offset) for place in answered} != wanted:
-                    continue  # of a commit that was given up
-                for failed in (error, *(place.error for place in answered)):
+                if {(item.partition, item.offset) for item in answered} != wanted:
+                    continue  # the late answer to a commit that timed out
+                for failed in (error, *(item.error for item in answered)):
                     if failed is not None:
                         raise KafkaException(failed)
                 return
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
-    def _stay(self) -> None:
-        """Answer the group and take no more: paused, a consumer still is told of rebalances."""
-        places = self._consumer.assignment()
-        self._consumer.pause(places)
+    def _keep_assignment(self) -> None:
+        """Stay in the group without reading on: a paused consumer still takes part in rebalances."""
+        assignment = self._consumer.assignment()
+        self._consumer.pause(assignment)
         try:
             self._serve(0.0)
         finally:
-            self._consumer.resume([place for place in places if place.partition in self._assigned])
+            self._consumer.resume([item for item in assignment if item.partition in self._assigned])
 
     def _serve(self, timeout_s: float) -> None:
-        """Let librdkafka tell of answers and rebalances, and keep what it has to give."""
+        """Let librdkafka deliver answers and rebalances; keep the message that it may return."""
         message = self._consumer.poll(timeout_s)
         if message is not None:
             self._pending.append(message)
 
-    def _pass_set_aside(self) -> None:
-        """Commit past letters with no uncommitted record before them: no later ``commit`` need ever come."""
+    def _commit_dead_lettered(self) -> None:
+        """Commit past dead-lettered records with no uncommitted record before them.
+
+        If no good record follows, the caller has nothing to commit, and they would be read again.
+        """
         offsets = {
-            partition: max(set_aside) + 1
-            for partition, set_aside in self._set_aside.items()
-            if set_aside and self._handed.get(partition, 0) <= self._committed.get(partition, 0)
+            partition: max(dead_lettered) + 1
+            for partition, dead_lettered in self._dead_lettered.items()
+            if dead_lettered and self._returned.get(partition, 0) <= self._committed.get(partition, 0)
         }
         try:
             self._commit(offsets)
         except EventLogError as error:
-            logger.warning("%s; the letters will be set aside once more", error)
+            logger.warning("%s; these records will be dead-lettered once more", error)
 
     def _on_error(self, error: KafkaError, partition: int | None) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             self._behind.discard(partition)
         elif error.code() == KafkaError._MAX_POLL_EXCEEDED:
-            # Out of the group for having been away too long; the next poll joins again.
-            logger.warning("group %r was left: %s", self._group, error)
+            # Kafka has removed this reader because it did not poll; the next poll joins again.
+            logger.warning("this reader was removed from group %r: %s", self._group, error)
         else:
             raise EventLogError(f"Kafka topic {self._log.settings.topic!r} cannot be read: {error}")
 
-    def _on_assign(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         del consumer
         self._generation += 1
-        self._assigned.update(place.partition for place in places)
+        self._assigned.update(item.partition for item in partitions)
 
-    def _on_revoke(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         del consumer
         self._generation += 1
-        gone = {place.partition for place in places}
-        self._assigned -= gone
-        for partition in gone:
-            for known in (self._handed, self._committed, self._set_aside):
+        revoked = {item.partition for item in partitions}
+        self._assigned -= revoked
+        for partition in revoked:
+            for known in (self._returned, self._committed, self._dead_lettered):
                 known.pop(partition, None)
-        # Their new hands read them from the last commit on; here they would come twice at best.
-        self._pending = deque(message for message in self._pending if message.partition() not in gone)
+        # The next reader reads them from the last commit on; returned here too, they would come twice.
+        self._pending = deque(message for message in self._pending if message.partition() not in revoked)
 
 
-def _place(message: Message) -> tuple[int, int, int]:
-    """Partition, offset and time; a message that is no error has them."""
+def _position(message: Message) -> tuple[int, int, int]:
+    """Partition, offset and time in UTC milliseconds; a message that is no error has them."""
     return message.partition() or 0, message.offset() or 0, message.timestamp()[1]
 
 

@@ -1,8 +1,8 @@
-"""The dead letters of the Kafka log: a compacted topic, the place as key.
+"""The dead letters of the Kafka log: a compacted topic whose key is the record's partition and offset.
 
-A letter that was dealt with leaves a mark, not a tombstone: compaction forgets tombstones after a day, but
-the record that nobody can read stays in the log. It is met again by each new region, and whenever a bus is
-filled again from the log, and would be listed anew each time.
+Removing a dead letter writes a removal marker, not a tombstone: compaction drops tombstones after a day,
+but the unreadable record stays in the log. Each new region reads it again, and so does each refill of a bus
+from the log, and it would be listed again each time.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ __all__ = ["KafkaDeadLetters"]
 logger = logging.getLogger(__name__)
 
 # Below what a producer may send by default (1,000,000 bytes), with room for the reason. A longer record is
-# no event; the whole of it stays in the log at its place.
+# never an event; all of it stays in the log.
 LETTER_MAX_BYTES = 900_000
 LETTER_KEY = re.compile(rb"([0-9]{1,9})-([0-9]{1,19})")
 REMOVED = "removed"
-# A flood of garbage need not look before each letter whether another region has put it there: the worst is
-# a letter that is written twice, and compaction keeps one.
-LOOK_S = 1.0
+# The topic is read for other regions' dead letters at most once in this time, so that a flood of garbage is
+# not slowed down by a read for each. At worst a dead letter is written twice, and compaction keeps one.
+REFRESH_S = 1.0
 
 
 class _Log(Protocol):
-    """What the letters need of their log."""
+    """The part of the log that its dead letters use."""
 
     settings: KafkaSettings
     reader: KafkaReader
@@ -55,16 +55,16 @@ class KafkaDeadLetters:
         self._log = log
         self._topic = log.settings.dead_letter_topic
         self._lock = threading.Lock()
-        # Places that have a letter or had one, and how far the topic has been read for them.
+        # The ids of all dead letters, also of removed ones, and how far the topic has been read for them.
         self._known: set[str] = set()
         self._read_to = 0
-        self._look_at_s = 0.0
+        self._next_refresh_s = 0.0
 
     def add(self, letter: DeadLetter) -> None:
         """See ``DeadLetters.add``."""
         with self._lock:
             if letter.id not in self._known:
-                self._look()
+                self._refresh()
             if letter.id in self._known:
                 return
         reason, payload = letter.reason, letter.payload
@@ -81,12 +81,12 @@ class KafkaDeadLetters:
 
     def pending(self) -> list[DeadLetter]:
         """See ``DeadLetters.pending``."""
-        letters: dict[str, DeadLetter | None] = {}  # None: dealt with
+        letters: dict[str, DeadLetter | None] = {}  # None: removed
         for message in self._log.reader.scan(self._topic, 0):
             letter = self._letter(message)
             if letter is None:
-                logger.warning("%s has a record that is no letter, key %r", self._topic, message.key())
-            elif _is_mark(message):
+                logger.warning("%s has a record that is no dead letter, key %r", self._topic, message.key())
+            elif _is_removal(message):
                 letters[letter.id] = None
             elif letters.get(letter.id, letter) is not None:
                 letters[letter.id] = letter
@@ -96,31 +96,31 @@ class KafkaDeadLetters:
         """See ``DeadLetters.remove``."""
         self._log.send(self._topic, [(0, letter.id, b"")], [(REMOVED, b"1")])
 
-    def _look(self) -> None:
-        """Learn which places other processes have dealt with, or have put a letter for."""
+    def _refresh(self) -> None:
+        """Read which dead letters other processes have added or removed."""
         now_s = time.monotonic()
-        if now_s < self._look_at_s:
+        if now_s < self._next_refresh_s:
             return
         for message in self._log.reader.scan(self._topic, 0, self._read_to):
             self._known.add((message.key() or b"").decode("utf-8", "replace"))
             self._read_to = (message.offset() or 0) + 1
-        self._look_at_s = now_s + LOOK_S
+        self._next_refresh_s = now_s + REFRESH_S
 
     @staticmethod
     def _letter(message: Message) -> DeadLetter | None:
-        place = LETTER_KEY.fullmatch(message.key() or b"")
-        if place is None:
+        key = LETTER_KEY.fullmatch(message.key() or b"")
+        if key is None:
             return None
         reason = dict(message.headers() or ()).get("reason") or b""
         return DeadLetter(
-            int(place[1]),
-            int(place[2]),
+            int(key[1]),
+            int(key[2]),
             message.timestamp()[1],
             reason if isinstance(reason, str) else reason.decode("utf-8", "replace"),
             message.value() or b"",
         )
 
 
-def _is_mark(message: Message) -> bool:
-    """Whether it says that the letter of its place was dealt with; a tombstone says so for a while."""
+def _is_removal(message: Message) -> bool:
+    """Whether a message removes the dead letter of its key; a tombstone does until compaction drops it."""
     return message.value() is None or REMOVED in dict(message.headers() or ())

@@ -1,9 +1,9 @@
 """How the Kafka log is read without a group: partitions from end to end, and single matches.
 
-A topic has no index by key. The first read of a match in a partition reads the partition through once and
-remembers where each match begins and ends; later ones read what has come since, and then only the stretch
-that the match is in: its own two hours, not the years before. A partition of a year, ten thousand matches
-over twenty partitions, is 150,000 records, and what is remembered of it 500 matches.
+A topic has no index by key. The first read of a match in a partition reads the whole partition once and
+remembers the first and the last offset of each match. Later ones read the records that were added since,
+and then only the range of the match: its own two hours, not the years before. With ten thousand matches a
+year over twenty partitions, a partition of a year has 150,000 records, of 500 matches.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ __all__ = ["KafkaReader", "consumer_config", "take"]
 
 logger = logging.getLogger(__name__)
 
-# A worker that was killed gives its partitions back after this; below it brokers refuse by default.
+# The partitions of a killed worker are free after this time; brokers refuse a shorter one by default.
 SESSION_TIMEOUT_MS = 6_000
-# A rebalance goes on when each member has asked, so this is what a worker that comes or goes costs viewers,
-# twice: the default of a third of the session made it 2 s (docs/cluster.md).
+# A rebalance waits for a heartbeat of each member, so a worker that joins or leaves delays viewers by twice
+# this time. With the default, a third of the session, that was 2 s (docs/cluster.md).
 HEARTBEAT_MS = 500
-# Far above any single step of a worker, none of which waits for one match's bus.
+# Far longer than any single step of a worker takes.
 MAX_POLL_INTERVAL_MS = 60_000
 BATCH = 5_000  # records taken from librdkafka at a time
-# The name under which a reader without a group shows up at the broker; nothing is ever committed to it.
+# The group id of a reader without a group; librdkafka requires one. Nothing is ever committed to it.
 NO_GROUP = "touchline-reader"
 
 
 def consumer_config(settings: KafkaSettings, group: str | None) -> dict[str, str | int | float | bool]:
-    """The settings of a consumer; one without a group is told of the end of a partition."""
+    """The settings of a consumer; without a group it gets an event at the end of a partition."""
     return {
         **settings.client_config(),
         "group.id": group or NO_GROUP,
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
-        # Cooperative: a worker that joins or goes stops only the partitions that change hands.
+        # Cooperative: a worker that joins or leaves stops only the partitions that are reassigned.
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": SESSION_TIMEOUT_MS,
         "heartbeat.interval.ms": HEARTBEAT_MS,
-        # Without a group it is there to read what is in the log, and then the next match: a request that
-        # waits at the end of one partition would hold up the one for the next, 500 ms by default.
+        # A reader without a group goes on with the next match at the end of a partition; a request that
+        # waits there for new records would delay it, by 500 ms with the default.
         **({"enable.partition.eof": True, "fetch.wait.max.ms": 10} if group is None else {}),
-        # One that is stuck between two polls holds up each rebalance, and with it its group, for so long.
+        # A reader that is stuck between two polls delays each rebalance of its group by up to this time.
         **({} if group is None else {"max.poll.interval.ms": MAX_POLL_INTERVAL_MS}),
     }
 
@@ -58,8 +58,8 @@ def consumer_config(settings: KafkaSettings, group: str | None) -> dict[str, str
 def take(consumer: Consumer, timeout_s: float, limit: int) -> list[Message]:
     """Up to ``limit`` messages as soon as there is one.
 
-    By ``poll`` alone: ``consume`` would wait for the whole timeout while there are fewer, and its way
-    through librdkafka has ended a process by an assertion (docs/decisions.md).
+    It uses ``poll`` only: ``consume`` would wait for the whole timeout while there are fewer, and its code
+    path in librdkafka has ended a process by a failed assertion (docs/decisions.md).
     """
     messages: list[Message] = []
     message = consumer.poll(timeout_s)
@@ -70,12 +70,12 @@ def take(consumer: Consumer, timeout_s: float, limit: int) -> list[Message]:
 
 
 @dataclass(slots=True)
-class _Stretches:
+class _KeyRanges:
     """Where the keys of one partition are.
 
     Attributes:
-        end: the offset up to which the partition has been read through.
-        by_key: offset of the first message and of the last.
+        end: the offset up to which the partition has been read.
+        by_key: the offsets of the first and of the last message of each key.
     """
 
     end: int = 0
@@ -84,13 +84,13 @@ class _Stretches:
 
 
 class KafkaReader:
-    """Reads for any number of threads; connections are kept from one read to the next."""
+    """Reads for any number of threads; connections are reused for the next read."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._idle: list[Consumer] = []
-        self._stretches: dict[tuple[str, int], _Stretches] = {}
+        self._key_ranges: dict[tuple[str, int], _KeyRanges] = {}
 
     def scan(self, topic: str, partition: int, first: int = 0, end: int | None = None) -> Iterator[Message]:
         """The messages of a partition from ``first`` on, up to ``end`` or what is in it now.
@@ -113,7 +113,7 @@ class KafkaReader:
                     error = message.error()
                     if error is not None and error.code() != KafkaError._PARTITION_EOF:
                         raise KafkaException(error)
-                    # The end is an event, not an offset: compaction may have taken the last one.
+                    # The end is an event, not an offset: compaction may have removed the last message.
                     if error is not None or (offset := message.offset() or 0) >= end:
                         return
                     yield message
@@ -127,35 +127,35 @@ class KafkaReader:
             EventLogError: Kafka stopped answering.
         """
         with self._lock:
-            stretches = self._stretches.setdefault((topic, partition), _Stretches())
-        with stretches.lock:
-            for message in self.scan(topic, partition, stretches.end):
+            ranges = self._key_ranges.setdefault((topic, partition), _KeyRanges())
+        with ranges.lock:
+            for message in self.scan(topic, partition, ranges.end):
                 name, offset = message.key() or b"", message.offset() or 0
-                stretches.by_key[name] = (stretches.by_key.get(name, (offset, offset))[0], offset)
-                stretches.end = offset + 1
-            stretch = stretches.by_key.get(key)
-        if stretch is not None:
-            first, last = stretch
+                ranges.by_key[name] = (ranges.by_key.get(name, (offset, offset))[0], offset)
+                ranges.end = offset + 1
+            key_range = ranges.by_key.get(key)
+        if key_range is not None:
+            first, last = key_range
             for message in self.scan(topic, partition, first, last + 1):
                 if message.key() == key:
                     yield message
 
     def close(self) -> None:
-        """End the connections that nobody uses; what is being read ends its own."""
+        """Close the idle connections; a read in progress closes its own."""
         with self._lock:
             idle, self._idle = self._idle, []
         for consumer in idle:
             consumer.close()
 
-    def _bounds(self, consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    def _bounds(self, consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
         """The offset of the oldest message, and the one after the newest."""
         deadline = time.monotonic() + self._settings.timeout_s
         while True:
             try:
-                return consumer.get_watermark_offsets(place, timeout=self._settings.timeout_s)
+                return consumer.get_watermark_offsets(partition, timeout=self._settings.timeout_s)
             except KafkaException:
-                # A partition that is new, or whose leader went away, is refused for a moment; a connection
-                # that was kept over a restart of the broker is found dead only now.
+                # The broker refuses a partition for a moment if it is new or has lost its leader; and an
+                # idle connection that did not survive a restart of the broker fails only when it is used.
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
@@ -170,9 +170,9 @@ class KafkaReader:
             yield consumer
         except KafkaException as error:
             consumer.close()
-            self.close()  # what went wrong with one connection to the brokers may have with the others
+            self.close()  # the idle connections to the brokers may have failed too
             raise EventLogError(f"Kafka topic {topic!r} cannot be read: {error}") from error
-        except BaseException:  # whoever read has enough, too: what is under way is not worth keeping
+        except BaseException:  # also a reader that stops early: the connection has a fetch in progress
             consumer.close()
             raise
         self._give_back(consumer)

@@ -14,7 +14,8 @@ __all__ = ["KafkaSender"]
 
 logger = logging.getLogger(__name__)
 
-# Appends that come together share a request; a lone one waits this long, a hundredth of the way of a goal.
+# Appends within this time share a request; a single one waits for it. It is a hundredth of the time from an
+# event to its viewers.
 LINGER_MS = 1
 
 
@@ -27,7 +28,7 @@ class _Deliveries:
         self.error: KafkaError | None = None
 
     def report(self, error: KafkaError | None, message: Message) -> None:
-        """One message is stored, or will never be."""
+        """Note that one message is stored, or has failed for good."""
         del message
         self.error = self.error or error
         self._left -= 1
@@ -35,12 +36,12 @@ class _Deliveries:
             self._done.set()
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether all reports are in."""
+        """Wait for all reports; returns whether they came in time."""
         return self._done.wait(timeout_s)
 
 
 class KafkaSender:
-    """A producer and the thread that serves its reports, replaced as a whole when the producer is lost."""
+    """A producer and the thread that serves its reports; both are replaced if the producer cannot recover."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._timeout_s = settings.timeout_s
@@ -82,14 +83,14 @@ class KafkaSender:
                 )
         except BufferError:
             raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from None
-        # librdkafka reports each message by the delivery timeout; what is over is for its own lateness.
+        # librdkafka reports each message by the delivery timeout; the 5 s more are for its own delay.
         if not deliveries.wait(self._timeout_s + 5.0):
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         if deliveries.error is not None:
             raise KafkaException(deliveries.error)
 
     def close(self) -> None:
-        """End the thread. What no ``send`` waits for any more is given up."""
+        """End the thread, and drop messages that no ``send`` waits for any more."""
         self._closing = True
         self._thread.join()
         self._producer.purge()

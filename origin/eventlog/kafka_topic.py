@@ -1,4 +1,4 @@
-"""The topic of the Kafka log: what its URL says, where a match is in it, and what it must be set to."""
+"""The topic of the Kafka log: the settings in its URL, the partition of a match, and required settings."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ logger = logging.getLogger(__name__)
 TOPIC = "match-scores"
 # More partitions than a region will have workers, since their number is fixed for the topic's life.
 PARTITIONS = 20
-# Senders of webhooks give up after 15 to 30 s; they are to get an answer before.
+# Senders of webhooks time out after 15 to 30 s; they should get an answer before.
 TIMEOUT_S = 10.0
 REPLICATION_MAX = 3
-# What is asked of a broker that has just died is not answered, though the others would: it is asked anew.
+# A request to a broker that has just died gets no answer, but the other brokers would answer: ask again.
 NO_ANSWER = {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
 ATTEMPTS = 3
 ATTEMPT_MIN_S = 1.0
 SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s\[\]:@]+)(?::(?P<port>[0-9]{1,5}))?")
 
-# What the topic must be for the log's promises to hold; docs/eventlog.md tells why.
+# The topic settings that the log's promises need; docs/eventlog.md says why.
 REQUIRED = {"cleanup.policy": "delete", "message.timestamp.type": "LogAppendTime"}
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaSettings:
-    """What a ``kafka://`` URL says.
+    """The settings in a ``kafka://`` URL.
 
     Attributes:
-        servers: ``host:port`` of brokers to ask first, with commas.
-        partitions: of a topic that is made; one that exists keeps what it has.
-        replication: of a topic that is made; 0 for three, or as many as the cluster has brokers.
+        servers: ``host:port`` of the brokers to connect to first, separated by commas.
+        partitions: of a topic that is created; an existing one keeps its number.
+        replication: of a topic that is created; 0 for three, or as many as the cluster has brokers.
         timeout_s: how long any call may wait for Kafka.
         client: further settings of librdkafka.
     """
@@ -63,10 +63,10 @@ class KafkaSettings:
 
     @classmethod
     def from_url(cls, url: str) -> KafkaSettings:
-        """Read the URL.
+        """Parse the URL.
 
         Raises:
-            ConfigError: a broker's name that is none, an unknown setting, or a value out of range.
+            ConfigError: a broker is no ``host:port``, a setting is unknown, or a value is out of range.
         """
         parts = urlsplit(url)
         # Without the query, which may hold a password.
@@ -74,7 +74,7 @@ class KafkaSettings:
         if not parts.netloc or "@" in parts.netloc:
             raise ConfigError(f"{shown}: must be kafka://host:port,host:port/topic")
         for server in parts.netloc.split(","):
-            # librdkafka passes over what it cannot read, and then waits for a broker it was never told of.
+            # librdkafka ignores a name that it cannot parse, and then never connects to that broker.
             named = SERVER.fullmatch(server)
             if named is None or not 1 <= int(named["port"] or 1) <= 65_535:
                 raise ConfigError(f"{shown}: {server!r} is no host:port")
@@ -103,11 +103,11 @@ class KafkaSettings:
 
     @property
     def dead_letter_topic(self) -> str:
-        """Where records that nobody can use are set aside."""
+        """The name of the topic for dead letters."""
         return f"{self.topic}.dlq"
 
     def client_config(self) -> dict[str, str | int | float | bool]:
-        """What producer, consumer and admin client have in common."""
+        """The settings that producer, consumer and admin client have in common."""
         timeout_ms = int(self.timeout_s * 1000)
         return {
             "bootstrap.servers": self.servers,
@@ -115,7 +115,7 @@ class KafkaSettings:
             # A dead connection is noticed within the time that a call may take.
             "socket.timeout.ms": max(1_000, timeout_ms // 2),
             "socket.connection.setup.timeout.ms": max(1_000, timeout_ms // 2),
-            # The default cap of 10 s would be the length of the outage after the outage.
+            # With the default of 10 s an outage would last up to 10 s longer than the brokers' own.
             "reconnect.backoff.max.ms": 1_000,
             **self.client,
         }
@@ -140,13 +140,13 @@ def partition_of(match_id: str, partitions: int) -> int:
 
 
 def prepare_topics(settings: KafkaSettings) -> int:
-    """Make the topics that are missing, and look whether those that exist keep the log's promises.
+    """Create the topics that are missing, and check that existing ones keep the log's promises.
 
     Returns:
         The number of partitions.
 
     Raises:
-        ConfigError: the topic exists and is compacted, or has its senders' times.
+        ConfigError: the topic exists and is compacted, or its records have their senders' times.
         EventLogError: no broker answers in time, or it refuses.
     """
     deadline = time.monotonic() + settings.timeout_s
@@ -161,7 +161,7 @@ def prepare_topics(settings: KafkaSettings) -> int:
 
 
 def _prepare(settings: KafkaSettings, admin: AdminClient, last: float) -> int:
-    """One attempt; ``last`` is when there will be none after it, monotonic seconds."""
+    """One attempt; ``last`` is the deadline of all attempts, in seconds of the monotonic clock."""
     deadline = min(last, time.monotonic() + max(ATTEMPT_MIN_S, settings.timeout_s / ATTEMPTS))
     known = admin.list_topics(timeout=max(0.1, deadline - time.monotonic())).topics
     wanted = {
@@ -172,8 +172,9 @@ def _prepare(settings: KafkaSettings, admin: AdminClient, last: float) -> int:
         if name not in known:
             _create(settings, admin, name, partitions, config, deadline)
     if settings.topic in known:
-        places = known[settings.topic].partitions.values()
-        _check(settings, admin, min((len(place.replicas) for place in places), default=0), deadline)
+        existing = known[settings.topic].partitions.values()
+        replicas = min((len(partition.replicas) for partition in existing), default=0)
+        _check(settings, admin, replicas, deadline)
     return _partitions(settings, admin, last)
 
 
@@ -185,10 +186,10 @@ def _create(
     config: Mapping[str, str],
     deadline: float,
 ) -> None:
-    """Make a topic with the replicas that were asked for, or with three, or else as many as there can be.
+    """Create a topic with ``settings.replication`` replicas, or with three, or as many as Kafka accepts.
 
-    How many there can be is left to Kafka to say. Clients are told only of the brokers that serve now, and
-    a topic that was made while one was down would have two replicas for ever.
+    Kafka is asked to create it rather than for its brokers: clients only see the brokers that are up, and a
+    topic that was created with two replicas while the third broker was down would never get a third.
     """
     for replication in [settings.replication] if settings.replication else range(REPLICATION_MAX, 0, -1):
         topic = NewTopic(
@@ -216,8 +217,8 @@ def _durability(replication: int) -> dict[str, str]:
     if replication >= REPLICATION_MAX:
         # An acknowledged event is on two machines at least, and one of three may be down.
         return {"min.insync.replicas": "2"}
-    # Kafka leaves writing to the disk to the system, since other replicas have the event. Here they do
-    # not, or need not: only the disk can make it survive power loss.
+    # Kafka leaves flushing to the operating system, because other replicas have the event too. With fewer
+    # than three replicas they may not have it, and only the disk survives a power loss.
     return {"min.insync.replicas": "1", "flush.messages": "1"}
 
 
@@ -228,7 +229,7 @@ def _check(settings: KafkaSettings, admin: AdminClient, replicas: int, deadline:
         entries = _result(future, deadline)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-            return  # whoever runs the brokers keeps settings to themselves, and answers for them
+            return  # the operator of the brokers does not let us read settings, and is responsible for them
         raise
     for name, wanted in REQUIRED.items():
         found = entries[name].value
@@ -239,8 +240,8 @@ def _check(settings: KafkaSettings, admin: AdminClient, replicas: int, deadline:
             )
     if replicas >= REPLICATION_MAX and entries["min.insync.replicas"].value == "1":
         logger.warning(
-            "the Kafka topic %r has %d replicas and min.insync.replicas=1: what is acknowledged while two are"
-            " away is on one broker only; it should be 2",
+            "the Kafka topic %r has %d replicas and min.insync.replicas=1: an event acknowledged while two of"
+            " them are down is on one broker only; it should be 2",
             settings.topic,
             replicas,
         )
@@ -254,7 +255,7 @@ def _check(settings: KafkaSettings, admin: AdminClient, replicas: int, deadline:
 
 
 def _partitions(settings: KafkaSettings, admin: AdminClient, deadline: float) -> int:
-    """The number of partitions, once each has a leader: a new topic is known before it can be used."""
+    """Wait until each partition has a leader, and return their number: a new topic cannot be used before."""
     while True:
         topics = admin.list_topics(timeout=max(0.1, deadline - time.monotonic())).topics
         known = [topics[name] for name in (settings.topic, settings.dead_letter_topic) if name in topics]

@@ -69,12 +69,12 @@ class MemoryEventLog:
             return self._records[offset : offset + limit]
 
     def committed(self, group: str) -> int:
-        """The offset that a group is done with; 0 for a new group."""
+        """The offset that a group has committed; 0 for a new group."""
         with self._changed:
             return self._committed.get(group, 0)
 
     def commit(self, group: str, offset: int) -> None:
-        """A group is done with all records up to and including ``offset``."""
+        """Commit all records up to and including ``offset`` for a group."""
         with self._changed:
             self._committed[group] = max(offset, self._committed.get(group, 0))
 

@@ -11,20 +11,20 @@ __all__ = ["OffsetConsumer", "OffsetLog"]
 
 
 class OffsetLog(Protocol):
-    """What such a log offers its consumers."""
+    """The methods of such a log that its consumers use."""
 
     def wait_after(self, offset: int, timeout_s: float, limit: int) -> list[LogRecord]:
         """Records after an offset, waiting up to ``timeout_s`` for the first."""
 
     def committed(self, group: str) -> int:
-        """The offset that a group is done with; 0 for a new group."""
+        """The offset that a group has committed; 0 for a new group."""
 
     def commit(self, group: str, offset: int) -> None:
-        """A group is done with all records up to and including ``offset``."""
+        """Commit all records up to and including ``offset`` for a group."""
 
 
 class OffsetConsumer:
-    """See ``origin.eventlog.Consumer``. One partition, hence one reader a group at a time."""
+    """See ``origin.eventlog.Consumer``. With one partition, a group has one reader at a time."""
 
     def __init__(self, log: OffsetLog, group: str | None) -> None:
         self._log = log
@@ -49,4 +49,4 @@ class OffsetConsumer:
             self._log.commit(self._group, max(record.offset for record in records))
 
     def close(self) -> None:
-        """See ``Consumer.close``; nothing is held."""
+        """See ``Consumer.close``; there is nothing to close."""

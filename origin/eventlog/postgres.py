@@ -1,21 +1,21 @@
-"""The log in PostgreSQL, by psycopg 3: for teams that have it and no Kafka.
+"""The log in PostgreSQL, through psycopg 3: for teams that have it and no Kafka.
 
-``postgres://user:password@host/database?partitions=20&timeout_s=10``; all else in the URL is libpq's.
-The tables are in the schema ``touchline`` and made when the log is first opened.
+``postgres://user:password@host/database?partitions=20&timeout_s=10``; other parameters of the URL are
+libpq's. The tables are in the schema ``touchline`` and created when the log is first opened.
 
-A match is in partition ``crc32(match_id) % partitions``. Offsets are counted in one row a partition, and
-not drawn from a sequence: sequences give numbers in the order they are asked for, while transactions end
-in another, so a reader could pass offset 7 before the commit of 6 shows it, and never come back. Who
-appends holds the row until its commit. Appends to one partition hence come one after the other, offsets
-have no gaps, and what a reader sees below the highest is all there is.
+A match is in partition ``crc32(match_id) % partitions``. Offsets are counted in one row per partition and
+not taken from a sequence. Sequences give numbers in the order of the requests, but transactions commit in
+another order: a reader could read offset 7 before offset 6 is committed, and would never return to it. An
+append locks the row until its commit. So appends to one partition come one after the other, offsets have no
+gaps, and a reader sees every offset below the highest.
 
 The key of a batch is a row in the same transaction: the same key again, from any process, appends nothing.
 
-Readers are woken by NOTIFY. It is sent after the commit, in a transaction of its own, since PostgreSQL
-takes one lock for all databases while a transaction that notifies commits, which would end the sharing of
-disk flushes. If a process dies between the two, readers look by themselves once a second.
+Readers are woken by NOTIFY. It is sent after the commit, in a transaction of its own: PostgreSQL takes one
+lock for all databases while a transaction with a NOTIFY commits, so commits could not share a disk flush.
+If a process dies between the two, readers find the records by polling once a second.
 
-Sessions hold locks (``postgres_group``): a pooler in front must pool sessions, not transactions.
+Sessions have locks (``postgres_group``): a pooler must pool sessions, not transactions.
 """
 
 from __future__ import annotations
@@ -75,19 +75,19 @@ CREATE TABLE IF NOT EXISTS touchline.dead_letters (
 );
 """
 LAST_TABLE = "touchline.dead_letters"
-# Two processes that open a new log at once: the second waits. Any number that means nothing to others.
+# If two processes open a new log at once, the second waits for this lock. The number is arbitrary.
 SCHEMA_LOCK = 0x70756368
-# A sender that repeats a webhook after a month is not repeating it.
+# No sender repeats a webhook after a month.
 KEYS_KEPT = "30 days"
-READ_BATCH = 500  # records of one match held in memory at a time
-IDLE_SESSIONS_MAX = 8  # more appends at once open more connections, which are closed after
+READ_BATCH = 500  # records of one match in memory at a time
+IDLE_SESSIONS_MAX = 8  # more appends at once open more connections, which are closed afterwards
 
 
 class PostgresEventLog:
     """See ``origin.eventlog.EventLog``. Open it after forking: connections cannot be shared.
 
     Raises:
-        EventLogError: the server does not answer, or the tables can be neither found nor made.
+        EventLogError: the server does not answer, or the tables neither exist nor can be created.
     """
 
     def __init__(self, settings: PostgresSettings) -> None:
@@ -113,10 +113,10 @@ class PostgresEventLog:
                     known = _take_key(session, key, len(events))
                     if known is not None:
                         return Appended(False, known)
-                # In one order for all: two batches that each wait for the other's partition would not end.
+                # In the same order in every process, or two batches could wait for each other's partition.
                 for partition in sorted(by_partition):
                     _insert(session, partition, by_partition[partition])
-            # The events are in, whatever becomes of the news of it: readers look by themselves.
+            # The events are in the log even if the notification fails: readers poll as well.
             with suppress(psycopg.Error):
                 session.execute(f"NOTIFY {CHANNEL}")
         return Appended(True, len(events))
@@ -139,7 +139,7 @@ class PostgresEventLog:
                 try:
                     event = decode_event(text)
                 except ValueError:
-                    continue  # the consumers of groups set it aside
+                    continue  # the consumers of groups dead-letter it
                 yield LogRecord(partition, offset, appended_ms, event)
             if len(rows) < READ_BATCH:
                 return
@@ -158,10 +158,10 @@ class PostgresEventLog:
 
     @contextmanager
     def session(self) -> Iterator[PostgresSession]:
-        """A session for the time of the block, kept for the next one if it is in order afterwards.
+        """A session for the time of the block; it is reused if it is idle afterwards.
 
         Raises:
-            EventLogError: whatever PostgreSQL raised in the block.
+            EventLogError: PostgreSQL raised an error in the block.
         """
         with translated(self.settings):
             with self._lock:
@@ -171,7 +171,7 @@ class PostgresEventLog:
             try:
                 yield session
             except psycopg.OperationalError:
-                # The server went away: what else is idle was cut off as well.
+                # The connection to the server is lost; the idle connections are then lost as well.
                 with self._lock:
                     lost, self._idle = self._idle, []
                 for other in lost:
@@ -179,14 +179,14 @@ class PostgresEventLog:
                 raise
             finally:
                 with self._lock:
-                    keep = (
+                    reusable = (
                         not self._closed
                         and len(self._idle) < IDLE_SESSIONS_MAX
                         and session.info.transaction_status == TransactionStatus.IDLE
                     )
-                    if keep:
+                    if reusable:
                         self._idle.append(session)
-                if not keep:
+                if not reusable:
                     session.close()
 
 
@@ -216,7 +216,7 @@ class PostgresDeadLetters:
     def remove(self, letter: DeadLetter) -> None:
         """See ``DeadLetters.remove``."""
         with self._log.session() as session:
-            # The row stays: another region may meet the record only later, and is not to add it again.
+            # The row stays: another region may read the record later, and must not add it again.
             session.execute(
                 'UPDATE touchline.dead_letters SET removed = true WHERE partition = %s AND "offset" = %s',
                 (letter.partition, letter.offset),
@@ -224,7 +224,7 @@ class PostgresDeadLetters:
 
 
 def _prepare(session: PostgresSession, partitions: int) -> None:
-    """Make what is missing. Looks first, so that a role that may not make tables can use them."""
+    """Create missing tables. It checks first, so that a role that may not create tables can use them."""
     row = session.execute("SELECT to_regclass(%s)", (LAST_TABLE,)).fetchone()
     if row is None or row[0] is None:
         with session.transaction():
@@ -239,9 +239,9 @@ def _prepare(session: PostgresSession, partitions: int) -> None:
 
 
 def _take_key(session: PostgresSession, key: str, count: int) -> int | None:
-    """Enter the key of a batch; the count of the batch that has it, if there is one.
+    """Insert the key of a batch; returns the count of an earlier batch with that key, or None.
 
-    A batch of the same key under way is waited for, since it may yet fail.
+    It waits for a batch of the same key whose transaction has not ended, because that may still fail.
     """
     inserted = session.execute(
         "INSERT INTO touchline.keys (key, count) VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, count)

@@ -1,17 +1,17 @@
 """How the readers of a group share the partitions of the PostgreSQL log.
 
-A reader has a partition while its session holds an advisory lock on it, and commits in that same session:
-a reader that is cut off has lost its partitions and its means to commit in one. A lock goes with its
-session, so a killed reader needs no lease to run out.
+A reader has a partition while its session has an advisory lock on it, and it commits in that same session:
+a reader that is cut off loses its partitions and its ability to commit at the same time. A lock ends with
+its session, so the partitions of a killed reader are free at once.
 
-One that hangs, or whose network passes nothing, keeps its connection. So the server ends a reader's session
-that asks nothing for ``session_s`` (``idle_session_timeout``), or does not take its answer for as long
-(``tcp_user_timeout``). A thread asks something meanwhile, since a worker may be long over what it has read;
-it stops if the worker has not polled for ``POLL_MAX_S``. Who goes on afterwards finds its session gone:
-it cannot commit, and begins anew.
+A reader that hangs, or whose network drops all packets, keeps its connection. So the server ends a reader's
+session that sends no statement for ``session_s`` (``idle_session_timeout``), or does not read its answer for
+as long (``tcp_user_timeout``). A heartbeat thread sends statements, because a worker may work for longer on
+what it has read; it stops if the worker has not polled for ``POLL_MAX_S``. A reader whose session was ended
+cannot commit, and starts again with a new session.
 
-Each reader holds a shared lock as well, which tells the others how many they are. Once a second a reader
-compares: with more than its share it lets partitions go, with less it takes what is free.
+Each reader has a shared lock as well, by which the others count the readers. Once a second a reader compares
+its number of partitions with its share: it releases those above it, or takes free ones.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ __all__ = ["CHANNEL", "PostgresConsumer", "SharedLog"]
 logger = logging.getLogger(__name__)
 
 CHANNEL = "touchline"
-# How long a record can go unseen when its writer died between commit and NOTIFY, and a partition unread
-# when its reader died.
-LOOK_S = 1.0
-# Signs of life per session: three may be late.
+# The longest that a record stays unread if its writer died between commit and NOTIFY, and that a partition
+# stays unread if its reader died.
+CHECK_S = 1.0
+# Heartbeats per ``session_s``: three may fail.
 BEATS = 4
-# Far above any single step of a worker; the same for Kafka's readers.
+# Far longer than any single step of a worker takes; the same for Kafka's readers.
 POLL_MAX_S = 60.0
 
 
 class SharedLog(Protocol):
-    """What a consumer needs of its log."""
+    """The part of the log that a consumer uses."""
 
     @property
     def settings(self) -> PostgresSettings:
-        """Where the server is."""
+        """The settings of the connection."""
 
     @property
     def partitions(self) -> int:
-        """How many there are."""
+        """The number of partitions."""
 
     def dead_letters(self) -> DeadLetters:
-        """Where to put what is not an event."""
+        """The dead letters of the log."""
 
 
 class PostgresConsumer:
@@ -68,8 +68,8 @@ class PostgresConsumer:
     def __init__(self, log: SharedLog, group: str | None) -> None:
         self._log = log
         self._group = group
-        # Locks have no names, only two numbers. Two groups of equal checksum would share partitions, and
-        # stand still by halves; of a hundred groups two agree once in half a million times.
+        # Advisory locks have no names, only two numbers. Two groups of equal checksum would exclude each
+        # other from partitions; with a hundred groups the chance of such a pair is one in half a million.
         self._lock_class = zlib.crc32((group or "").encode("utf-8")) & 0x7FFFFFFF
         self._members_lock = log.partitions
         self._session: PostgresSession | None = None
@@ -79,13 +79,13 @@ class PostgresConsumer:
         self._generation = 0
         self._polled_s = time.monotonic()
         self._closed = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name="log-heartbeat", daemon=True)
+        self._heartbeat = threading.Thread(target=self._beat, name="log-heartbeat", daemon=True)
         if group is None:
             self._positions = dict.fromkeys(range(log.partitions), 0)
         with translated(log.settings):
             self._open()
         if group is not None:
-            self._heart.start()
+            self._heartbeat.start()
 
     @property
     def generation(self) -> int:
@@ -96,7 +96,7 @@ class PostgresConsumer:
         """See ``Consumer.poll``.
 
         Raises:
-            EventLogError: the server does not answer; polling again is safe and connects anew.
+            EventLogError: the server does not answer; polling again is safe and makes a new connection.
         """
         deadline = time.monotonic() + timeout_s
         with translated(self._log.settings):
@@ -108,14 +108,14 @@ class PostgresConsumer:
                 left_s = deadline - time.monotonic()
                 if records or left_s <= 0:
                     return records
-                for _ in session.notifies(timeout=min(left_s, LOOK_S), stop_after=1):
-                    pass  # whatever was appended, the next round finds it
+                for _ in session.notifies(timeout=min(left_s, CHECK_S), stop_after=1):
+                    pass  # the next round reads what was appended
 
     def commit(self, records: Sequence[LogRecord]) -> None:
-        """See ``Consumer.commit``. Records of a partition that has changed hands are left to those hands.
+        """See ``Consumer.commit``. Skips records of partitions that another reader has by now.
 
         Raises:
-            EventLogError: they will come again, here or elsewhere.
+            EventLogError: they will be read again, here or by another reader.
         """
         offsets: dict[int, int] = {}
         for record in records:
@@ -137,19 +137,19 @@ class PostgresConsumer:
     def close(self) -> None:
         """See ``Consumer.close``."""
         self._closed.set()
-        if self._heart.is_alive():
-            self._heart.join()  # no longer than a question to the server may take
+        if self._heartbeat.is_alive():
+            self._heartbeat.join()  # at most the time that one statement may take
         if self._session is not None:
             self._session.close()
 
     def _beat(self) -> None:
-        """Show the server that this process lives, until it is stuck itself."""
+        """Show the server that this reader is alive, unless its worker is stuck."""
         while not self._closed.wait(self._log.settings.session_s / BEATS):
             session = self._session
             stuck = time.monotonic() > self._polled_s + POLL_MAX_S
             if session is None or session.closed or stuck:
                 continue
-            with suppress(psycopg.Error):  # whoever polls or commits next finds the session lost
+            with suppress(psycopg.Error):  # the next poll or commit finds that the session is lost
                 session.execute("SELECT")
 
     def _open(self) -> PostgresSession:
@@ -160,7 +160,7 @@ class PostgresConsumer:
             session.execute(f"LISTEN {CHANNEL}")
             if self._group is not None:
                 self._generation += 1
-                self._positions.clear()  # the locks went with the old session
+                self._positions.clear()  # the locks ended with the old session
                 self._balanced_at = -math.inf
                 session.execute(
                     "SELECT set_config('idle_session_timeout', %(limit)s, false),"
@@ -177,8 +177,8 @@ class PostgresConsumer:
         return session
 
     def _balance(self, session: PostgresSession) -> None:
-        """Let partitions go, or take some, if this reader has not its share."""
-        if self._group is None or time.monotonic() < self._balanced_at + LOOK_S:
+        """Release partitions, or take free ones, until this reader has its share."""
+        if self._group is None or time.monotonic() < self._balanced_at + CHECK_S:
             return
         self._balanced_at = time.monotonic()
         row = session.execute(
@@ -189,7 +189,7 @@ class PostgresConsumer:
         ).fetchone()
         share = math.ceil(self._log.partitions / max(1, row[0] if row else 1))
         for partition in list(self._positions)[share:]:
-            # Handed out and not committed: its next reader hands it out again.
+            # Records that were returned by ``poll`` and not committed are read again by the next reader.
             self._generation += 1
             del self._positions[partition]
             session.execute("SELECT pg_advisory_unlock(%s, %s)", (self._lock_class, partition))
@@ -197,7 +197,7 @@ class PostgresConsumer:
             if len(self._positions) >= share:
                 break
             if partition not in self._positions and self._lock(session, partition):
-                # Read under the lock: the one who had it cannot commit any more.
+                # Read under the lock: the previous reader cannot commit any more.
                 committed = session.execute(
                     'SELECT next_offset FROM touchline.commits WHERE "group" = %s AND partition = %s',
                     (self._group, partition),
@@ -232,7 +232,7 @@ class PostgresConsumer:
             except ValueError as error:
                 letter = DeadLetter(partition, offset, wall_clock_ms(), str(error), text.encode("utf-8"))
                 self._log.dead_letters().add(letter)  # if this raises, the position is still before it
-                logger.warning("record %s is set aside: %s", letter.id, letter.reason)
-        # Only now: the rows come in rounds over the partitions, so the last of each is its highest.
+                logger.warning("record %s is dead-lettered: %s", letter.id, letter.reason)
+        # Only now, when all dead letters are stored. The last row of each partition has its highest offset.
         self._positions.update({partition: offset + 1 for partition, offset, _, _ in rows})
         return records

@@ -1,4 +1,4 @@
-"""Connections of the PostgreSQL log: what its URL says, how they are opened, and how long they may take."""
+"""Connections of the PostgreSQL log: the settings in its URL, how they are opened, and their timeouts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from origin.errors import ConfigError, EventLogError
 
 __all__ = ["PostgresSession", "PostgresSettings", "connect", "translated"]
 
-# More partitions than a region will have workers, since their number is fixed when the log is made.
+# More partitions than a region will have workers, since their number is fixed when the log is created.
 PARTITIONS = 20
-# Senders of webhooks give up after 15 to 30 s; they are to get an answer before.
+# Senders of webhooks time out after 15 to 30 s; they should get an answer before.
 TIMEOUT_S = 10.0
-# As Kafka's: below it a process that is only short of CPU loses what it has.
+# As Kafka's: with less, a process that is only short of CPU would lose its partitions.
 SESSION_S = 6.0
 
 T = TypeVar("T")
@@ -29,15 +29,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class PostgresSettings:
-    """What a ``postgres://`` URL says.
+    """The settings in a ``postgres://`` URL.
 
     Attributes:
         conninfo: the URL as libpq takes it.
         shown: host and database, for messages.
-        partitions: of a log that is made; one that exists keeps what it has.
+        partitions: of a log that is created; an existing one keeps its number.
         timeout_s: how long any call may wait for the server.
-        session_s: how long the server waits for a process that holds what others need: a reader of a group
-            its partitions, a writer the row of a partition.
+        session_s: how long the server waits for a silent process that has locks which others need: a reader
+            of a group the locks of its partitions, a writer that of a partition's row.
     """
 
     conninfo: str
@@ -48,10 +48,10 @@ class PostgresSettings:
 
     @classmethod
     def from_url(cls, url: str) -> PostgresSettings:
-        """Read the URL.
+        """Parse the URL.
 
         Raises:
-            ConfigError: libpq cannot read it, or a value is out of range.
+            ConfigError: libpq cannot parse it, or a value is out of range.
         """
         parts = urlsplit(url)
         shown = f"{parts.netloc.rpartition('@')[2]}{parts.path}"  # without the password
@@ -78,16 +78,16 @@ class PostgresSettings:
 
 
 class PostgresSession(psycopg.Connection[Any]):
-    """A connection on which no statement is waited for longer than ``timeout_s``.
+    """A connection whose statements raise after ``timeout_s`` without an answer.
 
     The server's own ``statement_timeout`` does not end a statement that hangs in a disk flush, nor one of
-    a server that is stopped; the system's timeouts see only hosts that are gone.
+    a server that is stopped; the operating system's timeouts only notice hosts that are gone.
     """
 
     timeout_s = TIMEOUT_S
 
     def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
-        """Wait as psycopg does; out of time, the connection is lost, since its state is not known."""
+        """Wait as psycopg does; after the timeout the connection is closed, since its state is unknown."""
         return super().wait(self._bounded(gen), *args, **kwargs)
 
     def _bounded(self, gen: PQGen[T]) -> PQGen[T]:
@@ -96,7 +96,7 @@ class PostgresSession(psycopg.Connection[Any]):
             wanted = next(gen)
             while True:
                 ready = yield wanted
-                # Whatever came just in time is taken first; ``not ready`` is one of psycopg's own rounds.
+                # An answer that came just in time is used; ``not ready`` means that nothing came this round.
                 if not ready and time.monotonic() > deadline:
                     self.pgconn.finish()
                     raise psycopg.OperationalError(f"no answer within {self.timeout_s} s")
@@ -127,16 +127,17 @@ def connect(settings: PostgresSettings) -> PostgresSession:
     session.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     try:
         session.execute(
-            # A server that answers before its own disk has it would break the promise of ``append``.
+            # A server that answers before its disk has the commit would break the promise of ``append``.
             "SELECT set_config('synchronous_commit', 'on', false)"
             " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
         )
-        # The server, too, is to notice a client that is gone: it holds the client's locks until then.
+        # The server must notice a client that is gone, too: the client's locks are not free before.
         session.execute(
             "SELECT set_config(name, value, false) FROM (VALUES ('tcp_keepalives_idle', '5'),"
             " ('tcp_keepalives_interval', '2'), ('tcp_keepalives_count', '3'),"
             " ('lock_timeout', %s), ('statement_timeout', %s),"
-            # One that hangs amid an append holds the partition's row; its events are not acknowledged.
+            # A client that hangs during an append keeps the partition's row locked; its events are not
+            # acknowledged, so ending it loses none.
             " ('idle_in_transaction_session_timeout', %s)) AS wanted (name, value)",
             [*[f"{int(settings.timeout_s * 1000)}ms"] * 2, f"{int(settings.session_s * 1000)}ms"],
         )
@@ -148,7 +149,7 @@ def connect(settings: PostgresSettings) -> PostgresSession:
 
 @contextmanager
 def translated(settings: PostgresSettings) -> Iterator[None]:
-    """Turn what PostgreSQL raises into the log's error."""
+    """Turn psycopg's errors into ``EventLogError``."""
     try:
         yield
     except psycopg.Error as error:

@@ -44,12 +44,12 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     removed INTEGER NOT NULL DEFAULT 0
 );
 """
-# Another process may hold the write lock for one commit, which is one fsync: tens of milliseconds on a
+# Another process may have the write lock for one commit, which is one fsync: tens of milliseconds on a
 # slow disk. Seconds mean that something is wrong with the file.
 BUSY_TIMEOUT_S = 5.0
-# An append in this process wakes its consumers at once; one by another process is found this much later.
+# An append in this process wakes its consumers at once; one by another process is read this much later.
 FOREIGN_POLL_S = 0.1
-READ_BATCH = 500  # records of one match held in memory at a time
+READ_BATCH = 500  # records of one match in memory at a time
 
 
 class SqliteEventLog:
@@ -63,9 +63,9 @@ class SqliteEventLog:
         self._path = path
         self._now_ms = now_ms
         self._appended = threading.Condition()
-        self._set_aside: set[int] = set()
-        # A connection runs one statement at a time. Readers have their own, so that they need not wait
-        # until an append is on the disk.
+        self._dead_lettered: set[int] = set()
+        # A connection runs one statement at a time. Readers have their own, so that they do not wait until
+        # an append is on the disk.
         self._lock, self._read_lock = threading.Lock(), threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ class SqliteEventLog:
         """Records after an offset, waiting for the first; what a consumer polls."""
         deadline = time.monotonic() + timeout_s
         while True:
-            with self._appended:  # held while looking, or an append between look and wait is slept through
+            with self._appended:  # locked during the read, or an append before the wait would not end it
                 rows = self.rows(
                     'SELECT "offset", appended_ms, event FROM records'
                     ' WHERE "offset" > ? ORDER BY "offset" LIMIT ?',
@@ -141,19 +141,19 @@ class SqliteEventLog:
                 )
                 records = [record for row in rows if (record := self._read(*row)) is not None]
                 if rows:
-                    offset = rows[-1][0]  # past what was set aside
+                    offset = rows[-1][0]  # past the dead letters
                 left_s = deadline - time.monotonic()
                 if records or left_s <= 0:
                     return records
                 self._appended.wait(min(left_s, FOREIGN_POLL_S))
 
     def committed(self, group: str) -> int:
-        """The offset that a group is done with; 0 for a new group."""
+        """The offset that a group has committed; 0 for a new group."""
         rows = self.rows('SELECT "offset" FROM commits WHERE "group" = ?', (group,))
         return int(rows[0][0]) if rows else 0
 
     def commit(self, group: str, offset: int) -> None:
-        """A group is done with all records up to and including ``offset``."""
+        """Commit all records up to and including ``offset`` for a group."""
         with self.transaction() as db:
             db.execute(
                 'INSERT INTO commits VALUES (?, ?) ON CONFLICT ("group")'
@@ -162,19 +162,19 @@ class SqliteEventLog:
             )
 
     def _read(self, offset: int, appended_ms: int, event: str) -> LogRecord | None:
-        """A record; None if it is not an event, which is then set aside."""
+        """A record; None if it is not an event, which is then dead-lettered."""
         try:
             return LogRecord(0, offset, appended_ms, decode_event(event))
         except ValueError as error:
-            if offset not in self._set_aside:  # it is met at every look as long as nothing follows it
+            if offset not in self._dead_lettered:  # it is read by every poll until another record follows it
                 letter = DeadLetter(0, offset, self._now_ms(), str(error), event.encode("utf-8"))
                 self.dead_letters().add(letter)
-                self._set_aside.add(offset)
+                self._dead_lettered.add(offset)
             return None
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, and on the disk once it is left without an exception."""
+        """A transaction: rolled back on an exception, and on the disk once the block is left without one."""
         with self._lock:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -189,7 +189,11 @@ class SqliteEventLog:
                 raise EventLogError(f"the event log {str(self._path)!r} took nothing: {error}") from error
 
     def rows(self, sql: str, values: tuple[object, ...]) -> list[Any]:
-        """What is on the disk now."""
+        """The rows that a query finds now.
+
+        Raises:
+            EventLogError: the file cannot be read.
+        """
         with self._read_lock:
             try:
                 return self._reader.execute(sql, values).fetchall()
@@ -222,7 +226,7 @@ class SqliteDeadLetters:
     def remove(self, letter: DeadLetter) -> None:
         """See ``DeadLetters.remove``."""
         with self._log.transaction() as db:
-            # The row stays: another reader may meet the record only later, and is not to add it again.
+            # The row stays: another reader may read the record later, and must not add it again.
             db.execute('UPDATE dead_letters SET removed = 1 WHERE "offset" = ?', (letter.offset,))
 
 

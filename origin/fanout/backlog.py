@@ -1,8 +1,8 @@
-"""What a fan-out worker has read and not yet committed: a queue for each match.
+"""What a fan-out worker has read and not yet committed: one queue per match.
 
-Matches do not wait for each other: one whose part of the bus is away keeps its records here while the
-others go on. Offsets are committed by partition, up to the first record that is not done, so whatever
-waits here comes again to a successor.
+Matches do not wait for each other. A match whose part of the bus does not answer keeps its records here
+while the others go on. Offsets are committed by partition, up to the first record that is not done, so a
+successor reads whatever still waits here again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Backlog", "Lane", "Unpublished"]
 
 @dataclass(frozen=True, slots=True)
 class Unpublished:
-    """What a record led to, with its id already, until the bus has it."""
+    """The delta of a record, with its id, and the snapshot at that id, until the bus has them."""
 
     published: Published
     snapshot: bytes
@@ -26,19 +26,19 @@ class Unpublished:
 
 @dataclass(slots=True)
 class Lane:
-    """The records of one match, oldest first; the first is the next to be told.
+    """The records of one match, oldest first; the first is the next to be published.
 
     Attributes:
-        due_ms: when the first may be told, UTC milliseconds; 0 for not known yet.
-        unsent: the delta of the first record, if it has been numbered.
+        due_ms: when the first record may be published, UTC milliseconds; 0 if that is not known yet.
+        unpublished: the delta of the first record, once it has an id.
         failures: attempts in a row that did not reach the bus or the log.
-        retry_s: not to be tried before, on the monotonic clock.
+        retry_s: no attempt is made before this time of the monotonic clock, in seconds.
     """
 
     match_id: str
     records: deque[LogRecord] = field(default_factory=deque)
     due_ms: int = 0
-    unsent: Unpublished | None = None
+    unpublished: Unpublished | None = None
     failures: int = 0
     retry_s: float = 0.0
 
@@ -48,20 +48,22 @@ class Backlog:
 
     def __init__(self) -> None:
         self._lanes: dict[str, Lane] = {}
+        # By partition, in log order, with done records in between.
         self._uncommitted: dict[int, deque[LogRecord]] = {}
-        self._places: set[tuple[int, int]] = set()
+        # (partition, offset) of every uncommitted record, and of those that are done.
+        self._positions: set[tuple[int, int]] = set()
         self._done: set[tuple[int, int]] = set()
 
     def __len__(self) -> int:
-        """Records read and not settled."""
-        return len(self._places)
+        """Records that were read and cannot be committed yet."""
+        return len(self._positions)
 
     def add(self, record: LogRecord) -> None:
-        """Take a record that was read; one that is here already, and came again by a rebalance, once."""
-        place = (record.partition, record.offset)
-        if place in self._places:
+        """Add a record that was read; nothing if it is here already, as after a rebalance."""
+        position = (record.partition, record.offset)
+        if position in self._positions:
             return
-        self._places.add(place)
+        self._positions.add(position)
         self._uncommitted.setdefault(record.partition, deque()).append(record)
         match_id = record.event.match_id
         lane = self._lanes.get(match_id)
@@ -70,28 +72,28 @@ class Backlog:
         lane.records.append(record)
 
     def lanes(self) -> list[Lane]:
-        """The matches that have records here; those that failed most often come last."""
+        """The matches that have records here, by the number of their failures in a row, lowest first."""
         return sorted(self._lanes.values(), key=lambda lane: lane.failures)
 
     def done(self, lane: Lane) -> None:
-        """The first record of a lane is told, or has changed nothing."""
+        """The first record of a lane is published, or changed nothing."""
         record = lane.records.popleft()
         self._done.add((record.partition, record.offset))
         lane.due_ms = 0
-        lane.unsent = None
+        lane.unpublished = None
         lane.failures = 0
         if not lane.records:
             del self._lanes[lane.match_id]
 
-    def settled(self) -> list[LogRecord]:
+    def committable(self) -> list[LogRecord]:
         """By partition, the last record up to which all are done; each is returned once."""
         last: list[LogRecord] = []
         for partition, records in list(self._uncommitted.items()):
             record: LogRecord | None = None
-            while records and (place := (records[0].partition, records[0].offset)) in self._done:
+            while records and (position := (records[0].partition, records[0].offset)) in self._done:
                 record = records.popleft()
-                self._done.remove(place)
-                self._places.remove(place)
+                self._done.remove(position)
+                self._positions.remove(position)
             if record is not None:
                 last.append(record)
             if not records:

@@ -1,9 +1,10 @@
-"""What the bus has lost is given to it again from the log.
+"""Gives the bus again, from the log, what the bus has lost.
 
-Two ways of finding out. Matches told by this worker are compared with their heads on a timer: a fail-over
-to a replica that lagged, a Redis that came back empty. Matches told before it started, or by another
-worker, it does not know; but a bus that was emptied has lost its mark, too (``Bus.is_complete``), and then
-the log is read through for what is missing. That is done a piece at a time, between goals.
+A loss is found in two ways. On a timer, the bus's head of every match that this worker published is
+compared with the last id it published: that finds a fail-over to a replica that lagged, and a Redis that
+came back empty. Matches that were published before this worker started, or by another worker, are unknown
+to it. But a bus that was emptied has lost its completeness marker too (``Bus.is_complete``), and then the
+whole log is read to find the matches that are missing. That work is done in small steps, between events.
 """
 
 from __future__ import annotations
@@ -23,20 +24,22 @@ __all__ = ["Repairer"]
 
 logger = logging.getLogger(__name__)
 
-# How long a bus that lost its last deltas may go unnoticed while nothing happens in a match.
+# The longest that a lost delta stays unnoticed while nothing happens in its match.
 CHECK_S = 2.0
-# What could not be restored, since its shard is away, is looked for again after this.
+# A restoration that could not be finished, because a shard does not answer, is repeated after this.
 RESTORE_AGAIN_S = 10.0
-# Matches compared on the timer, in one question to each server: 5,000 take some 60 ms.
-TOLD_MAX = 5_000
+# Matches that are compared on the timer, by one request to each server: 5,000 take some 60 ms.
+PUBLISHED_MAX = 5_000
 
 
 class Repairer:
     """See the module.
 
     Args:
-        refill: gives the bus all that is due of one match, and at least up to an id; returns where it stands.
-        restores: False where the whole log is read from the start anyway.
+        refill: given a match and an id, gives the bus all deltas of the match that are due, and at least
+            those up to the id; returns the match's last published id, or None if nothing was due.
+        restores: whether to restore an emptied bus. False for a worker that reads the whole log at every
+            start anyway.
     """
 
     def __init__(
@@ -53,95 +56,96 @@ class Repairer:
         self._refill = refill
         self._metrics = metrics
         self._restores = restores
-        self._told: OrderedDict[str, DeltaId] = OrderedDict()
+        self._published: OrderedDict[str, DeltaId] = OrderedDict()
         self._unreached: set[str] = set()
         self._foreign: set[str] = set()
-        self._mending: Iterator[None] | None = None
-        # Whether the mark may stand on a bus that lacks matches.
-        self._doubtful = False
+        self._repair: Iterator[None] | None = None
+        # Whether the bus may have its completeness marker although it lacks matches.
+        self._marker_doubtful = False
         self._next_check_s = 0.0
         self._next_restore_s = 0.0
 
     @property
     def busy(self) -> bool:
-        """Whether there is a piece of work to do now."""
-        return self._mending is not None
+        """Whether a repair has begun and has another step to do now."""
+        return self._repair is not None
 
-    def told(self, match_id: str, id_: DeltaId) -> None:
-        """The bus was given this id: it must never be found to have less."""
-        self._told[match_id] = max(id_, self._told.get(match_id, id_))
-        self._told.move_to_end(match_id)
-        if len(self._told) > TOLD_MAX:
-            forgotten, _ = self._told.popitem(last=False)
+    def note_published(self, match_id: str, id_: DeltaId) -> None:
+        """The bus was given this id of a match: from now on a bus that has less has lost something."""
+        self._published[match_id] = max(id_, self._published.get(match_id, id_))
+        self._published.move_to_end(match_id)
+        if len(self._published) > PUBLISHED_MAX:
+            forgotten, _ = self._published.popitem(last=False)
             self._unreached.discard(forgotten)
 
     def work(self) -> None:
-        """Do what is due, or one piece of it: an emptied bus takes minutes, and goals come meanwhile.
+        """Do one step of what is due: restoring an emptied bus takes minutes, and events come meanwhile.
 
         Raises:
-            BusError, EventLogError: it will be due again.
+            BusError, EventLogError: this repair has ended; the next check begins another.
         """
-        if self._mending is None:
+        if self._repair is None:
             now_s = time.monotonic()
             if now_s < self._next_check_s:
                 return
             self._next_check_s = now_s + CHECK_S
-            self._mending = self._mend(now_s)
+            self._repair = self._repair_steps(now_s)
         try:
-            next(self._mending)
+            next(self._repair)
         except StopIteration:
-            self._mending = None
+            self._repair = None
         except (BusError, EventLogError):
-            self._mending = None
+            self._repair = None
             raise
 
-    def _mend(self, now_s: float) -> Iterator[None]:
+    def _repair_steps(self, now_s: float) -> Iterator[None]:
         yield from self._check_heads()
         if not self._restores or now_s < self._next_restore_s:
             return
-        if self._doubtful or not self._bus.is_complete():
+        if self._marker_doubtful or not self._bus.is_complete():
             self._next_restore_s = now_s + RESTORE_AGAIN_S
             yield from self._restore()
 
     def _check_heads(self) -> Iterator[None]:
-        """Refill every match that the bus has less of than it was given here.
+        """Refill every match of which the bus has less than this worker published.
 
-        One that cannot be refilled comes last the next time, and ends this round: while a shard hangs, each
-        costs a timeout, in which goals of other matches wait.
+        The first match that cannot be refilled ends the round, and comes last in the next one: while a
+        shard hangs, each attempt costs a timeout in which events of other matches wait.
         """
-        told = dict(self._told)
+        published = dict(self._published)
         behind: list[str] = []
-        unknown: list[BusError | EventLogError] = []
-        for match_id, head in self._bus.heads(list(told)).items():
+        failed: list[BusError | EventLogError] = []
+        for match_id, head in self._bus.heads(list(published)).items():
             if isinstance(head, BusError):
-                unknown.append(head)
+                failed.append(head)
                 continue
-            self._judge_epoch(match_id, told[match_id], head)
-            if head is None or head < told[match_id]:
+            self._check_epoch(match_id, published[match_id], head)
+            if head is None or head < published[match_id]:
                 behind.append(match_id)
         for match_id in sorted(behind, key=self._unreached.__contains__):
             try:
-                self._refill(match_id, told[match_id])
+                self._refill(match_id, published[match_id])
             except (BusError, EventLogError) as error:
-                unknown.append(error)
+                failed.append(error)
                 self._unreached.add(match_id)
                 break
             self._unreached.discard(match_id)
             yield
-        if unknown:
-            logger.warning("%d matches are not known to be whole on the bus: %s", len(unknown), unknown[-1])
+        if failed:
+            logger.warning("cannot check or refill %d matches on the bus: %s", len(failed), failed[-1])
 
     def _restore(self) -> Iterator[None]:
-        """Refill every match of which the bus has less than the log; a piece of work at each step.
+        """Refill every match of which the bus has less than the log, one match per step.
 
         Raises:
-            BusError, EventLogError: the log cannot be read, or the bus not be marked.
+            BusError, EventLogError: the log cannot be read, or the completeness marker cannot be set.
         """
         reader = self._log.consumer(None)
-        # By match: the records there are, so the seq at which it may stand; lower where some changed nothing.
+        # By match: how many records it has, so the highest seq it can have. It has a lower one if some of
+        # its records changed nothing.
         seqs: dict[str, int] = {}
         try:
-            # Without waiting: where events come all the time, there would always be another.
+            # A blocking poll under load never reports the end of the log.
             while records := reader.poll(0.0):
                 for record in records:
                     seqs[record.event.match_id] = seqs.get(record.event.match_id, 0) + 1
@@ -150,16 +154,16 @@ class Repairer:
             reader.close()
         if (yield from self._refill_lacking(seqs)):
             return
-        self._doubtful = True
-        self._bus.mark_whole()
-        # It may have been emptied before it was marked, and after it had some of them. From here on it loses
-        # the mark with them.
-        self._doubtful = (yield from self._refill_lacking(seqs)) > 0
+        self._marker_doubtful = True
+        self._bus.mark_complete()
+        # The bus may have been emptied after it was given some matches and before the marker was set, so
+        # all matches are checked once more. If it is emptied later, it loses the marker with them.
+        self._marker_doubtful = (yield from self._refill_lacking(seqs)) > 0
 
     def _refill_lacking(self, seqs: dict[str, int]) -> Generator[None, None, int]:
-        """Refill those that may not have come to their seq; returns how many may still lack something."""
+        """Refill the matches that may stand below their seq; returns how many may still lack something."""
         failed: list[BusError | EventLogError] = []
-        # At once, and not each before its refill: a shard that hangs costs one timeout, not one per match.
+        # One request for all heads: a shard that hangs then costs one timeout, not one per match.
         for match_id, head in self._bus.heads(list(seqs)).items():
             if isinstance(head, BusError):
                 failed.append(head)
@@ -174,13 +178,13 @@ class Repairer:
             logger.warning("%d matches could not be restored yet: %s", len(failed), failed[-1])
         return len(failed)
 
-    def _judge_epoch(self, match_id: str, position: DeltaId, head: DeltaId | None) -> None:
-        """Say it loudly if the bus stands in a newer epoch: it takes what this log says for old news."""
+    def _check_epoch(self, match_id: str, position: DeltaId, head: DeltaId | None) -> None:
+        """Log an error if the bus has a newer epoch of a match: it then refuses all ids of this log."""
         if head is not None and head.epoch > position.epoch:
             if match_id not in self._foreign:
                 logger.error(
-                    "match %s: the bus stands at %s, of a newer epoch than the log's %s, and takes nothing;"
-                    " delete the match's keys on the bus (docs/bus.md)",
+                    "match %s: the bus stands at %s, of a newer epoch than the log's %s, and refuses every"
+                    " delta; delete the match's keys on the bus (docs/bus.md)",
                     match_id,
                     head,
                     position,

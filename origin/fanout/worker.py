@@ -1,16 +1,16 @@
-"""Fan-out: read the log, fold, give each change its number, publish, then commit the offset.
+"""Fan-out: read the log, fold, assign an id to each change, publish, then commit the offset.
 
-The order is what makes it safe. A worker that dies after publishing and before committing is followed by
-one that reads the same records again; it folds them to the same ids, and the bus refuses an id that is
-not new. At-least-once from the log becomes exactly-once for viewers.
+This order makes it safe. If a worker dies after publishing and before committing, its successor reads the
+same records again and folds them to the same ids, and the bus refuses an id that is not new. At-least-once
+from the log becomes exactly-once for viewers.
 
-The number of a delta is a function of the log alone: a worker that takes over a match folds that match's
-whole history first. So every worker in every region computes the same ids. A match's records are told in
-the order of their offsets, whatever the log's clock says of them; matches do not wait for each other
+The id of a delta is a function of the log alone: a worker that takes over a match folds that match's whole
+history first. So every worker in every region computes the same ids. A match's records are published in the
+order of their offsets, whatever dates the log's clock gave them; matches do not wait for each other
 (``origin.fanout.backlog``).
 
-The bus may lose what it had (a fail-over to a replica that lagged, a restart without a disk). The log has
-it all, so the worker notices, by a refused publish or by asking on a timer, and refills it
+The bus may lose what it had (a fail-over to a replica that lagged, a restart without a disk). The worker
+notices it by a refused publish or by a check on a timer, and refills the bus from the log
 (``origin.fanout.repair``).
 """
 
@@ -33,18 +33,18 @@ from origin.fanout.sequencer import EmbargoedSequencer, Sequencer, begin
 from origin.metrics import Metrics
 from shared_state import DeltaId, encode_delta, is_conflict
 
-__all__ = ["FanOut", "run_in_thread"]
+__all__ = ["FanOut"]
 
 logger = logging.getLogger(__name__)
 
-# A match in memory is some 50 KB. One that was put aside is folded from the log again when it moves.
+# A match in memory takes some 50 KB. One that was dropped is folded from the log again at its next event.
 MATCHES_MAX = 5_000
-# How long a stop may have to wait for the log; an append is seen at once.
+# How long a poll waits for the log, and so how long a stop may take; an append ends the wait at once.
 POLL_S = 0.2
-# Under an embargo: a release waits this much longer than the hold, by which the log's clock may be behind
-# this machine's, so that a retraction of the last moment is in the log when the match is read for it.
+# A release waits this much longer than the embargo, because the log's clock may be this far behind this
+# machine's: a retraction of the last moment is then in the log when the match is read for it.
 RELEASE_MARGIN_MS = 250
-# Records in memory while the bus is away, some 1.5 KB each; beyond it no more are read.
+# Records in memory while the bus does not answer, some 1.5 KB each; beyond it no more are read.
 BACKLOG_MAX = 50_000
 
 
@@ -53,10 +53,11 @@ class FanOut:
 
     Args:
         group: the consumer group, one per region; None reads the whole log anew at every start.
-        embargo_s: how long this region's deltas are held, to match its broadcast.
+        embargo_s: seconds by which this region's deltas are delayed, to match its broadcast.
 
     Attributes:
-        caught_up: whether the end of the log has been reached once, with everything before it on the bus.
+        caught_up: whether the worker has reached the end of the log once, with everything before it on the
+            bus.
     """
 
     def __init__(
@@ -77,41 +78,46 @@ class FanOut:
         self._random_unit = random_unit
         self._consumer = log.consumer(group)
         self._generation = self._consumer.generation
-        self._hold_ms = round(embargo_s * 1000)
+        self._embargo_ms = round(embargo_s * 1000)
         self._backlog = Backlog()
         self._matches: OrderedDict[str, Sequencer] = OrderedDict()
-        self._mender = Repairer(log, bus, self._refill, self._metrics, restores=group is not None)
+        self._repairer = Repairer(log, bus, self._refill, self._metrics, restores=group is not None)
         self._stop = threading.Event()
         self.caught_up = False
 
     def run(self) -> None:
-        """Work until ``stop``. Errors of the log and the bus are waited out, never skipped over."""
+        """Work until ``stop``. Errors of the log and the bus are retried for as long as they last.
+
+        Raises:
+            Exception: one that neither the log nor the bus should raise; the worker has closed its reader.
+        """
         failures = 0
-        while not self._stop.is_set():
-            try:
-                self.step(0.0 if self._mender.busy else POLL_S)
-                self._mender.work()
-                failures = 0
-            except (EventLogError, BusError) as error:
-                logger.warning("fan-out waits: %s", error)
-                self._stop.wait(self._pause_s(failures))
-                failures += 1
-        self._consumer.close()
+        try:
+            while not self._stop.is_set():
+                try:
+                    self.step(0.0 if self._repairer.busy else POLL_S)
+                    self._repairer.work()
+                    failures = 0
+                except (EventLogError, BusError) as error:
+                    logger.warning("fan-out cannot go on and tries again: %s", error)
+                    self._stop.wait(self._pause_s(failures))
+                    failures += 1
+        finally:
+            self._consumer.close()
 
     def stop(self) -> None:
-        """Ask ``run`` to return; it does after the record it is at."""
+        """Ask ``run`` to return; it finishes the record it is working on."""
         self._stop.set()
 
     def step(self, timeout_s: float) -> int:
-        """Read a batch and tell what is due; returns how many records were told or changed nothing.
+        """Read a batch and publish what is due; returns how many records were published or changed nothing.
 
-        A match that the bus does not take is put off, and the others go on. After one such failure the rest
-        waits for the next step, in which matches that failed come last: where a part of the bus hangs, each
+        A match that the bus refuses is postponed, and the others go on. After one such failure the rest
+        waits for the next step, in which matches that failed come last: while a part of the bus hangs, each
         failure costs a timeout.
 
         Raises:
-            EventLogError: the log cannot be read, or the commit was not taken; what was told is not told
-                twice.
+            EventLogError: the log cannot be read, or the commit failed; nothing is published twice.
         """
         at_end = self._read(timeout_s)
         count = 0
@@ -122,25 +128,25 @@ class FanOut:
             if lane.failures or self._stop.is_set():
                 break
         self._metrics.waiting_matches.set(sum(1 for lane in self._backlog.lanes() if lane.failures))
-        settled = self._backlog.settled()
-        if settled:
-            self._consumer.commit(settled)
+        committable = self._backlog.committable()
+        if committable:
+            self._consumer.commit(committable)
         self.caught_up = self.caught_up or (at_end and not len(self._backlog))
         return count
 
     def _read(self, timeout_s: float) -> bool:
-        """Take what is next in the log, waiting no longer than until something is due; True at its end."""
-        patience_s = self._patience_s(timeout_s)
+        """Read on in the log, waiting at most until something is due; returns whether it is at its end."""
+        wait_s = self._until_due_s(timeout_s)
         records: list[LogRecord] = []
         at_end = False
         if len(self._backlog) >= BACKLOG_MAX:
             self._consumer.poll(0.0, 0)
-            self._stop.wait(patience_s)
+            self._stop.wait(wait_s)
         else:
-            # Who waits for the next record sees no end where they come all the time.
+            # A blocking poll under load never reports the end of the log.
             records = [] if self.caught_up else self._consumer.poll(0.0)
             at_end = not records
-            records = records or self._consumer.poll(patience_s)
+            records = records or self._consumer.poll(wait_s)
         for record in records:
             self._backlog.add(record)
         if self._consumer.generation != self._generation:
@@ -148,78 +154,80 @@ class FanOut:
             self._generation = self._consumer.generation
             self._matches.clear()
             for lane in self._backlog.lanes():
-                lane.unsent = None
+                lane.unpublished = None
         return at_end
 
-    def _patience_s(self, timeout_s: float) -> float:
+    def _until_due_s(self, timeout_s: float) -> float:
         now_ms, now_s = self._now_ms(), time.monotonic()
         for lane in self._backlog.lanes():
             timeout_s = min(timeout_s, max(lane.retry_s - now_s, (lane.due_ms - now_ms) / 1000, 0.0))
         return timeout_s
 
     def _advance(self, lane: Lane) -> int:
-        """Tell what is due of one match; returns how many of its records are done."""
+        """Publish what is due of one match; returns how many of its records are done."""
         count = 0
         while lane.records and not self._stop.is_set():
             try:
-                if not self._tell(lane):
+                if not self._publish_first(lane):
                     break
             except (BusError, EventLogError) as error:
-                self._put_off(lane, error)
+                self._postpone(lane, error)
                 break
             self._backlog.done(lane)
             count += 1
         return count
 
-    def _put_off(self, lane: Lane, error: BusError | EventLogError) -> None:
-        # Each doubling of the attempts is worth a line; each attempt, over all matches of a shard, is not.
+    def _postpone(self, lane: Lane, error: BusError | EventLogError) -> None:
+        # One log line per doubling of the failures: a line per attempt and match of a shard would be a flood.
         if lane.failures & (lane.failures - 1) == 0:
-            logger.warning("match %s waits, after %d failures: %s", lane.match_id, lane.failures + 1, error)
+            logger.warning(
+                "match %s is postponed after %d failures: %s", lane.match_id, lane.failures + 1, error
+            )
         self._metrics.bus_retries.inc()
         lane.retry_s = time.monotonic() + self._pause_s(lane.failures)
         lane.failures += 1
 
-    def _tell(self, lane: Lane) -> bool:
-        """Have the first record of a match on the bus, if it changed the match; False if it is not due.
+    def _publish_first(self, lane: Lane) -> bool:
+        """Publish the first record of a match, if it changes the match; False if it is not due yet.
 
         Raises:
-            BusError, EventLogError: it may or may not be there; telling it again is safe.
+            BusError, EventLogError: the bus may or may not have it; publishing it again is safe.
         """
         record = lane.records[0]
-        if lane.unsent is None:
-            numbering = self._match_of(record)
-            numbering.take(record)
-            lane.due_ms = self._due_ms(numbering, record)
+        if lane.unpublished is None:
+            sequencer = self._match_of(record)
+            sequencer.take(record)
+            lane.due_ms = self._due_ms(sequencer, record)
             if lane.due_ms > self._now_ms():
                 return False
-            if isinstance(numbering, EmbargoedSequencer) and numbering.complete_until_ms < lane.due_ms:
-                self._take_all(numbering, lane.match_id)
-            self._note_conflict(numbering, record)
-            delta = numbering.release(record)
+            if isinstance(sequencer, EmbargoedSequencer) and sequencer.complete_until_ms < lane.due_ms:
+                self._take_all(sequencer, lane.match_id)
+            self._note_conflict(sequencer, record)
+            delta = sequencer.release(record)
             if delta is None:
                 self._metrics.unchanged.inc()
                 return True
             published = Published(delta.id, encode_delta(delta))
-            lane.unsent = Unpublished(published, numbering.told.snapshot())
-        self._publish(lane.match_id, lane.unsent)
-        late_ms = self._now_ms() - record.appended_ms - self._hold_ms
+            lane.unpublished = Unpublished(published, sequencer.published_replica.snapshot())
+        self._publish(lane.match_id, lane.unpublished)
+        late_ms = self._now_ms() - record.appended_ms - self._embargo_ms
         self._metrics.fanout_seconds.observe(max(0, late_ms) / 1000)
         return True
 
-    def _due_ms(self, numbering: Sequencer, record: LogRecord) -> int:
-        due_ms = numbering.due_ms(record)
+    def _due_ms(self, sequencer: Sequencer, record: LogRecord) -> int:
+        due_ms = sequencer.due_ms(record)
         return due_ms + RELEASE_MARGIN_MS if due_ms else 0
 
-    def _take_all(self, numbering: EmbargoedSequencer, match_id: str) -> None:
-        """Take what the log has of a match by now: a retraction may stand there that was not polled yet."""
+    def _take_all(self, sequencer: EmbargoedSequencer, match_id: str) -> None:
+        """Take what the log has of a match by now: it may have a retraction that was not polled yet."""
         until_ms = self._now_ms()
         for record in self._log.read_match(match_id):
-            numbering.take(record)
-        numbering.complete_until_ms = until_ms
+            sequencer.take(record)
+        sequencer.complete_until_ms = until_ms
 
-    def _note_conflict(self, numbering: Sequencer, record: LogRecord) -> None:
+    def _note_conflict(self, sequencer: Sequencer, record: LogRecord) -> None:
         event = record.event
-        if is_conflict(numbering.told.match.records.get(event.event_id), event):
+        if is_conflict(sequencer.published_replica.match.records.get(event.event_id), event):
             self._metrics.conflicts.inc()
             logger.warning(
                 "match %s: event %s reuses revision %d for another body",
@@ -228,88 +236,82 @@ class FanOut:
                 event.rev,
             )
 
-    def _publish(self, match_id: str, unsent: Unpublished) -> None:
+    def _publish(self, match_id: str, unpublished: Unpublished) -> None:
         try:
-            if self._bus.publish(match_id, unsent.published, unsent.snapshot):
+            if self._bus.publish(match_id, unpublished.published, unpublished.snapshot):
                 self._metrics.published.inc()
         except BusBehindError as error:
             logger.warning("%s; refilling it from the log", error)
-            self._refill(match_id, unsent.published.id)
-        self._mender.told(match_id, unsent.published.id)
+            self._refill(match_id, unpublished.published.id)
+        self._repairer.note_published(match_id, unpublished.published.id)
 
     def _refill(self, match_id: str, least: DeltaId | None) -> DeltaId | None:
         """Give the bus a match's history as the log has it, with all that is due by now.
 
-        All of it, whoever tells the match now: a part would look whole to those who restore an emptied bus.
+        It gives all of it, even if another worker publishes the match now: a worker that restores an
+        emptied bus would take a match with a part of its history for complete.
 
         Args:
             match_id: the match.
-            least: an id up to which all has been told before, whatever the clock says now.
+            least: an id up to which all has been published before, whatever the clock says now.
 
         Returns:
-            Where the match stands; None if nothing of it is due.
+            The id at which the match stands; None if nothing of it is due.
         """
-        numbering: Sequencer | None = None
+        sequencer: Sequencer | None = None
         deltas: list[Published] = []
         now_ms = self._now_ms()
         records = list(self._log.read_match(match_id))
         for record in records:
-            numbering = numbering or begin(match_id, record.appended_ms, self._hold_ms)
-            numbering.take(record)
+            sequencer = sequencer or begin(match_id, record.appended_ms, self._embargo_ms)
+            sequencer.take(record)
         for record in records:
-            if numbering is None:
+            if sequencer is None:
                 break
-            told_before = least is not None and numbering.told.position < least
-            if not told_before and self._due_ms(numbering, record) > now_ms:
+            published_before = least is not None and sequencer.published_replica.position < least
+            if not published_before and self._due_ms(sequencer, record) > now_ms:
                 break
-            delta = numbering.release(record)
+            delta = sequencer.release(record)
             if delta is not None:
                 deltas.append(Published(delta.id, encode_delta(delta)))
-        if numbering is None or not deltas:
+        if sequencer is None or not deltas:
             return None
-        self._metrics.refilled.inc(self._bus.refill(match_id, deltas, numbering.told.snapshot()))
-        self._mender.told(match_id, numbering.told.position)
-        return numbering.told.position
+        self._metrics.refilled.inc(self._bus.refill(match_id, deltas, sequencer.published_replica.snapshot()))
+        self._repairer.note_published(match_id, sequencer.published_replica.position)
+        return sequencer.published_replica.position
 
     def _match_of(self, record: LogRecord) -> Sequencer:
-        """The match as it was told before this record; folded from the log if it is not held here."""
+        """A match's sequencer as it was before this record; folded from the log if it is not in memory."""
         match_id = record.event.match_id
-        numbering = self._matches.get(match_id)
-        if numbering is None:
-            numbering = self._matches[match_id] = self._fold_before(record)
+        sequencer = self._matches.get(match_id)
+        if sequencer is None:
+            sequencer = self._matches[match_id] = self._fold_before(record)
             if len(self._matches) > MATCHES_MAX:
                 self._matches.popitem(last=False)
             self._metrics.matches.set(len(self._matches))
         self._matches.move_to_end(match_id)
-        return numbering
+        return sequencer
 
     def _fold_before(self, record: LogRecord) -> Sequencer:
-        numbering: Sequencer | None = None
+        sequencer: Sequencer | None = None
         earlier: list[LogRecord] = []
         now_ms = self._now_ms()
         for other in self._log.read_match(record.event.match_id):
-            numbering = numbering or begin(record.event.match_id, other.appended_ms, self._hold_ms)
-            numbering.take(other)
+            sequencer = sequencer or begin(record.event.match_id, other.appended_ms, self._embargo_ms)
+            sequencer.take(other)
             if other.offset < record.offset:
                 earlier.append(other)
-            elif not self._hold_ms:
-                break  # what comes later matters only to a region that looks ahead
-        # Only a log whose retention removed this very record is empty; what is left begins a new epoch.
-        numbering = numbering or begin(record.event.match_id, record.appended_ms, self._hold_ms)
+            elif not self._embargo_ms:
+                break  # only an embargo looks at later records
+        # The log is empty only if its retention removed this very record; a new epoch begins with it.
+        sequencer = sequencer or begin(record.event.match_id, record.appended_ms, self._embargo_ms)
         for other in earlier:
-            numbering.release(other)
-        if isinstance(numbering, EmbargoedSequencer):
-            numbering.complete_until_ms = now_ms
-        return numbering
+            sequencer.release(other)
+        if isinstance(sequencer, EmbargoedSequencer):
+            sequencer.complete_until_ms = now_ms
+        return sequencer
 
     def _pause_s(self, failures: int) -> float:
         """How long to wait before trying again."""
-        # The bus is a machine in the same rack: try soon, and never let a region wait for a full cap.
+        # The bus is near and a whole region waits for it: no pause is longer than 2 s.
         return self._random_unit() * min(2.0, 0.05 * 2.0 ** min(failures, 10))
-
-
-def run_in_thread(fanout: FanOut) -> threading.Thread:
-    """Start ``fanout.run`` on a daemon thread of this process: the embedded set-up."""
-    thread = threading.Thread(target=fanout.run, name="fanout", daemon=True)
-    thread.start()
-    return thread

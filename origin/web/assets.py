@@ -99,7 +99,7 @@ class Assets:
     def content(self, path: Path) -> bytes:
         """The bytes of a built file: read once, and the same object for all who wait for it.
 
-        So a hundred readers of the largest file cost its size once. All files of a build together are the bound.
+        So a hundred readers of the largest file cost its size once. The build as a whole is the bound.
         """
         content = self._content.get(path)
         if content is None:

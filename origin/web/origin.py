@@ -12,7 +12,8 @@ from flask import Flask, current_app
 from origin.bus import Bus, open_bus
 from origin.config import Config
 from origin.eventlog import EventLog, open_eventlog
-from origin.fanout.worker import FanOut, run_in_thread
+from origin.fanout.embedded import EmbeddedFanOut
+from origin.fanout.worker import FanOut
 from origin.ingest.service import Ingest
 from origin.metrics import Metrics
 from origin.stream.worker.extensions import ORIGIN
@@ -38,15 +39,18 @@ class Origin:
         self.ingest = Ingest(
             self.log, config.ingest_keys, max_events=config.ingest_max_events, now_s=time.time
         )
-        self._fanout: FanOut | None = None
+        self._fanout: EmbeddedFanOut | None = None
         self._fanout_thread: threading.Thread | None = None
         self._before_close: list[Callable[[], None]] = []
 
     def start(self) -> None:
         """Start what runs beside requests. After fork, never before: threads do not survive it."""
         if self.config.embedded:
-            self._fanout = FanOut(self.log, self.bus, group=None, metrics=self.metrics)
-            self._fanout_thread = run_in_thread(self._fanout)
+            self._fanout = EmbeddedFanOut(
+                lambda: FanOut(self.log, self.bus, group=None, metrics=self.metrics), self.metrics
+            )
+            self._fanout_thread = threading.Thread(target=self._fanout.run, name="fanout", daemon=True)
+            self._fanout_thread.start()
 
     def unready(self) -> list[str]:
         """Why new viewers should not be sent here; empty if they may come."""
@@ -54,9 +58,8 @@ class Origin:
         thread = self._fanout_thread
         if thread is not None and not thread.is_alive():
             reasons.append("fan-out has ended")
-        elif self._fanout is not None and not self._fanout.caught_up:
-            # Until then matches of the log are unknown here, or stand where they stood an hour ago.
-            reasons.append("fan-out has not read the whole log yet")
+        elif self._fanout is not None and (reason := self._fanout.unready()):
+            reasons.append(reason)
         health = self.bus.health()
         if not health.ok:
             reasons.append(health.reason)

@@ -22,12 +22,12 @@ from testkit.worlds.regions import Game, Regions
 
 __all__ = ["CLUSTER_FAULTS", "LONG_FAULTS"]
 
-# With two of three there is no news for a game; this many events tell that it goes on.
+# With two brokers of three the game must go on; this many events show that it does.
 GOES_ON = 20
 
 
 class _Cluster:
-    """The three brokers under a game, and who does what among them."""
+    """The three brokers under a game, and the role of each."""
 
     def __init__(self, game: Game) -> None:
         assert isinstance(game.regions.kafka, KafkaCluster)
@@ -35,25 +35,25 @@ class _Cluster:
         self._game = game
 
     def leader(self) -> int:
-        """The broker that takes the events of the first match."""
+        """The leader of the first match's partition."""
         topic = self._game.regions.topic
         leader: int = self._admin().list_topics(topic, timeout=10).topics[topic].partitions[0].leader
         return leader
 
     def coordinator(self) -> int:
-        """The broker that keeps the first region's group."""
+        """The coordinator of the first region's group."""
         group = self._game.regions.regions[0].group
-        admin = self._admin()  # answers come to a client for as long as it is there
+        admin = self._admin()  # referenced until the answer is there: it comes to this client
         coordinator: int = admin.describe_consumer_groups([group])[group].result(30).coordinator.id
         return coordinator
 
     def goes_on(self) -> None:
-        """Wait until events are acknowledged, and told."""
+        """Wait until events are acknowledged and published."""
         acknowledged = len(self._game.acknowledged)
         self._game.wait(lambda: len(self._game.acknowledged) > acknowledged + GOES_ON, "events")
 
     def _admin(self) -> AdminClient:
-        # A new one for each question: see Region.wait_for_members.
+        # A new client for each request: see Region.wait_for_members.
         return AdminClient({"bootstrap.servers": self.kafka.address, "log_level": 0})
 
 
@@ -71,7 +71,7 @@ def _one_killed(which: Callable[[_Cluster], int]) -> Callable[[Game, float], Non
 
 
 def _each_killed(game: Game, scale: float) -> None:
-    """One after the other has come back; among them are the active controller and each leader."""
+    """Kill each after the one before has come back; the active controller and each leader are among them."""
     cluster = _Cluster(game)
     for victim in list(cluster.kafka.nodes):
         cluster.kafka.nodes[victim].kill()
@@ -81,7 +81,7 @@ def _each_killed(game: Game, scale: float) -> None:
 
 
 def _two_killed(game: Game, scale: float) -> None:
-    """One of three takes nothing; with the second it goes on."""
+    """With one broker of three nothing is acknowledged; with the second it goes on."""
     cluster = _Cluster(game)
     first, second, _ = cluster.kafka.nodes
     for victim in (first, second):

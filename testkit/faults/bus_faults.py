@@ -3,7 +3,7 @@
 ``test_bus_faults.py`` runs every fault once and briefly; ``bench/bench_bus.py faults`` runs them for longer
 and makes the table of ``docs/bus.md``.
 
-A viewer here keeps what it was told and when. Only at the end is it folded and compared with the log: the
+A viewer here keeps what it received and when. Only at the end is it folded and compared with the log: the
 bus must be right without the help of a reducer that ignores duplicates.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 from origin.bus import Bus, Published, open_bus
 from origin.errors import BusError
 from origin.eventlog.memory import MemoryEventLog, wall_clock_ms
-from origin.fanout.worker import FanOut, run_in_thread
+from origin.fanout.worker import FanOut
 from shared_state import DeltaId, Event, Replica, decode_delta
 from testkit.faults.bus_origin import follow
 from testkit.services.clock import WallClock
@@ -41,29 +41,29 @@ class Viewer:
     def __init__(self, match_id: str, base: bytes) -> None:
         self.match_id = match_id
         self.base = Replica.restore(base)
-        self.told: list[tuple[int, Published]] = []  # when, and what
+        self.received: list[tuple[int, Published]] = []  # when, and what
         self.gaps: list[DeltaId] = []
 
     @property
     def position(self) -> DeltaId:
-        return self.told[-1][1].id if self.told else self.base.position
+        return self.received[-1][1].id if self.received else self.base.position
 
     def on_delta(self, published: Published) -> None:
-        self.told.append((wall_clock_ms(), published))
+        self.received.append((wall_clock_ms(), published))
 
     def fold(self) -> Replica:
         """The match as this viewer has it."""
         replica = Replica(self.base.match, self.base.position)
-        for _, published in self.told:
+        for _, published in self.received:
             replica.receive(decode_delta(self.match_id, published.id, published.delta))
         return replica
 
     def late_ms(self) -> int:
         """The longest that a delta took from the log to this viewer."""
         late = 0
-        for told_ms, published in self.told:
+        for received_ms, published in self.received:
             delta = decode_delta(self.match_id, published.id, published.delta)
-            late = max(late, told_ms - delta.accepted_ms)
+            late = max(late, received_ms - delta.accepted_ms)
         return late
 
 
@@ -142,7 +142,8 @@ class Region:
     def __enter__(self) -> Region:
         self.publisher = open_bus(self.url)
         self.fanout = FanOut(self.log, self.publisher, group="region")
-        self._fanout_thread = run_in_thread(self.fanout)
+        self._fanout_thread = threading.Thread(target=self.fanout.run, daemon=True)
+        self._fanout_thread.start()
         for match_id in self.match_ids:
             for _ in range(3):
                 self._append(match_id)
@@ -175,7 +176,7 @@ class Region:
             bus.close()
 
     def settle(self) -> None:
-        """No more events; wait until every viewer is where the log is."""
+        """End the events, and wait until every viewer has all of the log."""
         self._stop_writing.set()
         self._writer.join(timeout=10)
         heads = {match_id: self.fold(match_id).position for match_id in self.match_ids}
@@ -193,7 +194,7 @@ class Region:
         return replica
 
     def wait_healthy(self) -> None:
-        """Wait until every origin says that it is."""
+        """Wait until every origin is ready."""
         self.wait(lambda: all(bus.health().ok for bus in self.buses), "health")
 
     def _viewer(self, match_id: str) -> Viewer:
@@ -218,7 +219,7 @@ class Region:
 
     @staticmethod
     def wait(check: Callable[[], bool], what: str | Callable[[], str]) -> None:
-        """Wait until something holds."""
+        """Wait until ``check`` is true."""
         deadline = time.monotonic() + SETTLE_S
         while True:
             with contextlib.suppress(BusError):
@@ -230,7 +231,7 @@ class Region:
 
 
 def _event(match_id: str, number: int) -> Event:
-    """Goals, and every now and then one that is taken back or given to the other side."""
+    """Goals, and every now and then one that is retracted or given to the other team."""
     op, of = {3: ("RETRACT", number - 2), 6: ("AMEND", number - 1)}.get(number % 7, ("ADD", number))
     fields: dict[str, Any] = {"match_id": match_id, "event_id": f"g{of}", "op": op, "rev": 1 + (of != number)}
     if op != "RETRACT":
@@ -269,13 +270,13 @@ def run_fault(region: Region, inject: Callable[[Region], None], before_s: float,
         lost = twice = 0
         folds = {match_id: region.fold(match_id) for match_id in region.match_ids}
         for viewer in region.viewers:
-            seqs = [published.id.seq for _, published in viewer.told]
+            seqs = [published.id.seq for _, published in viewer.received]
             first, last = viewer.base.position.seq + 1, folds[viewer.match_id].position.seq
             lost += len(set(range(first, last + 1)) - set(seqs))
             twice += len(seqs) - len(set(seqs))
         return Outcome(
             gap_s=max(viewer.late_ms() for viewer in region.viewers) / 1000,
-            deltas=sum(len(viewer.told) for viewer in region.viewers),
+            deltas=sum(len(viewer.received) for viewer in region.viewers),
             lost=lost,
             twice=twice,
             gaps=sum(len(viewer.gaps) for viewer in region.viewers),
@@ -324,7 +325,7 @@ def _promote_replica(region: Region) -> None:
         assert isinstance(region.service, RedisCluster)
         region.service.fail_over(f"touchline:{{{region.match_ids[0]}}}:stream")
     region.wait(lambda: _primary(region) is not before, "the promotion")
-    time.sleep(3.0)  # the old primary takes what it is given until a Sentinel has told it
+    time.sleep(3.0)  # the old primary takes writes until a Sentinel has demoted it
 
 
 def _move_slot(region: Region) -> None:
@@ -357,7 +358,7 @@ def _cut_pub_sub(region: Region) -> None:
 
 
 def _hit_buffer_limit(region: Region) -> None:
-    """A burst that does not fit: Redis closes the live connections of all origins in its middle."""
+    """A burst larger than the limit: Redis closes the live connections of all origins in the middle of it."""
     server = _primary(region)
     server.client.config_set("client-output-buffer-limit", "pubsub 1 1 1")
     burst = "for i = 1, 400 do redis.call('PUBLISH', ARGV[1], ARGV[2]) end"
@@ -370,7 +371,7 @@ def _hit_buffer_limit(region: Region) -> None:
 
 
 def _set_clock_back(region: Region) -> None:
-    """By an hour, and later by another day, with deltas on their way."""
+    """Set the clock back by an hour, and later by another day, while deltas flow."""
     server = _primary(region)
     assert region.clock is not None
     for hours in (1, 25):
@@ -382,7 +383,7 @@ def _set_clock_back(region: Region) -> None:
 
 
 def _cut_off_origin(region: Region) -> None:
-    """One origin is cut off from Redis without a word; the others and the worker are not."""
+    """One origin is cut off from Redis with its connections left open; the others and the worker are not."""
     assert region.link is not None
     region.link.cut()
     time.sleep(region.pause_s)

@@ -22,15 +22,15 @@ def follow(
     on_delta: Callable[[Published], None],
     on_gap: Callable[[DeltaId], None],
 ) -> Subscription:
-    """Subscribe, then replay, then drop what came twice; what the bus says later is passed on as it is."""
+    """Subscribe, then replay, then drop what came twice; later deltas and gaps are passed on as they come."""
     lock = threading.Lock()
-    held: list[Published] = []
+    buffered: list[Published] = []
     joined = False
 
     def live(published: Published) -> None:
         with lock:
             if not joined:
-                held.append(published)
+                buffered.append(published)
                 return
         on_delta(published)
 
@@ -45,7 +45,7 @@ def follow(
         elif isinstance(answer, Gap) and answer.head is not None and answer.head > after:
             on_gap(answer.head)
             position = answer.head
-        for published in held:
+        for published in buffered:
             if published.id > position:
                 on_delta(published)
         joined = True

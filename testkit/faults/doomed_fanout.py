@@ -1,7 +1,7 @@
 """A fan-out worker that is killed with -9 at one step: ``python -m testkit.faults.doomed_fanout STEP GROUP``.
 
-A kill from outside seldom finds the moment between publish and commit. The worker, the log and the bus are
-the product's; the calls in question are only watched.
+A kill from outside seldom hits the moment between publish and commit. The worker, the log and the bus are
+the product's; only the calls of the step are wrapped.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from origin.fanout.worker import FanOut
 __all__ = ["STEPS", "main"]
 
 STEPS = ("read", "before publish", "after publish", "before commit", "after commit")
-# Not at the first record: the worker shall have published and committed before.
+# The calls before the fatal one, so that the worker has published and committed before it dies.
 SURVIVED = 3
 
 
 def main(step: str, group: str) -> None:
-    """Work until the step has come often enough."""
+    """Work until the step has been reached often enough."""
     bus = open_bus(os.environ["BUS_URL"])
     worker = FanOut(open_eventlog(os.environ["EVENTLOG_URL"]), bus, group=group)
     owner: Any = bus if step.endswith("publish") else worker._consumer

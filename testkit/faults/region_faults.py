@@ -16,7 +16,7 @@ from testkit.worlds.regions import PARTITIONS, Game, Outcome, Regions
 
 __all__ = ["BROKER_FAULTS", "FAULTS", "Fault", "play_through"]
 
-# A Kafka group takes a member for dead after this long without a word (kafka_reader.SESSION_TIMEOUT_MS).
+# A Kafka group takes a member for dead after this long without a heartbeat (kafka_reader.SESSION_TIMEOUT_MS).
 SESSION_S = 6.0
 GARBAGE = (b"", b"{", b'{"match_id": 1}', b"\xff\xfe", b"<xml/>", b"[" * 100_000, b'"\\ud800"')
 
@@ -45,7 +45,7 @@ def _random_kills(game: Game, scale: float) -> None:
 
 
 def _kill_at_each_step(game: Game, scale: float) -> None:
-    """One worker more per step, over all regions; each dies at its own, with others to take over."""
+    """One more worker per step, over all regions; each is killed at its step, and others take over."""
     doomed = [
         game.regions.regions[number % len(game.regions.regions)].start_doomed(step)
         for number, step in enumerate(STEPS)
@@ -64,7 +64,7 @@ def _all_workers_killed(game: Game, scale: float) -> None:
 
 
 def _hung_worker(game: Game, scale: float) -> None:
-    """Its partitions go to the other one; when it goes on it takes them for its own, until Kafka tells it."""
+    """Its partitions go to the other worker; it goes on with them until Kafka refuses its commit."""
     hung = [region.workers[0] for region in game.regions.regions[:2]]
     for worker in hung:
         worker.signal(signal.SIGSTOP)
@@ -94,7 +94,7 @@ def _redis_emptied(game: Game, scale: float) -> None:
 
 
 def _killed_while_redis_hangs(game: Game, scale: float) -> None:
-    """The worker dies with a publish under way, of which nobody knows whether it was taken."""
+    """The worker dies during a publish, so it is unknown whether the bus has the delta."""
     region = game.regions.regions[0]
     region.redis.pause()
     time.sleep(0.5)
@@ -116,7 +116,7 @@ def _kafka_killed(game: Game, scale: float) -> None:
 
 
 def _garbage(game: Game, scale: float) -> None:
-    """Records that nobody can read, among the others: set aside once, though three regions meet them."""
+    """Unreadable records among the others: dead-lettered once, although three regions read them."""
     producer = Producer({"bootstrap.servers": game.regions.kafka.address})
     letters = game.regions.log.dead_letters()
     before = len(list(letters.pending()))
@@ -148,14 +148,14 @@ FAULTS = (
     Fault("a worker killed while its Redis hangs", _killed_while_redis_hangs),
     Fault("garbage in the topic", _garbage),
 )
-# Apart from the others: a test injects it twice in a row, since the second kill finds the group's members of
-# before the first in Kafka's memory, and what asks for them has lost its broker once already. The log itself
-# under kill -9 of its broker is in tests/faults/test_eventlog_faults.py.
+# Apart from the others, because a test injects it twice in a row. At the second kill, Kafka still knows the
+# members from before the first one, and the clients that ask for them have lost their broker once already.
+# The log itself under kill -9 of its broker is tested in tests/faults/test_eventlog_faults.py.
 BROKER_FAULTS = (Fault("Kafka killed with -9", _kafka_killed),)
 
 
 def play_through(fault: Fault, regions: Regions, scale: float = 0.5) -> Outcome:
-    """What viewers notice of a fault that befalls a game of these regions."""
+    """What viewers notice of a fault that is injected into a game of these regions."""
     with Game(regions) as game:
         time.sleep(0.5)
         fault.inject(game, scale)

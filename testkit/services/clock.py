@@ -12,7 +12,7 @@ __all__ = ["WallClock"]
 
 
 class WallClock:
-    """The clock of the processes that are started with ``env``; their monotonic clock is left alone."""
+    """The wall clock of the processes that are started with ``env``; their monotonic clock is not changed."""
 
     def __init__(self, directory: Path) -> None:
         library = directory / "wall_clock.so"
@@ -24,6 +24,6 @@ class WallClock:
         self.env = {"LD_PRELOAD": str(library), "WALL_CLOCK_OFFSET_FILE": str(self._offset)}
 
     def shift(self, by_ms: int) -> None:
-        """Set it to the true time and ``by_ms``; at once, in all of these processes."""
+        """Set it to the true time plus ``by_ms`` milliseconds; at once, in all of these processes."""
         with self._offset.open("r+b") as file:
             file.write(struct.pack("=q", by_ms * 1_000))

@@ -21,7 +21,7 @@ CLUSTER_ID = "dG91Y2hsaW5lLXRlc3RzIQ"
 # first compiler alone halves the processor time of a start.
 JVM = ("-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 READY_TIMEOUT_S = 90.0  # a JVM on a busy two-core machine; two seconds on an idle one
-# Kafka's properties say the last word: what a node of three has otherwise than the one of the template.
+# The last value of a Kafka property wins: the settings in which a node of three differs from the template.
 OF_THREE = {
     "default.replication.factor": "3",
     "min.insync.replicas": "2",
@@ -107,7 +107,7 @@ class KafkaNode:
         )
 
     def move(self) -> None:
-        """Have it at another port from the next launch on."""
+        """Change its port from the next launch on."""
         filled = self._settings.read_text("utf-8")
         here, self.port = self.port, free_port()
         self._settings.write_text(filled.replace(f":{here}", f":{self.port}"), "utf-8")
@@ -117,7 +117,7 @@ class KafkaNode:
         self.process.kill()
 
     def stop(self) -> None:
-        """End it for good; its data is not asked for again, so no time is spent on a clean end."""
+        """End it for good; its data is not needed again, so it is killed."""
         if self._process is not None:
             self._process.kill()
 
@@ -151,7 +151,7 @@ class KafkaBroker(KafkaNode):
 
 
 class KafkaCluster:
-    """Three nodes, each with a copy of everything, two of which must have what is acknowledged.
+    """Three nodes with a replica of everything each; an acknowledged record is on two of them at least.
 
     Args:
         settings: Kafka's, for all three.
@@ -185,7 +185,7 @@ class KafkaCluster:
         return ",".join(node.address for node in self.nodes.values())
 
     def start(self, *node_ids: int) -> None:
-        """Start these nodes on their data and wait until they serve, with all that run."""
+        """Start these nodes on their data and wait until they and all other running ones serve."""
         for node_id in node_ids:
             self.nodes[node_id].launch()
         for node_id in node_ids:
@@ -193,8 +193,8 @@ class KafkaCluster:
             node = self.nodes[node_id]
             node.process.wait_until(lambda n=node, r=running: r <= _brokers(n.address), READY_TIMEOUT_S)  # type: ignore[misc]
 
-    def whole(self) -> bool:
-        """Whether each broker has each record: before that, one more death is one too many."""
+    def fully_replicated(self) -> bool:
+        """Whether each broker has each record; before that, another kill could stop the log."""
         from confluent_kafka import KafkaException
         from confluent_kafka.admin import AdminClient
 
@@ -211,10 +211,10 @@ class KafkaCluster:
         )
 
     def restart(self, *node_ids: int) -> None:
-        """Start these and wait until all is as before they were killed."""
+        """Start these nodes and wait until every partition is fully replicated again."""
         self.start(*node_ids)
         for node_id in node_ids:
-            self.nodes[node_id].process.wait_until(self.whole, READY_TIMEOUT_S)
+            self.nodes[node_id].process.wait_until(self.fully_replicated, READY_TIMEOUT_S)
 
     def stop(self) -> None:
         """End all for good."""
@@ -223,7 +223,7 @@ class KafkaCluster:
 
 
 def _brokers(address: str) -> set[int]:
-    """The brokers that one broker knows to serve; none if it does not answer."""
+    """The ids of the brokers that one broker lists; none if it does not answer."""
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 

@@ -1,9 +1,9 @@
-"""A network that a test can partition: a child that passes bytes on, and stops doing so without a word.
+"""A network that a test can partition: a child that forwards bytes, and stops without closing connections.
 
     python -m testkit.services.link <port to listen on> <port it leads to>
 
-While cut, connections stay open and new ones are taken by the kernel, and nobody answers: that is what a
-partition looks like to both ends. Healed, what was on its way arrives, as TCP's repetitions would bring it.
+While it is cut, connections stay open, the kernel accepts new ones, and no answer comes: both ends see a
+network partition. After ``heal`` the bytes in transit arrive, as TCP's retransmissions would bring them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PIECE_BYTES = 65_536
 
 
 class Link:
-    """The way to one server of the loopback; at a port of its own, or at ``port``."""
+    """A network path to one server of the loopback; listens on ``port``, or on a free one."""
 
     def __init__(self, directory: Path, to_port: int, port: int = 0) -> None:
         self.port = port or free_port()
@@ -34,11 +34,11 @@ class Link:
         self._process.wait_until(lambda: listening(self.port))
 
     def cut(self) -> None:
-        """Nothing passes any more, in either direction."""
+        """Stop forwarding, in both directions."""
         self._process.signal(signal.SIGSTOP)
 
     def heal(self) -> None:
-        """All passes again."""
+        """Forward again."""
         self._process.signal(signal.SIGCONT)
 
     def stop(self) -> None:

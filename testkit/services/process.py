@@ -20,7 +20,7 @@ __all__ = ["ServerProcess", "free_port", "listening", "require_program", "unavai
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on at this moment."""
+    """A loopback port on which nothing listens at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -104,7 +104,7 @@ class RedisSentinels:
     """One primary, two replicas, three Sentinels.
 
     Attributes:
-        link: the only way to the first primary, for everybody; None unless ``linked``.
+        link: the network path to the first primary, for all clients; None unless ``linked``.
     """
 
     def __init__(self, directory: Path, *settings: str, linked: bool = False) -> None:
@@ -144,7 +144,7 @@ class RedisSentinels:
         return self._ports[port]
 
     def fail_over(self) -> None:
-        """Have a replica promoted now, while all is well."""
+        """Promote a replica now, while the primary works."""
         self._clients[0].sentinel_failover(SERVICE)
 
     def stop(self) -> None:
@@ -205,7 +205,7 @@ class RedisCluster:
         raise AssertionError("no server of the cluster is running")
 
     def fail_over(self, key: str) -> None:
-        """Have a replica take over from the server of this key now, while all is well."""
+        """Promote a replica of this key's server now, while that server works."""
         primary = self.owner(key)
         replica = next(
             server for server in self.servers if _info(server.client).get("master_port") == primary.port
@@ -213,14 +213,14 @@ class RedisCluster:
         _ask(replica, "CLUSTER", "FAILOVER")
 
     def move_slot(self, *keys: str) -> None:
-        """Move the slot of these keys, which are all it holds, to another primary."""
+        """Move the slot of these keys, which are all of its keys, to another primary."""
         old = self.owner(keys[0])
         hand_over = self.move_half(next(server for server in self.servers[:3] if server is not old), *keys)
         time.sleep(0.1)
         hand_over()
 
     def move_half(self, new: RedisServer, *keys: str) -> Callable[[], None]:
-        """Move these keys, and leave their slot where it was: clients are asked to look at both.
+        """Move these keys, but leave their slot where it was, as in the middle of resharding.
 
         Returns:
             What hands the slot over.

@@ -3,8 +3,8 @@
 ``test_regions.py`` runs every fault once and briefly; ``bench/bench_cluster.py faults`` runs them for longer
 and makes the table of ``docs/cluster.md``.
 
-The regions are started once and stay; each fault is played with matches of its own. A viewer keeps what it
-was told and when, and is compared with the log only at the end: fan-out must be right without the help of
+The regions are started once and stay up; each fault is played with matches of its own. A viewer keeps what it
+received and when, and is compared with the log only at the end: fan-out must be right without the help of
 a reducer that ignores duplicates.
 """
 
@@ -67,7 +67,7 @@ class Region:
         return self._start([*argv, "--embargo", str(self.embargo_s)])
 
     def start_doomed(self, step: str) -> ServerProcess:
-        """One more worker, that will be killed at that step; see ``doomed_fanout``."""
+        """Start one more worker, which will be killed at that step; see ``doomed_fanout``."""
         return self._start([sys.executable, "-m", "testkit.faults.doomed_fanout", step, self.group])
 
     def kill_worker(self, number: int) -> None:
@@ -82,17 +82,17 @@ class Region:
         return worker
 
     def wait_for_members(self, count: int) -> None:
-        """Wait until so many are in the group: who was killed counts until its session has timed out."""
+        """Wait until the group has so many members; a killed one counts until its session has timed out."""
         deadline = time.monotonic() + SETTLE_S
         while True:
-            # A new client for each question. librdkafka 2.16 asks the broker that once had the group for ever
-            # after, though it answers that it has not; and by default it forgets a broker that went away and
-            # yet asks it, so that no question is answered once it is back, and one that times out can abort
-            # the process (librdkafka 5511 and 4605). So a group of two was once waited for in vain.
+            # A new client for each request. librdkafka 2.16 keeps asking the broker that once had the group,
+            # even when that broker answers that it has it no longer. By default it also forgets a broker that
+            # went away and still asks it, so requests stay unanswered once the broker is back, and one that
+            # times out can abort the process (librdkafka 5511 and 4605).
             admin = AdminClient(
                 {"bootstrap.servers": self._brokers, "log_level": 0, "metadata.recovery.strategy": "none"}
             )
-            # A broker that was killed a moment ago leaves a question unanswered now and then.
+            # A broker that was killed a moment ago may leave a request unanswered.
             with contextlib.suppress(KafkaException, TimeoutError):
                 asked = admin.describe_consumer_groups([self.group], request_timeout=2)
                 if len(asked[self.group].result(3).members) == count:
@@ -114,8 +114,8 @@ class Regions:
     """All regions on one topic of a broker, up for as long as the block.
 
     Args:
-        embargo: seconds by region's name; regions that are not named here are not held.
-        names: the regions there are.
+        embargo: seconds by region's name; other regions have no embargo.
+        names: the names of the regions.
         settings: further ones of the log's URL.
     """
 
@@ -136,8 +136,8 @@ class Regions:
         self.regions: list[Region] = []
         try:
             for name in names:
-                held_s = (embargo or {}).get(name, 0.0)
-                self.regions.append(Region(name, self.log_url, self.topic, directory, held_s))
+                embargo_s = (embargo or {}).get(name, 0.0)
+                self.regions.append(Region(name, self.log_url, self.topic, directory, embargo_s))
         except BaseException:
             self.stop()
             raise
@@ -153,7 +153,7 @@ class Regions:
         return next(region for region in self.regions if region.name == name)
 
     def complete(self) -> None:
-        """Give every region its workers again; who is too many is asked to leave."""
+        """Give every region its number of workers again; surplus ones are stopped."""
         for region in self.regions:
             region.workers = [worker for worker in region.workers if worker.running]
             for worker in region.workers[WORKERS:]:
@@ -171,30 +171,30 @@ class Regions:
 
 
 class Viewer:
-    """Somebody who watches one match in one region from its beginning."""
+    """A viewer of one match in one region from its beginning."""
 
     def __init__(self, match_id: str, region: Region) -> None:
         self.match_id = match_id
         self.region = region
-        self.told: list[tuple[int, Published]] = []  # when, and what
+        self.received: list[tuple[int, Published]] = []  # when, and what
         self.gaps: list[DeltaId] = []
         self.subscription: Subscription | None = None
 
     @property
     def position(self) -> DeltaId | None:
-        return self.told[-1][1].id if self.told else None
+        return self.received[-1][1].id if self.received else None
 
     def join(self, bus: Bus, epoch: int) -> None:
         """Subscribe, and catch up from the first delta."""
         self.subscription = follow(bus, self.match_id, DeltaId(epoch, 0), self._on_delta, self.gaps.append)
 
     def _on_delta(self, published: Published) -> None:
-        self.told.append((wall_clock_ms(), published))
+        self.received.append((wall_clock_ms(), published))
 
     def steps(self, epoch: int) -> Iterator[tuple[Event, Replica]]:
-        """What was told and the match after it, delta by delta."""
+        """Each event that was received, and the match after it."""
         replica = Replica.begin(self.match_id, epoch)
-        for _, published in self.told:
+        for _, published in self.received:
             delta = decode_delta(self.match_id, published.id, published.delta)
             replica.receive(delta)
             yield delta.event, replica
@@ -208,8 +208,8 @@ class Outcome:
         gap_s: the longest that a change took from its first being sent to a viewer in any region.
         deltas, lost, twice, gaps: over all viewers; an acknowledged event that the log lacks is lost, too.
         equal: whether every region's snapshot and every viewer's fold has the hash of the log's fold.
-        same: whether every region without an embargo holds the very bytes that the log leads to.
-        sender_s: the longest that a change was sent again and again until it was acknowledged.
+        same: whether every region without an embargo has the same bytes that the log folds to.
+        sender_s: the longest that a change had to be sent repeatedly until it was acknowledged.
     """
 
     gap_s: float
@@ -223,7 +223,7 @@ class Outcome:
 
     @property
     def right(self) -> bool:
-        """Whether nobody noticed anything but time."""
+        """Whether viewers noticed nothing but a delay."""
         return (self.lost, self.twice, self.gaps) == (0, 0, 0) and self.equal and self.same
 
 
@@ -289,7 +289,7 @@ class Game:
         return next(iter(self.regions.log.read_match(match_id))).appended_ms
 
     def heads(self, region: Region) -> dict[str, DeltaId]:
-        """How far the viewers of a region are."""
+        """The last id that each viewer of a region received, by match."""
         return {
             viewer.match_id: viewer.position
             for viewer in self.viewers
@@ -297,7 +297,7 @@ class Game:
         }
 
     def settle(self) -> Outcome:
-        """No more events: wait until everybody is where the log is, and compare."""
+        """End the events, wait until every viewer has all of the log, and compare."""
         self._over.set()
         self._writer.join(timeout=SETTLE_S)
         assert not self._writer.is_alive()
@@ -318,7 +318,7 @@ class Game:
         equal = same = True
         for viewer in self.viewers:
             replica, deltas = folds[viewer.match_id]
-            seqs = [published.id.seq for _, published in viewer.told]
+            seqs = [published.id.seq for _, published in viewer.received]
             lost += len(set(range(1, replica.position.seq + 1)) - set(seqs))
             twice += len(seqs) - len(set(seqs))
             *_, (_, at_end) = viewer.steps(replica.position.epoch)
@@ -330,14 +330,14 @@ class Game:
                 equal &= Replica.restore(snapshot.data).hash() == replica.hash()
                 replay = bus.replay(match_id, DeltaId(replica.position.epoch, 0))
                 kept = list(replay.deltas) if isinstance(replay, Suffix) else []
-                told = next(v.told for v in self.viewers if v.region is region and v.match_id == match_id)
-                same &= kept == [published for _, published in told]
+                viewer = next(v for v in self.viewers if v.region is region and v.match_id == match_id)
+                same &= kept == [published for _, published in viewer.received]
                 same &= [one.id for one in kept] == [one.id for one in deltas]
                 same &= bool(region.embargo_s) or kept == deltas
         return Outcome(
             gap_s=max(self._late_ms(viewer) for viewer in self.viewers) / 1000,
             sender_s=round(self._sender_s, 3),
-            deltas=sum(len(viewer.told) for viewer in self.viewers),
+            deltas=sum(len(viewer.received) for viewer in self.viewers),
             lost=lost,
             twice=twice,
             gaps=sum(len(viewer.gaps) for viewer in self.viewers),
@@ -347,10 +347,10 @@ class Game:
 
     def _late_ms(self, viewer: Viewer) -> int:
         late = 0
-        for told_ms, published in viewer.told:
+        for received_ms, published in viewer.received:
             if published.id.seq > 1:  # the first was sent before there were viewers
                 event = decode_delta(viewer.match_id, published.id, published.delta).event
-                late = max(late, told_ms - self._offered_ms[(event.match_id, event.event_id, event.rev)])
+                late = max(late, received_ms - self._offered_ms[(event.match_id, event.event_id, event.rev)])
         return late
 
     def _records(self, match_id: str) -> list[LogRecord]:
@@ -363,7 +363,7 @@ class Game:
 
     def _write(self) -> None:
         number = 0
-        with contextlib.suppress(EventLogError):  # told to end while Kafka was away
+        with contextlib.suppress(EventLogError):  # it was ended while Kafka was down
             while not self._over.wait(self._period_s):
                 event = self._next(self.match_ids[number % len(self.match_ids)])
                 self.send(event)
@@ -377,7 +377,7 @@ class Game:
 
     @staticmethod
     def wait(check: Callable[[], bool], what: object) -> None:
-        """Wait until something holds."""
+        """Wait until ``check`` is true."""
         deadline = time.monotonic() + SETTLE_S
         while True:
             with contextlib.suppress(BusError):
@@ -414,7 +414,7 @@ def _one_in_each_partition(prefix: str) -> list[str]:
 
 
 def _event(match_id: str, number: int) -> Event:
-    """Goals, and every now and then one that is taken back or given to the other side."""
+    """Goals, and every now and then one that is retracted or given to the other team."""
     op, of = {3: ("RETRACT", number - 2), 6: ("AMEND", number - 1)}.get(number % 7, ("ADD", number))
     fields: dict[str, Any] = {"match_id": match_id, "event_id": f"g{of}", "op": op, "rev": 1 + (of != number)}
     if op != "RETRACT":

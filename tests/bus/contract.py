@@ -19,7 +19,7 @@ from shared_state import DeltaId
 __all__ = ["BusContract", "Heard", "eventually", "run_of"]
 
 EPOCH = 1_531_666_800_000
-# Only that something is wrong takes so long.
+# A test waits so long only when it fails.
 PATIENCE_S = 20.0
 
 
@@ -34,7 +34,7 @@ def run_of(first: int, last: int, epoch: int = EPOCH) -> list[Published]:
 
 
 def snapshot_at(seq: int, epoch: int = EPOCH) -> bytes:
-    """Some snapshot that can be told from others."""
+    """A snapshot that differs from those of other seqs."""
     return b'{"epoch":%d,"seq":%d,"status":"LIVE"}' % (epoch, seq)
 
 
@@ -44,7 +44,7 @@ def publish(bus: Bus, match_id: str, *seqs: int, epoch: int = EPOCH) -> list[boo
 
 
 def eventually(check: Callable[[], bool], what: str = "") -> None:
-    """Wait until something holds."""
+    """Wait until the check is true."""
     deadline = time.monotonic() + PATIENCE_S
     while not check():
         assert time.monotonic() < deadline, f"waited {PATIENCE_S} s {what}"
@@ -52,7 +52,7 @@ def eventually(check: Callable[[], bool], what: str = "") -> None:
 
 
 class Heard:
-    """A subscriber that remembers what it was told."""
+    """A subscriber that remembers what it received."""
 
     def __init__(self, bus: Bus, match_id: str) -> None:
         self.deltas: list[Published] = []
@@ -64,13 +64,13 @@ class Heard:
         return [published.id.seq for published in self.deltas]
 
     def wait_for(self, seqs: Sequence[int]) -> None:
-        """Wait until as many were told, and compare."""
+        """Wait until as many have come, and compare."""
         eventually(lambda: len(self.deltas) >= len(seqs), f"for {list(seqs)}, have {self.seqs}")
         assert self.seqs == list(seqs)
 
 
 class BusContract:
-    """Subclasses supply ``open_again``: another way into the same bus, as another process would have it."""
+    """Subclasses supply ``open_again``: another client of the same bus, as another process would have."""
 
     @pytest.fixture
     def open_again(self) -> Callable[[], Bus]:
@@ -255,17 +255,17 @@ class BusContract:
             heard.subscription.close()
 
     def test_a_callback_may_close_its_subscription(self, bus: Bus, match_id: str) -> None:
-        told: list[Published] = []
+        received: list[Published] = []
 
         def once(published: Published) -> None:
-            told.append(published)
+            received.append(published)
             subscription.close()
 
         subscription = bus.subscribe(match_id, once)
         witness = Heard(bus, match_id)
         publish(bus, match_id, 1, 2)
         witness.wait_for([1, 2])
-        assert told == [delta(1)]
+        assert received == [delta(1)]
 
     def test_matches_do_not_mix(self, bus: Bus, match_id: str) -> None:
         others = [f"{match_id[:40]}-{number}" for number in range(8)]
@@ -303,7 +303,7 @@ class BusContract:
     def test_a_mark_is_there_for_everybody(self, open_again: Callable[[], Bus]) -> None:
         bus = open_again()
         assert not bus.is_complete()
-        bus.mark_whole()
+        bus.mark_complete()
         assert bus.is_complete()
         assert open_again().is_complete()
 

@@ -17,7 +17,7 @@ class TestMemory(BusContract):
     @pytest.fixture
     def open_again(self) -> Iterator[Callable[[], Bus]]:
         bus = open_bus("memory://")
-        yield lambda: bus  # what is in a process is seen by that process alone
+        yield lambda: bus  # other processes cannot see a bus in memory
         bus.close()
 
 

@@ -77,7 +77,7 @@ class TestIds:
         assert bus.replay(MATCH, DeltaId(EPOCH, 0)) == Suffix(run_of(1, 3))
 
     def test_that_refusal_stands_behind_the_script(self, server: RedisServer, bus: Bus) -> None:
-        """Were the state ever behind the stream, nothing would be told twice."""
+        """Even if the state were behind the stream, nothing would be published twice."""
         publish(bus, MATCH, 1, 2, 3)
         server.client.hset(STATE, "id", f"{EPOCH}-2")
         heard = Heard(bus, MATCH)

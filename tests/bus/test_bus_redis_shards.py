@@ -46,21 +46,21 @@ def cut_live_connections(server: RedisServer) -> None:
 
 
 def publish_real(publisher: Bus, match_id: str, seq: int) -> None:
-    """Publish what folds: a match with so many notes."""
-    replica, told = Replica.begin(match_id, EPOCH), None
+    """Publish a match with so many notes, which a viewer can fold."""
+    replica, latest = Replica.begin(match_id, EPOCH), None
     for number in range(1, seq + 1):
         fields = {"match_id": match_id, "event_id": f"e{number}", "op": "ADD", "rev": 1, "type": "NOTE"}
-        told = replica.assign(
+        latest = replica.assign(
             Event.from_json(fields | {"minute": number, "detail": {"text": "A shot"}}), EPOCH + number
         )
-    assert told is not None
-    publisher.publish(match_id, Published(told.id, encode_delta(told)), replica.snapshot())
+    assert latest is not None
+    publisher.publish(match_id, Published(latest.id, encode_delta(latest)), replica.snapshot())
 
 
 def publish_unheard(server: RedisServer, match_id: str, seq: int) -> None:
     """Publish as the bus does, but the message is lost on the way."""
-    told = ("PUBLISH", "another-channel", 100, 60, 60, snapshot_at(seq), EPOCH, seq, delta(seq).delta)
-    server.client.eval(PUBLISH_SCRIPT, 2, stream(match_id), state(match_id), *told)
+    arguments = ("PUBLISH", "another-channel", 100, 60, 60, snapshot_at(seq), EPOCH, seq, delta(seq).delta)
+    server.client.eval(PUBLISH_SCRIPT, 2, stream(match_id), state(match_id), *arguments)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ class TestADeadShard:
     ) -> None:
         alive, dead = cluster.servers[1:]
         lost, kept = next(on_server(cluster, dead)), next(on_server(cluster, alive))
-        # In this order: whoever looks for connections meets the dead one first.
+        # In this order, so that the supervisor tries the dead server first.
         heard_lost, heard = Heard(bus, lost), Heard(bus, kept)
         for match_id in (lost, kept):
             publish(publisher, match_id, 1)
@@ -133,8 +133,8 @@ class TestADeadShard:
     def test_the_page_of_all_matches_shows_its_own_as_they_were(
         self, cluster: RedisCluster, bus: Bus, publisher: Bus, hangs: bool
     ) -> None:
-        holder = cluster.owner(INDEX)
-        dead, alive = (server for server in cluster.servers if server is not holder)
+        list_server = cluster.owner(INDEX)
+        dead, alive = (server for server in cluster.servers if server is not list_server)
         lost = list(itertools.islice(on_server(cluster, dead), 5))
         kept = next(on_server(cluster, alive))
         for match_id in (*lost, kept):
@@ -156,7 +156,7 @@ class TestADeadShard:
         }
         assert not listing.complete
         # Two seconds are its timeout: a few of those, not one for each match and attempt.
-        assert took_s < 2 * len(lost), "one hanging server held up the page once per match"
+        assert took_s < 2 * len(lost), "one hanging server delayed the page once per match"
         newcomer = Matches(bus).all()
         assert [board.match.match_id for board in newcomer.boards] == [kept]
         assert not newcomer.complete
@@ -164,12 +164,12 @@ class TestADeadShard:
     def test_the_page_of_all_matches_outlives_the_shard_of_the_list(
         self, cluster: RedisCluster, bus: Bus, publisher: Bus
     ) -> None:
-        holder = cluster.owner(INDEX)
-        kept = next(on_server(cluster, next(s for s in cluster.servers if s is not holder)))
+        list_server = cluster.owner(INDEX)
+        kept = next(on_server(cluster, next(s for s in cluster.servers if s is not list_server)))
         publish_real(publisher, kept, 1)
         matches = Matches(bus)
         assert matches.all().complete
-        holder.kill()
+        list_server.kill()
         publish_real(publisher, kept, 2)
         listing = matches.all()
         assert [(board.match.match_id, board.id.seq) for board in listing.boards] == [(kept, 2)]
@@ -216,7 +216,7 @@ class TestADeadShard:
         publish(bus, next(on_server(cluster, dead)), 1)
         publish(bus, next(on_server(cluster, has_list)), 1)
         assert len(bus.matches()) == 2
-        has_list.client.srem(INDEX, "")  # now all servers have to be asked
+        has_list.client.srem(INDEX, "")  # now all servers must be scanned
         dead.kill()
         with pytest.raises(BusError):
             bus.matches()
@@ -226,7 +226,7 @@ class TestADeadShard:
 
 
 class TestAHalfMovedSlot:
-    """The keys are at the new server, the slot is still the old one's: it says ASK."""
+    """The keys are at the new server, but the slot is still the old one's, which answers ASK."""
 
     @pytest.mark.parametrize("to_a_newcomer", [False, True])
     def test_its_viewers_are_told_and_nobody_else_notices(
@@ -275,7 +275,7 @@ class TestAHalfMovedSlot:
 
 class TestTheList:
     def test_a_match_published_while_it_is_being_forgotten_stays(self, tmp_path: Path) -> None:
-        """It had expired, another origin has seen that and strikes it off; the publisher adds it before."""
+        """It had expired; another origin sees that and removes it, after the publisher has added it again."""
         with RedisServer(tmp_path) as server, contextlib.ExitStack() as opened:
             buses = [open_bus(server.url) for _ in range(3)]
             for bus in buses:
@@ -323,7 +323,7 @@ class TestSentinels:
         with contextlib.ExitStack() as opened:
             sentinels = RedisSentinels(tmp_path)
             opened.callback(sentinels.stop)
-            # Hosts that hang: the kernel accepts for them, and nobody answers.
+            # Hosts that hang: the kernel accepts connections for them, and no answer comes.
             silent = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(12)]
             addresses = ",".join(f"127.0.0.1:{each.getsockname()[1]}" for each in silent)
             url = sentinels.url.replace("://", f"://{addresses},")
@@ -351,7 +351,7 @@ class TestSentinels:
 
     @pytest.mark.parametrize("first", [0, 1])
     def test_the_one_that_saw_the_latest_fail_over_is_believed(self, tmp_path: Path, first: int) -> None:
-        """Two halves that know nothing of each other, as when a network is cut."""
+        """Two halves that cannot reach each other, as when a network is partitioned."""
         with contextlib.ExitStack() as opened:
             halves = []
             for name in ("old", "new"):
@@ -382,7 +382,7 @@ class TestSentinels:
             for process in sentinels.sentinels:
                 process.kill()
             cut_live_connections(sentinels.servers[0])
-            # Nobody tells who is the primary; while it answers, nobody has to.
+            # No Sentinel names the primary; none needs to while the primary answers.
             publish(bus, "m", 1)
             heard.wait_for([1])
             eventually(lambda: bool(live_connections(sentinels.servers[0])))

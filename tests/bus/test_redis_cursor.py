@@ -1,4 +1,4 @@
-"""Messages in any order, lost and repeated, mixed with re-reads: told once, in order, and in the end all."""
+"""Messages in any order, lost and repeated, mixed with re-reads: all are delivered, once and in order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STEPS = st.lists(
 
 
 def reread(cursor: Cursor, bus: MemoryBus) -> None:
-    """As the keeper does it."""
+    """As the supervisor does it."""
     after = cursor.position or DeltaId(0, 0)
     answer = bus.replay(MATCH, after)
     if isinstance(answer, Gap) and answer.head is not None and answer.head.epoch > after.epoch:
@@ -37,9 +37,9 @@ def reread(cursor: Cursor, bus: MemoryBus) -> None:
 @given(STEPS)
 def test_told_once_in_order_and_in_the_end_all(steps: list[tuple[str, int]]) -> None:
     bus, cursor = MemoryBus(), Cursor(MATCH)
-    told: list[Published] = []
+    received: list[Published] = []
     gaps: list[DeltaId] = []
-    cursor.add(Subscriber(told.append, gaps.append))
+    cursor.add(Subscriber(received.append, gaps.append))
     sent: list[Published] = []
     epoch, seq, base = EPOCH, 0, None
     for kind, number in steps:
@@ -59,11 +59,11 @@ def test_told_once_in_order_and_in_the_end_all(steps: list[tuple[str, int]]) -> 
             reread(cursor, bus)
     if cursor.ready.is_set():
         reread(cursor, bus)
-        # An epoch that was replaced before its end was read is gone, and no loss: the new one is whole.
+        # An epoch that was replaced before all of it was read is no loss: the new one is complete.
         last_epoch = sent[-1].id.epoch if sent else EPOCH
         expected = [p for p in sent if p.id.epoch == last_epoch and (base is None or p.id > base)]
-        assert [p for p in told if p.id.epoch == last_epoch] == expected
+        assert [p for p in received if p.id.epoch == last_epoch] == expected
     else:
-        assert told == []
+        assert received == []
     assert gaps == []
-    assert [p.id for p in told] == sorted({p.id for p in told})
+    assert [p.id for p in received] == sorted({p.id for p in received})

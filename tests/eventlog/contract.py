@@ -21,25 +21,25 @@ from shared_state import Event
 
 __all__ = ["DurableContract", "EventLogContract", "KeysContract", "SharedContract", "drain", "ids", "note"]
 
-# Only that something is wrong takes so long.
+# A test waits so long only when it fails.
 PATIENCE_S = 30.0
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 
 
 def note(event_id: str, match_id: str = "m1", text: str = "Anstoß ⚽") -> Event:
-    """Some event that can be told from others."""
+    """An event that differs from those of other numbers."""
     return Event(
         match_id=match_id, event_id=event_id, rev=1, op="ADD", type="NOTE", period="H1", detail={"text": text}
     )
 
 
 def notes(count: int, match_id: str = "m1") -> list[Event]:
-    """So many of one match."""
+    """So many events of one match."""
     return [note(f"e{number}", match_id) for number in range(count)]
 
 
 def ids(records: Sequence[LogRecord]) -> list[str]:
-    """Their events, by name."""
+    """The ids of their events."""
     return [record.event.event_id for record in records]
 
 
@@ -48,7 +48,7 @@ def ids_of(events: Sequence[Event]) -> list[str]:
 
 
 def drain(consumer: Consumer, count: int) -> list[LogRecord]:
-    """Poll and commit until so many records are there; fails if they do not come, or more do."""
+    """Poll and commit until so many records have come; fails if fewer or more come."""
     records: list[LogRecord] = []
     deadline = time.monotonic() + PATIENCE_S
     while len(records) < count:
@@ -61,7 +61,7 @@ def drain(consumer: Consumer, count: int) -> list[LogRecord]:
 
 
 class EventLogContract:
-    """The suite. A subclass says how the log of one test is opened, and opened again."""
+    """The suite. A subclass supplies how the log of one test is opened, and opened again."""
 
     @pytest.fixture
     def open_again(self) -> Iterator[Callable[[], EventLog]]:
@@ -135,7 +135,7 @@ class EventLogContract:
         assert ids(list(log.read_match("m1"))) == ["e0", "e1", "e3"]
 
     def test_repeated_batch_adds_no_fact(self, open_again: Callable[[], EventLog]) -> None:
-        """What holds of every log, also when another process takes the repetition."""
+        """True of every log, also if another process gets the repetition."""
         open_again().append(notes(3), key="k")
         log = open_again()
         log.append(notes(3), key="k")
@@ -179,7 +179,7 @@ class EventLogContract:
         for _ in range(2):
             with closing(log.consumer(None)) as reader:
                 read: list[LogRecord] = []
-                # An empty answer means the end, however short the wait: a bus is refilled by this.
+                # An empty answer means the end, however short the wait: restoring a bus relies on this.
                 while records := reader.poll(0.01):
                     read += records
                     reader.commit(records)
@@ -206,7 +206,7 @@ class EventLogContract:
     def test_waiting_reader_is_woken(self, log: EventLog) -> None:
         with closing(log.consumer("g")) as consumer:
             log.append([note("first")])
-            drain(consumer, 1)  # whatever joining takes is over
+            drain(consumer, 1)  # it has joined the group
             timer = threading.Timer(0.2, log.append, [[note("second")]])
             timer.start()
             started = time.monotonic()
@@ -215,7 +215,7 @@ class EventLogContract:
             timer.join()
 
     def test_reader_misses_nothing_of_many_writers(self, open_again: Callable[[], EventLog]) -> None:
-        """Offsets must become visible in order, or a reader passes one that appears behind it."""
+        """Offsets must become visible in order, or a reader misses one that appears behind it."""
         log, reading = open_again(), open_again()
 
         def write(writer: int) -> None:
@@ -270,7 +270,7 @@ class EventLogContract:
         letters.remove(one)
         letters.remove(one)
         for again in (letters, open_again().dead_letters()):
-            again.add(one)  # whoever meets the record later need not be told of it again
+            again.add(one)  # a reader that meets the record later does not add it again
         assert [letter.id for letter in letters.pending()] == ["0-11"]
 
     def test_everything_may_be_called_after_an_append_elsewhere(
@@ -303,7 +303,7 @@ class KeysContract(EventLogContract):
 
 
 class DurableContract(EventLogContract):
-    """Logs that outlive their processes. A subclass says how a URL is had, and how rubbish gets in."""
+    """Logs that outlive their processes. A subclass supplies the URL, and a way to append garbage."""
 
     @pytest.fixture
     def own_url(self) -> str:
@@ -311,7 +311,7 @@ class DurableContract(EventLogContract):
         raise NotImplementedError
 
     def write_rubbish(self, url: str, payload: str, match_id: str) -> None:
-        """Append, past the log, something that is no event to the partition of a match."""
+        """Append something that is no event to the partition of a match, by another client."""
         raise NotImplementedError
 
     def test_appended_events_survive_closing(self, open_again: Callable[[], EventLog]) -> None:
@@ -338,7 +338,7 @@ class DurableContract(EventLogContract):
                 child.kill()
                 acknowledged += child.stdout.read().split()
             found = ids(list(open_again().read_match(f"m{round_}")))
-            # One more may be in the log: it was stored and the process died before it could say so.
+            # One more may be in the log: it was stored, and the process died before it printed its id.
             assert found[: len(acknowledged)] == acknowledged
             assert len(found) <= len(acknowledged) + 1
             acknowledged.clear()
@@ -387,7 +387,7 @@ class SharedContract(EventLogContract):
             seen: tuple[list[LogRecord], list[LogRecord]] = ([], [])
             deadline = time.monotonic() + PATIENCE_S
             appended: list[tuple[str, str]] = []
-            # Events keep coming until both have had some for a while.
+            # Events keep coming until both readers have received some for a while.
             while min(map(len, seen)) < 40:
                 assert time.monotonic() < deadline, f"the readers had {len(seen[0])} and {len(seen[1])}"
                 batch = [note(f"e{len(appended)}-{match_id}", match_id) for match_id in matches]
@@ -399,7 +399,7 @@ class SharedContract(EventLogContract):
                     records += polled
             for records in seen:
                 records.clear()
-            # From here on they are settled: no record comes to both, and each partition is one's alone.
+            # From here on the group is stable: no record comes to both, and each partition has one reader.
             settled = [
                 note(f"settled{number}-{match_id}", match_id) for number in range(5) for match_id in matches
             ]
@@ -439,7 +439,7 @@ class SharedContract(EventLogContract):
                 records += one.poll(0.2)
             with closing(open_again().consumer("g")) as two:
                 again: list[LogRecord] = []
-                while not again:  # two has taken some, and reads them from the last commit: the start
+                while not again:  # ``two`` has partitions now, and reads them from the last commit: the start
                     assert time.monotonic() < deadline
                     assert one.poll(0.1) == []
                     again = two.poll(0.1)

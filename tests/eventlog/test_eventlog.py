@@ -34,7 +34,7 @@ class TestMemory(KeysContract):
     @pytest.fixture
     def open_again(self) -> Iterator[Callable[[], EventLog]]:
         log = open_eventlog("memory://")
-        yield lambda: log  # what is in a process is seen by that process alone
+        yield lambda: log  # other processes cannot see a log in memory
         log.close()
 
 
@@ -75,10 +75,10 @@ class TestPostgres(DurableSuite, KeysContract, SharedContract):
 
         with psycopg.connect(url.partition("?")[0]) as connection:
             connection.execute(
-                "WITH place AS (UPDATE touchline.partitions SET next_offset = next_offset + 1"
+                "WITH counted AS (UPDATE touchline.partitions SET next_offset = next_offset + 1"
                 " WHERE partition = (SELECT partition FROM touchline.records WHERE match_id = %s LIMIT 1)"
                 " RETURNING partition, next_offset - 1 AS here)"
-                " INSERT INTO touchline.records SELECT partition, here, %s, 1, %s FROM place",
+                " INSERT INTO touchline.records SELECT partition, here, %s, 1, %s FROM counted",
                 (match_id, match_id, payload),
             )
 
@@ -113,14 +113,14 @@ class TestKafka(DurableSuite, SharedContract):
 
         log = open_again()
         log.append([note("e0")])
-        [place] = log.read_match("m1")
+        [record] = log.read_match("m1")
         servers, _, topic = own_url.removeprefix("kafka://").partition("?")[0].partition("/")
         producer = Producer({"bootstrap.servers": servers})
         value = encode_event(note("e1"))
-        producer.produce(topic, key="m1", value=value, partition=(place.partition + 1) % 4)
-        producer.produce(topic, key="another", value=value, partition=place.partition)
-        producer.produce(topic, value=value, partition=place.partition)
-        producer.produce(topic, key="m1", value=None, partition=place.partition)
+        producer.produce(topic, key="m1", value=value, partition=(record.partition + 1) % 4)
+        producer.produce(topic, key="another", value=value, partition=record.partition)
+        producer.produce(topic, value=value, partition=record.partition)
+        producer.produce(topic, key="m1", value=None, partition=record.partition)
         assert producer.flush(10) == 0
         log.append([note("e2")])
         with contextlib.closing(log.consumer(None)) as consumer:
@@ -133,7 +133,7 @@ class TestKafka(DurableSuite, SharedContract):
     def test_record_too_large_for_a_letter_blocks_nothing(
         self, own_url: str, open_again: Callable[[], EventLog]
     ) -> None:
-        """The largest that a broker takes is more than a producer sends by default, with a reason added."""
+        """The largest record of a broker, with a reason added, is more than a producer sends by default."""
         from confluent_kafka import Producer
 
         log = open_again()

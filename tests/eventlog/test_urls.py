@@ -1,4 +1,4 @@
-"""What the URLs of Kafka and PostgreSQL say, and where a match is: no server needed."""
+"""The settings in the URLs of Kafka and PostgreSQL, and the partition of a match: no server needed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_postgres_url() -> None:
 
 @pytest.mark.parametrize("server", ["h2:port", "h2:0", "h2:65536", "h2:", "", ":9092", "h2:1:2", "h 2"])
 def test_broker_of_a_list_that_is_none_is_named(server: str) -> None:
-    """librdkafka would pass over it in silence, and one broker that is down would then be an outage."""
+    """librdkafka would ignore it silently, and then one broker that is down would be an outage."""
     with pytest.raises(ConfigError) as raised:
         open_eventlog(f"kafka://h1:9092,{server},h3:9092/scores?sasl.password=secret")
     assert f"{server!r} is no host:port" in str(raised.value)

@@ -1,4 +1,4 @@
-"""A region under an embargo: gapless ids, the same end, and nothing shown that was taken back in time."""
+"""A region under an embargo: gapless ids, the same end, and nothing shown that was retracted in time."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from testkit.poster import MATCH, event
 from testkit.run_fanout import work
 
 EPOCH = 1_000_000
-HOLD_MS = 30_000
+EMBARGO_MS = 30_000
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[LogRecord]:
     """A match's records with the times at which the log took them: few ids, revisions in any order, mostly
-    closer together than the hold. Shrinks to fewer, simpler records at the same time.
+    closer together than the embargo. Shrinks to fewer, simpler records at the same time.
     """
     records: list[LogRecord] = []
     at_ms = EPOCH
@@ -61,60 +61,66 @@ def dated(records: list[LogRecord]) -> list[int]:
     return list(accumulate((max(EPOCH, record.appended_ms) for record in records), max))
 
 
-def tell(numbering: Sequencer, records: list[LogRecord], ahead: int) -> list[Delta]:
-    """What a region is told, by a worker that reads ``ahead`` records before each release."""
-    told = []
+def release_all(sequencer: Sequencer, records: list[LogRecord], ahead: int) -> list[Delta]:
+    """The deltas that a worker publishes that reads ``ahead`` records before each release."""
+    released = []
     dates = dated(records)
     for index, record in enumerate(records):
         for seen in records[: index + 1 + ahead]:
-            numbering.take(seen)
-        # A worker releases only once it has read all that the log took in the hold.
+            sequencer.take(seen)
+        # A worker releases only once it has read all that the log took within the embargo.
         for seen, at_ms in zip(records, dates, strict=True):
-            if at_ms <= dates[index] + HOLD_MS:
-                numbering.take(seen)
-        delta = numbering.release(record)
+            if at_ms <= dates[index] + EMBARGO_MS:
+                sequencer.take(seen)
+        delta = sequencer.release(record)
         if delta is not None:
-            told.append(delta)
-    return told
+            released.append(delta)
+    return released
 
 
 @given(histories(), st.integers(0, 12))
 def test_ids_are_those_of_every_region_and_the_end_is_the_same(records: list[LogRecord], ahead: int) -> None:
-    immediate, held = DirectSequencer(MATCH, EPOCH), EmbargoedSequencer(MATCH, EPOCH, HOLD_MS)
-    elsewhere = tell(immediate, records, 0)
-    here = tell(held, records, ahead)
+    direct, embargoed = DirectSequencer(MATCH, EPOCH), EmbargoedSequencer(MATCH, EPOCH, EMBARGO_MS)
+    elsewhere = release_all(direct, records, 0)
+    here = release_all(embargoed, records, ahead)
     assert [delta.id for delta in here] == [delta.id for delta in elsewhere]
     assert [delta.id.seq for delta in here] == list(range(1, len(here) + 1))
-    assert held.told.hash() == immediate.told.hash() == match_hash(fold(MATCH, [r.event for r in records]))
+    assert (
+        embargoed.published_replica.hash()
+        == direct.published_replica.hash()
+        == match_hash(fold(MATCH, [r.event for r in records]))
+    )
 
 
 @given(histories(), st.integers(0, 12))
-def test_what_was_taken_back_within_the_hold_never_stands(records: list[LogRecord], ahead: int) -> None:
+def test_what_was_retracted_within_the_embargo_never_stands(records: list[LogRecord], ahead: int) -> None:
     shown = Match(match_id=MATCH)
-    told = tell(EmbargoedSequencer(MATCH, EPOCH, HOLD_MS), records, ahead)
-    for delta in told:
+    released = release_all(EmbargoedSequencer(MATCH, EPOCH, EMBARGO_MS), records, ahead)
+    for delta in released:
         before = {key for key, record in shown.records.items() if record.live is not None}
         shown = apply(shown, delta.event)
         dates = zip(records, dated(records), strict=True)
         known = fold(MATCH, [r.event for r, at_ms in dates if at_ms <= delta.accepted_ms])
         for key, record in shown.records.items():
             if record.live is not None and key not in before:
-                assert known.records[key].live is not None, f"{key} was taken back before it was shown"
+                assert known.records[key].live is not None, f"{key} was retracted before it was shown"
 
 
 @given(histories(), st.integers(0, 12), st.integers(0, 12))
-def test_what_is_told_depends_on_the_log_alone(records: list[LogRecord], ahead: int, other: int) -> None:
-    """Not on how far a worker happened to have read: a successor tells the same bytes."""
-    one, another = (tell(EmbargoedSequencer(MATCH, EPOCH, HOLD_MS), records, read) for read in (ahead, other))
+def test_what_is_published_depends_on_the_log_alone(records: list[LogRecord], ahead: int, other: int) -> None:
+    """Not on how far a worker happened to have read: a successor publishes the same bytes."""
+    one, another = (
+        release_all(EmbargoedSequencer(MATCH, EPOCH, EMBARGO_MS), records, read) for read in (ahead, other)
+    )
     assert one == another
 
 
 @given(histories())
-def test_a_viewer_in_the_region_folds_to_what_the_region_holds(records: list[LogRecord]) -> None:
-    viewer, held = Replica.begin(MATCH, EPOCH), EmbargoedSequencer(MATCH, EPOCH, HOLD_MS)
-    for delta in tell(held, records, 0):
+def test_a_viewer_in_the_region_folds_to_the_region_s_state(records: list[LogRecord]) -> None:
+    viewer, embargoed = Replica.begin(MATCH, EPOCH), EmbargoedSequencer(MATCH, EPOCH, EMBARGO_MS)
+    for delta in release_all(embargoed, records, 0):
         assert viewer.receive(delta) is Receipt.APPLIED
-    assert viewer.hash() == held.told.hash()
+    assert viewer.hash() == embargoed.published_replica.hash()
 
 
 RULED_OUT = Event.from_json({"match_id": MATCH, "event_id": "g1", "rev": 2, "op": "RETRACT"})
@@ -128,17 +134,17 @@ def test_a_goal_ruled_out_inside_the_hold_is_born_dead() -> None:
         LogRecord(0, 2, EPOCH + 10_000, card),
         LogRecord(0, 3, EPOCH + 20_000, RULED_OUT),
     ]
-    told = tell(EmbargoedSequencer(MATCH, EPOCH, HOLD_MS), records, 0)
-    assert [delta.event for delta in told] == [RULED_OUT, card, goal]
-    assert [delta.score for delta in told] == [(0, 0)] * 3
-    assert [delta.accepted_ms for delta in told] == [EPOCH + 30_000, EPOCH + 40_000, EPOCH + 50_000]
+    released = release_all(EmbargoedSequencer(MATCH, EPOCH, EMBARGO_MS), records, 0)
+    assert [delta.event for delta in released] == [RULED_OUT, card, goal]
+    assert [delta.score for delta in released] == [(0, 0)] * 3
+    assert [delta.accepted_ms for delta in released] == [EPOCH + 30_000, EPOCH + 40_000, EPOCH + 50_000]
 
 
-def test_a_goal_ruled_out_after_the_hold_stands_until_its_time() -> None:
+def test_a_goal_ruled_out_after_the_embargo_stands_until_its_time() -> None:
     goal = Event.from_json(event("g1", minute=52))
     records = [LogRecord(0, 1, EPOCH, goal), LogRecord(0, 2, EPOCH + 30_001, RULED_OUT)]
-    told = tell(EmbargoedSequencer(MATCH, EPOCH, HOLD_MS), records, 1)
-    assert [delta.score for delta in told] == [(1, 0), (0, 0)]
+    released = release_all(EmbargoedSequencer(MATCH, EPOCH, EMBARGO_MS), records, 1)
+    assert [delta.score for delta in released] == [(1, 0), (0, 0)]
 
 
 class Clock:
@@ -151,7 +157,7 @@ class Clock:
         return self.ms
 
 
-def test_fan_out_holds_a_region_and_a_successor_goes_on() -> None:
+def test_fan_out_embargoes_a_region_and_a_successor_goes_on() -> None:
     clock = Clock()
     log, bus = MemoryEventLog(now_ms=clock), MemoryBus()
 
@@ -167,7 +173,7 @@ def test_fan_out_holds_a_region_and_a_successor_goes_on() -> None:
     clock.ms += 10_250
     assert first.step(0.01) == 1
     assert bus.head(MATCH) == (EPOCH, 1)
-    # Another takes over: what was held and not committed comes again.
+    # Another worker takes over: a record that was not published was not committed, and is read again.
     clock.ms += 20_000
     assert worker().step(0.01) == 1
     replayed = bus.replay(MATCH, DeltaId(EPOCH, 0))
@@ -179,7 +185,7 @@ def test_a_refilled_bus_has_the_same_bytes_as_before() -> None:
     clock = Clock()
     log, bus = MemoryEventLog(now_ms=clock), MemoryBus()
     log.append([Event.from_json(event("g1"))])
-    clock.ms += 40_000  # ruled out after the hold: it stood, and has to be seen to have stood
+    clock.ms += 40_000  # ruled out after the embargo: it stood, and viewers must see that it did
     log.append([RULED_OUT])
     clock.ms += 60_000
     worker = FanOut(log, bus, group=None, embargo_s=30, now_ms=clock)
@@ -191,7 +197,7 @@ def test_a_refilled_bus_has_the_same_bytes_as_before() -> None:
 
 
 def test_a_retraction_beyond_the_first_batch_is_known_at_the_release() -> None:
-    """A worker that stood still, its bus away, has more behind it than one poll returns."""
+    """A worker that could not publish for a while has more to read than one poll returns."""
     clock = Clock()
     log, bus = MemoryEventLog(now_ms=clock), MemoryBus()
     log.append([Event.from_json(event("g1", minute=52))])
@@ -206,8 +212,8 @@ def test_a_retraction_beyond_the_first_batch_is_known_at_the_release() -> None:
         pass
     before = bus.replay(MATCH, DeltaId(EPOCH, 0))
     assert isinstance(before, Suffix)
-    told = [decode_delta(MATCH, published.id, published.delta) for published in before.deltas]
-    assert [delta.score for delta in told] == [(0, 0), (0, 0)]
+    released = [decode_delta(MATCH, published.id, published.delta) for published in before.deltas]
+    assert [delta.score for delta in released] == [(0, 0), (0, 0)]
     bus._channels.clear()
     work(worker, until=lambda: len(bus.matches()) == 21)
     assert bus.replay(MATCH, DeltaId(EPOCH, 0)) == before

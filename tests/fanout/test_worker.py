@@ -35,7 +35,7 @@ def deltas(bus: MemoryBus, log: MemoryEventLog) -> list[Published]:
 def lose_everything(bus: MemoryBus) -> None:
     """What a Redis without a disk does at a restart."""
     bus._channels.clear()
-    bus._whole = False
+    bus._complete = False
 
 
 class BusThatFails(MemoryBus):
@@ -77,15 +77,15 @@ def test_two_regions_compute_the_same_bytes() -> None:
 def test_a_worker_that_died_before_its_commit_is_followed_without_a_repeat() -> None:
     log, bus = MemoryEventLog(), MemoryBus()
     log.append(events(3))
-    told: list[Published] = []
-    bus.subscribe(MATCH, told.append)
+    received: list[Published] = []
+    bus.subscribe(MATCH, received.append)
     died = FanOut(log, bus, group="eu")
     died._consumer.commit = lambda records: None  # type: ignore[method-assign]
     died.step(0.1)
     log.append(events(5)[3:])
     successor = FanOut(log, bus, group="eu")
     assert successor.step(0.1) == 5  # it reads all again
-    assert [published.id.seq for published in told] == [1, 2, 3, 4, 5]
+    assert [published.id.seq for published in received] == [1, 2, 3, 4, 5]
 
 
 def test_a_successor_starts_after_what_was_committed_and_numbers_on() -> None:
@@ -98,17 +98,17 @@ def test_a_successor_starts_after_what_was_committed_and_numbers_on() -> None:
 
 
 @pytest.mark.parametrize("failure", ["before", "after"])
-def test_a_bus_error_is_waited_out_and_nothing_is_told_twice(failure: str) -> None:
+def test_a_bus_error_is_retried_and_nothing_is_published_twice(failure: str) -> None:
     log, bus = MemoryEventLog(), BusThatFails([failure, failure])
-    told: list[Published] = []
-    bus.subscribe(MATCH, told.append)
+    received: list[Published] = []
+    bus.subscribe(MATCH, received.append)
     log.append(events(2))
     worker = FanOut(log, bus, group="eu", random_unit=lambda: 0.0)
     assert sum(worker.step(0.1) for _ in range(4)) == 2
-    assert [published.id.seq for published in told] == [1, 2]
+    assert [published.id.seq for published in received] == [1, 2]
 
 
-def test_a_stop_while_the_bus_is_away_leaves_the_rest_to_the_successor() -> None:
+def test_a_stop_while_the_bus_is_down_leaves_the_rest_to_the_successor() -> None:
     log, bus = MemoryEventLog(), BusThatFails(["before"] * 10)
     log.append(events(2))
     worker = FanOut(log, bus, group="eu")
@@ -135,7 +135,7 @@ def test_a_bus_that_lost_everything_is_refilled_by_the_next_publish() -> None:
 def test_a_bus_that_lost_everything_is_refilled_while_nothing_happens() -> None:
     log, bus = MemoryEventLog(), MemoryBus()
     log.append(events(3))
-    worker = FanOut(log, bus, group=None)  # one that restores no match that it never told
+    worker = FanOut(log, bus, group=None)  # one that refills only matches that it published
     worker.step(0.1)
     lose_everything(bus)
     work(worker, until=lambda: bus.head(MATCH) is not None)
@@ -163,11 +163,11 @@ def test_a_bus_that_was_emptied_while_no_worker_ran_is_restored_from_the_log() -
     assert [published.id.seq for published in deltas(empty, log)] == [1, 2, 3]
 
 
-def test_a_bus_emptied_under_a_worker_gets_also_what_that_worker_never_told() -> None:
+def test_a_bus_emptied_under_a_worker_gets_also_what_that_worker_never_published() -> None:
     log, bus = MemoryEventLog(), MemoryBus()
     log.append([Event.from_json(event("g1", match_id=f"m{number}")) for number in range(5)])
     FanOut(log, bus, group="eu").step(0.1)
-    successor = FanOut(log, bus, group="eu")  # everything has been committed: it is told of no match
+    successor = FanOut(log, bus, group="eu")  # everything is committed: it reads no record
     work(successor, until=bus.is_complete)
     lose_everything(bus)
     bus.publish("new", Published(DeltaId(1, 1), b"{}"), b"")  # so that it is not simply empty
@@ -175,31 +175,31 @@ def test_a_bus_emptied_under_a_worker_gets_also_what_that_worker_never_told() ->
     assert sorted(bus.matches()) == [*(f"m{number}" for number in range(5)), "new"]
 
 
-class BusEmptiedBeforeItsMark(MemoryBus):
+class BusEmptiedBeforeItsMarker(MemoryBus):
     """A real bus that loses all it has once more, while it is being restored."""
 
     def __init__(self) -> None:
         super().__init__()
         self.emptied = 0
 
-    def mark_whole(self) -> None:
+    def mark_complete(self) -> None:
         if not self.emptied:
             lose_everything(self)
         self.emptied += 1
-        super().mark_whole()
+        super().mark_complete()
 
 
-def test_a_bus_emptied_while_it_was_restored_is_not_taken_for_whole() -> None:
-    log, bus = MemoryEventLog(), BusEmptiedBeforeItsMark()
+def test_a_bus_emptied_while_it_was_restored_is_not_taken_for_complete() -> None:
+    log, bus = MemoryEventLog(), BusEmptiedBeforeItsMarker()
     names = [f"m{number}" for number in range(5)]
     log.append([Event.from_json(event("g1", match_id=name)) for name in names])
     FanOut(log, bus, group="eu").step(0.1)
-    # The successor was never told of a match; all are there when it looks, and gone when it sets the mark.
+    # The successor has published no match; all are there when it checks, and gone when it sets the marker.
     work(FanOut(log, bus, group="eu"), until=lambda: bus.emptied > 0 and sorted(bus.matches()) == names)
 
 
 def test_a_bus_with_a_part_of_a_match_is_given_the_rest() -> None:
-    """As when a worker hung, its first publish in hand, and went on after the bus was emptied."""
+    """As when a worker hung before its first publish, and went on after the bus was emptied."""
     log, bus = MemoryEventLog(), MemoryBus()
     log.append(events(3))
     FanOut(log, bus, group="eu").step(0.1)
@@ -210,7 +210,7 @@ def test_a_bus_with_a_part_of_a_match_is_given_the_rest() -> None:
     assert deltas(bus, log) == before
 
 
-def test_a_worker_that_tells_a_match_no_more_refills_all_of_it() -> None:
+def test_a_worker_that_no_longer_publishes_a_match_refills_all_of_it() -> None:
     log, bus = MemoryEventLog(), MemoryBus()
     log.append(events(2))
     earlier = FanOut(log, bus, group="eu")
@@ -226,7 +226,7 @@ def test_a_worker_that_tells_a_match_no_more_refills_all_of_it() -> None:
 
 @contextmanager
 def one_event_after_another(log: MemoryEventLog) -> Iterator[None]:
-    """Events of another match come, with no pause that a reader could take for the end."""
+    """Append events of another match, with no pause in which a blocking poll would return empty."""
     over = threading.Event()
 
     def write() -> None:
@@ -289,20 +289,20 @@ class BusWithADeadShard(MemoryBus):
         return super().refill(match_id, deltas, snapshot)
 
 
-def test_a_match_whose_shard_is_away_does_not_hold_up_the_others() -> None:
+def test_a_match_whose_shard_is_away_does_not_delay_the_others() -> None:
     log, bus, metrics = MemoryEventLog(), BusWithADeadShard(), Metrics()
     worker = FanOut(log, bus, group="eu", metrics=metrics)
     log.append([Event.from_json(event("g1", match_id="away"))])
     log.append(events(2))
 
-    def is_told() -> bool:
+    def is_published() -> bool:
         snapshot = bus.snapshot(MATCH)
         return snapshot is not None and snapshot.id.seq == 2
 
-    work(worker, until=is_told)
+    work(worker, until=is_published)
     waiting = metrics.registry.get_sample_value("touchline_fanout_waiting_matches")
     assert waiting == 1.0
-    # What waits is not committed, nor what stands behind it: a successor finds all of it.
+    # A record that waits is not committed, nor are those behind it: a successor reads all of them.
     assert log.committed("eu") == 0
     bus.away = False
     work(FanOut(log, bus, group="eu"), until=lambda: "away" in bus.matches())
@@ -321,7 +321,7 @@ def test_a_restoration_goes_past_a_match_whose_shard_is_away() -> None:
     assert sorted(bus.matches()) == ["a", "away", "b"]
 
 
-def test_a_match_that_waits_is_told_from_where_it_stopped() -> None:
+def test_a_match_that_waits_is_published_from_where_it_stopped() -> None:
     log, bus = MemoryEventLog(), BusWithADeadShard()
     worker = FanOut(log, bus, group="eu", random_unit=lambda: 0.0)
     for number in range(1, 4):
@@ -350,15 +350,15 @@ def test_a_log_whose_clock_goes_back_loses_nothing(embargo_s: float) -> None:
     log, bus = LogWithAClockSetBack(10_000, 10_176, 10_080, 10_384), MemoryBus()
     worker = FanOut(log, bus, group="eu", embargo_s=embargo_s, now_ms=lambda: 20_000)
     assert worker.step(0.0) == 4
-    told = deltas(bus, log)
-    assert [published.id.seq for published in told] == [1, 2, 3, 4]
-    folded = [decode_delta(MATCH, one.id, one.delta) for one in told]
+    published = deltas(bus, log)
+    assert [one.id.seq for one in published] == [1, 2, 3, 4]
+    folded = [decode_delta(MATCH, one.id, one.delta) for one in published]
     assert [delta.event.event_id for delta in folded] == ["g1", "g2", "g3", "g4"]
     dated = [delta.accepted_ms - round(embargo_s * 1000) for delta in folded]
     assert dated == [10_000, 10_176, 10_176, 10_384]  # a viewer's clock does not go back
 
 
-def test_a_bus_in_a_newer_epoch_is_told_of() -> None:
+def test_a_bus_in_a_newer_epoch_is_reported() -> None:
     log, bus, metrics = MemoryEventLog(), MemoryBus(), Metrics()
     bus.publish(MATCH, Published(DeltaId(2**50, 1), b"{}"), b"")
     log.append(events(1))

@@ -25,7 +25,7 @@ def test_viewers_notice_nothing_but_time(fault: Fault, tmp_path: Path) -> None:
 
 
 def test_a_redis_that_lost_everything_is_refilled_though_nothing_happens(tmp_path: Path) -> None:
-    """No event comes that would be refused: the fan-out worker asks by itself."""
+    """There is no event whose publish would be refused: the worker's own check finds the loss."""
     server = RedisServer(tmp_path)
     with Region(server) as region:
         time.sleep(0.5)
@@ -43,8 +43,8 @@ def test_a_redis_that_lost_everything_is_refilled_though_nothing_happens(tmp_pat
             assert isinstance(replay, Suffix)
             assert len(replay.deltas) == fold.position.seq
         region.wait_healthy()
-        told = [len(viewer.told) for viewer in region.viewers]
-        assert told == [v.position.seq - v.base.position.seq for v in region.viewers], "nothing twice"
+        received = [len(viewer.received) for viewer in region.viewers]
+        assert received == [v.position.seq - v.base.position.seq for v in region.viewers], "nothing twice"
     server.stop()
 
 

@@ -29,9 +29,9 @@ from tests.eventlog.contract import ids, note
 pytestmark = pytest.mark.services
 
 Server: TypeAlias = KafkaBroker | PostgresServer
-PATIENCE_S = 60.0  # only that something is wrong takes so long
+PATIENCE_S = 60.0  # a test waits so long only when it fails
 TIMEOUT_S = 3.0
-# What a call may take over the timeout it was given: a busy machine, and a second try of the client's.
+# What a call may take beyond its timeout: the machine is busy, and the client tries twice.
 GRACE_S = 12.0
 
 
@@ -60,7 +60,7 @@ def log(url: str) -> Iterator[EventLog]:
 
 
 def refused(call: Callable[[], object]) -> None:
-    """It raises the log's error, in bounded time."""
+    """The call raises the log's error, in bounded time."""
     started = time.monotonic()
     with pytest.raises(EventLogError) as raised:
         call()
@@ -69,7 +69,7 @@ def refused(call: Callable[[], object]) -> None:
 
 
 def keep_trying(call: Callable[[], object]) -> None:
-    """As a sender does."""
+    """Append until it is acknowledged, as a sender does."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -81,7 +81,7 @@ def keep_trying(call: Callable[[], object]) -> None:
 
 
 def read_until(consumer: Consumer, names: set[str]) -> list[LogRecord]:
-    """Poll and commit, whatever is raised meanwhile, until all of these have come."""
+    """Poll and commit, whatever the log raises meanwhile, until all of these have come."""
     records: list[LogRecord] = []
     deadline = time.monotonic() + PATIENCE_S
     while names - {record.event.event_id for record in records}:
@@ -131,10 +131,10 @@ def test_server_killed_among_appends(server: Server, log: EventLog) -> None:
         assert max(refusals) < TIMEOUT_S + GRACE_S
         stored = ids(list(log.read_match("m1")))
         assert set(acknowledged) <= set(stored)
-        # In order, and none twice: what was not acknowledged may be there or not.
+        # In order, and none twice; an event that was not acknowledged may be there or not.
         assert sorted(set(stored), key=lambda name: int(name[1:])) == stored
         seen += read_until(consumer, set(acknowledged) - set(ids(seen)))
-        # A commit that failed makes records come again; what came first came in order.
+        # A commit that failed makes records come again; their first appearances are in order.
         assert [name for name in dict.fromkeys(ids(seen)) if name in acknowledged] == acknowledged
 
 
@@ -196,19 +196,19 @@ def test_killed_reader_gives_its_partitions_back(log: EventLog, url: str) -> Non
     log.append([note(f"b-{match_id}", match_id) for match_id in matches])
     with closing(log.consumer("g")) as successor:
         records = read_until(successor, {f"b-{match_id}" for match_id in matches})
-    # What the dead one committed before it printed does not come again.
+    # A record that the killed reader committed and did not print does not come again.
     assert not [name for name in ids(records) if name.startswith("a-")]
 
 
 def test_partitions_that_go_back_and_forth(log: EventLog) -> None:
-    """A worker that gets a partition back must not go on from what it knew of its matches."""
+    """A worker that gets a partition back must not go on from its old state of the matches."""
     bus = MemoryBus()
     matches = [f"m{number}" for number in range(8)]
-    told: dict[str, list[DeltaId]] = {match_id: [] for match_id in matches}
+    received: dict[str, list[DeltaId]] = {match_id: [] for match_id in matches}
     first = FanOut(log, bus, group="eu")
 
     def listen(match_id: str) -> None:
-        bus.subscribe(match_id, lambda published: told[match_id].append(published.id))
+        bus.subscribe(match_id, lambda published: received[match_id].append(published.id))
 
     for match_id in matches:
         listen(match_id)
@@ -218,8 +218,8 @@ def test_partitions_that_go_back_and_forth(log: EventLog) -> None:
 
     def work(*workers: FanOut, until: int) -> None:
         deadline = time.monotonic() + PATIENCE_S
-        while min(map(len, told.values())) < until:
-            assert time.monotonic() < deadline, {match_id: len(seen) for match_id, seen in told.items()}
+        while min(map(len, received.values())) < until:
+            assert time.monotonic() < deadline, {match_id: len(seen) for match_id, seen in received.items()}
             for worker in workers:
                 worker.step(0.1)
 
@@ -239,7 +239,7 @@ def test_partitions_that_go_back_and_forth(log: EventLog) -> None:
     for match_id in matches:
         records = list(log.read_match(match_id))
         epoch = records[0].appended_ms
-        assert told[match_id] == [DeltaId(epoch, seq) for seq in range(1, count + 1)]
+        assert received[match_id] == [DeltaId(epoch, seq) for seq in range(1, count + 1)]
         viewer, origin = Replica.begin(match_id, epoch), Replica.begin(match_id, epoch)
         for record in records:
             origin.assign(record.event, record.appended_ms)
@@ -253,7 +253,7 @@ def test_partitions_that_go_back_and_forth(log: EventLog) -> None:
 
 
 def test_kafka_s_clock_set_back_loses_nothing(tmp_path: Path) -> None:
-    """A match's records are told in the order of their offsets, and dated no earlier than the ones before."""
+    """A match's records are published in the order of their offsets, each dated no earlier than the last."""
     clock = WallClock(tmp_path)
     broker = KafkaBroker(tmp_path, env=clock.env)
     try:
@@ -276,15 +276,15 @@ def test_kafka_s_clock_set_back_loses_nothing(tmp_path: Path) -> None:
         epoch = records[0].appended_ms
         replay = bus.replay("m1", DeltaId(epoch, 0))
         assert isinstance(replay, Suffix)
-        told = [decode_delta("m1", one.id, one.delta) for one in replay.deltas]
-        assert [delta.event.event_id for delta in told] == ["e1", "e2", "e3", "e4"]
-        assert told[2].accepted_ms == told[1].accepted_ms
+        received = [decode_delta("m1", one.id, one.delta) for one in replay.deltas]
+        assert [delta.event.event_id for delta in received] == ["e1", "e2", "e3", "e4"]
+        assert received[2].accepted_ms == received[1].accepted_ms
     finally:
         broker.stop()
 
 
 def test_kafka_that_is_at_another_address_is_found_again(tmp_path: Path) -> None:
-    """Names lead to other machines after a move; a client that stuck to those it knew would never be back."""
+    """Names lead to other machines after a move; a client must not stick to the addresses it knows."""
     broker = KafkaBroker(tmp_path)
     name = Link(tmp_path, broker.port)
     try:

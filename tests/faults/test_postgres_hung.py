@@ -1,6 +1,6 @@
-"""PostgreSQL and a process that hangs, or that no byte reaches: what it holds is free again in bounded time.
+"""PostgreSQL and a process that hangs, or that no byte reaches: its locks are free again in bounded time.
 
-It goes on afterwards, believing that nothing happened; nothing may be lost by that, nor told twice.
+It goes on afterwards as if nothing had happened; nothing may be lost by that, nor published twice.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def wait_until(ready: Callable[[], bool], timeout_s: float = PATIENCE_S) -> floa
 
 
 def partitions_by_reader(log: PostgresEventLog) -> dict[int, int]:
-    """How many partitions each session holds that has any, by its server process."""
+    """How many partitions each session has, by its server process; only sessions with any."""
     with log.session() as session:
         rows = session.execute(
             "SELECT pid, count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted"
@@ -85,7 +85,7 @@ class Game:
         self._log = log
         self._bus = open_bus(redis.url)
         self.sent_s: dict[str, float] = {}
-        self.told: dict[str, list[tuple[float, Published]]] = {match_id: [] for match_id in MATCHES}
+        self.received: dict[str, list[tuple[float, Published]]] = {match_id: [] for match_id in MATCHES}
         self.gaps: list[DeltaId] = []
         self._over = threading.Event()
         self._writer = threading.Thread(target=self._write)
@@ -95,8 +95,8 @@ class Game:
             self._send(match_id, 0)
             epoch = next(iter(self._log.read_match(match_id))).appended_ms
 
-            def on_delta(published: Published, told: Any = self.told[match_id]) -> None:
-                told.append((time.monotonic(), published))
+            def on_delta(published: Published, received: Any = self.received[match_id]) -> None:
+                received.append((time.monotonic(), published))
 
             follow(self._bus, match_id, DeltaId(epoch, 0), on_delta, self.gaps.append)
         self._writer.start()
@@ -108,21 +108,21 @@ class Game:
         self._bus.close()
 
     def end(self) -> float:
-        """No more is played; all must be right. The longest that an event took to its viewer, seconds."""
+        """End the matches and check them; returns the longest time from an event to its viewer, seconds."""
         self._over.set()
         self._writer.join()
         gap_s = 0.0
-        for match_id, told in self.told.items():
+        for match_id, received in self.received.items():
             records = list(self._log.read_match(match_id))
-            wait_until(lambda told=told, records=records: len(told) >= len(records))  # type: ignore[misc]
+            wait_until(lambda received=received, records=records: len(received) >= len(records))  # type: ignore[misc]
             replica = Replica.begin(match_id, records[0].appended_ms)
             expected = []
-            for record, (at_s, _) in zip(records, told, strict=True):
+            for record, (at_s, _) in zip(records, received, strict=True):
                 delta = replica.assign(record.event, record.appended_ms)
                 assert delta is not None
                 expected.append(Published(delta.id, encode_delta(delta)))
                 gap_s = max(gap_s, at_s - self.sent_s[record.event.event_id])
-            assert [published for _, published in told] == expected
+            assert [published for _, published in received] == expected
             snapshot = self._bus.snapshot(match_id)
             assert snapshot is not None
             assert Replica.restore(snapshot.data).hash() == replica.hash()
@@ -169,11 +169,13 @@ def test_hung_worker_s_matches_go_on_elsewhere(
             else:
                 link.cut()
             wait_until(
-                lambda: hung not in (held := partitions_by_reader(log)) and sum(held.values()) == PARTITIONS,
+                lambda: (
+                    hung not in (counts := partitions_by_reader(log)) and sum(counts.values()) == PARTITIONS
+                ),
                 SESSION_S + GRACE_S,
             )
             if fault == "stopped":
-                time.sleep(1.0)  # the other one is ahead by then
+                time.sleep(1.0)  # the other reader has published further by then
                 hanging.signal(signal.SIGCONT)
             else:
                 link.heal()
@@ -220,7 +222,7 @@ def test_reader_that_hangs_amid_an_answer_loses_its_partitions(log: PostgresEven
     log.append([note("e1")])
     with closing(log.consumer("g")) as hung:
         assert ids(hung.poll(1.0)) == ["e1"]
-        hung._closed.set()  # no signs of life
+        hung._closed.set()  # no heartbeat
         assert hung._session is not None
         hung._session.pgconn.send_query(b"SELECT repeat('x', 200000000)")
         hung._session.pgconn.flush()

@@ -1,4 +1,4 @@
-"""Every region tells the same, whatever happens to workers, Redis and Kafka: nothing lost, nothing twice."""
+"""Every region publishes the same, whatever happens to workers, Redis and Kafka: nothing lost or twice."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def test_regions_notice_nothing_but_time(fault: Fault, regions: Regions) -> None
 
 @pytest.mark.parametrize("fault", BROKER_FAULTS, ids=lambda fault: fault.name)
 def test_regions_come_back_twice_in_a_row(fault: Fault, regions: Regions) -> None:
-    """Each region has its two members again in time, and each match is told to its end, both times."""
+    """Each region has its two members again in time, and each match is published to its end, both times."""
     for _ in range(2):
         assert_unnoticed(fault, regions)
-        # All are told only when the group works again; asked at once, it must also say who is in it.
+        # All is published only when the group works again; then Kafka must list its members at once, too.
         for region in regions.regions:
             region.wait_for_members(2)
 
@@ -64,7 +64,7 @@ def test_regions_come_back_twice_in_a_row(fault: Fault, regions: Regions) -> Non
 def test_records_that_come_with_a_rebalance_are_kept(
     kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """librdkafka tells of a rebalance in the same call that returns records; they once were lost there."""
+    """librdkafka reports a rebalance in the same call that returns records; those must not be lost."""
     with closing(open_eventlog(f"kafka://{kafka.address}/with-{uuid.uuid4().hex}?partitions=2")) as log:
         log.append([_goal("m1", f"g{number}") for number in range(5)])
         with closing(log.consumer("g")) as consumer:
@@ -80,7 +80,7 @@ def test_records_that_come_with_a_rebalance_are_kept(
 
 
 def test_an_emptied_redis_has_again_what_no_worker_remembers(kafka: KafkaBroker, tmp_path: Path) -> None:
-    """Matches that were told and committed before any of the running workers started, and have been quiet."""
+    """Matches that were published and committed before the running workers started, without events since."""
     quiet = {f"quiet-{number}" for number in range(8)}
     with Regions(kafka, tmp_path, names=("eu",)) as regions, closing(regions["eu"].bus()) as bus:
         region = regions["eu"]
@@ -102,18 +102,19 @@ def test_an_emptied_redis_has_again_what_no_worker_remembers(kafka: KafkaBroker,
 
 
 def test_embargo(kafka: KafkaBroker, tmp_path: Path) -> None:
-    """The held region: ids without a gap, the same end, and no goal that fell inside the hold ever stands.
+    """The embargoed region has ids without a gap and the same end, and never shows a goal that was retracted
+    within the embargo.
 
-    Its workers are killed meanwhile: who follows must tell the same bytes at the same ids.
+    Its workers are killed meanwhile: their successors must publish the same bytes at the same ids.
     """
     draw = random.Random(7)
     with Regions(kafka, tmp_path, names=("eu", "asia"), embargo={"asia": HOLD_S}) as regions:
-        held = regions["asia"]
+        embargoed = regions["asia"]
         with Game(regions, events_per_s=30) as game:
             for _ in range(2):
                 time.sleep(draw.uniform(1.0, 2.0))
-                held.kill_worker(draw.randrange(2))
-            # Two whose retraction comes inside of the hold, and long after it.
+                embargoed.kill_worker(draw.randrange(2))
+            # Two whose retraction comes within the embargo, and long after it.
             early, late = (_goal(game.match_ids[0], name) for name in ("early", "late"))
             game.send(late)
             game.send(early)
@@ -135,13 +136,13 @@ def test_embargo(kafka: KafkaBroker, tmp_path: Path) -> None:
             assert checked > 10
             assert stood["asia"] == {"late"}
             assert {"early", "late"} < stood["eu"]
-            # Nothing of the held region is seen before its time.
+            # Nothing is seen in the embargoed region before its time.
             for viewer in game.viewers:
-                if viewer.region is held:
+                if viewer.region is embargoed:
                     appended = [r.appended_ms for r in regions.log.read_match(viewer.match_id)]
                     assert all(
-                        told_ms >= taken_ms + HOLD_S * 1000
-                        for (told_ms, _), taken_ms in zip(viewer.told, appended, strict=False)
+                        received_ms >= taken_ms + HOLD_S * 1000
+                        for (received_ms, _), taken_ms in zip(viewer.received, appended, strict=False)
                     )
 
 

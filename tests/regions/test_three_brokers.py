@@ -52,7 +52,7 @@ def test_regions_notice_nothing_but_time(fault: Fault, regions: Regions) -> None
 
 
 def test_start_up_while_a_broker_is_down(cluster: KafkaCluster, topic: str) -> None:
-    """With the first of those that the URL names; and what is made then is no weaker for it, ever after."""
+    """The first broker of the URL is down; the topics that are created then get all replicas nevertheless."""
     down, *_ = cluster.nodes
     cluster.nodes[down].kill()
     url = f"kafka://{cluster.address}/{topic}?partitions=4"
@@ -60,12 +60,12 @@ def test_start_up_while_a_broker_is_down(cluster: KafkaCluster, topic: str) -> N
         with closing(open_eventlog(url)) as log, closing(log.consumer("g")) as consumer:
             log.append([note("e1"), note("e2")])
             assert ids(drain(consumer, 2)) == ids(list(log.read_match("m1"))) == ["e1", "e2"]
-        ran = touchline("dlq", "list", env={"EVENTLOG_URL": url})  # may tell of the broker that is down
+        ran = touchline("dlq", "list", env={"EVENTLOG_URL": url})  # stderr may name the broker that is down
         assert (ran.code, ran.out) == (0, b"")
         with closing(open_eventlog(url)) as log:  # the topic exists
             log.append([note("e3")])
     finally:
-        cluster.restart(down)  # and comes to have the topic, too
+        cluster.restart(down)  # and gets its replica of the topic, too
     admin = AdminClient({"bootstrap.servers": cluster.address})
     for name in (topic, f"{topic}.dlq"):
         partitions = admin.list_topics(name, timeout=10).topics[name].partitions.values()
