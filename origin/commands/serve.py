@@ -8,6 +8,7 @@ import click
 
 from origin.config import Config
 from origin.errors import OriginError
+from origin.logs import configure_logging
 
 __all__ = ["command"]
 
@@ -24,7 +25,9 @@ def command(host: str, port: int, workers: int) -> None:
     from origin.web.app import create_app
 
     try:
-        serving = Serving(Config.from_env(os.environ), create_app, host=host, port=port, workers=workers)
+        config = Config.from_env(os.environ)
+        configure_logging(config.log_level)
+        serving = Serving(config, create_app, host=host, port=port, workers=workers)
     except OriginError as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"touchline: http://{host}:{serving.port}/", err=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
 from origin.errors import ConfigError
 from origin.stream.worker.extensions import ORIGIN
@@ -80,6 +81,7 @@ class Serving(BaseApplication):  # type: ignore[misc]
             "accesslog": None,
             "errorlog": "-",
             "loglevel": config.log_level,
+            "logger_class": _RootLogger,
             "proc_name": "touchline",
             "control_socket_disable": True,
         }
@@ -94,6 +96,16 @@ class Serving(BaseApplication):  # type: ignore[misc]
     def load(self) -> Any:
         """Called by gunicorn in each worker, after the fork."""
         return self._load(self._config)
+
+
+class _RootLogger(Logger):  # type: ignore[misc]
+    """gunicorn's own records go to the root logger, which escapes what strangers put into them."""
+
+    def setup(self, cfg: Any) -> None:
+        """Called by gunicorn once it has its settings."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
