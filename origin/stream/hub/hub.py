@@ -2,7 +2,7 @@
 
 It answers requests that ``arrivals`` has read, holds the viewers, passes on what the bus says, and lets
 them go when the worker ends. What a viewer costs is the kernel's socket and a few numbers here; what a
-delivery costs is one ``send`` (``audience.py``).
+delivery costs is one ``send`` (``subscribers.py``).
 """
 
 from __future__ import annotations

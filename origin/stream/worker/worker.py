@@ -9,7 +9,7 @@ It is a ``ThreadWorker`` (gunicorn 27) with another way in, another loop around 
 another end. What it relies on there: ``accept``, ``enqueue_req``, ``on_client_socket_readable``,
 ``finish_request``, ``handle_request``, ``set_accept_enabled``, ``wait_for_and_dispatch_events``, ``run``,
 and a ``TConn`` that keeps the parser it is given; ``tests/stream/worker/test_worker.py`` and
-``test_stream_bodies.py`` meet each through a real gunicorn.
+``tests/stream/worker/test_bodies.py`` meet each through a real gunicorn.
 
 TLS ends in front of this server. With ``keyfile`` set, gunicorn's own worker does it, and streams are
 Flask's slow route; the same with ``proxy_protocol``, except that there a stream goes from its thread to
