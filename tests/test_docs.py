@@ -320,6 +320,32 @@ def test_a_metric_without_a_row_and_a_row_without_a_metric_are_found() -> None:
     assert differing_metrics(text, given) == ({"touchline_stream_matches"}, {"touchline_stream_nothing"})
 
 
+# ---- tests that documents cite -----------------------------------------------------------------------
+
+
+def absent_tests(text: str) -> list[str]:
+    """Tests that a text cites as ``tests/x.py::test_y`` and that are not in that file."""
+    absent = []
+    for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
+        file = ROOT / path
+        if not file.exists() or f"def {name}(" not in read(file):
+            absent.append(f"{path}::{name}")
+    return absent
+
+
+@pytest.mark.parametrize("document", PRESENT, ids=name_of)
+def test_every_test_that_a_document_cites_is_there(document: Path) -> None:
+    assert absent_tests(read(document)) == []
+
+
+def test_an_absent_test_is_found() -> None:
+    text = (
+        "`tests/test_config.py::test_nothing` `tests/nothing.py::test_a`"
+        " `tests/test_config.py::test_settings_are_read`"
+    )
+    assert absent_tests(text) == ["tests/test_config.py::test_nothing", "tests/nothing.py::test_a"]
+
+
 # ---- the rest ----------------------------------------------------------------------------------------
 
 
