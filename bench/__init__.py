@@ -1,1 +1,1 @@
-"""What is measured, and how: see ``bench/README.md``. Nothing here asserts a time."""
+"""What is measured, and how: see ``bench/stream/README.md`` and each module. Nothing here asserts a time."""

@@ -36,7 +36,7 @@ def keep(name: str, measured: JsonObject) -> Path:
     """Write ``bench/results/<name>.json``, with the command that made it."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    # As it is typed: `python -m bench.x …`, whatever the path of this machine's python is.
+    # As it is typed: ``python -m`` and the module, whatever the path of this machine's python is.
     module = Path(sys.argv[0]).stem
     result = {
         "command": " ".join(["python -m", f"bench.{module}", *sys.argv[1:]]),

@@ -6,6 +6,8 @@ from importlib import import_module
 
 import click
 
+from origin.logs import configure_logging
+
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
@@ -45,3 +47,4 @@ class _LazyGroup(click.Group):
 @click.version_option(package_name="touchline")
 def main() -> None:
     """Live sports scores that reach millions of fans within a second of the whistle."""
+    configure_logging()

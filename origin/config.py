@@ -2,27 +2,63 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Final
 
 from origin.errors import ConfigError
 from origin.ingest.signatures import parse_keys
-from origin.stream.hub.config import StreamConfig
+from origin.logs import DEFAULT_LOG_LEVEL, LOG_LEVELS
+from origin.stream.hub.config import StreamConfig, bounds
+from shared_state.errors import shown
 
-__all__ = ["Config"]
+__all__ = ["SETTINGS", "Config"]
 
 DEFAULT_EVENTLOG_URL = "sqlite:///var/touchline.db"
 DEFAULT_BUS_URL = "memory://"
-DEFAULT_LOG_LEVEL = "warning"
-LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_MAX_BYTES = 1_048_576  # a whole match in canonical form is 50 KB
 DEFAULT_MAX_EVENTS = 1_000
+# A body is read into memory at once, and there is one for each thread.
+BODY_LIMIT_BYTES: Final = 2**30
+BODY_LIMIT_EVENTS: Final = 1_000_000
+
+_PREFIX: Final = "TOUCHLINE_"
+_STREAM_PREFIX: Final = "TOUCHLINE_STREAM_"
+
+# Every name that a command of ours reads from the environment.
+SETTINGS: Final = frozenset(
+    {
+        "EVENTLOG_URL",
+        "BUS_URL",
+        "TOUCHLINE_INGEST_KEYS",
+        "TOUCHLINE_INGEST_MAX_BYTES",
+        "TOUCHLINE_INGEST_MAX_EVENTS",
+        "TOUCHLINE_PUBLIC_URL",
+        "TOUCHLINE_LOG_LEVEL",
+        "TOUCHLINE_DEMO",
+        "TOUCHLINE_FEED_URL",
+        "TOUCHLINE_FEED_PUSH_URL",
+        "TOUCHLINE_FEED_KEY",
+        *(_STREAM_PREFIX + setting.name.upper() for setting in fields(StreamConfig)),
+    }
+)
+
+# Kubernetes puts the address of a Service called "touchline", or "touchline-" and more, into every container
+# of its namespace under names that begin like ours. Nobody wrote them, so nobody can have misspelt them.
+_SERVICE_LINK: Final = re.compile(
+    r"TOUCHLINE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_\w+)?)=.*"
+    r"|TOUCHLINE_(?:\w+_)?PORT=(?:tcp|udp|sctp)://.*",
+    re.DOTALL,
+)
+# Neither signs, spaces and underscores nor the digits of other scripts, all of which int() takes.
+_WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+_NUMBER: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What one origin process is told.
+    """The settings of one process.
 
     Attributes:
         eventlog_url: where acknowledged events live; see ``origin.eventlog``.
@@ -30,11 +66,10 @@ class Config:
         ingest_keys: the bytes of the secrets that may sign webhooks, newest first. Without one, nothing can
             be ingested over HTTP.
         ingest_max_bytes: the largest body ``POST /ingest`` reads.
-        ingest_max_events: the most events one such body may hold.
-        public_url: how readers reach this origin, without a trailing slash; empty: links are
-            relative.
+        ingest_max_events: the most events in one such body.
+        public_url: how readers reach this origin, without a trailing slash; empty: links are relative.
         stream: the limits of the stream tier.
-        log_level: what is logged, and all that is worse.
+        log_level: records of this level and of worse ones are logged.
         demo: whether pages carry the panel that shows tier, id and latency.
     """
 
@@ -53,56 +88,83 @@ class Config:
         """Read the settings that are set; the rest keep their defaults.
 
         Raises:
-            ConfigError: a value cannot be used.
+            ConfigError: a value cannot be used, or a name that begins with ``TOUCHLINE_`` is no setting.
         """
+        _refuse_unknown_names(env)
         config = cls(
             eventlog_url=env.get("EVENTLOG_URL", DEFAULT_EVENTLOG_URL),
             bus_url=env.get("BUS_URL", DEFAULT_BUS_URL),
             ingest_keys=parse_keys(env.get("TOUCHLINE_INGEST_KEYS", "")),
-            ingest_max_bytes=_count(env, "TOUCHLINE_INGEST_MAX_BYTES", DEFAULT_MAX_BYTES),
-            ingest_max_events=_count(env, "TOUCHLINE_INGEST_MAX_EVENTS", DEFAULT_MAX_EVENTS),
+            ingest_max_bytes=_count(env, "TOUCHLINE_INGEST_MAX_BYTES", DEFAULT_MAX_BYTES, BODY_LIMIT_BYTES),
+            ingest_max_events=_count(
+                env, "TOUCHLINE_INGEST_MAX_EVENTS", DEFAULT_MAX_EVENTS, BODY_LIMIT_EVENTS
+            ),
             public_url=env.get("TOUCHLINE_PUBLIC_URL", "").rstrip("/"),
             stream=_stream(env),
             log_level=env.get("TOUCHLINE_LOG_LEVEL", DEFAULT_LOG_LEVEL).lower(),
-            demo=env.get("TOUCHLINE_DEMO", "") == "1",
+            demo=_switch(env, "TOUCHLINE_DEMO"),
         )
         if config.public_url and not config.public_url.startswith(("http://", "https://")):
             raise ConfigError(
-                f"TOUCHLINE_PUBLIC_URL {config.public_url!r}: must begin with http:// or https://"
+                f"TOUCHLINE_PUBLIC_URL {shown(config.public_url)}: must begin with http:// or https://"
             )
         if config.log_level not in LOG_LEVELS:
             raise ConfigError(
-                f"TOUCHLINE_LOG_LEVEL {config.log_level!r}: must be one of {' '.join(LOG_LEVELS)}"
+                f"TOUCHLINE_LOG_LEVEL {shown(config.log_level)}: must be one of {' '.join(LOG_LEVELS)}"
             )
         return config
 
     @property
     def embedded(self) -> bool:
-        """Whether fan-out runs inside this process, because its bus is nobody else's."""
+        """Whether fan-out runs inside this process, because the bus is inside it too."""
         return self.bus_url.startswith("memory:")
 
 
-def _count(env: Mapping[str, str], name: str, default: int) -> int:
+def _refuse_unknown_names(env: Mapping[str, str]) -> None:
+    """A misspelt setting must not be a default in disguise."""
+    unknown = sorted(
+        name
+        for name, value in env.items()
+        if name.startswith(_PREFIX)
+        and name not in SETTINGS
+        and not _SERVICE_LINK.fullmatch(f"{name}={value}")
+    )
+    if unknown:
+        from difflib import get_close_matches  # imported here: only a process that ends needs it
+
+        nearest = get_close_matches(unknown[0], SETTINGS, n=1, cutoff=0.75)
+        hint = f"; did you mean {nearest[0]}?" if nearest else "; docs/operations.md lists the settings"
+        raise ConfigError(f"{shown(unknown[0])} is no setting{hint}")
+
+
+def _switch(env: Mapping[str, str], name: str) -> bool:
+    text = env.get(name, "")
+    if text not in ("", "0", "1"):
+        raise ConfigError(f"{name} {shown(text)}: must be 1, or 0 or empty")
+    return text == "1"
+
+
+def _count(env: Mapping[str, str], name: str, default: int, limit: int) -> int:
     text = env.get(name, str(default))
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"{name} {text!r}: must be a whole number of at least 1")
+    if not _WHOLE_NUMBER.fullmatch(text) or not 1 <= int(text) <= limit:
+        raise ConfigError(f"{name} {shown(text)}: must be a whole number from 1 to {limit}")
     return int(text)
 
 
 def _stream(env: Mapping[str, str]) -> StreamConfig:
     """Each setting of the stream tier by its name: ``TOUCHLINE_STREAM_HEARTBEAT_S=5``."""
     given: dict[str, float] = {}
+    allowed = bounds()
     for setting in fields(StreamConfig):
-        name = f"TOUCHLINE_STREAM_{setting.name.upper()}"
+        name = _STREAM_PREFIX + setting.name.upper()
         text = env.get(name)
         if text is None:
             continue
-        whole = isinstance(setting.default, int) or setting.default is None
-        try:
-            value = int(text) if whole else float(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and value >= 0):
-            raise ConfigError(f"{name} {text!r}: must be a {'whole ' if whole else ''}number of at least 0")
-        given[setting.name] = value
+        low, high = allowed[setting.name]
+        is_whole = isinstance(setting.default, int) or setting.default is None
+        pattern = _WHOLE_NUMBER if is_whole else _NUMBER
+        if not pattern.fullmatch(text) or not low <= float(text) <= high:
+            kind = "whole number" if is_whole else "number"
+            raise ConfigError(f"{name} {shown(text)}: must be a {kind} from {low:.15g} to {high:.15g}")
+        given[setting.name] = int(text) if is_whole else float(text)
     return StreamConfig(**given)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""When to try again: a pure schedule (docs/design.md decision 7).
+"""When a client tries again after a lost connection: a pure schedule.
 
 A million phones lose one server in the same moment. Each waits a time drawn over the whole window
 (full jitter) on *every* attempt, so that no two stay in step; the window doubles up to a cap; a server

@@ -40,7 +40,39 @@ from shared_state.jsontext import MAX_INTEGER, Json, JsonObject, canonical, comp
 from shared_state.match import Match, Score, fold, hash_of_state, match_hash, state_text
 
 __all__ = [
+    "ATTRIBUTE_AGE",
+    "ATTRIBUTE_ANNOUNCE",
+    "ATTRIBUTE_CLOCK_BASE",
+    "ATTRIBUTE_CLOCK_LEAST",
+    "ATTRIBUTE_CLOCK_LIMIT",
+    "ATTRIBUTE_CLOCK_MOST",
+    "ATTRIBUTE_CLOCK_START",
+    "ATTRIBUTE_EVENT",
+    "ATTRIBUTE_FRESH",
+    "ATTRIBUTE_ID",
+    "ATTRIBUTE_LOCAL_TIME",
+    "ATTRIBUTE_MATCH",
+    "DELTA_ACCEPTED",
+    "DELTA_EVENT_ID",
+    "DELTA_OP",
+    "EVENT_GAP",
+    "EVENT_HEARTBEAT",
+    "EVENT_SCORE",
+    "HEADER_RETRY_AFTER",
+    "KEY_EPOCH",
+    "KEY_HASH",
+    "KEY_MATCH_ID",
+    "KEY_SEQ",
+    "KEY_SERVER_MS",
+    "OP_RETRACT",
     "PROTOCOL_VERSION",
+    "QUERY_LAST_EVENT_ID",
+    "RECEIPT_APPLIED",
+    "RECEIPT_IN_STEP",
+    "RECEIPT_NEED_SNAPSHOT",
+    "RECEIPT_WAITING",
+    "SNAPSHOT_ELEMENT_ID",
+    "STREAM_TYPE",
     "Delta",
     "DeltaId",
     "decode_delta",
@@ -53,11 +85,45 @@ __all__ = [
 # compare it before they trust stored state.
 PROTOCOL_VERSION: Final = 1
 
+# The names that a loader in another language reads; widget/src/wire.js has the same under the same names.
+EVENT_SCORE: Final = "score"
+EVENT_GAP: Final = "gap"
+EVENT_HEARTBEAT: Final = "heartbeat"
+KEY_EPOCH: Final = "epoch"
+KEY_SEQ: Final = "seq"
+KEY_HASH: Final = "hash"
+KEY_SERVER_MS: Final = "server_ms"
+KEY_MATCH_ID: Final = "match_id"
+DELTA_EVENT_ID: Final = "e"
+DELTA_OP: Final = "o"
+DELTA_ACCEPTED: Final = "a"
+OP_RETRACT: Final = "RETRACT"
+QUERY_LAST_EVENT_ID: Final = "last_event_id"
+HEADER_RETRY_AFTER: Final = "Retry-After"
+STREAM_TYPE: Final = "text/event-stream"
+RECEIPT_APPLIED: Final = "applied"
+RECEIPT_IN_STEP: Final = "in_step"
+RECEIPT_NEED_SNAPSHOT: Final = "need_snapshot"
+RECEIPT_WAITING: Final = "waiting"
+ATTRIBUTE_AGE: Final = "data-tl-age"
+ATTRIBUTE_ANNOUNCE: Final = "data-announce"
+ATTRIBUTE_CLOCK_BASE: Final = "data-clock-base"
+ATTRIBUTE_CLOCK_LEAST: Final = "data-clock-least"
+ATTRIBUTE_CLOCK_LIMIT: Final = "data-clock-limit"
+ATTRIBUTE_CLOCK_MOST: Final = "data-clock-most"
+ATTRIBUTE_CLOCK_START: Final = "data-clock-start"
+ATTRIBUTE_EVENT: Final = "data-event"
+ATTRIBUTE_FRESH: Final = "data-fresh"
+ATTRIBUTE_ID: Final = "data-id"
+ATTRIBUTE_LOCAL_TIME: Final = "data-tl-local"
+ATTRIBUTE_MATCH: Final = "data-match"
+SNAPSHOT_ELEMENT_ID: Final = "tl-snapshot"
+
 _ID_PATTERN: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")
 _SHORT: Final = {
     "type": "t",
-    "event_id": "e",
-    "op": "o",
+    "event_id": DELTA_EVENT_ID,
+    "op": DELTA_OP,
     "rev": "r",
     "period": "d",
     "minute": "m",
@@ -150,7 +216,7 @@ def encode_delta(delta: Delta) -> bytes:
     if event.op != "ADD":
         out[_SHORT["op"]] = event.op
     if delta.accepted_ms != epoch:
-        out["a"] = delta.accepted_ms - epoch
+        out[DELTA_ACCEPTED] = delta.accepted_ms - epoch
     out["s"] = list(delta.score)
     if delta.shootout is not None:
         out["so"] = list(delta.shootout)
@@ -170,8 +236,8 @@ def decode_delta(match_id: str, id_: DeltaId, data: bytes | str) -> Delta:
     if not isinstance(value, dict):
         raise WireError("a delta must be an object", value)
     given = {name: value[short] for name, short in _SHORT.items() if value.get(short) is not None}
-    accepted = value.get("a", 0)
-    for short, offset in (("z", given.get("source_ts", 0)), ("a", accepted)):
+    accepted = value.get(DELTA_ACCEPTED, 0)
+    for short, offset in (("z", given.get("source_ts", 0)), (DELTA_ACCEPTED, accepted)):
         if type(offset) is not int:
             raise WireError(f"{short} must be an integer", offset)
     if "source_ts" in given:
@@ -204,9 +270,9 @@ def encode_snapshot(match: Match, id_: DeltaId, accepted_ms: int | None = None) 
     head = compact(
         {
             "v": PROTOCOL_VERSION,
-            "epoch": id_.epoch,
-            "seq": id_.seq,
-            "hash": hash_of_state(state),
+            KEY_EPOCH: id_.epoch,
+            KEY_SEQ: id_.seq,
+            KEY_HASH: hash_of_state(state),
             "accepted_ms": accepted_ms,
         }
     )
@@ -228,13 +294,13 @@ def decode_snapshot(data: bytes | str) -> tuple[Match, DeltaId, int | None]:
         raise WireError("a snapshot must be an object", value)
     if value.get("v") != PROTOCOL_VERSION:
         raise WireError(f"a snapshot must be of protocol version {PROTOCOL_VERSION}", value.get("v"))
-    match_id = value.get("match_id")
+    match_id = value.get(KEY_MATCH_ID)
     if not isinstance(match_id, str) or MATCH_ID_PATTERN.fullmatch(match_id) is None:
         raise WireError("a snapshot must name its match", match_id)
     position = _snapshot_id(value)
     match = fold(match_id, _events(match_id, value))
-    if match_hash(match) != value.get("hash"):
-        raise WireError("a snapshot's hash must be its state's", value.get("hash"))
+    if match_hash(match) != value.get(KEY_HASH):
+        raise WireError("a snapshot's hash must be its state's", value.get(KEY_HASH))
     accepted_ms = value.get("accepted_ms")
     if accepted_ms is not None and type(accepted_ms) is not int:
         raise WireError("a snapshot's accepted_ms must be an integer", accepted_ms)
@@ -267,7 +333,7 @@ def _score(value: JsonObject, short: str) -> Score:
 
 
 def _snapshot_id(value: JsonObject) -> DeltaId:
-    epoch, seq = value.get("epoch"), value.get("seq")
+    epoch, seq = value.get(KEY_EPOCH), value.get(KEY_SEQ)
     if type(epoch) is not int or type(seq) is not int or epoch < 0 or seq < 0:
         raise WireError("a snapshot must have an epoch and a seq", [epoch, seq])
     return DeltaId(epoch, seq)

@@ -10,10 +10,12 @@ import pytest
 
 from origin.config import Config
 from origin.errors import ConfigError, OriginError
-from origin.stream.hub.config import StreamConfig
+from origin.stream.hub.config import StreamConfig, bounds
 from origin.stream.worker.gunicorn_app import Serving, listen
 from origin.web.app import create_app
+from testkit.command import touchline
 
+INGEST = ("ingest", "--feed", "sportradar-v4", "--url", "http://127.0.0.1:9/{id}", "--match", "sr-1")
 SECRET = "whsec_YSB0ZXN0IGtleSBvZiB0aGlydHktdHdvIGJ5dGVzLi4="
 
 
@@ -60,12 +62,79 @@ def test_a_secret_is_never_shown() -> None:
         ("TOUCHLINE_INGEST_KEYS", "whsec_short", "ingest key"),
         ("TOUCHLINE_STREAM_HEARTBEAT_S", "nan", "TOUCHLINE_STREAM_HEARTBEAT_S 'nan'"),
         ("TOUCHLINE_STREAM_PENDING_MAX_BYTES", "1.5", "TOUCHLINE_STREAM_PENDING_MAX_BYTES '1.5'"),
+        ("TOUCHLINE_STREAM_HEARTBEAT_S", "0", "TOUCHLINE_STREAM_HEARTBEAT_S '0': must be a number from 0.1"),
+        ("TOUCHLINE_STREAM_HEARTBEAT_S", "1e-9", "TOUCHLINE_STREAM_HEARTBEAT_S '1e-9'"),
+        ("TOUCHLINE_STREAM_HEARTBEAT_S", "1_0", "TOUCHLINE_STREAM_HEARTBEAT_S '1_0'"),
+        ("TOUCHLINE_STREAM_CONNECTIONS_MAX", "٥", "TOUCHLINE_STREAM_CONNECTIONS_MAX '٥'"),
+        ("TOUCHLINE_STREAM_SEND_BUFFER_BYTES", "9" * 17, "must be a whole number from 0 to 67108864"),
+        ("TOUCHLINE_INGEST_MAX_EVENTS", "9" * 5_000, "TOUCHLINE_INGEST_MAX_EVENTS '999"),
+        ("TOUCHLINE_INGEST_MAX_BYTES", "٥", "TOUCHLINE_INGEST_MAX_BYTES '٥'"),
+        ("TOUCHLINE_DEMO", "yes", "TOUCHLINE_DEMO 'yes': must be 1"),
+        ("TOUCHLINE_STREAM_HEARTBEAT", "5", "did you mean TOUCHLINE_STREAM_HEARTBEAT_S"),
+        (
+            "TOUCHLINE_LOGLEVEL",
+            "info",
+            "'TOUCHLINE_LOGLEVEL' is no setting; did you mean TOUCHLINE_LOG_LEVEL",
+        ),
+        ("TOUCHLINE_COLOUR", "red", "'TOUCHLINE_COLOUR' is no setting; docs/operations.md lists"),
+        ("TOUCHLINE_PORT", "9000", "'TOUCHLINE_PORT' is no setting"),
         ("TOUCHLINE_STREAM_STALLED_S", "-1", "TOUCHLINE_STREAM_STALLED_S '-1'"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(name: str, value: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message.replace("'", ".")):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         Config.from_env({name: value})
+
+
+@pytest.mark.parametrize("setting", [setting.name for setting in fields(StreamConfig)])
+def test_each_setting_of_the_stream_tier_has_bounds_that_are_kept(setting: str) -> None:
+    name = f"TOUCHLINE_STREAM_{setting.upper()}"
+    low, high = bounds()[setting]
+    for value in (low, high):
+        assert getattr(Config.from_env({name: f"{value:.15g}"}).stream, setting) == value
+    for value in (low - 1, high + 1):
+        with pytest.raises(ConfigError, match=name):
+            Config.from_env({name: f"{value:.15g}"})
+
+
+@pytest.mark.parametrize("setting", [setting.name for setting in fields(StreamConfig)])
+def test_each_default_is_within_its_bounds(setting: str) -> None:
+    low, high = bounds()[setting]
+    default = getattr(StreamConfig(), setting)
+    assert default is None or low <= default <= high
+
+
+def test_names_that_other_commands_read_are_settings_too() -> None:
+    Config.from_env(
+        {
+            "TOUCHLINE_FEED_URL": "https://feed.example/{id}",
+            "TOUCHLINE_FEED_PUSH_URL": "https://feed.example/push",
+            "TOUCHLINE_FEED_KEY": "k",
+            "PATH": "/bin",
+        }
+    )
+
+
+def test_what_kubernetes_puts_there_for_a_service_of_our_name_is_no_setting_of_ours() -> None:
+    Config.from_env(
+        {
+            "TOUCHLINE_SERVICE_HOST": "10.0.0.1",
+            "TOUCHLINE_SERVICE_PORT": "8000",
+            "TOUCHLINE_SERVICE_PORT_HTTP": "8000",
+            "TOUCHLINE_PORT": "tcp://10.0.0.1:8000",
+            "TOUCHLINE_PORT_8000_TCP": "tcp://10.0.0.1:8000",
+            "TOUCHLINE_PORT_8000_TCP_ADDR": "10.0.0.1",
+            "TOUCHLINE_STREAMS_PORT": "tcp://10.0.0.2:8000",
+        }
+    )
+
+
+@pytest.mark.parametrize("command", [("serve",), ("fanout",), ("dlq", "list"), INGEST])
+def test_each_command_that_reads_settings_refuses_an_unknown_name(command: tuple[str, ...]) -> None:
+    ran = touchline(*command, env={"TOUCHLINE_STREAM_HEARTBEATS": "5"})
+    assert (ran.code, ran.out) == (1, b"")
+    assert "'TOUCHLINE_STREAM_HEARTBEATS' is no setting; did you mean" in ran.err
+    assert "Traceback" not in ran.err
 
 
 def test_several_workers_on_the_embedded_bus_are_refused() -> None:

@@ -22,6 +22,7 @@ from origin.errors import OriginError
 from origin.eventlog import EventLog, open_eventlog
 from origin.eventlog.codec import decode_event
 from origin.eventlog.deadletter import DeadLetter
+from origin.logs import configure_logging
 from shared_state import Event
 from shared_state.jsontext import JsonObject, compact
 
@@ -78,7 +79,9 @@ def discard(ids: Sequence[str]) -> None:
 @contextmanager
 def _log() -> Iterator[EventLog]:
     try:
-        with closing(open_eventlog(Config.from_env(os.environ).eventlog_url)) as log:
+        config = Config.from_env(os.environ)
+        configure_logging(config.log_level)
+        with closing(open_eventlog(config.eventlog_url)) as log:
             yield log
     except OriginError as error:
         raise click.ClickException(str(error)) from None

@@ -7,11 +7,12 @@ import os
 import click
 
 from origin.bus import open_bus
-from origin.commands.working import Seconds, log_to_stderr, run
+from origin.commands.working import Seconds, run
 from origin.config import Config
 from origin.errors import ConfigError, OriginError
 from origin.eventlog import open_eventlog
 from origin.fanout.worker import FanOut
+from origin.logs import configure_logging
 from origin.metrics import Metrics
 
 __all__ = ["command"]
@@ -32,7 +33,7 @@ def command(group: str, embargo: float, metrics_port: int | None) -> None:
     metrics = Metrics()
     try:
         config = Config.from_env(os.environ)
-        log_to_stderr(config.log_level)
+        configure_logging(config.log_level)
         if config.embedded:
             raise ConfigError(
                 f"BUS_URL {config.bus_url!r} is inside the origin's process, which runs its own fan-out"

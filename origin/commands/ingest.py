@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 import click
 
 from origin.commands.files import read_from
-from origin.commands.working import Seconds, log_to_stderr, run
+from origin.commands.working import Seconds, run
 from origin.config import Config
 from origin.errors import ConfigError, OriginError
 from origin.eventlog import open_eventlog
+from origin.logs import configure_logging
 from origin.metrics import Metrics
 
 __all__ = ["command"]
@@ -99,7 +100,7 @@ def command(
     metrics_port: int | None,
 ) -> None:
     """Read a vendor's matches into EVENTLOG_URL, until stopped."""
-    for name in ("httpx", "httpcore"):  # they tell whole URLs, and there may be a key in one
+    for name in ("httpx", "httpcore"):  # they log whole URLs, and there may be a key in one
         logging.getLogger(name).setLevel(logging.WARNING)
     if names is not None and feed != "opta-f24":
         raise click.UsageError("--names is for opta-f24 alone: other formats have the names in them")
@@ -115,7 +116,7 @@ def command(
     given: dict[str, Any] = {} if names is None else {"names": _names(names)}
     try:
         config = Config.from_env(os.environ)
-        log_to_stderr(config.log_level)
+        configure_logging(config.log_level)
         if config.eventlog_url.startswith("memory:"):
             raise ConfigError(f"EVENTLOG_URL {config.eventlog_url!r} ends with this process")
         format_ = open_format(feed, zone=zone, **given)

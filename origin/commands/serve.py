@@ -9,6 +9,7 @@ import click
 
 from origin.config import Config
 from origin.errors import OriginError
+from origin.logs import configure_logging
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -39,6 +40,7 @@ def command(host: str, port: int, workers: int, admin_port: int | None, admin_ho
     pool = None
     try:
         config = Config.from_env(os.environ)
+        configure_logging(config.log_level)
         admin = None if admin_port is None else listen(admin_host, admin_port, queues=1)[0]
         pool = WorkerPool.create() if workers > 1 else None
 

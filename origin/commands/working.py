@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import signal
 from types import FrameType
@@ -12,7 +11,7 @@ import click
 
 from origin.metrics import Metrics
 
-__all__ = ["Seconds", "Worker", "log_to_stderr", "run"]
+__all__ = ["Seconds", "Worker", "run"]
 
 
 class Seconds(click.FloatRange):
@@ -27,22 +26,13 @@ class Seconds(click.FloatRange):
 
 
 class Worker(Protocol):
-    """What runs until it is told to stop."""
+    """What runs until ``stop`` is called."""
 
     def run(self) -> None:
         """Work until ``stop``."""
 
     def stop(self) -> None:
         """Ask ``run`` to return. Called from a signal handler."""
-
-
-def log_to_stderr(level: str) -> None:
-    """Begin to log.
-
-    Args:
-        level: one of ``origin.config.LOG_LEVELS``.
-    """
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
 
 
 def run(worker: Worker, metrics: Metrics, metrics_port: int | None) -> None:

@@ -62,7 +62,7 @@ class Ingest:
 
         Raises:
             RequestError: as ``accept`` would: 404 no such feed; 403 no key is configured; 400 or 401 by
-                ``webhooks.read_headers``.
+                ``signatures.read_headers``.
         """
         self._check_feed(feed)
         read_headers(headers, self._now_s())
@@ -76,7 +76,7 @@ class Ingest:
             body: the bytes as they came.
 
         Raises:
-            RequestError: 404 no such feed; 403 no key is configured; 400 or 401 by ``webhooks.verify``;
+            RequestError: 404 no such feed; 403 no key is configured; 400 or 401 by ``signatures.verify``;
                 400 not JSON; 422 not events; 413 too many; 409 this webhook-id was taken before; 503 the
                 log did not take them. Nothing was changed.
         """
@@ -116,16 +116,10 @@ def read_events(body: bytes, max_events: int) -> list[Event]:
     Raises:
         RequestError: 400 or 422 with the line and what is wrong there; 413 for too many.
     """
-    values = _read_values(body)
+    values = _read_values(body, max_events)
     if not values:
-        raise RequestError(400, "empty_body", "the body holds no event")
-    if len(values) > max_events:
-        raise RequestError(
-            413,
-            "too_many_events",
-            f"{len(values)} events; at most {max_events} in one webhook",
-            limit=max_events,
-        )
+        raise RequestError(400, "empty_body", "there is no event in the body")
+    _check_count(len(values), max_events)
     events = []
     for number, value in enumerate(values, start=1):
         try:
@@ -137,26 +131,38 @@ def read_events(body: bytes, max_events: int) -> list[Event]:
     return events
 
 
-def _read_values(body: bytes) -> list[Json]:
-    """One value, the items of an array, or a value a line; none of an empty body."""
+def _check_count(events: int, max_events: int) -> None:
+    if events > max_events:
+        raise RequestError(
+            413, "too_many_events", f"{events} events; at most {max_events} in one webhook", limit=max_events
+        )
+
+
+def _read_values(body: bytes, max_events: int) -> list[Json]:
+    """One value, the items of an array, or a value a line; none of an empty body.
+
+    Raises:
+        RequestError: 400 for a line that is not JSON; 413 for more lines than ``max_events``.
+    """
     if not body.strip():
         return []
     try:
         whole = parse(body)
     except ValueError as error:
-        return _read_lines(body, error)
+        return _read_lines(body, max_events, error)
     return whole if isinstance(whole, list) else [whole]
 
 
-def _read_lines(body: bytes, as_one: ValueError) -> list[Json]:
+def _read_lines(body: bytes, max_events: int, as_one: ValueError) -> list[Json]:
     """A value a line.
 
     Args:
         body: several lines, or what is no value at all.
+        max_events: more lines than this are refused before the second is parsed.
         as_one: why the whole is not one value.
 
     Raises:
-        RequestError: 400 with the line that is none.
+        RequestError: 400 with the line that is not JSON; 413 for too many lines.
     """
     lines = [(number, line) for number, line in enumerate(body.splitlines(), start=1) if line.strip()]
     values: list[Json] = []
@@ -169,4 +175,7 @@ def _read_lines(body: bytes, as_one: ValueError) -> list[Json]:
                 at = as_one.lineno if isinstance(as_one, JSONDecodeError) else number
                 raise RequestError(400, "bad_json", f"the body is not JSON: {as_one}", line=at) from None
             raise RequestError(400, "bad_json", f"line {number} is not JSON: {error}", line=number) from None
+        # Only now: where the first line is no value, one value was meant, and its error says more.
+        # Counting costs 0.1 µs a line, parsing one 3 µs and more.
+        _check_count(len(lines), max_events)
     return values

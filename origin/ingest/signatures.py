@@ -57,7 +57,9 @@ SIGNATURES_MAX: Final = 8
 DIGEST_BYTES: Final = hashlib.sha256().digest_size
 
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_TIMESTAMP_PATTERN: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
+# One spelling for one time: the digest is over the number, and a second spelling of it would be a second
+# delivery that the same signature covers.
+_TIMESTAMP_PATTERN: Final = re.compile(r"0|[1-9][0-9]{0,11}")
 
 
 def parse_key(text: str) -> bytes:
@@ -139,7 +141,9 @@ def read_headers(headers: Mapping[str, str], now_s: float) -> Claim:
     timestamp = _header(headers, TIMESTAMP_HEADER)
     if not _TIMESTAMP_PATTERN.fullmatch(timestamp):
         raise RequestError(
-            400, "bad_timestamp", f"webhook-timestamp must be seconds since 1970, got {shown(timestamp)}"
+            400,
+            "bad_timestamp",
+            f"webhook-timestamp must be seconds since 1970 in plain digits, got {shown(timestamp)}",
         )
     timestamp_s = int(timestamp)
     signatures = _signatures(_header(headers, SIGNATURE_HEADER))

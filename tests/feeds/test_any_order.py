@@ -2,7 +2,7 @@
 
 The 2018 final of ``tests/data/vendor`` grows row by row, and its goals are edited, invented, retyped and
 deleted as each vendor does it (``testkit/services/vendor_matches.py``). Invented matches, pushes and restarts
-are in ``test_feeds_clocks.py`` and the tests of each format.
+are in ``test_clocks.py`` and the tests of each format.
 """
 
 from __future__ import annotations

@@ -72,7 +72,13 @@ def test_an_id_that_could_be_cut_otherwise_is_400(id_: str) -> None:
     assert refusal(headers(id=id_)) == (400, "bad_webhook_id")
 
 
-@pytest.mark.parametrize("timestamp", ["now", "-1", "1.5", "1" * 13, "١٢٣", " 1", "1_000"])
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        *["now", "-1", "1.5", "1" * 13, "١٢٣", " 1", "1_000", f"+{NOW_S}", f"{NOW_S} ", f"{NOW_S}\n", "1e9"],
+        *[f"0{NOW_S}", f"00{NOW_S}", "00", f"{NOW_S}".replace("5", "５"), f"{NOW_S:_}", f"{NOW_S:x}"],
+    ],
+)
 def test_a_timestamp_that_is_none_is_400(timestamp: str) -> None:
     assert refusal(headers(timestamp=timestamp)) == (400, "bad_timestamp")
 

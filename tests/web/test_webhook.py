@@ -50,6 +50,10 @@ REFUSED: list[tuple[str, bytes, dict[str, object], int, str]] = [
     ("bad match id", json.dumps(event("g1", match_id="a/b")).encode(), {}, 422, "invalid_event"),
     ("one of two bad", json.dumps([event("g1"), event("g2", team=None)]).encode(), {}, 422, "invalid_event"),
     ("too many", json.dumps([event(f"g{n}") for n in range(1_001)]).encode(), {}, 413, "too_many_events"),
+    # Lines are counted before the second is parsed: this one would be refused for another reason.
+    ("too many lines", b"1\n" + b"{\n" * 500_000, {}, 413, "too_many_events"),
+    ("one broken value over many lines", b"[\n" + b"1,\n" * 2_000 + b"}", {}, 400, "bad_json"),
+    ("leading zero", GOOD, {"webhook_timestamp": f"0{int(time.time())}"}, 400, "bad_timestamp"),
     ("too large", b" " * 1_048_577, {}, 413, "body_too_large"),
 ]
 

@@ -7,7 +7,7 @@ import gzip
 from shared_state import DeltaId, delay_ms
 from testkit.built_widget import DIST, manifest, run_node
 
-LOADER_MAX_BYTES = 10 * 1024  # docs/design.md decision 8
+LOADER_MAX_BYTES = 10 * 1024  # the bound that docs/architecture.md names for tier 1
 
 
 def test_the_loader_is_small() -> None:
@@ -111,15 +111,15 @@ def test_the_hint_of_a_busy_server_is_kept() -> None:
 
 def test_a_goal_taken_back_within_the_delay_comes_out_with_its_retraction() -> None:
     script = """
-        import { Hold } from "./hold.js";
+        import { SpoilerDelay } from "./spoiler-delay.js";
         const start = Date.now(), out = [];
-        const hold = new Hold(300, (item) => out.push([item, Date.now() - start]));
+        const spoilers = new SpoilerDelay(300, (update) => out.push([update, Date.now() - start]));
         const delta = (e, o) => JSON.stringify(o ? { e, o } : { e });
-        hold.push("card", delta("c1"));
-        hold.push("goal", delta("g1"));
-        hold.push("second card", delta("c2"));
-        setTimeout(() => hold.push("retraction", delta("g1", "RETRACT")), 150);
-        setTimeout(() => hold.push("other", delta("c1", "RETRACT")), 400);
+        spoilers.push("card", delta("c1"));
+        spoilers.push("goal", delta("g1"));
+        spoilers.push("second card", delta("c2"));
+        setTimeout(() => spoilers.push("retraction", delta("g1", "RETRACT")), 150);
+        setTimeout(() => spoilers.push("other", delta("c1", "RETRACT")), 400);
         setTimeout(() => print(out), 900);
     """
     out = run_node(script)
@@ -132,11 +132,11 @@ def test_a_goal_taken_back_within_the_delay_comes_out_with_its_retraction() -> N
     assert at["other"] >= 690  # its event was out already: it is a correction like any other
 
 
-def test_without_a_delay_nothing_is_held() -> None:
+def test_without_a_delay_everything_passes_at_once() -> None:
     script = """
-        import { Hold } from "./hold.js";
+        import { SpoilerDelay } from "./spoiler-delay.js";
         const out = [];
-        new Hold(0, (item) => out.push(item)).push("goal", "{not even JSON");
+        new SpoilerDelay(0, (update) => out.push(update)).push("goal", "{not even JSON");
         print(out);
     """
     assert run_node(script) == ["goal"]

@@ -1,7 +1,7 @@
 """Between the browser's worker and ``shared_state``: JSON text in, JSON text out. Runs under Pyodide.
 
 One request, one reply, both strings: a string crosses from JavaScript in one copy, an object in one call
-per key. ``worker.js`` passes them on unread; ``match.js`` writes the requests and reads the replies.
+per key. ``worker.js`` passes them on unread; ``live-match.js`` writes the requests and reads the replies.
 
 =============  ===========================================  ==========================================
 ``op``         also in the request                          does
@@ -41,7 +41,7 @@ class Bridge:
 
     def handle(self, request: str) -> str:
         """Answer one request; see the top of this module."""
-        asked: JsonObject = json.loads(request)  # written by match.js, not by a stranger
+        asked: JsonObject = json.loads(request)  # written by live-match.js, not by a stranger
         slot = asked["slot"]
         try:
             reply = self._answer(asked, slot)

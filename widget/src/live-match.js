@@ -7,20 +7,32 @@
  * 1. What is shown never goes back in its epoch: everything passes `#show`, which compares ids.
  * 2. Tier 1 asks for the fragment of the newest id it has heard of, one request at a time. A burst costs
  *    two requests, and no answer can overtake another.
- * 3. Tier 2 takes over when the reducer, restored from a snapshot and given every delta since, stands at
- *    what is shown or after it; until then tier 1 goes on. Nothing is lost in between: deltas are held
+ * 3. Tier 2 takes over when the reducer, restored from a snapshot and given every delta since, is at
+ *    the id shown or after it; until then tier 1 goes on. Nothing is lost in between: deltas are buffered
  *    from the first one on, and go to the reducer in the same task that attaches it.
- * 4. Whenever the reducer is not sure (another hash, a hole, an unreadable delta), tier 1 is at work
- *    before the snapshot is asked for. After SNAPSHOTS_MAX snapshots in a row that did not help, it stays.
+ * 4. Whenever the reducer may be wrong (another hash, a missing delta, an unreadable one), tier 1 takes over
+ *    before the snapshot is requested. After SNAPSHOTS_MAX snapshots in a row without success it stays.
  */
 
-import { Hold } from "./hold.js";
-import { isNewer, parts } from "./ids.js";
+import { idOf, isNewer, parts } from "./ids.js";
 import * as keep from "./keep.js";
 import { pause } from "./reconnect.js";
+import { SpoilerDelay } from "./spoiler-delay.js";
 import { Stream } from "./stream.js";
+import {
+  DELTA_ACCEPTED,
+  EVENT_GAP,
+  EVENT_HEARTBEAT,
+  EVENT_SCORE,
+  KEY_HASH,
+  KEY_SERVER_MS,
+  RECEIPT_APPLIED,
+  RECEIPT_IN_STEP,
+  RECEIPT_NEED_SNAPSHOT,
+  RECEIPT_WAITING,
+} from "./wire.js";
 
-/** More than any match has; past it a snapshot is asked for instead. */
+/** More than any match has; beyond it a snapshot is requested instead. */
 const DELTAS_MAX = 1_000;
 /** The reducer and the server disagree for good, as during a release: their HTML is right, ours is not. */
 const SNAPSHOTS_MAX = 3;
@@ -34,8 +46,8 @@ const CLOCK_SAMPLES = 8;
  * @typedef {import("./stream.js").Frame} Frame
  * @typedef {{ id: string, html: string, announce?: string, hash?: string, acceptedMs?: number }} Shown
  * @typedef {{ id: string, text: string }} Snapshot
- * @typedef {{ kind: "score", id: string, data: string } | { kind: "snapshot", snapshot: Snapshot }
- *   | { kind: "heartbeat", id: string, hash: string }} Item
+ * @typedef {{ kind: "delta", id: string, data: string } | { kind: "snapshot", snapshot: Snapshot }
+ *   | { kind: "check", id: string, hash: string }} Update a check: what a heartbeat says of the server's state
  * @typedef {"connecting" | "open" | "waiting" | "offline" | "closed"} Connection
  */
 
@@ -62,7 +74,7 @@ export class LiveMatch extends EventTarget {
   #pulling = false;
   #wanted = "";
   #streamId = "";
-  /** Heartbeats in a row that told of a delta that did not come. */
+  /** Heartbeats in a row with a newer id than the last delta received. */
   #behind = 0;
   /** @type {Snapshot | null} */
   #base = null;
@@ -84,15 +96,15 @@ export class LiveMatch extends EventTarget {
   /**
    * @param {string} base the URL of the origin
    * @param {string} match
-   * @param {number} delay seconds to hold back what comes
+   * @param {number} delay seconds by which updates are delayed
    */
   constructor(base, match, delay) {
     super();
     this.base = base;
     this.match = match;
     this.slot = delay ? `${match}@${delay}` : match;
-    /** @type {Hold<Item>} */
-    this.hold = new Hold(delay * 1_000, (item) => this.#take(item));
+    /** @type {SpoilerDelay<Update>} */
+    this.delay = new SpoilerDelay(delay * 1_000, (update) => this.#take(update));
     this.stream = new Stream(
       this.#url(`stream/${match}`),
       () => this.#streamId,
@@ -157,8 +169,7 @@ export class LiveMatch extends EventTarget {
     this.#started = true;
     this.#listen();
     if (snapshot) {
-      const { epoch, seq } = JSON.parse(snapshot);
-      this.#base = { id: `${epoch}-${seq}`, text: snapshot };
+      this.#base = { id: idOf(JSON.parse(snapshot)), text: snapshot };
     }
     if (id) {
       this.shown = { id, html: "" };
@@ -191,28 +202,27 @@ export class LiveMatch extends EventTarget {
     return new URL(path, this.base).href;
   }
 
-  // ---- what comes ------------------------------------------------------------------------------------
+  // ---- updates --------------------------------------------------------------------------------------
 
   /** @param {Frame} frame */
   #onFrame({ event, id, data }) {
     this.contactMs = Date.now();
-    if (event === "score") {
+    if (event === EVENT_SCORE) {
       this.#streamId = id;
       this.#behind = 0;
-      this.hold.push({ kind: "score", id, data }, data);
-    } else if (event === "gap") {
-      const { epoch, seq } = JSON.parse(data);
-      this.#streamId = `${epoch}-${seq}`;
+      this.delay.push({ kind: "delta", id, data }, data);
+    } else if (event === EVENT_GAP) {
+      this.#streamId = idOf(JSON.parse(data));
       this.#behind = 0;
       if (this.#streamId !== this.shown.id) void this.#resync();
-    } else if (event === "heartbeat") {
-      const { epoch, seq, hash, server_ms: serverMs } = JSON.parse(data);
-      this.#offsets = [...this.#offsets, serverMs - Date.now()].slice(-CLOCK_SAMPLES);
-      const head = `${epoch}-${seq}`;
-      // One heartbeat may run ahead of a delta that is on its way; two in a row have lost it.
+    } else if (event === EVENT_HEARTBEAT) {
+      const heartbeat = JSON.parse(data);
+      this.#offsets = [...this.#offsets, heartbeat[KEY_SERVER_MS] - Date.now()].slice(-CLOCK_SAMPLES);
+      const head = idOf(heartbeat);
+      // One heartbeat may overtake a delta that is on its way; after two in a row the delta is lost.
       this.#behind = isNewer(head, this.#streamId) ? this.#behind + 1 : 0;
       if (this.#behind >= 2) this.stream.restart();
-      this.hold.push({ kind: "heartbeat", id: head, hash });
+      this.delay.push({ kind: "check", id: head, hash: heartbeat[KEY_HASH] });
       if (Date.now() - this.#keptMs > KEEP_EVERY_MS) void this.#keep();
     }
   }
@@ -225,23 +235,23 @@ export class LiveMatch extends EventTarget {
     this.#changed();
   }
 
-  /** What has passed the hold. @param {Item} item */
-  #take(item) {
+  /** An update whose delay is over. @param {Update} update */
+  #take(update) {
     if (this.#ended) return;
-    if (item.kind === "snapshot") {
-      void this.#adopt(item.snapshot);
-    } else if (item.kind === "heartbeat") {
-      if (this.#runtime) this.#ask({ op: "check", id: item.id, hash: item.hash });
-      else if (this.shown.id === item.id) this.hash = item.hash;
+    if (update.kind === "snapshot") {
+      void this.#adopt(update.snapshot);
+    } else if (update.kind === "check") {
+      if (this.#runtime) this.#ask({ op: "check", id: update.id, hash: update.hash });
+      else if (this.shown.id === update.id) this.hash = update.hash;
     } else {
-      const { id, data } = item;
+      const { id, data } = update;
       this.#deltas.push({ id, data });
       if (this.#deltas.length > DELTAS_MAX) {
         this.#deltas = [];
         this.#base = null;
       }
       if (isNewer(id, this.#wanted)) this.#wanted = id;
-      // What comes or is released together is shown together: a burst, or a goal with its retraction.
+      // Deltas that arrive or are released together are shown together: a burst, or a goal with its retraction.
       if (!this.#unfolded.length) queueMicrotask(() => this.#fold());
       this.#unfolded.push([id, data]);
     }
@@ -257,8 +267,8 @@ export class LiveMatch extends EventTarget {
   async #resync() {
     const snapshot = await this.#untilSnapshot();
     if (!snapshot) return;
-    // The first sight of a match is shown at once: there is nothing on the page that it could spoil.
-    if (this.shown.id) this.hold.push({ kind: "snapshot", snapshot });
+    // The first state of a match is shown at once: a page that shows nothing yet has no broadcast beside it.
+    if (this.shown.id) this.delay.push({ kind: "snapshot", snapshot });
     else await this.#adopt(snapshot);
   }
 
@@ -298,8 +308,7 @@ export class LiveMatch extends EventTarget {
     const response = await fetch(this.#url(`api/match/${this.match}/state`), { credentials: "omit" });
     if (!response.ok) throw new Error(`state: ${response.status}`);
     const text = await response.text();
-    const { epoch, seq } = JSON.parse(text);
-    return { id: `${epoch}-${seq}`, text };
+    return { id: idOf(JSON.parse(text)), text };
   }
 
   // ---- tier 1 ----------------------------------------------------------------------------------------
@@ -321,7 +330,7 @@ export class LiveMatch extends EventTarget {
         }
         if (response.status === 410) this.#wanted = (await this.#fetchSnapshot()).id;
       } catch {
-        // No network, or an origin that is a moment behind another: the next attempt will tell.
+        // No network, or an origin that is a moment behind another: the next attempt will show.
       }
       await pause(attempt++);
     }
@@ -342,8 +351,8 @@ export class LiveMatch extends EventTarget {
 
   /** When the log took a delta, if it is one we have. @param {string} id */
   #acceptedMs(id) {
-    const delta = this.#deltas.find((held) => held.id === id);
-    return delta && parts(id)[0] + (JSON.parse(delta.data).a ?? 0);
+    const delta = this.#deltas.find((received) => received.id === id);
+    return delta && parts(id)[0] + (JSON.parse(delta.data)[DELTA_ACCEPTED] ?? 0);
   }
 
   // ---- tier 2 ----------------------------------------------------------------------------------------
@@ -355,7 +364,7 @@ export class LiveMatch extends EventTarget {
   async #restore(runtime, snapshot) {
     const reply = await runtime.call({ op: "restore", slot: this.slot, match: this.match, snapshot: snapshot.text });
     if (this.#ended) return;
-    if (reply.receipt !== "applied") throw new Error(reply.reason);
+    if (reply.receipt !== RECEIPT_APPLIED) throw new Error(reply.reason);
     // From here to the end of this task nothing else runs: no delta is missed and none comes between.
     this.#runtime = runtime;
     this.#unfolded = [];
@@ -386,15 +395,15 @@ export class LiveMatch extends EventTarget {
    */
   #onReply(reply, restored) {
     if (this.#ended) return;
-    if (reply.receipt === "need_snapshot" || (restored && isNewer(this.shown.id, reply.id))) {
+    if (reply.receipt === RECEIPT_NEED_SNAPSHOT || (restored && isNewer(this.shown.id, reply.id))) {
       void this.#recover();
-    } else if (reply.receipt === "waiting") {
-      // A stream is in order, so what it left out is lost. Ask again for everything after what we have.
+    } else if (reply.receipt === RECEIPT_WAITING) {
+      // A stream is in order, so a delta that it left out is lost. Reconnect from the last one we have.
       if (isNewer(this.#streamId, reply.id)) {
         this.#streamId = reply.id;
         this.stream.restart();
       }
-    } else if (reply.receipt === "in_step") {
+    } else if (reply.receipt === RECEIPT_IN_STEP) {
       this.#snapshots = 0;
     } else if (reply.html && !isNewer(this.shown.id, reply.id)) {
       this.tier = 2;
@@ -405,7 +414,7 @@ export class LiveMatch extends EventTarget {
   }
 
   async #recover() {
-    if (this.#recovering) return; // what was on its way meanwhile says the same again
+    if (this.#recovering) return; // replies that were on their way ask for the same once more
     this.#recovering = true;
     this.tier = 1;
     this.#changed();
@@ -491,7 +500,7 @@ export class LiveMatch extends EventTarget {
     this.#ended = true;
     this.#listening.abort();
     clearTimeout(this.#hiddenTimer);
-    this.hold.close();
+    this.delay.close();
     this.stream.close();
     this.#runtime?.call({ op: "close", slot: this.slot }).catch(() => {});
     this.#runtime = null;

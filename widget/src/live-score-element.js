@@ -6,7 +6,7 @@
  *   match            the match's id
  *   src              the origin to follow it from; default: where this script came from
  *   theme            "light" or "dark"; default: the reader's preference (live-score.css)
- *   delay            seconds to hold back what comes, 0 to 120, for a page beside a delayed broadcast
+ *   delay            seconds by which updates are delayed, 0 to 120, for a page beside a delayed broadcast
  *   max-tier         "1" never starts the reducer in this browser
  * Set by the element
  *   data-tier        0 as the server rendered it, 1 live by fragments, 2 live by the local reducer
@@ -25,6 +25,21 @@ import { LiveMatch } from "./live-match.js";
 import { morph } from "./morph.js";
 import { keepRuntime, mayKeep } from "./keep.js";
 import { Runtime } from "./runtime.js";
+import {
+  ATTRIBUTE_AGE,
+  ATTRIBUTE_ANNOUNCE,
+  ATTRIBUTE_CLOCK_BASE,
+  ATTRIBUTE_CLOCK_LEAST,
+  ATTRIBUTE_CLOCK_LIMIT,
+  ATTRIBUTE_CLOCK_MOST,
+  ATTRIBUTE_CLOCK_START,
+  ATTRIBUTE_FRESH,
+  ATTRIBUTE_ID,
+  ATTRIBUTE_LOCAL_TIME,
+  ATTRIBUTE_MATCH,
+  KEY_MATCH_ID,
+  SNAPSHOT_ELEMENT_ID,
+} from "./wire.js";
 
 const HERE = new URL("..", import.meta.url).href;
 const DELAY_MAX_S = 120;
@@ -72,7 +87,7 @@ export class LiveScoreElement extends HTMLElement {
 
   disconnectedCallback() {
     this.#stop();
-    // Ten seconds: long enough for a page that swaps its content, short enough not to hold 40 MB for nothing.
+    // Ten seconds: long enough for a page that swaps its content, short enough not to occupy 40 MB for nothing.
     setTimeout(() => LiveMatch.any || Runtime.endAll(), 10_000);
   }
 
@@ -97,7 +112,7 @@ export class LiveScoreElement extends HTMLElement {
     const base = new URL(this.getAttribute("src") ?? HERE, document.baseURI).href;
     const delay = Math.min(DELAY_MAX_S, Math.max(0, Number(this.getAttribute("delay")) || 0));
     const rendered = this.querySelector(":scope > .tl");
-    const sameMatch = rendered?.getAttribute("data-match") === this.match;
+    const sameMatch = rendered?.getAttribute(ATTRIBUTE_MATCH) === this.match;
     if (!rendered && !this.shadowRoot) this.#openShadow(base);
     this.#place = this.shadowRoot ?? this;
     this.#addStatus();
@@ -106,7 +121,7 @@ export class LiveScoreElement extends HTMLElement {
     const { signal } = this.#listening;
     live.addEventListener("show", (event) => this.#show(/** @type {CustomEvent} */ (event).detail.moved), { signal });
     live.addEventListener("state", () => this.#reflect(), { signal });
-    live.start((sameMatch && rendered?.getAttribute("data-id")) || "", inlineSnapshot(this.match));
+    live.start((sameMatch && rendered?.getAttribute(ATTRIBUTE_ID)) || "", inlineSnapshot(this.match));
     if (live.shown.html) this.#show(false);
     this.#reflect();
 
@@ -186,10 +201,10 @@ export class LiveScoreElement extends HTMLElement {
     const fresh = template.content.querySelector(".tl");
     if (!fresh) return;
     const old = this.#place.querySelector(".tl");
-    const announce = live.shown.announce ?? fresh.getAttribute("data-announce") ?? "";
+    const announce = live.shown.announce ?? fresh.getAttribute(ATTRIBUTE_ANNOUNCE) ?? "";
     if (old) {
-      const same = old.getAttribute("data-match") === fresh.getAttribute("data-match");
-      morph(old, fresh, (row) => moved && same && row.setAttribute("data-fresh", ""));
+      const same = old.getAttribute(ATTRIBUTE_MATCH) === fresh.getAttribute(ATTRIBUTE_MATCH);
+      morph(old, fresh, (row) => moved && same && row.setAttribute(ATTRIBUTE_FRESH, ""));
     } else {
       this.#place.querySelector("slot")?.remove();
       this.#place.prepend(fresh);
@@ -211,22 +226,21 @@ export class LiveScoreElement extends HTMLElement {
     this.#send("state", { match, tier, id: live.shown.id, latencyMs, connection, hash, bootMs });
   }
 
-  /** Let the minute run, tell the age, and write times as the reader does. */
+  /** Update the minute and the age, and write times in the reader's own format. */
   tick() {
     const live = this.#live;
     if (!live) return;
     const now = Date.now();
-    for (const chip of this.#place.querySelectorAll("[data-clock-start]")) {
-      if (!(chip instanceof HTMLElement)) continue;
-      write(chip, minute(chip.dataset, now + live.clockOffsetMs) ?? chip.textContent);
+    for (const chip of this.#place.querySelectorAll(`[${ATTRIBUTE_CLOCK_START}]`)) {
+      write(chip, minute(chip, now + live.clockOffsetMs) ?? chip.textContent);
     }
-    for (const time of this.#place.querySelectorAll("time[data-tl-local]")) {
+    for (const time of this.#place.querySelectorAll(`time[${ATTRIBUTE_LOCAL_TIME}]`)) {
       const at = new Date(/** @type {HTMLTimeElement} */ (time).dateTime);
       const language = this.closest("[lang]")?.getAttribute("lang") || undefined;
       if (+at) write(time, at.toLocaleString(language, { dateStyle: "medium", timeStyle: "short" }));
     }
     const lost = live.connection !== "open" && now - live.contactMs > AGE_AFTER_MS;
-    const age = this.#place.querySelector("[data-tl-age]");
+    const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
     if (age) write(age, lost ? ageText(live.contactMs, now) : "");
   }
 
@@ -249,15 +263,19 @@ function write(element, text) {
 }
 
 /**
- * The running minute by shared_state/wording.py's rule; null to leave what stands there.
+ * The running minute by shared_state/wording.py's rule; null to leave the text as it is.
  *
- * @param {DOMStringMap} clock
+ * @param {Element} clock
  * @param {number} nowMs
  */
 function minute(clock, nowMs) {
-  const [start, base, limit, least, most] = ["Start", "Base", "Limit", "Least", "Most"].map((name) =>
-    Number(clock[`clock${name}`]),
-  );
+  const [start, base, limit, least, most] = [
+    ATTRIBUTE_CLOCK_START,
+    ATTRIBUTE_CLOCK_BASE,
+    ATTRIBUTE_CLOCK_LIMIT,
+    ATTRIBUTE_CLOCK_LEAST,
+    ATTRIBUTE_CLOCK_MOST,
+  ].map((name) => Number(clock.getAttribute(name) ?? NaN));
   const running = Math.max(least, base + Math.floor((nowMs - start) / 60_000) + 1);
   if (running > most) return null;
   return running > limit ? `${limit}+${running - limit}'` : `${running}'`;
@@ -277,8 +295,8 @@ function ageText(thenMs, nowMs) {
 
 /** The page's own snapshot, if it is this match's. @param {string} match */
 function inlineSnapshot(match) {
-  const text = document.getElementById("tl-snapshot")?.textContent;
-  return text && JSON.parse(text).match_id === match ? text : "";
+  const text = document.getElementById(SNAPSHOT_ELEMENT_ID)?.textContent;
+  return text && JSON.parse(text)[KEY_MATCH_ID] === match ? text : "";
 }
 
 /** @param {string} url */

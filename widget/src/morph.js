@@ -4,8 +4,10 @@
  * selection and its running animation, and a screen reader's place in it.
  */
 
+import { ATTRIBUTE_EVENT } from "./wire.js";
+
 /** Rows are known by the event they show, whatever row comes before them. @param {Node} node */
-const key = (node) => (node instanceof Element ? node.getAttribute("data-event") : null);
+const key = (node) => (node instanceof Element ? node.getAttribute(ATTRIBUTE_EVENT) : null);
 
 /** @param {Node} a @param {Node} b */
 const alike = (a, b) => a.nodeName === b.nodeName && key(a) === key(b);
@@ -29,7 +31,7 @@ export function morph(old, fresh, onRow) {
       old.insertBefore(row, next);
       next = row;
     }
-    // Rows that were taken out stand in the way of the ones after them; they are removed at the end.
+    // Removed rows stay until the end, behind the ones that follow them, so that no other row has to move.
     if (next && alike(next, child)) {
       const current = next;
       next = next.nextSibling;

@@ -2,16 +2,17 @@
 /**
  * One server-sent event stream of one match, shared by every element on the page that shows it.
  *
- * Read with fetch, not EventSource: EventSource keeps `retry:` and the `Retry-After` of a 503 to itself,
- * and tries again after exactly that time. A million pages that lost one server would come back together,
- * and a server that asked for room would not get it.
+ * Read with fetch, not EventSource: EventSource does not show a script `retry:` or the `Retry-After` of a
+ * 503, and tries again after exactly that time. A million pages that lost one server would come back together,
+ * and a server that asked for more time would not get it.
  */
 
 import { delayMs } from "./reconnect.js";
+import { HEADER_RETRY_AFTER, QUERY_LAST_EVENT_ID, STREAM_TYPE } from "./wire.js";
 
 /**
- * Heartbeats come every 15 s. Two and a half of them without a byte is a connection that is dead without
- * having been closed: a phone that changed networks.
+ * Heartbeats come every 15 s. A connection without a byte for two and a half of them is dead without having been
+ * closed: a phone changed networks.
  */
 const SILENCE_MS = 37_500;
 /** Longer than any answer takes on a slow phone; shorter than a reader's patience. */
@@ -158,15 +159,15 @@ export class Stream {
     try {
       const url = new URL(this.url);
       const lastId = this.lastId();
-      if (lastId) url.searchParams.set("last_event_id", lastId);
+      if (lastId) url.searchParams.set(QUERY_LAST_EVENT_ID, lastId);
       const response = await fetch(url, {
-        headers: { Accept: "text/event-stream" },
+        headers: { Accept: STREAM_TYPE },
         cache: "no-store",
         credentials: "omit",
         signal: own.signal,
       });
       if (!response.ok || !response.body) {
-        const seconds = Number(response.headers.get("Retry-After"));
+        const seconds = Number(response.headers.get(HEADER_RETRY_AFTER));
         return seconds > 0 ? seconds * 1_000 : null;
       }
       this.#set("open");

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from gunicorn import __version__ as gunicorn_version
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 from gunicorn.http import get_parser
 from gunicorn.http.message import Request
 from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
@@ -108,6 +109,7 @@ class Serving(BaseApplication):  # type: ignore[misc]
             "accesslog": None,
             "errorlog": "-",
             "loglevel": config.log_level,
+            "logger_class": _RootLogger,
             "proc_name": "touchline",
             "control_socket_disable": True,
         }
@@ -302,6 +304,16 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
     def adopt_stream(self, sock: Any, peer: object, request: object) -> None:
         """A stream came over a connection that gunicorn has read."""
         raise NotImplementedError
+
+
+class _RootLogger(Logger):  # type: ignore[misc]
+    """gunicorn's own records go to the root logger, which escapes what strangers put into them."""
+
+    def setup(self, cfg: Any) -> None:
+        """Called by gunicorn once it has its settings."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 def listen(host: str, port: int, queues: int = QUEUES) -> list[socket.socket]:

@@ -1,0 +1,51 @@
+// @ts-check
+/**
+ * Every name that the loader reads off the wire or writes to it: the only file here that spells them.
+ *
+ * shared_state/wire.py has the same names with the same values; tests/widget/test_wire_names.py compares the two,
+ * and both with what the server sends.
+ */
+
+/** Server-sent events. */
+export const EVENT_SCORE = "score";
+export const EVENT_GAP = "gap";
+export const EVENT_HEARTBEAT = "heartbeat";
+
+/** Keys of the data of a gap and a heartbeat, and of a snapshot. */
+export const KEY_EPOCH = "epoch";
+export const KEY_SEQ = "seq";
+export const KEY_HASH = "hash";
+export const KEY_SERVER_MS = "server_ms";
+export const KEY_MATCH_ID = "match_id";
+
+/** Keys of a delta; the loader reads no others. */
+export const DELTA_EVENT_ID = "e";
+export const DELTA_OP = "o";
+export const DELTA_ACCEPTED = "a";
+export const OP_RETRACT = "RETRACT";
+
+/** Requests and answers. */
+export const QUERY_LAST_EVENT_ID = "last_event_id";
+export const HEADER_RETRY_AFTER = "Retry-After";
+export const STREAM_TYPE = "text/event-stream";
+
+/** Replies of the reducer, by widget/python/bridge.py. */
+export const RECEIPT_APPLIED = "applied";
+export const RECEIPT_IN_STEP = "in_step";
+export const RECEIPT_NEED_SNAPSHOT = "need_snapshot";
+export const RECEIPT_WAITING = "waiting";
+
+/** Attributes of the server's HTML, and the id of the script element with the page's snapshot. */
+export const ATTRIBUTE_AGE = "data-tl-age";
+export const ATTRIBUTE_ANNOUNCE = "data-announce";
+export const ATTRIBUTE_CLOCK_BASE = "data-clock-base";
+export const ATTRIBUTE_CLOCK_LEAST = "data-clock-least";
+export const ATTRIBUTE_CLOCK_LIMIT = "data-clock-limit";
+export const ATTRIBUTE_CLOCK_MOST = "data-clock-most";
+export const ATTRIBUTE_CLOCK_START = "data-clock-start";
+export const ATTRIBUTE_EVENT = "data-event";
+export const ATTRIBUTE_FRESH = "data-fresh";
+export const ATTRIBUTE_ID = "data-id";
+export const ATTRIBUTE_LOCAL_TIME = "data-tl-local";
+export const ATTRIBUTE_MATCH = "data-match";
+export const SNAPSHOT_ELEMENT_ID = "tl-snapshot";
