@@ -115,7 +115,7 @@ def until(check: Callable[[], bool], timeout_s: float = 120.0) -> None:
 def delivery(viewers: int) -> JsonObject:
     """Through nginx, and directly from the stream workers; the difference is nginx's share."""
     result: JsonObject = {"viewers": viewers, "events": EVENTS}
-    with tempfile.TemporaryDirectory() as directory, Cluster(Path(directory), tell=say) as cluster:
+    with tempfile.TemporaryDirectory() as directory, Cluster(Path(directory), report=say) as cluster:
         audience = Subscribers(cluster, viewers)
         audience.begin()
         for name, ports in (
@@ -160,7 +160,7 @@ def _deliver(audience: Subscribers, ports: list[int]) -> JsonObject:
 
 def outage(viewers: int, outage_s: float) -> JsonObject:
     """Kafka is killed with -9 while events come; it comes back on its data after a while."""
-    with tempfile.TemporaryDirectory() as directory, Cluster(Path(directory), tell=say) as cluster:
+    with tempfile.TemporaryDirectory() as directory, Cluster(Path(directory), report=say) as cluster:
         audience = Subscribers(cluster, viewers)
         audience.begin()
         with audience.load([region.port for region in cluster.regions]) as load:

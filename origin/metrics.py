@@ -31,7 +31,9 @@ class Metrics:
             registry=self.registry,
         )
         self.published = Counter(
-            "touchline_fanout_published_deltas", "Deltas this worker gave to the bus", registry=self.registry
+            "touchline_fanout_published_deltas",
+            "Deltas this worker published on the bus",
+            registry=self.registry,
         )
         self.unchanged = Counter(
             "touchline_fanout_unchanged_events",
@@ -45,7 +47,7 @@ class Metrics:
         )
         self.fanout_seconds = Histogram(
             "touchline_fanout_seconds",
-            "From the log's taking an event to the bus having its delta",
+            "From an event's append to the log to its delta's publication on the bus",
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0),
             registry=self.registry,
         )
@@ -54,7 +56,7 @@ class Metrics:
         )
         self.refilled = Counter(
             "touchline_fanout_refilled_deltas",
-            "Deltas given again to a bus that had lost them",
+            "Deltas published again to a bus that had lost them",
             registry=self.registry,
         )
         self.waiting_matches = Gauge(
@@ -64,7 +66,7 @@ class Metrics:
         )
         self.foreign_epochs = Gauge(
             "touchline_fanout_foreign_epoch_matches",
-            "Matches that stand in a newer epoch on the bus than in the log, and so take nothing",
+            "Matches whose epoch on the bus is newer than in the log: nothing of them is published",
             registry=self.registry,
         )
         self.fanout_restarts = Counter(
@@ -73,7 +75,7 @@ class Metrics:
             registry=self.registry,
         )
         self.matches = Gauge(
-            "touchline_fanout_matches", "Matches this worker holds in memory", registry=self.registry
+            "touchline_fanout_matches", "Matches in this worker's memory", registry=self.registry
         )
         self.feed_polls = Counter(
             "touchline_feed_polls",

@@ -1,6 +1,6 @@
 """``make demo-cluster``: start every tier, play a real match through them, say where to look.
 
-With ``--status`` it starts nothing, and tells how the cluster of another terminal is.
+With ``--status`` it starts nothing, and reports how the cluster of another terminal is.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SETTLE_S = 20.0
     default=5.0,
     show_default=True,
     type=click.FloatRange(0, 600),
-    help="Seconds the last region is held.",
+    help="Seconds of embargo on the last region.",
 )
 @click.option("--once", is_flag=True, help="End after the final whistle instead of waiting for Ctrl-C.")
 @click.option("--status", is_flag=True, help="How the running cluster is; exit code 1 if a tier is down.")
@@ -84,14 +84,14 @@ def _demo(port: int, speed: float, embargo: float, *, once: bool) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="touchline-cluster-") as directory,
         Cluster(
-            Path(directory), base_port=port, embargo_s=embargo, tell=lambda line: click.echo(line, err=True)
+            Path(directory), base_port=port, embargo_s=embargo, report=lambda line: click.echo(line, err=True)
         ) as cluster,
         _announced(cluster.addresses),
     ):
         sender = Sender(
             urlsplit(cluster.regions[0].url),
             parse_key(cluster.secret),
-            tell=lambda line: click.echo(line, err=True),
+            report=lambda line: click.echo(line, err=True),
         )
         with contextlib.closing(sender):
             for delivery in deliveries(events_of(RESULTS), paced=False):
@@ -99,8 +99,8 @@ def _demo(port: int, speed: float, embargo: float, *, once: bool) -> None:
             match_id = events_of(FINAL)[0].match_id
             click.echo(f"Touchline cluster, up after {time.monotonic() - began:.0f} s: {match_id}")
             for region in cluster.regions:
-                held = f"   {region.embargo_s:g} s later" if region.embargo_s else ""
-                click.echo(f"  {region.name:<5} {region.url}/match/{match_id}{held}")
+                embargo_text = f"   {region.embargo_s:g} s later" if region.embargo_s else ""
+                click.echo(f"  {region.name:<5} {region.url}/match/{match_id}{embargo_text}")
             click.echo("  state python -m deploy.cluster --status   (--watch)")
             click.echo(f"  logs  {directory}")
             click.echo(show(read_status(cluster.addresses)))
@@ -125,9 +125,9 @@ def _announced(addresses: Addresses) -> Iterator[None]:
 
 
 def _settle(addresses: Addresses) -> None:
-    """Wait until every region has everything: the held one is late by its embargo."""
-    held = max(region.embargo_s for region in addresses.regions)
-    deadline = time.monotonic() + SETTLE_S + held
+    """Wait until every region has everything: the one under embargo is late by that."""
+    embargo_s = max(region.embargo_s for region in addresses.regions)
+    deadline = time.monotonic() + SETTLE_S + embargo_s
     while time.monotonic() < deadline:
         lines = [line for line in read_status(addresses) if line.tier.startswith("fan-out")]
         if all(line.text.endswith("lag 0 events") for line in lines):

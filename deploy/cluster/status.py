@@ -98,8 +98,8 @@ def _stream(region: Region) -> Line:
         connection.close()
     samples = metrics(region.stream_port) or {}
     viewers = sum(value for name, value in samples.items() if name.startswith("touchline_stream_viewers{"))
-    told = samples.get("touchline_stream_deliveries_total", 0.0)
-    text = f"{viewers:.0f} viewers, {told:.0f} deliveries"
+    delivered = samples.get("touchline_stream_deliveries_total", 0.0)
+    text = f"{viewers:.0f} viewers, {delivered:.0f} deliveries"
     return Line(tier, where, ready, text if ready else f"{text}; {' '.join(body.split())}")
 
 

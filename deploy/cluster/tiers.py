@@ -49,10 +49,10 @@ class Region:
     """How a region is reached.
 
     Attributes:
-        embargo_s: how long its deltas are held.
+        embargo_s: how long its deltas are under embargo.
         port: its readers', at nginx.
         redis_port, stream_port: of its Redis and of its stream worker.
-        fanout_ports: where its fan-out workers tell their metrics.
+        fanout_ports: where its fan-out workers serve their metrics.
     """
 
     name: str
@@ -120,7 +120,7 @@ class Cluster:
         directory: for logs, configurations and Kafka's data.
         base_port: readers' port of the first region; the others follow. None: free ones.
         embargo_s: of the last region.
-        tell: called with a line about what is done.
+        report: called with a line about what is done.
 
     Attributes:
         secret: signs webhooks to the first region.
@@ -135,12 +135,12 @@ class Cluster:
         *,
         base_port: int | None = None,
         embargo_s: float = 0.0,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
         self._directory = directory
         # Started by root, nginx works as another account, and must come through to its own directories.
         directory.chmod(0o711)
-        self._tell = tell
+        self._report = report
         self._programs = {
             "java": program("java", "default-jre-headless"),
             "redis": program("redis-server", "redis-server"),
@@ -200,7 +200,7 @@ class Cluster:
         self.stop()
 
     def _start(self, deadline: float) -> None:
-        self._tell("Kafka and three Redis …")
+        self._report("Kafka and three Redis …")
         self._start_kafka()
         for region in self.regions:
             self._start_redis(region)
@@ -210,7 +210,7 @@ class Cluster:
         self.child("kafka").wait_until(self.kafka_serves, deadline)
         # The topic is there before nine processes find it missing at once.
         open_eventlog(self.addresses.eventlog_url).close()
-        self._tell("six fan-out workers and three stream workers …")
+        self._report("six fan-out workers and three stream workers …")
         for region in self.regions:
             self._start_region(region)
         self._start_nginx()

@@ -153,7 +153,7 @@ def _answer(assets: Assets, asset: Asset, cache_control: str, name: str) -> Resp
     if encoding:
         response.headers["Content-Encoding"] = encoding
     if name == "sw.js":
-        # It lies below /widget/ and looks after the whole site.
+        # Its path is below /widget/, and its scope is the whole site.
         response.headers["Service-Worker-Allowed"] = "/"
     # Each encoding is another sequence of bytes, so another strong validator.
     response.set_etag(asset.integrity.removeprefix("sha256-")[:22] + (f"-{encoding}" if encoding else ""))

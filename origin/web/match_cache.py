@@ -1,4 +1,4 @@
-"""Matches as the edge shows them, read from the bus: any origin can serve any match at any time.
+"""Matches as pages and polls show them, read from the bus: any origin can serve any match at any time.
 
 Everything here is a cache over the bus, never a second truth: an entry is used only under the id it was
 computed for.
@@ -47,7 +47,7 @@ class Scoreboard:
 
     @property
     def id(self) -> DeltaId:
-        """Where it stands."""
+        """The id that the match is at."""
         return self.replica.position
 
 
@@ -57,7 +57,7 @@ class Fragment:
 
     Attributes:
         final: whether every origin has the same text for it, for ever. Not where the deltas that led to it
-            are gone: then nobody here knows what was said of the last step.
+            are gone: then the announcement of the last step cannot be made again.
     """
 
     html: str
@@ -108,7 +108,7 @@ class Matches:
         return snapshot
 
     def latest(self, match_id: str) -> Scoreboard:
-        """The match as it stands now.
+        """The match at its latest id.
 
         Raises:
             RequestError: as ``snapshot``.
@@ -148,7 +148,7 @@ class Matches:
                     board = self.latest(match_id)
                 except RequestError:
                     continue
-                except BusError:  # its server was lost after it had told the head
+                except BusError:  # its server was lost after it had given the head
                     complete = False
             if board is not None:
                 found.append(board)
@@ -166,16 +166,16 @@ class Matches:
             if known is not None:
                 self._fragments.move_to_end(key)
                 return Fragment(known, final=True)
-        match, spoken = self._at(match_id, id_)
-        html = scoreboard(match, id_, announcement=spoken or "")
+        match, announced = self._at(match_id, id_)
+        html = scoreboard(match, id_, announcement=announced or "")
         with self._lock:
-            if spoken is not None:
+            if announced is not None:
                 _remember(self._fragments, key, html, FRAGMENTS_MAX)
             _remember(self._folded, match_id, (id_, match), RESTORED_MAX)
-        return Fragment(html, final=spoken is not None)
+        return Fragment(html, final=announced is not None)
 
     def modified_s(self, board: Scoreboard) -> int | None:
-        """The UTC second by which a match at one id is dated; None if that cannot be told any more.
+        """The UTC second by which a match at one id is dated; None if the deltas before it are gone.
 
         It is the second in which the log took the event, or the one after its predecessor's if that is
         later: no two ids of a match share a date, and a later id has a later one. It depends on the log
@@ -211,11 +211,11 @@ class Matches:
             return self._restored.get(match_id)
 
     def _at(self, match_id: str, id_: DeltaId) -> tuple[Match, str | None]:
-        """The match at an id, with what a screen reader is told of the step to it; None if that is gone."""
+        """The match at an id, with the announcement of the step to it; None if that delta is gone."""
         head = self.snapshot(match_id).id
         if id_.epoch != head.epoch or id_.seq > head.seq:
             raise RequestError(
-                404, "unknown_id", f"match {match_id!r} has no id {id_}; it stands at {head}", head=str(head)
+                404, "unknown_id", f"match {match_id!r} has no id {id_}; it is at {head}", head=str(head)
             )
         match, start = Match(match_id=match_id), DeltaId(id_.epoch, 0)
         with self._lock:
@@ -231,7 +231,7 @@ class Matches:
             raise RequestError(
                 410,
                 "gone",
-                f"what led to {id_} is not kept any more; the match stands at {head}",
+                f"what led to {id_} is not kept any more; the match is at {head}",
                 head=str(head),
             )
         replica, before = Replica(match, start), match

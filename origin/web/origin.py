@@ -1,4 +1,4 @@
-"""What one origin process holds, and how a request finds it."""
+"""What one origin process consists of, and how a request finds it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Origin", "origin", "origin_of"]
 
 
 class Origin:
-    """What one origin process holds: its log, its bus, and, embedded, its fan-out.
+    """One origin process: its log, its bus, and, embedded, its fan-out.
 
     Raises:
         ConfigError: a setting cannot be used.

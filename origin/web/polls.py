@@ -51,7 +51,7 @@ def delta_after(match_id: str, id_text: str) -> Response:
     head = origin().matches.snapshot(match_id).id
     if after.epoch == head.epoch and after.seq > head.seq:
         raise RequestError(
-            404, "unknown_id", f"match {match_id!r} has no id {after}; it stands at {head}", head=str(head)
+            404, "unknown_id", f"match {match_id!r} has no id {after}; it is at {head}", head=str(head)
         )
     replayed = origin().bus.replay(match_id, after)
     if isinstance(replayed, UpToDate):
@@ -60,7 +60,7 @@ def delta_after(match_id: str, id_text: str) -> Response:
         raise RequestError(
             410,
             "gap",
-            f"what came after {after} is not kept any more; the match stands at {head}",
+            f"what came after {after} is not kept any more; the match is at {head}",
             head=str(head),
             snapshot=f"/api/match/{match_id}/state",
         )

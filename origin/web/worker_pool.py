@@ -96,7 +96,7 @@ class WorkerReport:
         return int(self.name.partition("-")[0])
 
     def to_json(self) -> JsonObject:
-        """What stands in the file."""
+        """The content of the file."""
         return {
             "name": self.name,
             "written_s": self.written_s,

@@ -54,7 +54,7 @@ def cluster() -> Iterator[Cluster]:
     # Not pytest's own directory: nginx, as another account, does not come through to it.
     with (
         tempfile.TemporaryDirectory(prefix="touchline-cluster-") as directory,
-        Cluster(Path(directory), embargo_s=EMBARGO_S, tell=print) as cluster,
+        Cluster(Path(directory), embargo_s=EMBARGO_S, report=print) as cluster,
     ):
         yield cluster
 
@@ -179,7 +179,7 @@ def test_the_addresses_of_a_running_cluster_are_read_back(cluster: Cluster, tmp_
 def test_a_port_that_is_taken_is_named(cluster: Cluster, tmp_path: Path) -> None:
     taken = cluster.regions[0].port
     with pytest.raises(ClusterError, match=str(taken)):
-        Cluster(tmp_path, base_port=taken, tell=print)
+        Cluster(tmp_path, base_port=taken, report=print)
 
 
 def test_the_command_plays_a_match_and_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_poll_that_has_it_gets_304(poster: Poster, url: str) -> None:
     assert changed.json["score"] == {"home": 0, "away": 0}
 
 
-def test_last_modified_is_held_back_until_its_second_is_over(
+def test_last_modified_is_left_out_until_its_second_is_over(
     poster: Poster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poster.publish(INFO)
@@ -113,7 +113,7 @@ def test_a_poll_by_date_misses_nothing_that_was_published_late(make_app: Callabl
 
 
 def test_a_date_of_the_readers_own_is_no_validator(make_app: Callable[..., Flask]) -> None:
-    """Who sends the time of its last poll would be told 304 of a goal that was published since."""
+    """A client that sends the time of its last poll would get 304 for a goal published since."""
     base = (int(time.time()) - 600) * 1000
     late = Late(make_app(eventlog_url="memory://"), base)
     late.publish("g1", base)
@@ -185,16 +185,16 @@ def test_a_fragment_is_equal_on_an_origin_that_started_later(
 def test_the_last_fragment_of_a_match_whose_beginning_is_gone_may_not_be_kept(
     make_app: Callable[..., Flask],
 ) -> None:
-    """It lacks what was said at its id, which another origin still knows: one address, two texts."""
+    """It lacks the announcement at its id, which another origin still knows: one address, two texts."""
     late = Late(make_app(eventlog_url="memory://"), 1_000)
     url = f"/match/{MATCH}/fragment/1000-{REPLAY_MAX_DELTAS + 1}"
     for number in range(REPLAY_MAX_DELTAS + 1):
         late.publish(f"g{number}", 1_000)
-    whole = late.client.get(url)
-    assert 'data-announce=""' in whole.text
-    assert "immutable" not in whole.headers["Cache-Control"]
-    assert whole.headers["ETag"] != f'"1000-{REPLAY_MAX_DELTAS + 1}"'
-    assert late.client.get(url, headers={"If-None-Match": whole.headers["ETag"]}).status_code == 304
+    last = late.client.get(url)
+    assert 'data-announce=""' in last.text
+    assert "immutable" not in last.headers["Cache-Control"]
+    assert last.headers["ETag"] != f'"1000-{REPLAY_MAX_DELTAS + 1}"'
+    assert late.client.get(url, headers={"If-None-Match": last.headers["ETag"]}).status_code == 304
     late.publish("last", 1_000)
     following = late.client.get(f"/match/{MATCH}/fragment/1000-{REPLAY_MAX_DELTAS + 2}")
     assert "Goal!" in following.text
@@ -205,7 +205,7 @@ PAGES = ["/", f"/match/{MATCH}", f"/embed/{MATCH}"]
 
 
 def test_a_pages_tag_is_that_of_its_bytes(poster: Poster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The minute runs on while the id stands still; a cache must not be told that its page is right."""
+    """The minute runs on while the id stays the same; a cache must not get 304 for an old page."""
     kicked_off = 1_531_666_800_000
     monkeypatch.setattr("origin.web.pages._now_ms", lambda: kicked_off + 20 * 60_000)
     poster.publish(INFO, LIVE | {"source_ts": kicked_off})
@@ -232,7 +232,7 @@ def test_a_pages_tag_changes_with_the_files_it_names(poster: Poster, monkeypatch
     assert after.headers["ETag"] != before.headers["ETag"]
 
 
-def test_the_page_is_whole_without_javascript(poster: Poster) -> None:
+def test_the_page_is_complete_without_javascript(poster: Poster) -> None:
     poster.publish(INFO, LIVE, GOAL)
     page = poster.client.get(f"/match/{MATCH}")
     assert page.status_code == 200
@@ -288,7 +288,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("url", "status", "code"), REFUSED)
-def test_what_is_not_there_is_said_in_one_shape(poster: Poster, url: str, status: int, code: str) -> None:
+def test_errors_have_one_shape(poster: Poster, url: str, status: int, code: str) -> None:
     poster.publish(INFO)
     response = poster.client.get(url, headers={"Accept": "application/json"})
     assert (response.status_code, response.json and response.json["error"]["code"]) == (status, code)
@@ -308,7 +308,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 @pytest.mark.parametrize(
     ("url", "status"), [("/match/a%20b", 400), ("/embed/a%20b", 400), (f"/match/{MATCH}/fragment/1-1", 404)]
 )
-def test_a_page_that_cannot_be_had_is_a_page_to_a_browser(poster: Poster, url: str, status: int) -> None:
+def test_a_browser_gets_an_error_of_a_page_as_html(poster: Poster, url: str, status: int) -> None:
     poster.publish(INFO)
     response = poster.client.get(url, headers={"Accept": BROWSER})
     assert (response.status_code, response.mimetype) == (status, "text/html")
@@ -316,7 +316,7 @@ def test_a_page_that_cannot_be_had_is_a_page_to_a_browser(poster: Poster, url: s
     assert "<h1>" in response.text
 
 
-def test_a_bus_that_is_away_is_a_page_to_a_browser(
+def test_a_browser_gets_html_while_the_bus_is_away(
     app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> None:
@@ -417,21 +417,21 @@ def test_an_origin_whose_fanout_ended_is_unready(app: Flask, client: FlaskClient
     assert response.json["reasons"] == ["fan-out has ended"]
 
 
-def test_an_origin_is_unready_until_it_has_told_what_was_in_the_log(
+def test_an_origin_is_unready_until_it_has_published_what_was_in_the_log(
     make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who came before would be told 404 of matches that are there, or scores of an hour ago."""
+    """An earlier viewer would get 404 for a match that is there, or the score of an hour ago."""
     first = Poster(make_app())
     head = first.publish(INFO, LIVE, GOAL)
     go_on = threading.Event()
     publish = MemoryBus.publish
 
-    def held(bus: MemoryBus, match_id: str, published: Published, snapshot: bytes) -> bool:
+    def blocked(bus: MemoryBus, match_id: str, published: Published, snapshot: bytes) -> bool:
         if published.id.seq == 3:
             go_on.wait(10)
         return publish(bus, match_id, published, snapshot)
 
-    monkeypatch.setattr(MemoryBus, "publish", held)
+    monkeypatch.setattr(MemoryBus, "publish", blocked)
     later = Poster(make_app())
     try:
         deadline = time.monotonic() + 5
@@ -447,7 +447,7 @@ def test_an_origin_is_unready_until_it_has_told_what_was_in_the_log(
     assert later.head() == head
 
 
-def test_a_state_is_json_that_says_all(poster: Poster) -> None:
+def test_a_state_has_every_key_of_the_protocol(poster: Poster) -> None:
     poster.publish(INFO, LIVE, GOAL, RULED_OUT)
     state = json.loads(poster.client.get(f"/api/match/{MATCH}/state").data)
     for key in ("epoch", "seq", "hash", "status", "clock", "score", "events", "retracted", "pending", "info"):

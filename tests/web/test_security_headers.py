@@ -113,7 +113,7 @@ def test_data_is_no_document(poster: Poster) -> None:
         assert policy == {"default-src": "'none'", "frame-ancestors": "'none'"}
 
 
-def test_a_304_has_the_headers_of_the_answer_it_stands_for(poster: Poster) -> None:
+def test_a_304_has_the_headers_of_the_full_answer(poster: Poster) -> None:
     found = urls(poster)
     for endpoint in ("pages.match", "pages.embed", "pages.fragment", "polls.score", "assets.widget_file"):
         first = poster.client.get(found[endpoint])
@@ -147,7 +147,7 @@ def test_a_304_has_the_headers_of_the_answer_it_stands_for(poster: Poster) -> No
     ],
 )
 def test_an_error_is_as_readable_as_what_was_asked_for(client: FlaskClient, url: str, readable: bool) -> None:
-    """The widget on another site must see a 404 and its Retry-After, or it cannot tell it from no network."""
+    """The widget on another site must see a 404 and its Retry-After, or it takes that for a lost network."""
     response = client.get(url)
     assert response.status_code >= 400
     assert response.headers.get("Access-Control-Allow-Origin") == ("*" if readable else None)
@@ -205,7 +205,7 @@ def test_paths_of_the_stream_tier_are_readable_and_no_others() -> None:
 
 # --- the Host of a request
 
-# What a Host can hold that gunicorn lets pass, and what a careless server would repeat.
+# Names of sites as an attacker would send them.
 HOSTS = st.from_regex(r"[a-z0-9]{6,20}(-[a-z0-9]{1,9})?\.(example|test)(:[1-9][0-9]{1,3})?", fullmatch=True)
 
 

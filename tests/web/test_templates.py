@@ -51,13 +51,13 @@ def app() -> Iterator[Flask]:
 def replica(name: str) -> Replica:
     made = Replica.begin("m", epoch=1_531_666_800_000)
     teams = {"home": {"name": name, "code": "H"}, "away": {"name": "Croatia", "code": "A"}}
-    told: dict[str, Any] = {
+    info: dict[str, Any] = {
         "type": "MATCH_INFO",
         "period": "PRE",
         "detail": {**teams, "competition": name, "venue": name},
     }
     scored: dict[str, Any] = {"type": "GOAL", "minute": 3, "team": "home", "player": name}
-    for number, body in enumerate((told, scored), 1):
+    for number, body in enumerate((info, scored), 1):
         assert made.assign(
             Event.from_json({"match_id": "m", "event_id": f"e{number}", "rev": 1, "op": "ADD", **body}),
             accepted_ms=made.position.epoch + number,
@@ -118,7 +118,7 @@ def test_the_scoreboard_is_in_the_element_without_javascript(template: str) -> N
 
 
 @pytest.mark.usefixtures("app")
-def test_the_demo_panel_has_a_place_for_each_thing_the_loader_tells() -> None:
+def test_the_demo_panel_has_a_place_for_each_thing_the_loader_reports() -> None:
     tags = parsed(render_template("demo.html", **context(replica("France")))).tags
     named = {name for _, attributes in tags for name in attributes}
     assert {"data-tl-tier", "data-tl-id", "data-tl-latency", "data-tl-connection", "data-tl-hash"} <= named

@@ -176,7 +176,7 @@ def post_raw(app: Flask, path: str, headers: dict[str, str], body: io.IOBase) ->
         ("/ingest/canonical", {"Content_Length": "1048577"}, 413, "body_too_large"),
     ],
 )
-def test_what_the_head_tells_is_refused_before_the_body_is_read(
+def test_what_the_head_shows_is_refused_before_the_body_is_read(
     app: Flask, path: str, how: dict[str, Any], status: int, code: str
 ) -> None:
     assert post_raw(app, path, headers_for(GOOD, **how), Unread()) == (status, code)

@@ -147,7 +147,7 @@ NOW_S = 100.0
         ),
     ],
 )
-def test_a_pool_is_ready_if_who_takes_viewers_is(
+def test_a_pool_is_ready_if_every_worker_that_takes_viewers_is(
     reports: list[WorkerReport], reasons: list[str], states: list[str]
 ) -> None:
     found = Readiness.of(reports, NOW_S)
