@@ -2,7 +2,7 @@
 
 This is the one place that says so. ``TRANSITIONS`` is the graph of the states; ``REACTIONS`` has a row for
 every happening in every state, and whoever handles a socket's events looks the answer up there. The idea is
-that of h11's ``_state.py`` and of werkzeug's ``multipart.py``: a protocol is a table, not a set of flags.
+that of h11's states and of werkzeug's multipart decoder: a protocol is a table, not a set of flags.
 
     READING_HEAD ─► READING_BODY ─► WITH_THREAD ─► ANSWERING ─► READING_HEAD (keep-alive)
          │                                │             └─────► LINGERING ─► CLOSED
