@@ -54,7 +54,7 @@ class Poster:
         return self.client.post("/ingest/canonical", data=body, headers=headers)
 
     def publish(self, *events: JsonObject) -> str:
-        """Post, and return the id at which the match stands once all of it is published."""
+        """Post, and return the id of the match once all of it is published."""
         before = self.head()
         response = self.post(*events)
         assert response.status_code == 200, response.json

@@ -84,14 +84,14 @@ def _demo(port: int, speed: float, embargo: float, *, once: bool) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="touchline-cluster-") as directory,
         Cluster(
-            Path(directory), base_port=port, embargo_s=embargo, tell=lambda line: click.echo(line, err=True)
+            Path(directory), base_port=port, embargo_s=embargo, report=lambda line: click.echo(line, err=True)
         ) as cluster,
         _announced(cluster.addresses),
     ):
         sender = Sender(
             urlsplit(cluster.regions[0].url),
             parse_key(cluster.secret),
-            tell=lambda line: click.echo(line, err=True),
+            report=lambda line: click.echo(line, err=True),
         )
         with contextlib.closing(sender):
             for delivery in deliveries(events_of(RESULTS), paced=False):

@@ -1,9 +1,9 @@
-"""``touchline dlq``: the records that the event log set aside because nobody could use them.
+"""``touchline dlq``: dead letters, the records of the event log that could not be read.
 
-Each line of ``list`` is one JSON object: its place (which is its id), when and why it was set aside, and
-its payload as text, or in base64 where it is not UTF-8. A letter that can be read by now, say after an
-upgrade, is appended to the log again by ``redrive``; the right event in place of a wrong one is sent like
-any other, and the letter ``discard``ed.
+Each line of ``list`` is one JSON object: its position (which is its id), when and why it became a dead
+letter, and its payload as text, or in base64 where it is not UTF-8. ``redrive`` appends a dead letter to the
+log again if it can be read by now, say after an upgrade. ``discard`` removes one, for example once the right
+event has been sent like any other.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ __all__ = ["command"]
 
 @click.group("dlq")
 def command() -> None:
-    """Records that EVENTLOG_URL holds and nobody can use."""
+    """Dead letters: records in EVENTLOG_URL that could not be read."""
 
 
 @command.command("list")
 def list_() -> None:
-    """One line of JSON per letter, by place in the log."""
+    """One line of JSON per dead letter, in the order of the log."""
     with _log() as log, output() as out:
         for letter in log.dead_letters().pending():
             out.write(compact(_to_json(letter)).encode("utf-8") + b"\n")
@@ -45,9 +45,9 @@ def list_() -> None:
 @command.command("redrive")
 @click.argument("ids", nargs=-1)
 def redrive(ids: Sequence[str]) -> None:
-    """Append letters that can be read by now to the log again: those named, or all.
+    """Append dead letters that can be read by now to the log again: those named, or all.
 
-    What still cannot be read stays where it is, is told on standard error, and makes the exit code 1.
+    A dead letter that still cannot be read stays, is reported on stderr, and makes the exit code 1.
     """
     failed = 0
     with _log() as log:
@@ -69,7 +69,7 @@ def redrive(ids: Sequence[str]) -> None:
 @command.command("discard")
 @click.argument("ids", nargs=-1, required=True)
 def discard(ids: Sequence[str]) -> None:
-    """Forget the letters named."""
+    """Remove the dead letters named."""
     with _log() as log:
         for letter in _chosen(log, ids):
             log.dead_letters().remove(letter)
@@ -88,7 +88,7 @@ def _log() -> Iterator[EventLog]:
 
 
 def _event(letter: DeadLetter) -> Event:
-    """What a letter says by now.
+    """The event of a dead letter, if it can be read by now.
 
     Raises:
         ValueError: nothing that belongs in the log.
@@ -99,10 +99,10 @@ def _event(letter: DeadLetter) -> Event:
 
 
 def _chosen(log: EventLog, ids: Sequence[str]) -> list[DeadLetter]:
-    """The letters named, in their order in the log; all if none is.
+    """The dead letters named, in the order of the log; all if none is named.
 
     Raises:
-        click.UsageError: there is no such letter; nothing has been done.
+        click.UsageError: there is no such dead letter; nothing has been changed.
     """
     letters = log.dead_letters().pending()
     unknown = set(ids) - {letter.id for letter in letters}

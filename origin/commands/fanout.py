@@ -25,11 +25,11 @@ __all__ = ["command"]
     default=0.0,
     show_default=True,
     type=Seconds(0, 600),
-    help="Seconds this region's deltas are held, to match its broadcast.",
+    help="Seconds by which this region's deltas are delayed, to match its broadcast.",
 )
 @click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve Prometheus metrics on loopback.")
 def command(group: str, embargo: float, metrics_port: int | None) -> None:
-    """Fold, number, publish, commit: from EVENTLOG_URL to BUS_URL."""
+    """Fold, sequence, publish, commit: from EVENTLOG_URL to BUS_URL."""
     metrics = Metrics()
     try:
         config = Config.from_env(os.environ)

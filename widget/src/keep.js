@@ -63,7 +63,7 @@ export function registerServiceWorker(base) {
   const register = async () => {
     try {
       const first = !navigator.serviceWorker.controller;
-      await navigator.serviceWorker.register(new URL("widget/src/sw.js", base), { scope: "/" });
+      await navigator.serviceWorker.register(new URL("widget/sw.js", base), { scope: "/" });
       // The page that brought the service worker was loaded before it: it has to be named to be kept.
       if (first) (await navigator.serviceWorker.ready).active?.postMessage({ type: "keep", url: location.href });
     } catch {
