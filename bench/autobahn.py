@@ -6,7 +6,7 @@ The suite (PyPI: autobahntestsuite) is written for Python 2.7, so it needs one, 
 installed into ``.cache/autobahn``. That is why it is no part of ``make test``; ``tests/stream`` has the main
 rules by hand.
 
-It was made for servers that echo. Ours tells scores of its own accord, and what a viewer sends means nothing.
+It was made for servers that echo. Ours sends scores of its own accord, and what a viewer sends means nothing.
 So this judges anew what the fuzzer recorded: our own messages are taken out, echoes are not asked for, and
 all else must be as the case says: pongs in order with their payload, the close, and its code.
 """

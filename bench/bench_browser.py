@@ -2,11 +2,11 @@
 
     python -m bench.bench_browser [--events 200] [--loads 5]
 
-One machine runs origin, poster and Chromium, so the figures hold no network: they are what the software
+One machine runs origin, poster and Chromium, so the figures include no network: they are what the software
 adds. Posting and painting are read off the same system clock.
 
 * latency: the poster notes the time, posts one signed event, and a MutationObserver in the page notes when
-  the scoreboard of that id stands in the DOM. Tier 1 with the runtime blocked, tier 2 after it took over.
+  the scoreboard of that id is in the DOM. Tier 1 with the runtime blocked, tier 2 after it took over.
 * load: first contentful paint, first live state (tier 1 connected), Python ready (tier 2); bytes by what
   came over the network, for a new visitor (cold: empty cache) and a returning one (warm).
 """

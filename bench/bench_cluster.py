@@ -181,7 +181,7 @@ def _outage(audience: Subscribers, load: LoadClient, outage_s: float) -> JsonObj
         """The vendor: in order, each until it is acknowledged."""
         nonlocal given_up
         url = urlsplit(cluster.regions[0].url)
-        sender = Sender(url, parse_key(cluster.secret), tell=refusals.append)
+        sender = Sender(url, parse_key(cluster.secret), report=refusals.append)
         number = first
         while True:
             offered.acquire()

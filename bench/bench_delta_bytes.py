@@ -39,7 +39,7 @@ def measure(*, dated: bool) -> JsonObject:
 
 
 def main() -> int:
-    """Measure, keep, tell; 1 if the goal is missed, which no busy machine can cause."""
+    """Measure, keep, print; 1 if the goal is missed, which no busy machine can cause."""
     undated, dated = measure(dated=False), measure(dated=True)
     path = keep(
         "delta_bytes",

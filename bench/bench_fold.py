@@ -83,7 +83,7 @@ def seconds(run: Callable[[], None]) -> float:
 
 
 def main() -> int:
-    """Measure in turns, keep the medians, tell them."""
+    """Measure in turns, keep the medians, print them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

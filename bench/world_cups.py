@@ -48,8 +48,8 @@ def published(events: list[Event], *, dated: bool) -> list[Delta]:
             now_ms = KICKOFF_MS + (event.minute + event.stoppage + pause) * MINUTE_MS
         elif event.period != "PRE":
             now_ms += MINUTE_MS
-        told = replace(event, source_ts=EPOCH + now_ms) if dated else event
-        delta = origin.assign(told, EPOCH + now_ms + ACCEPTED_AFTER_MS)
+        published = replace(event, source_ts=EPOCH + now_ms) if dated else event
+        delta = origin.assign(published, EPOCH + now_ms + ACCEPTED_AFTER_MS)
         if delta is not None:
             deltas.append(delta)
     return deltas

@@ -14,7 +14,7 @@ COMMANDS = {
     "capacity": "The plan for N viewers, from figures measured on this machine.",
     "convert": "A vendor's file to canonical JSON lines.",
     "demo": "Everything in one go on this machine: origin, a real match, the widget.",
-    "dlq": "Records of the event log that nobody could use: list, redrive, discard.",
+    "dlq": "Dead letters, records of the event log that could not be read: list, redrive, discard.",
     "fanout": "The worker between the event log and a region's bus.",
     "fold": "Canonical JSON lines to one line per match.",
     "ingest": "A vendor's feed into the event log.",

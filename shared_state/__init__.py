@@ -1,7 +1,7 @@
 """The match state machine: pure Python that runs unchanged in the origin and, under Pyodide, in the browser.
 
 Read the files in the order data moves: ``events`` (the vocabulary), ``corrections`` (which revision
-stands), ``match`` (the fold), ``wire`` (deltas and snapshots), ``replica`` (a match with its position),
+is in force), ``match`` (the fold), ``wire`` (deltas and snapshots), ``replica`` (a match with its position),
 ``view`` (HTML), ``reconnect`` (when to try again).
 
 >>> from shared_state import Event, Replica

@@ -1,4 +1,4 @@
-"""Which revision of an event stands (docs/protocol.md section 2).
+"""Which revision of an event is in force (docs/protocol.md section 2).
 
 Rules
 -----
@@ -7,9 +7,9 @@ Rules
 2. Of all ADD and AMEND the greatest by ``Event.precedence`` is the body; of all RETRACT the greatest
    is the tombstone. Maximum is associative, commutative and idempotent: order, duplicates and replays
    cannot matter.
-3. A tombstone holds while its revision is at least the body's. It may stand alone: the ADD that comes
+3. A tombstone is in force while its revision is at least the body's. It may be alone: the ADD that comes
    later is born dead. Only a body of a *higher* revision revives the event, and then the tombstone is
-   dropped, since no set that contains that body can let it hold again.
+   dropped, since no set that contains that body can put it in force again.
 4. A dead record keeps its body. A reader is shown what was taken back, and why.
 """
 
@@ -24,7 +24,7 @@ __all__ = ["ResolvedEvent", "is_conflict", "resolve"]
 
 @dataclass(frozen=True, slots=True)
 class ResolvedEvent:
-    """What stands of one ``event_id``; at least one of the two is there."""
+    """The revisions in force of one ``event_id``; at least one of the two is there."""
 
     body: Event | None
     tombstone: Event | None
@@ -36,7 +36,7 @@ class ResolvedEvent:
 
 
 def resolve(known: ResolvedEvent | None, event: Event) -> ResolvedEvent:
-    """What stands once ``event`` is known too.
+    """The revisions in force once ``event`` is known too.
 
     Returns:
         The very same ``known`` if the event changes nothing (a duplicate, a lower revision, the loser
@@ -52,8 +52,8 @@ def resolve(known: ResolvedEvent | None, event: Event) -> ResolvedEvent:
         return ResolvedEvent(known.body, event)
     if known.body is not None and not _outranks(event, known.body):
         return known
-    holds = known.tombstone is not None and known.tombstone.rev >= event.rev
-    return ResolvedEvent(event, known.tombstone if holds else None)
+    in_force = known.tombstone is not None and known.tombstone.rev >= event.rev
+    return ResolvedEvent(event, known.tombstone if in_force else None)
 
 
 def is_conflict(known: ResolvedEvent | None, event: Event) -> bool:

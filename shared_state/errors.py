@@ -36,8 +36,8 @@ class InvalidEvent(SharedStateError):
 
     Attributes:
         field: the dotted name of the field at fault, for example ``detail.scored``.
-        value: what stood there; ``None`` when it was missing.
-        requirement: what should have stood there.
+        value: what was there; ``None`` when it was missing.
+        requirement: what should have been there.
     """
 
     code = "invalid_event"

@@ -177,7 +177,7 @@ DETAILS: Final[Mapping[str, Mapping[str, tuple[_Check, object]]]] = {
     "NOTE": {"text": (_text(TEXT_MAX_CHARS), _REQUIRED)},
 }
 TYPES: Final = tuple(DETAILS)
-# What tells how far play has come. An unknown type is shown as nothing, the minute included; a note may be
+# What shows how far play has come. An unknown type is shown as nothing, the minute included; a note may be
 # about any moment, also one to come.
 TYPES_OF_PLAY: Final = frozenset(TYPES) - {"NOTE"}
 # These count for a side; without one there is nothing to count.
@@ -320,7 +320,7 @@ class Event:
     def order(self) -> tuple[int, int, int, int, str]:
         """The place among the match's events: by the source's time, period, clock, then id.
 
-        It comes from the event alone, never from its arrival. An event without a time stands before
+        It comes from the event alone, never from its arrival. An event without a time comes before
         all that have one: it cannot overrule a dated status.
         """
         return (
@@ -332,7 +332,7 @@ class Event:
         )
 
     def precedence(self) -> tuple[int, int, str]:
-        """Which of two revisions of one ``event_id`` stands: revision, then time, then body.
+        """Which of two revisions of one ``event_id`` is in force: revision, then time, then body.
 
         Total over bodies, so that no order of arrival can change the winner.
         """

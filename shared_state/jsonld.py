@@ -58,7 +58,7 @@ def json_ld(match: Match, url: str) -> JsonObject:
 
 
 def _final_whistle_ms(match: Match) -> int | None:
-    """When play ended; None if nobody said, or if it never did. A court awards a result months later."""
+    """When play ended; None if no source said, or if it never did. A court awards a result months later."""
     whistles = [
         event
         for event in match.events()

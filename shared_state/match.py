@@ -60,7 +60,7 @@ class Score(NamedTuple):
 
 
 class Clock(NamedTuple):
-    """The furthest moment any standing event of play tells of; the minute is None when none tells one."""
+    """The furthest moment of any event of play in force; the minute is None when none has one."""
 
     period: str
     minute: int | None
@@ -74,10 +74,10 @@ _DECIDING: Final = ("STATUS_CHANGE", "MATCH_INFO", "SCORE_OVERRIDE")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """A match as its events so far tell it.
+    """A match as its events so far make it.
 
     Attributes:
-        records: what stands of each ``event_id``.
+        records: the revisions in force of each ``event_id``.
         goals: counted from GOAL events, whatever an override shows.
         kicks_scored, kicks_taken: of the shoot-out.
         deciding: the latest live event of each deciding type, where there is one.
@@ -92,7 +92,7 @@ class Match:
 
     @property
     def score(self) -> Score:
-        """The score to show: the goals, unless an official result stands over them."""
+        """The score to show: the goals, unless an official result overrides them."""
         override = self.deciding.get("SCORE_OVERRIDE")
         if override is None:
             return self.goals
@@ -122,7 +122,7 @@ class Match:
 
     @property
     def clock(self) -> Clock:
-        """How far the match is known to be: the period, and the furthest minute told of in it."""
+        """How far the match is known to be: the period, and the furthest minute known of it."""
         period = self.period
         minute: int | None = None
         stoppage = 0
@@ -193,7 +193,7 @@ def apply(match: Match, event: Event) -> Match:
 
 
 def fold(match_id: str, events: Iterable[Event]) -> Match:
-    """The match that this set of events tells, in whatever order they come.
+    """The match that this set of events makes, in whatever order they come.
 
     Raises:
         InvalidEvent: an event is of another match.

@@ -1,4 +1,4 @@
-"""A match and where it stands in the stream of deltas: the same object in fan-out, page and browser.
+"""A match and its position in the stream of deltas: the same object in fan-out, page and browser.
 
 Fan-out *assigns*: it takes canonical events in log order and gives each one that changes the match the
 next id. A viewer *receives*: it takes deltas with their ids and either is in step or knows that it is
@@ -17,9 +17,9 @@ from shared_state.wire import Delta, DeltaId, decode_snapshot, encode_snapshot
 
 __all__ = ["Receipt", "Replica"]
 
-# Deltas held while an earlier one is missing. A stream is in order, so a hole is one lost message or a
+# Deltas buffered while an earlier one is missing. A stream is in order, so a gap is one lost message or a
 # different epoch; past this many the snapshot is smaller than what is waiting.
-HELD_MAX = 64
+BUFFERED_MAX = 64
 
 
 class Receipt(Enum):
@@ -27,7 +27,7 @@ class Receipt(Enum):
 
     APPLIED = "applied"  #: the match moved on
     DUPLICATE = "duplicate"  #: it was known already; nothing moved
-    WAITING = "waiting"  #: an earlier delta is missing; this one is held until it comes
+    WAITING = "waiting"  #: an earlier delta is missing; this one is buffered until it comes
     IN_STEP = "in_step"  #: a heartbeat found nothing missing and nothing wrong
     NEED_SNAPSHOT = "need_snapshot"  #: only the snapshot can help; the state still is the last good one
 
@@ -80,7 +80,7 @@ class Replica:
     def restate(self, event: Event, accepted_ms: int) -> Delta:
         """Fold an event and give it the next id, even if it changes nothing.
 
-        For a region that tells its events in another order than the log's (``origin.fanout.sequencer``)
+        For a region that publishes its events in another order than the log's (``origin.fanout.sequencer``)
         and has to use every id once.
 
         Raises:
@@ -103,7 +103,7 @@ class Replica:
         Raises:
             InvalidEvent: the delta is of another match; nothing changes.
         """
-        if delta.event.match_id != self.match.match_id:  # before it is held: see Raises
+        if delta.event.match_id != self.match.match_id:  # before it is buffered: see Raises
             raise InvalidEvent(
                 "match_id", delta.event.match_id, f"must be {self.match.match_id}, the match of this replica"
             )
@@ -113,7 +113,7 @@ class Replica:
         if delta.id.seq <= seq:
             return Receipt.DUPLICATE
         if delta.id.seq > seq + 1:
-            if len(self._held) >= HELD_MAX:
+            if len(self._held) >= BUFFERED_MAX:
                 return Receipt.NEED_SNAPSHOT
             self._held[delta.id.seq] = delta
             return Receipt.WAITING
@@ -127,7 +127,7 @@ class Replica:
         return Receipt.APPLIED
 
     def check(self, head: DeltaId, hash_: str) -> Receipt:
-        """Compare with a heartbeat, which tells the server's position and hash.
+        """Compare with a heartbeat, which has the server's position and hash.
 
         Returns:
             ``IN_STEP``; ``WAITING`` if deltas up to ``head`` are still to come; ``NEED_SNAPSHOT`` if the

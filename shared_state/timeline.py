@@ -1,7 +1,7 @@
 """The rows under the score: which events a reader sees, in which order, and as what HTML.
 
 1. The order is the match's own: period, minute, stoppage, and only then ``Event.order``. A correction
-   that a source touches hours later changes a row where it stands; it does not move it.
+   that a source touches hours later changes a row in place; it does not move it.
 2. What was taken back stays, struck through, with the reason: a reader who saw the goal must see where
    it went.
 3. What we do not know is shown as nothing.
@@ -24,7 +24,7 @@ class Row(NamedTuple):
     """One event as shown.
 
     Attributes:
-        retraction: what took the event back; None while it stands.
+        retraction: what took the event back; None while it is in force.
         tally: the score after a goal, or the shoot-out after a kick, counted along the rows.
     """
 
@@ -60,7 +60,7 @@ def rows(match: Match) -> list[Row]:
 
 
 def counted(match: Match, team: str) -> list[Event]:
-    """What stands under a side's name, as played: its goals, own goals for it, and its red cards."""
+    """The lines under a side's name, as played: its goals, own goals for it, and its red cards."""
     types = ("GOAL", "RED_CARD", "SECOND_YELLOW")
     live = [event for event in match.events() if event.type in types and event.team == team]
     return sorted(live, key=_place)

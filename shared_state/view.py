@@ -7,7 +7,7 @@ Everything that came from a feed is escaped here, once. What a script may rely o
   region outside this fragment should say once; empty for nothing). The region must stand outside: one
   that is swapped in with its text is not spoken by all screen readers, or is spoken twice;
 - ``[data-clock-start]``, the running minute, with ``data-clock-base``, ``-limit``, ``-least`` and
-  ``-most`` (``wording`` tells how to let it run); absent while the clock stands still;
+  ``-most`` (``wording`` says how to let it run); absent while the clock is stopped;
 - ``time[data-tl-local]``, a moment in UTC that may be rewritten in the reader's own time zone;
 - ``[data-tl-age]``, empty, for the age of what is shown once it is no longer live.
 """
@@ -133,7 +133,7 @@ def summary_row(match: Match, now_ms: int | None = None) -> Summary:
     notes: list[str] = []
     chip = status_chip(match, now_ms)
     if match.shootout is not None:
-        # In a list the chip has a narrow column; the shoot-out stands with the notes.
+        # In a list the chip has a narrow column; the shoot-out is with the notes.
         notes.append(f"{pair(match.shootout)} pens")
         chip = chip.partition(" (")[0]
     if "SCORE_OVERRIDE" in match.deciding:
@@ -302,7 +302,7 @@ def _kickoff_html(match: Match) -> str:
 
 
 def _kickoff(match: Match) -> tuple[str, str]:
-    """When the match starts, for machines and for people; empty if nobody said."""
+    """When the match starts, for machines and for people; empty if no source said."""
     kickoff_ms = None if match.info is None else match.info.detail["kickoff_ms"]
     when = None if kickoff_ms is None else moment(kickoff_ms)
     if when is None:

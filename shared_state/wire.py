@@ -24,7 +24,7 @@ key    field               left out when
 ``so`` shoot-out after it  there is none
 =====  ==================  =================================================================
 
-The id stands outside, as SSE's ``id:``, and is needed to read the delta: times count from its epoch.
+The id is outside of it, as SSE's ``id:``, and is needed to read the delta: times count from its epoch.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class DeltaId(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """One change of a match: the event, its place, and the score once it is applied.
+    """One change of a match: the event, its id, and the score once it is applied.
 
     Attributes:
         accepted_ms: UTC milliseconds at which the log took the event.
@@ -242,7 +242,7 @@ def decode_delta(match_id: str, id_: DeltaId, data: bytes | str) -> Delta:
             raise WireError(f"{short} must be an integer", offset)
     if "source_ts" in given:
         given["source_ts"] += id_.epoch
-    if not 0 <= id_.epoch + accepted <= MAX_INTEGER:  # a snapshot tells it too, and must be readable
+    if not 0 <= id_.epoch + accepted <= MAX_INTEGER:  # a snapshot has it too, and must be readable
         raise WireError(f"a must lead to a time from 0 to {MAX_INTEGER}", accepted)
     given.setdefault("rev", 1)
     given.setdefault("op", "ADD")
@@ -340,10 +340,10 @@ def _snapshot_id(value: JsonObject) -> DeltaId:
 
 
 def _events(match_id: str, value: JsonObject) -> list[Event]:
-    """Every event that a snapshot tells of, in no order.
+    """Every event that is in a snapshot, in no order.
 
-    They are folded anew, and not put into records as they stand: whatever a snapshot says, what comes
-    out is the match of some set of events.
+    They are folded anew, and not put into records as they are: whatever a snapshot says, the result
+    is the match of some set of events.
     """
     bodies = _list(value, "events") + _list(value, "pending")
     for item in _list(value, "retracted"):

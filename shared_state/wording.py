@@ -1,8 +1,8 @@
-"""What a reader is told in words and numbers: sides, minutes, the status chip. Text only, no HTML.
+"""What a reader sees in words and numbers: sides, minutes, the status chip. Text only, no HTML.
 
 The minute
 ----------
-A match tells of its minute twice: by the furthest event (``Match.clock``) and by the time since the
+A match has its minute twice: by the furthest event (``Match.clock``) and by the time since the
 period began. The first is always right but late; the second runs, and is only known if the source
 dated the start of the period. ``ticking`` gives the second as five numbers, so that a page can let the
 minute run without knowing anything about football:
@@ -46,7 +46,7 @@ PLAYED: Final[Mapping[str, tuple[int, int]]] = {
     "ET2": (105, 120),
 }
 # The longest stoppage at a World Cup is 15 minutes (England-Iran 2022, first half 14:08). A minute that
-# runs on for twice that means that the source never told of the end; better the last one told.
+# runs on for twice that means that the source never reported the end; the last minute reported is better.
 STOPPAGE_BELIEVED_MAX: Final = 30
 MINUTE_MS: Final = 60_000
 
@@ -96,7 +96,7 @@ class Ticking(NamedTuple):
     Attributes:
         start_ms: UTC milliseconds at which ``base`` minutes were played.
         limit: the last minute of the period's regular time.
-        least: the furthest minute told of; stoppage is added to it.
+        least: the furthest minute known; stoppage is added to it.
         most: no minute after this is believed.
     """
 
@@ -174,7 +174,7 @@ def status_chip(match: Match, now_ms: int | None = None) -> str:
 
     Args:
         match: the match.
-        now_ms: UTC milliseconds to let the minute run to; None for the furthest minute told of.
+        now_ms: UTC milliseconds to let the minute run to; None for the furthest minute known.
     """
     status = match.status
     if status == "FT_PENS" and match.shootout is not None:
@@ -214,7 +214,7 @@ def score_sentence(match: Match) -> str:
 
 
 def ticking(match: Match) -> Ticking | None:
-    """How the minute runs; None while it stands still or the source did not date its start."""
+    """How the minute runs; None while it is stopped or the source did not date its start."""
     latest = match.deciding.get("STATUS_CHANGE")
     if latest is None or match.status not in ("LIVE", "EXTRA_TIME"):
         return None
@@ -242,7 +242,7 @@ def ticking(match: Match) -> Ticking | None:
 
 
 def _furthest(match: Match) -> int | None:
-    """The furthest minute told of in the played period, stoppage added; at least the period's first."""
+    """The furthest minute known of the played period, stoppage added; at least the period's first."""
     clock = match.clock
     if clock.minute is None:
         return None

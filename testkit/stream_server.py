@@ -192,7 +192,7 @@ class RawClient:
                 return
 
     def scores(self, count: int) -> list[str]:
-        """The ids of the next ``score`` events, whatever stands between them."""
+        """The ids of the next ``score`` events, whatever comes between them."""
         ids: list[str] = []
         while len(ids) < count:
             event = self.event()

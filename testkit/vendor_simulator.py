@@ -2,7 +2,7 @@
 
 A vendor is simulated: things happen, are touched again, retyped and deleted, and after each step the
 whole match is written as the vendor would write it. Time moves on by at least a second a step, as in
-life; nothing else is held back. They shrink to few steps.
+life; nothing else is delayed. They shrink to few steps.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ _SR_STATUS = st.fixed_dictionaries(
 
 @dataclass(frozen=True, slots=True)
 class SportradarStory:
-    """One match as it was told.
+    """One match as the vendor reported it.
 
     Attributes:
         documents: its timelines, oldest first.
@@ -266,10 +266,10 @@ def sportradar_stories(draw: st.DrawFn) -> SportradarStory:
         goals = [row["competitor"] for row in rows if row["type"] == "score_change"]
         scores.append((goals.count("home"), goals.count("away")))
         home, away = draw(st.sampled_from(scores[-2:]))
-        told = {**status, "home_score": home, "away_score": away}
-        documents.append(_timeline(rows, told, now + skew))
+        reported = {**status, "home_score": home, "away_score": away}
+        documents.append(_timeline(rows, reported, now + skew))
         if said is not None:
-            messages.append(_message(said, told))
+            messages.append(_message(said, reported))
     return SportradarStory(documents, messages)
 
 

@@ -128,7 +128,7 @@ http {{
 
 
 class Pushpin(Server):
-    """Pushpin: condure holds the connections, pushpin-handler publishes, a backend says what to hold."""
+    """Pushpin: condure has the connections, pushpin-handler publishes, a backend says what to keep open."""
 
     name = "pushpin"
     label = "Pushpin"

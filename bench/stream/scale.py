@@ -16,7 +16,7 @@ from bench.stream.server import BIN_DIR, PROJECT_DIR, ServerError, kill_each
 
 # Enough of them that Flask's threads are never idle, few enough that they are not the load themselves.
 PAGE_CLIENTS = 8
-# How long after a kill an event is published: most viewers are away, and must be told on their return.
+# How long after a kill an event is published: most viewers are away, and must receive it on their return.
 OUTAGE_PUBLISH_S = 0.5
 
 
@@ -154,9 +154,9 @@ def _outage(server: Ours, load: LoadClient, number: int, padding: int, *, only_o
 
 
 def _judge(sample: ScaleSample, publishes: int) -> None:
-    told = sum(one.delivered for one in sample.received)
-    if told != publishes * sample.connections:
-        sample.problems.append(f"{publishes * sample.connections - told} deliveries did not happen")
+    delivered = sum(one.delivered for one in sample.received)
+    if delivered != publishes * sample.connections:
+        sample.problems.append(f"{publishes * sample.connections - delivered} deliveries did not happen")
     for outage in sample.outages:
         if outage.back != sample.connections or outage.delivered != sample.connections:
             sample.problems.append(

@@ -113,7 +113,7 @@ class Server:
         raise NotImplementedError
 
     def workers(self) -> set[int]:
-        """The processes that hold connections: what a kill kills."""
+        """The processes that have connections: what a kill kills."""
         return self.pids()
 
     # -- the same for all ------------------------------------------------------------------------
@@ -171,7 +171,7 @@ class Server:
         raise ServerError(f"{self.name} does not listen on {port}\n{self.log_tail()}")
 
     def kill(self) -> int:
-        """``kill -9`` all that hold connections; returns when. Whoever has a supervisor is left to it."""
+        """``kill -9`` all processes with connections; returns when. One with a supervisor is left to it."""
         victims = self.workers()
         assert self._process is not None
         since_ns = kill_each(victims)

@@ -53,7 +53,7 @@ class MeasureError(Exception):
 
 
 def measure(sample: int) -> tuple[Measured, JsonObject]:
-    """Start a server, give it so many viewers, tell them events, and end it.
+    """Start a server, connect so many viewers, broadcast events to them, and end it.
 
     Args:
         sample: viewers; this process opens a socket for each.
@@ -72,16 +72,16 @@ def measure(sample: int) -> tuple[Measured, JsonObject]:
         server.open_match(secret)
         crowd.join(WARM_UP)
         # What an event costs before its first viewer, to be taken off what it costs with all of them.
-        alone = [server.tell(secret, number, crowd) for number in range(1, 1 + EVENTS)]
+        alone = [server.broadcast(secret, number, crowd) for number in range(1, 1 + EVENTS)]
         process_bytes = server.memory_bytes("Anonymous")
         own_bytes, cpu_s = server.memory_bytes("Private_Dirty"), server.cpu_s()
         crowd.join(sample)
         accept_s = (server.cpu_s() - cpu_s) / sample
-        rounds = [server.tell(secret, number, crowd) for number in range(1 + EVENTS, 1 + 2 * EVENTS)]
+        rounds = [server.broadcast(secret, number, crowd) for number in range(1 + EVENTS, 1 + 2 * EVENTS)]
         # What was shared with gunicorn's arbiter and is written to counts as grown: rather too much than not.
         grown_bytes = server.memory_bytes("Private_Dirty") - own_bytes
         frame_bytes = crowd.last_frame_bytes
-    event_s = statistics.median(told.cpu_s for told in rounds) - statistics.median(t.cpu_s for t in alone)
+    event_s = statistics.median(sent.cpu_s for sent in rounds) - statistics.median(t.cpu_s for t in alone)
     delivery_s = event_s / sample  # the warm-up's viewers are on both sides
     if min(accept_s, delivery_s) <= 0:
         raise MeasureError(f"{sample} viewers cost too little CPU to be measured: give more with --sample")
@@ -90,13 +90,13 @@ def measure(sample: int) -> tuple[Measured, JsonObject]:
         delivery_s=delivery_s,
         viewer_bytes=max(0, grown_bytes) / sample,
         process_bytes=process_bytes,
-        first_s=statistics.median(told.first_s for told in alone),
+        first_s=statistics.median(sent.first_s for sent in alone),
         frame_bytes=frame_bytes,
     )
     seen: JsonObject = {
         "sample_viewers": sample + WARM_UP,
         "sample_events": EVENTS,
-        "sample_last_ms": round(1000 * statistics.median(told.last_s for told in rounds), 1),
+        "sample_last_ms": round(1000 * statistics.median(sent.last_s for sent in rounds), 1),
         "took_s": round(time.monotonic() - begin_s, 1),
     }
     return measured, seen
@@ -111,7 +111,7 @@ class _Server:
         self._worker = Path("/proc") / children[0]
 
     def cpu_s(self) -> float:
-        """CPU time of the worker, all threads: to the nanosecond where the kernel tells it so."""
+        """CPU time of the worker, all threads: to the nanosecond where the kernel has it so."""
         try:
             tasks = (self._worker / "task").iterdir()
             return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
@@ -132,7 +132,7 @@ class _Server:
                 raise MeasureError("the server to be measured does not tell what it took")
             time.sleep(0.02)
 
-    def tell(self, secret: str, number: int, crowd: _Crowd) -> _Told:
+    def broadcast(self, secret: str, number: int, crowd: _Crowd) -> _Broadcast:
         """Post an event, and wait until all viewers have it."""
         cpu_s, begin_s = self.cpu_s(), time.monotonic()
         connection = self._post(secret, number)
@@ -140,7 +140,7 @@ class _Server:
         connection.getresponse().read()
         connection.close()
         time.sleep(SETTLE_S)
-        return _Told(self.cpu_s() - cpu_s, first_s - begin_s, last_s - begin_s)
+        return _Broadcast(self.cpu_s() - cpu_s, first_s - begin_s, last_s - begin_s)
 
     def _post(self, secret: str, number: int) -> http.client.HTTPConnection:
         """Send one signed event; its answer has still to be read."""
@@ -167,7 +167,7 @@ class _Server:
         return int(found[1]) * 1024 if found else 0
 
 
-class _Told(NamedTuple):
+class _Broadcast(NamedTuple):
     """One event on its way to a crowd.
 
     Attributes:
@@ -190,7 +190,7 @@ class _Crowd:
         self.last_frame_bytes = 0
 
     def join(self, count: int) -> None:
-        """Open so many streams, and wait until each has been told where the match stands."""
+        """Open so many streams, and wait until each has received the gap with the newest id."""
         request = f"GET /stream/{MATCH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         for begin in range(0, count, BATCH):
             fresh = []
@@ -213,7 +213,7 @@ class _Crowd:
         first_s, deadline_s = 0.0, time.monotonic() + PATIENCE_S
         while missing:
             if time.monotonic() > deadline_s:
-                raise MeasureError(f"{len(missing)} of {len(fds)} viewers were not told in time")
+                raise MeasureError(f"{len(missing)} of {len(fds)} viewers received nothing in time")
             for fd, _ in self._poll.poll(1.0):
                 data = self._viewers[fd].recv(65_536)
                 if not data:

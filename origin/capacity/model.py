@@ -5,7 +5,7 @@ a figure of a plan is worth what its assumptions are worth.
 
     an event reaches the last viewer of a core after   first_s + viewers * delivery_s / CORE_SHARE
     a core takes viewers back at                       SHARE_FOR_ACCEPTING / accept_s a second
-    a process holds                                    (open files - FILES_RESERVED) / ROOM viewers
+    a process may have                                 (open files - FILES_RESERVED) / ROOM viewers
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ def assumptions() -> tuple[Assumption, ...]:
             "accept_share", SHARE_FOR_ACCEPTING, "of a core for viewers that come back, while deltas go on"
         ),
         Assumption(
-            "room_factor", ROOM, "a process may hold this much more than its share, while another is gone"
+            "room_factor", ROOM, "a process may have this much more than its share, while another is gone"
         ),
         Assumption("files_reserved", FILES_RESERVED, "open files of a process that are no viewers"),
-        Assumption("heartbeat_s", HEARTBEAT_S, "each viewer is told once where the match stands"),
+        Assumption("heartbeat_s", HEARTBEAT_S, "each viewer receives a heartbeat once in this time"),
         Assumption("retry_min_ms", RETRY_MIN_MS, "the shortest wait of a viewer that lost its server"),
         Assumption(
             "kernel_bytes_per_viewer",
@@ -123,7 +123,7 @@ class Demand:
     """What is asked for.
 
     Attributes:
-        viewers: connected at the same time, all of them told of the same event.
+        viewers: connected at the same time, all of them receive the same event.
         within_ms: from the post of an event to the last viewer.
         cores: of one machine.
         open_files: the hard limit of one process.
@@ -140,13 +140,13 @@ class Plan:
     """The machines and what each of them does; the last ones may have less to do.
 
     Attributes:
-        viewers_per_core_by_latency: with more, the last of them would be told too late.
+        viewers_per_core_by_latency: with more, the last of them would receive it too late.
         viewers_per_core_by_heartbeats: with more, heartbeats alone would take the core's share.
         viewers_per_process_by_files: with more, a process had no file left for one that comes back.
         cores: that work at the same time when an event comes.
         last_ms: from the post of an event to the last viewer.
         steady_core_share: of each working core, for heartbeats, while nothing happens.
-        reconnect_window_s: over which viewers that lost everything are told to come back.
+        reconnect_window_s: over which viewers that lost their servers are spread.
         back_s: after which all of them are back, if the servers are back before they come.
         accept_rate_per_s: viewers one process takes back in a second.
         event_megabytes: what one event is on the network of one machine.

@@ -59,7 +59,7 @@ def command(
     """Plan for N viewers from what one process costs on this machine, measured in a few seconds.
 
     Everything runs on loopback and is ended again. The machine should be idle. A delivery to few viewers is
-    cheaper than one to many: for an audience of a million, measure with as many as one process will hold.
+    cheaper than one to many: for a million viewers, measure with as many as one process will have.
     """
     if not Path("/proc/self/smaps_rollup").exists():
         raise click.ClickException("there is no /proc to measure by: this needs Linux")

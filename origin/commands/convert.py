@@ -37,7 +37,7 @@ def command(format_: str, file: str, match_id: str | None, names: str | None) ->
         convert = _with_names(names)
 
     # Warnings of other matches say nothing about the one that was asked for, but only the reader can
-    # tell which match a place in the file is: all are shown.
+    # say which match a line of the file is about: all are shown.
     def warn(doubt: FeedError) -> None:
         click.echo(complaint(file, doubt).replace(": ", ": warning: ", 1), err=True)
 

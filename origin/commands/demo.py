@@ -60,7 +60,7 @@ def command(port: int, speed: float, *, once: bool) -> None:
     url = f"http://127.0.0.1:{port}"
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     with tempfile.TemporaryDirectory(prefix="touchline-demo-") as directory, _origin(port, secret, directory):
-        sender = Sender(urlsplit(url), parse_key(secret), tell=lambda line: click.echo(line, err=True))
+        sender = Sender(urlsplit(url), parse_key(secret), report=lambda line: click.echo(line, err=True))
         try:
             for delivery in deliveries(events_of(RESULTS), paced=False):
                 sender.send(delivery)
@@ -82,7 +82,7 @@ def command(port: int, speed: float, *, once: bool) -> None:
 
 
 def play(sender: Sender, speed: float) -> None:
-    """Send the final as it was played, ``speed`` times as fast, and tell each event as it is sent.
+    """Send the final as it was played, ``speed`` times as fast, and print each event as it is sent.
 
     Raises:
         ReplayError: the origin refused an event, or did not answer often enough.

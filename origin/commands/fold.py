@@ -22,7 +22,8 @@ __all__ = ["Folding", "command"]
 class Folding:
     """One match while its events are read.
 
-    It holds what stands of each event and no more, so a file may repeat and correct itself without end.
+    It keeps the revisions in force of each event and no more, so a file may repeat and correct itself
+    without end.
 
     Attributes:
         seq: how many events changed the match: the number the fan-out worker would be at.
@@ -82,7 +83,7 @@ def _numbered(source: BinaryIO) -> Iterator[tuple[int, Event]]:
 def command(file: str) -> None:
     """Fold canonical JSON lines into one line of JSON per match, in the order the matches first appear.
 
-    FILE may hold several matches; - or nothing is standard input. Nothing is printed before all of it has
+    FILE may have several matches; - or nothing is standard input. Nothing is printed before all of it has
     been read, since its last line may correct its first: a bad line anywhere means no output at all.
     A revision that is used for two different bodies is a warning on standard error.
     """

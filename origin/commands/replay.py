@@ -38,7 +38,7 @@ __all__ = [
     "read_url",
 ]
 
-# Minutes from kick-off at which each period begins when nothing tells it better, and the minute on the
+# Minutes from kick-off at which each period begins unless the events date it, and the minute on the
 # clock at that moment: two and three minutes of stoppage, 15 of half-time, the breaks of extra time.
 _PERIOD_STARTS: Final = {
     "PRE": (0, 0),
@@ -61,10 +61,11 @@ _WHISTLE_MS: Final = 60_000
 DELIVERY_MAX_EVENTS: Final = 200
 DELIVERY_MAX_BYTES: Final = 256 * 1024
 
-# About 45 s where nobody answers: a restart of the origin is ridden out, a wrong port told while one waits.
+# About 45 s where no origin answers: longer than a restart takes, and short enough to wait for an error where
+# the port is wrong.
 ATTEMPTS_MAX: Final = 24
-# A sender is one, and no crowd of viewers: from its third attempt on it waits up to 4 s, and not up to 30,
-# in which goals would lie about that the origin could take.
+# One sender makes no reconnect storm: from its third attempt on it waits up to 4 s, not up to 30, so that
+# goals are not delayed once the origin is back.
 SLOWEST_ATTEMPT: Final = 2
 TIMEOUT_S: Final = 30.0
 ANSWER_MAX_BYTES: Final = 64 * 1024
@@ -102,7 +103,7 @@ class Pace:
         """Call it once for each event, in the order of the file."""
         if event.match_id != self._match_id:  # another clock; the time of day goes on
             self._match_id, self._clock_ms = event.match_id, None
-        # What is said of an earlier moment (a correction) is due at once, and turns no clock back.
+        # A correction of an earlier moment is due at once, and does not turn the clock back.
         if event.source_ts is not None and self._source_ts is not None:
             self._due_ms += max(0, event.source_ts - self._source_ts)
         elif event.source_ts is None:
@@ -160,7 +161,7 @@ class Sender:
     Args:
         url: the origin, checked by ``read_url``.
         key: the secret that signs.
-        tell: called with a line about each attempt that failed and will be repeated.
+        report: called with a line about each attempt that failed and will be repeated.
         sleep_s: waits; an argument so that tests need not.
     """
 
@@ -169,12 +170,12 @@ class Sender:
         url: SplitResult,
         key: bytes,
         *,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
         sleep_s: Callable[[float], None] = time.sleep,
     ) -> None:
         self._path = url.path.rstrip("/") + "/ingest/canonical"
         self._key = key
-        self._tell = tell
+        self._report = report
         self._sleep_s = sleep_s
         self._random = random.SystemRandom()
         self._run = secrets.token_hex(8)
@@ -206,7 +207,7 @@ class Sender:
             what = f"{status} {message}" if status else message
             if attempt + 1 < ATTEMPTS_MAX:
                 wait_ms = delay_ms(min(attempt, SLOWEST_ATTEMPT), self._random.random(), hint_ms)
-                self._tell(f"{what}; again in {wait_ms / 1000:.1f} s")
+                self._report(f"{what}; again in {wait_ms / 1000:.1f} s")
                 self._sleep_s(wait_ms / 1000)
         raise ReplayError(f"gave up after {ATTEMPTS_MAX} attempts: {what}")
 
@@ -223,13 +224,13 @@ class Sender:
         answer = response.read(ANSWER_MAX_BYTES)
         if not response.isclosed():  # more than an answer of ours can be; do not read it out
             self._connection.close()
-        code, message = _told(answer)
+        code, message = _error_of(answer)
         after = response.headers.get("Retry-After", "")
         hint_ms = int(after) * 1000 if after.isascii() and after.isdecimal() and len(after) < 7 else None
         return response.status, code, message or response.reason, hint_ms
 
 
-def _told(answer: bytes) -> tuple[str, str]:
+def _error_of(answer: bytes) -> tuple[str, str]:
     """Code and message of an error answer; empty for one of another shape."""
     try:
         error = json.loads(answer)["error"]
@@ -298,7 +299,7 @@ def command(file: str, url: SplitResult, speed: float, match_id: str | None, key
     events = read_from(file, events_of_lines)
     if match_id is not None:
         events = (event for event in events if event.match_id == match_id)
-    sender = Sender(url, keys[0], tell=lambda line: click.echo(f"touchline: {line}", err=True))
+    sender = Sender(url, keys[0], report=lambda line: click.echo(f"touchline: {line}", err=True))
     begin_s = time.monotonic()
     count = 0
     try:

@@ -171,7 +171,7 @@ def _read_lines(body: bytes, max_events: int, as_one: ValueError) -> list[Json]:
             values.append(parse(line))
         except ValueError as error:
             if not values and (len(lines) == 1 or isinstance(error, JSONDecodeError)):
-                # Not even the first line stands alone: one value was meant, over however many lines.
+                # Not even the first line is a value: one value was meant, over several lines.
                 at = as_one.lineno if isinstance(as_one, JSONDecodeError) else number
                 raise RequestError(400, "bad_json", f"the body is not JSON: {as_one}", line=at) from None
             raise RequestError(400, "bad_json", f"line {number} is not JSON: {error}", line=number) from None

@@ -1,6 +1,6 @@
 """Signed webhooks as Standard Webhooks defines them, for both sides: ``sign`` and ``verify``.
 
-A sender proves that it holds a secret, and when it signed. What is signed is ``id.timestamp.body``, with
+A sender proves that it has a secret, and when it signed. What is signed is ``id.timestamp.body``, with
 HMAC-SHA256. Three headers carry it:
 
 =====================  ==================================================================

@@ -120,8 +120,8 @@ def logged(log: EventLog, match_id: str = FINAL) -> list[Event]:
     return [record.event for record in log.read_match(match_id)]
 
 
-def sender(port: int, tell: list[str], sleep_s: Callable[[float], None] = lambda _: None) -> Sender:
-    return Sender(urlsplit(f"http://127.0.0.1:{port}/"), KEY, tell=tell.append, sleep_s=sleep_s)
+def sender(port: int, reports: list[str], sleep_s: Callable[[float], None] = lambda _: None) -> Sender:
+    return Sender(urlsplit(f"http://127.0.0.1:{port}/"), KEY, report=reports.append, sleep_s=sleep_s)
 
 
 def event(**fields: Any) -> Event:
@@ -239,21 +239,21 @@ def test_scaled_time_passes_between_deliveries(app: Flask, log: EventLog, tmp_pa
 def test_an_attempt_that_failed_is_repeated_under_the_same_id(
     app: Flask, log: EventLog, final: list[Event]
 ) -> None:
-    port, told = free_port(), list[str]()
+    port, reports = free_port(), list[str]()
     faults = Faults(app, "503 Service Unavailable", "429 Too Many Requests", "lose the answer")
     with serving(faults, port):
-        posting = sender(port, told)
+        posting = sender(port, reports)
         for delivery in deliveries(final, paced=True):
             posting.send(delivery)
         posting.close()
     assert len(set(faults.ids[:4])) == 1
     assert len(faults.ids) == len(list(deliveries(final, paced=True))) + 3
-    assert len(told) == 3
+    assert len(reports) == 3
     assert logged(log) == final
 
 
 def test_an_origin_that_comes_up_late_is_waited_for(app: Flask, log: EventLog, final: list[Event]) -> None:
-    port, told = free_port(), list[str]()
+    port, reports = free_port(), list[str]()
     up = serving(app, port)
     waits: list[float] = []
 
@@ -262,22 +262,22 @@ def test_an_origin_that_comes_up_late_is_waited_for(app: Flask, log: EventLog, f
         if len(waits) == 3:
             up.__enter__()
 
-    posting = sender(port, told, sleep_s)
+    posting = sender(port, reports, sleep_s)
     try:
         posting.send(next(deliveries(final, paced=False)))
     finally:
         posting.close()
         up.__exit__(None, None, None)
     assert len(waits) == 3
-    assert all("refused" in line for line in told)
+    assert all("refused" in line for line in reports)
     assert logged(log) == final
 
 
 def test_an_origin_that_never_answers_is_given_up() -> None:
-    told: list[str] = []
+    reports: list[str] = []
     with pytest.raises(ReplayError, match=f"gave up after {ATTEMPTS_MAX} attempts"):
-        sender(free_port(), told).send(Delivery(0, 1, b"{}"))
-    assert len(told) == ATTEMPTS_MAX - 1
+        sender(free_port(), reports).send(Delivery(0, 1, b"{}"))
+    assert len(reports) == ATTEMPTS_MAX - 1
 
 
 def test_a_refusal_is_told_and_not_repeated(

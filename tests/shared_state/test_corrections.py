@@ -21,8 +21,8 @@ from shared_state import (
 from tests.events_by_hand import MATCH_ID, add, amend, goal, kick, retract, status, with_op
 
 
-def told(*events: Event) -> Match:
-    """The match that these events tell, proven to be the same in every order and with each one twice."""
+def match_of(*events: Event) -> Match:
+    """The match that these events make, proven to be the same in every order and with each one twice."""
     match = fold(MATCH_ID, events)
     for arrival in itertools.permutations(events):
         step_by_step = Match(match_id=MATCH_ID)
@@ -51,20 +51,20 @@ HOME_18 = goal("g1", "home", 18, "Griezmann")
 
 @pytest.mark.parametrize("revs", [(1,), (1, 2), (1, 2, 3), (1, 3), (2, 3, 7), (5,)])
 def test_rule_1_latest_revision_counts(revs: tuple[int, ...]) -> None:
-    match = told(*[goal("g1", "home", 18, f"player {rev}", rev=rev) for rev in revs])
+    match = match_of(*[goal("g1", "home", 18, f"player {rev}", rev=rev) for rev in revs])
     assert match.score == (1, 0)
     assert shown(match, "g1").player == f"player {max(revs)}"
 
 
 def test_rule_1_ids_are_apart() -> None:
-    assert told(HOME_18, goal("g2", "home", 18, "Griezmann"), goal("g3", "away", 28)).score == (2, 1)
+    assert match_of(HOME_18, goal("g2", "home", 18, "Griezmann"), goal("g3", "away", 28)).score == (2, 1)
 
 
 # Rule 2: duplicates, one revision with two bodies, lower revisions.
 
 
 def test_rule_2_duplicate_is_no_output() -> None:
-    match = told(HOME_18)
+    match = match_of(HOME_18)
     assert apply(match, goal("g1", "home", 18, "Griezmann")) is match
     assert apply(match, goal("g1", "home", 18, "Griezmann", source="another feed")) is match
 
@@ -85,7 +85,7 @@ def test_rule_2_duplicate_is_no_output() -> None:
 def test_rule_2_conflict_has_one_winner(loser: dict[str, Any], winner: dict[str, Any]) -> None:
     lost = add("g1", "GOAL", team="home", minute=18, **loser)
     won = add("g1", "GOAL", team="home", minute=18, **winner)
-    match = told(lost, won)
+    match = match_of(lost, won)
     assert shown(match, "g1").to_json() == won.to_json()
     assert is_conflict(ResolvedEvent(lost, None), won)
     assert is_conflict(ResolvedEvent(won, None), lost)
@@ -96,7 +96,7 @@ def test_rule_2_retractions_conflict_too() -> None:
         retract("g1", reason="offside", source_ts=1),
         retract("g1", reason="handball", source_ts=2),
     )
-    match = told(HOME_18, early, late)
+    match = match_of(HOME_18, early, late)
     assert match.records["g1"].tombstone == late
     assert is_conflict(match.records["g1"], early)
 
@@ -120,7 +120,7 @@ def test_rule_2_no_conflict(known: ResolvedEvent | None, event: Event) -> None:
 
 
 def test_rule_2_lower_revision_is_no_output() -> None:
-    match = told(goal("g1", "home", 18, "Pogba", rev=3))
+    match = match_of(goal("g1", "home", 18, "Pogba", rev=3))
     assert apply(match, goal("g1", "away", 20, "Modrić", rev=2)) is match
 
 
@@ -136,7 +136,7 @@ def test_rule_3_tombstone_wins_at_equal_rev(
     op: str, body_rev: int, tombstone_rev: int, score: tuple[int, int]
 ) -> None:
     body = with_op(op, "g1", "GOAL", team="home", minute=18, rev=body_rev)
-    assert told(body, retract("g1", rev=tombstone_rev)).score == score
+    assert match_of(body, retract("g1", rev=tombstone_rev)).score == score
 
 
 def test_rule_3_born_dead() -> None:
@@ -149,35 +149,39 @@ def test_rule_3_born_dead() -> None:
 
 
 def test_rule_3_only_a_higher_revision_revives() -> None:
-    dead = told(HOME_18, retract("g1", rev=2))
-    assert told(HOME_18, retract("g1", rev=2), amend("g1", "GOAL", team="home", minute=18)).score == (0, 0)
+    dead = match_of(HOME_18, retract("g1", rev=2))
+    assert match_of(HOME_18, retract("g1", rev=2), amend("g1", "GOAL", team="home", minute=18)).score == (
+        0,
+        0,
+    )
     revived = apply(dead, amend("g1", "GOAL", team="home", minute=18, rev=3))
     assert (revived.score, revived.retracted()) == ((1, 0), [])
     assert (
-        told(*[HOME_18, retract("g1", rev=2), amend("g1", "GOAL", team="home", minute=18, rev=3)]) == revived
+        match_of(*[HOME_18, retract("g1", rev=2), amend("g1", "GOAL", team="home", minute=18, rev=3)])
+        == revived
     )
 
 
 def test_rule_3_killed_revived_killed() -> None:
     events = [HOME_18, retract("g1", rev=2), amend("g1", "GOAL", team="home", minute=18, rev=3)]
-    match = told(*events, retract("g1", rev=4, reason="handball"))
+    match = match_of(*events, retract("g1", rev=4, reason="handball"))
     assert match.score == (0, 0)
     assert [by.reason for _, by in match.retracted()] == ["handball"]
 
 
 def test_rule_3_late_tombstone_of_a_lower_revision_is_no_output() -> None:
-    match = told(goal("g1", "home", 18, rev=3))
+    match = match_of(goal("g1", "home", 18, rev=3))
     assert apply(match, retract("g1", rev=2)) is match
 
 
 def test_rule_3_a_newer_body_under_a_tombstone_stays_dead() -> None:
-    match = told(HOME_18, goal("g1", "home", 18, "Pogba", rev=2), retract("g1", rev=2))
+    match = match_of(HOME_18, goal("g1", "home", 18, "Pogba", rev=2), retract("g1", rev=2))
     assert match.score == (0, 0)
     assert [body.player for body, _ in match.retracted()] == ["Pogba"]
 
 
 def test_rule_3_pending_is_in_the_order_of_ids() -> None:
-    waiting = told(retract("b", source_ts=1), retract("a", source_ts=2), retract("c"))
+    waiting = match_of(retract("b", source_ts=1), retract("a", source_ts=2), retract("c"))
     assert [event.event_id for event in waiting.pending()] == ["a", "b", "c"]
 
 
@@ -185,7 +189,7 @@ def test_rule_3_pending_is_in_the_order_of_ids() -> None:
 
 
 def test_rule_4_amend_of_an_unknown_id_is_an_upsert() -> None:
-    assert told(amend("g1", "GOAL", team="home", minute=18)).score == (1, 0)
+    assert match_of(amend("g1", "GOAL", team="home", minute=18)).score == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -203,27 +207,27 @@ def test_rule_4_amend_of_an_unknown_id_is_an_upsert() -> None:
 )
 def test_rule_4_amend_replaces_everything(change: dict[str, Any], score: tuple[int, int]) -> None:
     fields = {"type": "GOAL", "team": "home", "minute": 18, "player": "Griezmann", **change}
-    match = told(HOME_18, with_op("AMEND", "g1", **{"rev": 2, **fields}))
+    match = match_of(HOME_18, with_op("AMEND", "g1", **{"rev": 2, **fields}))
     assert match.score == score
     assert shown(match, "g1").minute == fields["minute"]
 
 
 def test_rule_4_what_an_amend_leaves_out_is_gone() -> None:
     penalty = goal("g1", "home", 38, "Griezmann", detail={"penalty": True})
-    match = told(penalty, amend("g1", "GOAL", team="home", minute=38))
+    match = match_of(penalty, amend("g1", "GOAL", team="home", minute=38))
     assert (shown(match, "g1").player, shown(match, "g1").detail["penalty"]) == (None, False)
 
 
 def test_rule_4_something_becomes_a_goal() -> None:
     note = add("g1", "NOTE", minute=18, detail={"text": "?"})
-    assert told(note, amend("g1", "GOAL", team="home", minute=18)).score == (1, 0)
+    assert match_of(note, amend("g1", "GOAL", team="home", minute=18)).score == (1, 0)
 
 
 def test_rule_4_a_to_b_to_a() -> None:
     griezmann = goal("g1", "home", 18, "Griezmann")
     own_goal = amend("g1", "GOAL", team="home", minute=18, player="Mandžukić", detail={"own_goal": True})
     back = amend("g1", "GOAL", team="home", minute=18, player="Griezmann", rev=3)
-    match = told(griezmann, own_goal, back)
+    match = match_of(griezmann, own_goal, back)
     assert shown(match, "g1").player == "Griezmann"
     assert match.score == (1, 0)
 
@@ -235,13 +239,13 @@ def test_rule_4_a_to_b_to_a() -> None:
 @pytest.mark.parametrize("outcome", [None, "Goal disallowed: offside", "no_goal"])
 def test_rule_5_var_never_moves_the_score(state: str, outcome: str | None) -> None:
     detail = {"state": state, "outcome": outcome, "target_event_id": "g1"}
-    match = told(HOME_18, add("v1", "VAR", minute=20, team="away", detail=detail))
+    match = match_of(HOME_18, add("v1", "VAR", minute=20, team="away", detail=detail))
     assert (match.score, match.status, len(match.events())) == ((1, 0), "SCHEDULED", 2)
     assert apply(match, retract("g1", reason="VAR: offside")).score == (0, 0)
 
 
 def test_rule_5_a_provisional_goal_counts() -> None:
-    assert told(goal("g1", "home", 18, status="PROVISIONAL")).score == (1, 0)
+    assert match_of(goal("g1", "home", 18, status="PROVISIONAL")).score == (1, 0)
 
 
 # Rule 6: full time does not close the log.
@@ -249,7 +253,7 @@ def test_rule_5_a_provisional_goal_counts() -> None:
 
 def test_rule_6_retraction_after_full_time() -> None:
     full_time = status("ft", "FT", "POST", source_ts=100)
-    match = told(HOME_18, full_time, retract("g1", source_ts=700))
+    match = match_of(HOME_18, full_time, retract("g1", source_ts=700))
     assert (match.status, match.score) == ("FT", (0, 0))
 
 
@@ -259,7 +263,7 @@ def test_rule_6_award_months_later() -> None:
     result = add(
         "so", "SCORE_OVERRIDE", period="POST", detail={"home": 0, "away": 3}, source_ts=9_000_000_000
     )
-    match = told(HOME_18, full_time, award, result)
+    match = match_of(HOME_18, full_time, award, result)
     assert (match.status, match.score, match.goals) == ("AWARDED", (0, 3), (1, 0))
 
 
@@ -268,13 +272,13 @@ def test_rule_6_award_months_later() -> None:
 
 def test_rule_7_override_changes_what_is_shown() -> None:
     override = add("so", "SCORE_OVERRIDE", period="POST", detail={"home": 3, "away": 0})
-    match = told(override, HOME_18, goal("g2", "away", 20))
+    match = match_of(override, HOME_18, goal("g2", "away", 20))
     assert (match.score, match.goals) == ((3, 0), (1, 1))
     assert apply(match, retract("so")).score == (1, 1)
 
 
 def test_rule_7_shootout_is_counted_apart() -> None:
-    match = told(HOME_18, kick("k1", "home", 1, scored=True), kick("k2", "away", 2, scored=False))
+    match = match_of(HOME_18, kick("k1", "home", 1, scored=True), kick("k2", "away", 2, scored=False))
     assert (match.score, match.shootout) == ((1, 0), (1, 0))
     assert apply(match, kick("k3", "away", 3, scored=True)).shootout == (1, 1)
     without_k1 = apply(match, retract("k1"))
@@ -283,8 +287,8 @@ def test_rule_7_shootout_is_counted_apart() -> None:
 
 
 def test_rule_7_a_shootout_begins_with_its_status() -> None:
-    assert told(status("p", "PENALTIES", "PENS")).shootout == (0, 0)
-    assert told(status("p", "FT", "POST")).shootout is None
+    assert match_of(status("p", "PENALTIES", "PENS")).shootout == (0, 0)
+    assert match_of(status("p", "FT", "POST")).shootout is None
 
 
 # Rule 8: the order comes from the events.
@@ -303,7 +307,7 @@ def test_rule_7_a_shootout_begins_with_its_status() -> None:
     ],
 )
 def test_rule_8_latest_status_by_the_events_own_order(earlier: Event, later: Event) -> None:
-    match = told(earlier, later)
+    match = match_of(earlier, later)
     assert (match.status, match.period) == (later.detail["to"], later.period)
 
 
@@ -325,22 +329,22 @@ def test_rule_8_latest_status_by_the_events_own_order(earlier: Event, later: Eve
     ids=["STATUS_CHANGE", "MATCH_INFO", "SCORE_OVERRIDE"],
 )
 def test_rule_8_a_retraction_falls_back_to_the_earlier_one(first: Event, second: Event, read: Any) -> None:
-    nothing, one, both = told(), told(first), told(first, second)
+    nothing, one, both = match_of(), match_of(first), match_of(first, second)
     assert read(one) != read(both)
-    assert read(told(first, second, retract(second.event_id))) == read(one)
-    assert read(told(first, second, retract(first.event_id))) == read(both)
-    gone = told(first, second, retract(first.event_id), retract(second.event_id))
+    assert read(match_of(first, second, retract(second.event_id))) == read(one)
+    assert read(match_of(first, second, retract(first.event_id))) == read(both)
+    gone = match_of(first, second, retract(first.event_id), retract(second.event_id))
     assert read(gone) == read(nothing)
     # What is amended into another type decides no longer either.
     noted = amend(second.event_id, "NOTE", period="POST", detail={"text": "an error"})
-    assert read(told(first, second, noted)) == read(one)
+    assert read(match_of(first, second, noted)) == read(one)
 
 
 def test_rule_8_the_timeline_is_in_the_events_order() -> None:
-    match = told(goal("b", "home", 60), goal("a", "away", 20), goal("c", "home", 90, stoppage=2))
+    match = match_of(goal("b", "home", 60), goal("a", "away", 20), goal("c", "home", 90, stoppage=2))
     assert [event.event_id for event in match.events()] == ["a", "b", "c"]
     # What was taken back stands where it happened, whenever it was taken back, and whatever its id.
-    undone = told(goal("a", "home", 60), goal("b", "away", 20), retract("a", source_ts=1), retract("b"))
+    undone = match_of(goal("a", "home", 60), goal("b", "away", 20), retract("a", source_ts=1), retract("b"))
     assert [body.event_id for body, _ in undone.retracted()] == ["b", "a"]
 
 
@@ -348,7 +352,7 @@ def test_rule_8_the_timeline_is_in_the_events_order() -> None:
 
 
 def test_rule_9_two_goals_of_one_side_in_one_minute() -> None:
-    assert told(goal("g1", "home", 45), goal("g2", "home", 45)).score == (2, 0)
+    assert match_of(goal("g1", "home", 45), goal("g2", "home", 45)).score == (2, 0)
 
 
 # Rule 10: nothing is invented, and nothing but the events moves the score.
@@ -370,7 +374,7 @@ def test_rule_9_two_goals_of_one_side_in_one_minute() -> None:
     ids=lambda event: event.type,
 )
 def test_rule_10_only_goals_count(event: Event) -> None:
-    match = told(HOME_18, event)
+    match = match_of(HOME_18, event)
     assert (match.score, match.shootout) == ((1, 0), None)
     assert len(match.events()) == 2
 
@@ -386,7 +390,7 @@ def test_resolve_returns_what_was_known_when_nothing_changes() -> None:
 
 
 def test_state_of_nothing() -> None:
-    assert state_json(told()) == {
+    assert state_json(match_of()) == {
         "match_id": MATCH_ID,
         "status": "SCHEDULED",
         "period": "PRE",

@@ -19,7 +19,7 @@ from shared_state import (
     fold,
     match_hash,
 )
-from shared_state.replica import HELD_MAX
+from shared_state.replica import BUFFERED_MAX
 from tests import strategies
 from tests.events_by_hand import goal, retract
 from tests.strategies import EPOCH, MATCH_ID
@@ -84,9 +84,9 @@ def test_any_network_converges_or_asks_for_a_snapshot(data: st.DataObject, histo
         # At every moment it is a state that the origin was in: never a hole, never a half.
         prefix = deltas[: viewer.position.seq]
         assert viewer.hash() == match_hash(fold(MATCH_ID, [one.event for one in prefix]))
-    told = viewer.check(origin.position, origin.hash())
-    assert told is (Receipt.IN_STEP if viewer.position == origin.position else Receipt.WAITING)
-    note(told.value)
+    receipt = viewer.check(origin.position, origin.hash())
+    assert receipt is (Receipt.IN_STEP if viewer.position == origin.position else Receipt.WAITING)
+    note(receipt.value)
     for delta in deltas[viewer.position.seq :]:
         viewer.receive(delta)
     assert viewer.check(origin.position, origin.hash()) is Receipt.IN_STEP
@@ -134,11 +134,11 @@ def test_a_hole_is_waited_for() -> None:
 
 def test_what_is_held_has_a_bound() -> None:
     viewer = Replica.begin(MATCH_ID, EPOCH)
-    deltas = goals(HELD_MAX + 3)
+    deltas = goals(BUFFERED_MAX + 3)
     receipts = [viewer.receive(delta) for delta in deltas[1:]]
-    assert receipts == [Receipt.WAITING] * HELD_MAX + [Receipt.NEED_SNAPSHOT] * 2
+    assert receipts == [Receipt.WAITING] * BUFFERED_MAX + [Receipt.NEED_SNAPSHOT] * 2
     assert viewer.receive(deltas[0]) is Receipt.APPLIED  # what is held still helps, if the hole closes
-    assert viewer.position.seq == HELD_MAX + 1
+    assert viewer.position.seq == BUFFERED_MAX + 1
 
 
 @pytest.mark.parametrize("epoch", [EPOCH - 1, EPOCH + 1])

@@ -33,14 +33,14 @@ BUILD: Final = WIDGET / "build"
 CACHE: Final = ROOT / ".cache" / "widget"
 HASH_CHARS: Final = 12
 RUNTIME_STOCK: Final = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
-# Compressed files tell nothing new when compressed again; everything here is text, bytecode or wasm.
+# Compressed files do not shrink when compressed again; everything here is text, bytecode or wasm.
 COMPRESSED_SUFFIXES: Final = (".br", ".gz")
 # Every browser with module workers and WebAssembly streaming: what tier 2 needs anyway.
 TARGET: Final = "es2022"
 
 
 class BuildError(Exception):
-    """A step failed; ``str()`` is what to tell the person who ran it."""
+    """A step failed; ``str()`` is the message for the person who ran it."""
 
 
 @dataclass(slots=True)
@@ -122,7 +122,7 @@ def npm_packages() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("package.json", "package-lock.json", ".npmrc"):
             shutil.copy(WIDGET / name, folder / name)
-        # No install scripts: what they would do is not needed, and nobody has read them.
+        # No install scripts: they are not needed, and have not been reviewed.
         _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
         stamp.write_text(wanted)
     return folder / "node_modules"
@@ -204,8 +204,8 @@ def _run(argv: Sequence[str], folder: Path) -> bytes:
     except FileNotFoundError:
         raise BuildError(f"{argv[0]} is not installed; the widget's build needs Node.js 20 and npm") from None
     if done.returncode != 0:
-        told = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-2_000:]
-        raise BuildError(f"{' '.join(argv[:2])} failed with {done.returncode}:\n{told}")
+        output = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-2_000:]
+        raise BuildError(f"{' '.join(argv[:2])} failed with {done.returncode}:\n{output}")
     return done.stdout
 
 

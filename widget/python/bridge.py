@@ -13,7 +13,7 @@ per key. ``worker.js`` passes them on unread; ``live-match.js`` writes the reque
 ``close``                                                   forgets the match
 =============  ===========================================  ==========================================
 
-Each request names its ``slot``: one replica of one match (two elements with different delays hold two),
+Each request names its ``slot``: one replica of one match (two elements with different delays have two),
 and its ``match``. Each reply has ``receipt``, a ``shared_state.Receipt``'s value, and, where there is a
 replica, ``id`` and ``accepted_ms``. If the match moved on it also has ``html``, ``announce`` and
 ``hash``. ``need_snapshot`` has the ``reason``. Whatever cannot be read asks for a snapshot: this end has

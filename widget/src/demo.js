@@ -7,7 +7,7 @@
  * Nothing on the page depends on this file.
  */
 
-/** What a reader is told about each state of the connection; a state not named here is shown as it is. */
+/** The text for each state of the connection; a state that is not listed is shown as it is. */
 const CONNECTIONS = {
   none: "Not connected",
   connecting: "Connecting",

@@ -25,8 +25,8 @@ export class Runtime {
   }
 
   /**
-   * The runtime of an origin's files. It is booted by the first caller; if that fails, nobody tries
-   * again on this page: whatever was missing (a browser feature, a permission) will not come.
+   * The runtime of an origin's files. It is booted by the first caller; if that fails, there is no
+   * second attempt on this page: a missing browser feature or permission will not appear.
    *
    * @param {string} base the URL that /widget/ is below
    * @returns {Promise<Runtime>}
