@@ -173,6 +173,7 @@ def refusal(error: RequestError, *, keep_alive: bool, with_body: bool = True) ->
     headers = {
         "Content-Type": "application/json",
         "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
         **READABLE_BY_ANY_STREAM,
         **error.headers,
     }

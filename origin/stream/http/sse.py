@@ -34,6 +34,7 @@ STREAM_HEADERS = {
     # nginx buffers a response unless a header says not to; it does not infer it from the type.
     "X-Accel-Buffering": "no",
     "Access-Control-Allow-Origin": READABLE_BY_ANY_STREAM["Access-Control-Allow-Origin"],
+    "X-Content-Type-Options": "nosniff",
 }
 
 

@@ -54,6 +54,7 @@ def test_a_new_viewer_is_sent_to_the_snapshot_and_goes_on_from_its_id(server: St
     assert headers["cache-control"] == "no-store, no-transform"
     assert headers["x-accel-buffering"] == "no"
     assert headers["access-control-allow-origin"] == "*"
+    assert headers["x-content-type-options"] == "nosniff"
     retry, gap = first_events(client, 2)
     assert 1_000 <= int(retry["retry"]) < 60_000
     assert gap["event"] == "gap"
