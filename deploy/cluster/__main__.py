@@ -84,7 +84,7 @@ def _demo(port: int, speed: float, embargo: float, *, once: bool) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="touchline-cluster-") as directory,
         Cluster(
-            Path(directory), base_port=port, embargo_s=embargo, report=lambda line: click.echo(line, err=True)
+            Path(directory), base_port=port, embargo_s=embargo, tell=lambda line: click.echo(line, err=True)
         ) as cluster,
         _announced(cluster.addresses),
     ):
