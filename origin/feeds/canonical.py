@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 
 from origin.errors import FeedError
 from origin.feeds import Warn
+from origin.feeds.document_kind import kind_of_bytes
 from shared_state import Event, InvalidEvent
 from shared_state.jsontext import canonical, parse
 
@@ -60,9 +61,19 @@ def _event(line: bytes, number: int) -> Event:
     except InvalidEvent as error:
         raise FeedError(str(error), line=number) from None
     except UnicodeDecodeError as error:
-        raise FeedError(f"not UTF-8: {error.reason} at byte {error.start + 1}", line=number) from None
+        fault = FeedError(f"not UTF-8: {error.reason} at byte {error.start + 1}", line=number)
+        raise _foreign(line, number) or fault from None
     except JSONDecodeError as error:
         # Its own "line 1 column 9" would count within this line, and mislead.
-        raise FeedError(f"not JSON: {error.msg} at character {error.pos + 1}", line=number) from None
+        fault = FeedError(f"not JSON: {error.msg} at character {error.pos + 1}", line=number)
+        raise _foreign(line, number) or fault from None
     except ValueError as error:
         raise FeedError(f"not JSON: {error}", line=number) from None
+
+
+def _foreign(line: bytes, number: int) -> FeedError | None:
+    """The error about a file that is not text in lines at all, by what it is; None where it may be."""
+    kind = kind_of_bytes(line) if number == 1 else None
+    if kind is None or "JSON" in kind:
+        return None
+    return FeedError(f"is {kind}, not UTF-8 JSON lines", line=1)

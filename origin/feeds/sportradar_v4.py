@@ -10,7 +10,10 @@ is one event. Both become a ``VendorDocument``;
   refuses one that is ahead by more than clocks differ.
 * ``competitor`` of a ``score_change`` is the side that benefits, of an own goal too.
 * The order of the list is not that of the ids, and the score of the feed can lag behind its events:
-  goals are counted, and the vendor's score only compared.
+  goals are counted, and the vendor's score only compared. Only of a match that is over, and of which the
+  timeline has no goal (it was not covered live) or whose result was decided by a federation, the vendor's
+  score is the result: a SCORE_OVERRIDE.
+* A ``score_change`` in the shoot-out is the other half of a ``penalty_shootout`` row, and no goal.
 * A VAR check opens with one event and closes with another, and others may come between; the two are
   one VAR event here.
 * The status of the match is one STATUS_CHANGE that is amended: the vendor says what it is now, and not
@@ -21,11 +24,14 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Final
 
+from origin.errors import FeedError
 from origin.feeds import Warn
-from origin.feeds.jsondoc import Node
+from origin.feeds.document_kind import SPORTRADAR_V4_TIMELINE, kind_of_json
+from origin.feeds.fixture import kicks_of_result
+from origin.feeds.jsondoc import Node, dotted
 from origin.feeds.vendor_document import AHEAD_MAX_MS, VendorDocument, VendorDocumentFeed
 from shared_state import Event, InvalidEvent, Score
 from shared_state.events import MATCH_ID_PATTERN, PERIOD_INDEX, default_period
@@ -33,6 +39,8 @@ from shared_state.events import MATCH_ID_PATTERN, PERIOD_INDEX, default_period
 __all__ = ["convert", "match_id_of", "read_push", "read_timeline"]
 
 SOURCE: Final = "sportradar-v4"
+# Of the event that is made of the vendor's result, for which it has no row; its own ids are numbers.
+RESULT_ID: Final = "result"
 TIMELINE_MAX: Final = 5_000  # a match with every throw-in has some 1,500
 
 _ID_PATTERN: Final = re.compile(r"(?:[a-z]+:)?(?:sport_event|match)(?:_id)?:([A-Za-z0-9_-]+)")
@@ -54,6 +62,10 @@ _MATCH_STATUSES: Final = {
 }
 # Of these the period is that of the last thing that happened.
 _STOPPED: Final = {"interrupted": "INTERRUPTED", "suspended": "SUSPENDED", "abandoned": "ABANDONED"}
+_OVER: Final = frozenset({"FT", "AET", "FT_PENS"})
+# The match is over, however it came to that.
+_PLAYED_OUT: Final = frozenset({"ended", "closed"})
+_SHOOTOUT_PERIODS: Final = frozenset({"penalties", "penalty_shootout"})
 _STATUSES: Final = {
     "not_started": ("SCHEDULED", "PRE"),
     "delayed": ("DELAYED", "PRE"),
@@ -63,6 +75,7 @@ _STATUSES: Final = {
     "ended": ("FT", "POST"),
     "closed": ("FT", "POST"),
     "awarded": ("AWARDED", "POST"),
+    "walkover": ("AWARDED", "POST"),
 }
 _PLAIN: Final = {
     "yellow_card": "YELLOW_CARD",
@@ -112,24 +125,37 @@ def read_timeline(document: Node, *, now_ms: int | None = None) -> VendorDocumen
     Raises:
         FeedError: it is not one, or has a time in the future, with the path and line.
     """
+    kind = kind_of_json(document.value)
+    if kind not in (None, SPORTRADAR_V4_TIMELINE):
+        gone = "" if document.has("timeline") else ": timeline is missing"
+        raise document.error(f"is {kind}, not {SPORTRADAR_V4_TIMELINE}{gone}")
     sport_event = document.at("sport_event")
     match_id = match_id_of(sport_event.at("id"))
     reading = _Reading(match_id, document.at("generated_at"), now_ms)
+    if not document.has("timeline") and not _has_not_begun(document):
+        raise document.at("timeline").error("is missing: a timeline has it, other documents do not")
     timeline = list(document.at("timeline").items())
     if len(timeline) > TIMELINE_MAX:
         raise document.at("timeline").error(f"has {len(timeline)} events, at most {TIMELINE_MAX} are read")
+    if not any(node.object().get("type") == "penalty_shootout" for node in timeline):
+        reading.kicks_by_score = True
     rows = {}
-    for node in timeline:
+    for node in _without_doubles(timeline, reading.doubts):
         rows[_event_id(node)] = reading.take(node)
     reading.info(sport_event)
     score = _take_status(reading, document)
+    result = reading.result(document, score)
+    if rows:  # one without any says nothing of what stood before
+        rows[RESULT_ID] = reading.at_ms
     return VendorDocument(
         match_id=match_id,
         at_ms=reading.at_ms,
-        events=reading.events,
+        events=[*reading.events, *result],
         rows=rows,
         whole=True,
         score=score,
+        score_error=_score_error(document),
+        doubts=reading.doubts,
         read_ms=now_ms,
     )
 
@@ -156,7 +182,8 @@ def read_push(message: Node, *, now_ms: int | None = None) -> VendorDocument | N
     node = payload.at("event")
     reading = _Reading(match_id, node.at("time"), now_ms)
     rows = {_event_id(node): reading.take(node)}
-    if any(event.type == "SHOOTOUT_KICK" for event in reading.events):
+    is_goal = node.at("type").value == "score_change"
+    if (is_goal and _in_shootout(node)) or any(event.type == "SHOOTOUT_KICK" for event in reading.events):
         reading.events, rows = [], {}  # a row without its event would be one that is a kick no more
     score = _take_status(reading, payload)
     return VendorDocument(
@@ -166,6 +193,7 @@ def read_push(message: Node, *, now_ms: int | None = None) -> VendorDocument | N
         rows=rows,
         pushed=True,
         score=score,
+        score_error=_score_error(payload),
         read_ms=now_ms,
     )
 
@@ -177,6 +205,8 @@ class _Reading:
         self._latest_ms = None if now_ms is None else now_ms + AHEAD_MAX_MS
         self.at_ms = self._past_ms(made)
         self.events: list[Event] = []
+        self.doubts: list[FeedError] = []
+        self.kicks_by_score = False  #: whether nothing but the changes of score tells of the shoot-out
         self._match_id = match_id
         self._kicks = 0
         self._open_checks: list[int] = []
@@ -190,6 +220,9 @@ class _Reading:
         )
         if type_ in _PLAIN:
             self._add(node, rev, _PLAIN[type_], team=_side(node), player=_player(node, 0))
+        elif type_ == "score_change" and _in_shootout(node):
+            if self.kicks_by_score:
+                self._take_kick(node, rev, scored=True)
         elif type_ == "score_change":
             method = node.at("method").optional_text()
             detail = {"own_goal": method == "own_goal", "penalty": method == "penalty"}
@@ -249,11 +282,38 @@ class _Reading:
                 known = (_STOPPED[word], reached)
         if known is None:
             known = _STATUSES.get(match_status) or _STATUSES.get(status)
+        if status in _PLAYED_OUT and node.at("decided_by_fed").boolean():
+            known = ("AWARDED", "POST")
         if known is None:
             if status not in ("live", "started", "inprogress"):
                 return  # a word of tomorrow must not stop the goals of today
             known = ("LIVE", "H1" if reached == "PRE" else reached)
         self._event(node, "status", self.at_ms, "STATUS_CHANGE", known[1], detail={"to": known[0]})
+
+    def result(self, document: Node, score: Score | None) -> list[Event]:
+        """The result of a match whose rows do not tell it: the vendor's score, and the shoot-out's."""
+        status = next((event.detail["to"] for event in self.events if event.type == "STATUS_CHANGE"), None)
+        types = {event.type for event in self.events}
+        if score is None or status not in (*_OVER, "AWARDED") or ("GOAL" in types and status != "AWARDED"):
+            return []
+        node = document.at("sport_event_status")
+        before = len(self.events)
+        goals = Score(0, 0)
+        for event in self.events:
+            if event.type == "GOAL":
+                goals = goals.plus(event.team, 1)
+        if goals != score:
+            detail = {"home": score.home, "away": score.away}
+            self._event(node, RESULT_ID, self.at_ms, "SCORE_OVERRIDE", "POST", detail=detail)
+        if status == "FT_PENS" and "SHOOTOUT_KICK" not in types:
+            for order, side in enumerate(kicks_of_result(_shootout_score(node)), start=1):
+                detail = {"order": order, "scored": True}
+                self._event(
+                    node, f"k{order:02}", self.at_ms, "SHOOTOUT_KICK", "PENS", team=side, detail=detail
+                )
+        added = self.events[before:]
+        del self.events[before:]
+        return added
 
     def _kick(self, node: Node, rev: int) -> None:
         state = node.at("status").text()
@@ -261,8 +321,11 @@ class _Reading:
             return
         if state not in ("scored", "missed"):
             raise node.at("status").error(f"must be scored, missed or not_taken_yet, got {state[:40]!r}")
+        self._take_kick(node, rev, scored=state == "scored")
+
+    def _take_kick(self, node: Node, rev: int, *, scored: bool) -> None:
         self._kicks += 1
-        detail = {"order": self._kicks, "scored": state == "scored"}
+        detail = {"order": self._kicks, "scored": scored}
         self._event(
             node, _event_id(node), rev, "SHOOTOUT_KICK", "PENS",
             team=_side(node), player=_player(node, 0), detail=detail,
@@ -310,13 +373,65 @@ class _Reading:
         self.events.append(event)
 
 
+def _without_doubles(timeline: list[Node], doubts: list[FeedError]) -> Iterator[Node]:
+    """The rows, each id once: of two rows with one id the one that was touched last, else the later one."""
+    chosen: dict[str, Node] = {}
+    for node in timeline:
+        event_id = _event_id(node)
+        earlier = chosen.get(event_id)
+        if earlier is None:
+            chosen[event_id] = node
+            continue
+        if node.value != earlier.value and _touched_ms(node) >= _touched_ms(earlier):
+            chosen[event_id] = node
+        left_out = earlier if chosen[event_id] is node else node
+        kept = dotted(chosen[event_id].path)
+        doubts.append(left_out.error(f"has the id of {kept}, and is left out"))
+    yield from chosen.values()
+
+
+def _touched_ms(node: Node) -> int:
+    return max([_time_ms(node.at(key)) for key in ("time", "updated_time") if node.has(key)], default=0)
+
+
+def _in_shootout(node: Node) -> bool:
+    """Whether a row is of the shoot-out: by its period, or by a score that only the shoot-out has."""
+    kind = node.object().get("period_type")
+    if kind is None:
+        return node.has("shootout_home_score") or node.has("shootout_away_score")
+    return isinstance(kind, str) and kind in _SHOOTOUT_PERIODS
+
+
+def _has_not_begun(document: Node) -> bool:
+    """Whether a document without a timeline says of itself that nothing can be in it yet."""
+    if not document.has("sport_event_status"):
+        return False
+    status = document.at("sport_event_status")
+    known = _STATUSES.get(status.at("status").optional_text() or "")
+    return known is not None and known[1] == "PRE" and _score(status) in (None, Score(0, 0))
+
+
+def _shootout_score(status: Node) -> Score:
+    """The result of the shoot-out, of the period's own score; 0-0 where it is not there."""
+    for period in status.at("period_scores").items():
+        kind = period.at("type").value
+        if isinstance(kind, str) and kind in _SHOOTOUT_PERIODS:
+            return _score(period) or Score(0, 0)
+    return Score(0, 0)
+
+
+def _score_error(parent: Node) -> Callable[[str], FeedError]:
+    """Makes the error about the vendor's score, at the path and line where it stands."""
+    return lambda message: parent.at("sport_event_status").at("home_score").error(message)
+
+
 def _event_id(node: Node) -> str:
     return str(node.at("id").integer(0, 2**53 - 1))
 
 
 def _period(node: Node, minute: int | None) -> str:
     kind, number = node.object().get("period_type"), node.object().get("period")
-    if kind == "penalties":
+    if _in_shootout(node):
         return "PENS"
     if isinstance(kind, str) and type(number) is int and (kind, number) in _PERIODS:
         return _PERIODS[kind, number]

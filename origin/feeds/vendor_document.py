@@ -31,7 +31,7 @@ the next by what that one said.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -74,6 +74,8 @@ class VendorDocument:
         whole: the document has every row of the match, and a row that is gone means a deletion.
         pushed: it is a message about a single row.
         score: the vendor's own score.
+        score_error: makes an error that names where that score stands; None where nobody knows.
+        doubts: what the document says that is left out, or against itself.
         read_ms: when it was read, by our own clock; None if nobody says.
     """
 
@@ -85,6 +87,8 @@ class VendorDocument:
     whole: bool = False
     pushed: bool = False
     score: Score | None = None
+    score_error: Callable[[str], FeedError] | None = None
+    doubts: Sequence[FeedError] = ()
     read_ms: int | None = None
 
 
@@ -142,6 +146,8 @@ class VendorDocumentFeed:
         if snapshot.whole:
             events += self._gone(snapshot)
         self._remember(snapshot, newer)
+        for doubt in snapshot.doubts:
+            self._warn(doubt)
         if newer:
             self._newest_ms = snapshot.at_ms
             self._newest_read_ms = snapshot.read_ms if snapshot.rows else None
@@ -299,15 +305,18 @@ class VendorDocumentFeed:
             return
         if snapshot.rows:  # what an empty document says is no measure either
             self._score = snapshot.score
+        if any(event.type == "SCORE_OVERRIDE" for event in snapshot.events):
+            return  # the vendor's score is what is shown
         goals = _goals(self._live())
-        if goals != snapshot.score:
-            self._warn(
-                FeedError(
-                    f"match {self._match_id}: the goals make {goals.home}-{goals.away}, "
-                    f"the vendor says {snapshot.score.home}-{snapshot.score.away}",
-                    alarm="score",
-                )
-            )
+        if goals == snapshot.score:
+            return
+        message = (
+            f"match {self._match_id}: the goals make {goals.home}-{goals.away}, "
+            f"the vendor says {snapshot.score.home}-{snapshot.score.away}"
+        )
+        alarm = FeedError(message) if snapshot.score_error is None else snapshot.score_error(message)
+        alarm.evidence["alarm"] = "score"
+        self._warn(alarm)
 
 
 def _later(snapshot: VendorDocument, than_ms: int) -> bool:

@@ -159,7 +159,7 @@ def test_what_was_taken_back_by_inference_can_return() -> None:
 def test_a_vendors_score_that_lags_is_an_alarm_and_nothing_else() -> None:
     told = Told(timeline(100, goal(1, 50), goal(2, 90), score=(1, 0)))
     assert told.match.score == Score(2, 0)
-    assert [alarm.evidence for alarm in told.alarms] == [{"alarm": "score"}]
+    assert [alarm.evidence for alarm in told.alarms] == [{"line": 1, "alarm": "score"}]
     assert "the goals make 2-0, the vendor says 1-0" in str(told.alarms[0])
 
 
