@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 __all__ = [
+    "HEAD_BYTES",
     "OPENFOOTBALL",
     "PUSH",
     "SOCCER_DOCUMENTS",
@@ -105,7 +106,7 @@ def kind_of_bytes(data: bytes) -> str | None:
         name = "" if root is None else root[1].decode("ascii", "replace")
         comment = _PRODUCTION.search(head[:begin].decode("utf-8", "replace"))
         known = kind_of_xml(name, comment[1] if comment else None)
-        return f"XML ({known or f'its root element is {name[:40]}'})"
+        return f"XML ({known or f'its root element is {name[:40]!r}'})"
     if head.lstrip()[:1] in (b"{", b"["):
         return _kind_of_json_text(text)
     return None
@@ -203,8 +204,8 @@ _SPORTRADAR_LISTS: Final = {
     "sport_event_timelines": "live timelines of several matches",
     "sport_event_timelines_delta": "changes of the live timelines",
     "summaries": "summaries of several matches",
-    "schedules": "a schedule",
-    "sport_events": "a schedule",
+    "schedules": "schedule",
+    "sport_events": "schedule",
     "sport_event_probabilities": "probabilities of several matches",
     "lineups": "line-ups",
     "standings": "standings",

@@ -25,6 +25,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO, Final
 
 from origin.errors import FeedError
@@ -341,9 +342,12 @@ class _Reading:
         index = self._open_checks.pop()
         opened = self.events[index]
         detail = {"state": "CLOSED", "outcome": outcome or opened.detail["outcome"]}
-        self.events[index] = Event.from_json(
-            opened.to_json() | {"rev": max(opened.rev, rev), "detail": {**opened.detail, **detail}}
-        )
+        try:
+            self.events[index] = replace(
+                opened, rev=max(opened.rev, rev), detail={**opened.detail, **detail}
+            )
+        except InvalidEvent as error:
+            raise node.invalid(error) from None
 
     def _add(self, node: Node, rev: int, type_: str, **fields: Any) -> None:
         minute = node.at("match_time").integer(0, 200) if node.has("match_time") else None
