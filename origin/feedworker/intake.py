@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 DELAYED_ID: Final = "touchline-delayed"
 SOURCE: Final = "touchline"
+# Doubts about one match that are remembered as logged; a feed that varies its words must not fill memory.
+DOUBTS_MAX: Final = 100
 # Of these a viewer expects news at any moment. Who stands at INTERRUPTED is told the truth already.
 _RUNNING: Final = frozenset({"LIVE", "HALF_TIME", "EXTRA_TIME", "PENALTIES"})
 _OVER: Final = frozenset({"FT", "AET", "FT_PENS", "POSTPONED", "CANCELLED", "ABANDONED", "AWARDED"})
@@ -60,7 +62,7 @@ class Intake:
         self._now_ms = now_ms
         self._match = Match(match_id=match_id)
         self._feed: VendorDocumentFeed | None = None
-        self._doubt = ""
+        self._doubts: set[str] = set()
 
     @property
     def over(self) -> bool:
@@ -207,6 +209,8 @@ class Intake:
     def _warn(self, doubt: FeedError) -> None:
         if doubt.evidence.get("alarm") == "score":
             self._metrics.feed_score_alarms.labels(self._format.name).inc()
-        if str(doubt) != self._doubt:  # said at every poll, logged when it is new
-            self._doubt = str(doubt)
+        if str(doubt) not in self._doubts:  # every poll repeats it, the log has it once
+            if len(self._doubts) >= DOUBTS_MAX:
+                self._doubts.clear()
+            self._doubts.add(str(doubt))
             logger.warning("%s: %s", self._format.name, doubt)

@@ -213,12 +213,22 @@ def test_an_outage_gives_way_to_an_end_that_an_editor_posts(tmp_path: Path) -> N
 
 
 def test_a_match_that_is_not_played_yet_is_not_marked(tmp_path: Path) -> None:
-    with Vendor(OptaMatch()) as vendor, working(vendor, tmp_path / "log.db", intervals=IMPATIENT) as work:
+    match = OptaMatch()
+    match.reschedule("2099-07-15T15:00:00")
+    with Vendor(match) as vendor, working(vendor, tmp_path / "log.db", intervals=IMPATIENT) as work:
         vendor.act("advance", 1)
         work.settle()
         vendor.down = "500"
         wait_until(lambda: work.count("touchline_feed_age_seconds", match_id="opta-958113") > 1)
         assert work.match().status == "SCHEDULED"
+
+
+def test_a_match_that_should_have_begun_is_marked(tmp_path: Path) -> None:
+    with Vendor(OptaMatch()) as vendor, working(vendor, tmp_path / "log.db", intervals=IMPATIENT) as work:
+        vendor.act("advance", 1)
+        assert work.settle().status == "SCHEDULED"
+        vendor.down = "500"
+        wait_until(lambda: work.match().status == "DELAYED")
 
 
 def test_a_worker_that_starts_anew_takes_back_the_mark_of_the_last(tmp_path: Path) -> None:
