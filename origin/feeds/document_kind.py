@@ -124,7 +124,7 @@ def kind_of_xml(root: str, production: str | None = None, document_type: str = "
         return f"Opta {production}"
     if document_type in SOCCER_DOCUMENTS:
         return SOCCER_DOCUMENTS[document_type]
-    name = root.rpartition(":")[2]
+    name = re.split("[:}]", root)[-1]  # without its namespace
     return _XML_ROOTS.get(name)
 
 

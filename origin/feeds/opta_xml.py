@@ -188,7 +188,7 @@ class _Target:
             if self.root == FAMILY_ROOT and document_type not in SOCCER_DOCUMENTS:
                 return
         kind = kind_of_xml(self.path[0], self._production, document_type)
-        what = f"it is {kind}" if kind else f"its root element is {shown(self.path[0])}"
+        what = f"it is {kind}" if kind else f"its root element is {shown(self.path[0].rpartition('}')[2])}"
         raise self.error(f"is not {self.feed}: {what}")
 
     def close(self) -> None:
@@ -201,7 +201,7 @@ class _Target:
         """An element ends."""
 
     def error(self, message: str, line: int | None = None) -> FeedError:
-        where = "/".join(self.path)
+        where = "/".join(tag.rpartition("}")[2] for tag in self.path)
         return FeedError(message, where=where, line=self.line() if line is None else line)
 
     def integer(self, attributes: Mapping[str, str], name: str, most: int, default: int | None = None) -> int:

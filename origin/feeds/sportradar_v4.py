@@ -343,9 +343,7 @@ class _Reading:
         opened = self.events[index]
         detail = {"state": "CLOSED", "outcome": outcome or opened.detail["outcome"]}
         try:
-            self.events[index] = replace(
-                opened, rev=max(opened.rev, rev), detail={**opened.detail, **detail}
-            )
+            self.events[index] = replace(opened, rev=max(opened.rev, rev), detail={**opened.detail, **detail})
         except InvalidEvent as error:
             raise node.invalid(error) from None
 

@@ -185,6 +185,8 @@ def test_messages_one_after_the_other_are_named(between: bytes) -> None:
         (header("F73", "<Games><Game id='1'/></Games>"), 4, "is not F24: it is Opta F73"),
         (b"<SoccerFeed>\n<SoccerDocument Type='SQUADS Latest'/></SoccerFeed>", 2, "it is Opta F40 squads"),
         (b"<sport_event_timeline/>", 1, "is not F24: it is a Sportradar timeline"),
+        (b"<t:match_timeline xmlns:t='http://x/v3'/>", 1, "is not F24: it is a Sportradar v3 timeline"),
+        (b"<oops xmlns='http://x/v3'/>", 1, "is not F24: its root element is 'oops'"),
         (b"<matchInfo/>", 1, "is not F24: it is Stats Perform MA1"),
         (b"\n<error>no such match</error>", 2, "is not F24: its root element is 'error'"),
         (b"<Games timestamp='2018-07-15T15:00:00'/>", 1, "is F24 without a match"),

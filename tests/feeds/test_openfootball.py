@@ -200,7 +200,8 @@ def test_a_file_that_records_goals_warns_of_a_result_without_them() -> None:
     rows = [row(1, score={"ft": [1, 0]}, **goals), row(2, score={"ht": [1, 0], "ft": [2, 1]})]
     _, warnings = read({"matches": rows})
     assert [warning.where for warning in warnings] == ["matches[1].score"] * 2
-    for lists in ({"goals1": [], "goals2": []}, {"goals1": None}, {}):
+    nothing: list[dict[str, object]] = [{"goals1": [], "goals2": []}, {"goals1": None}, {}]
+    for lists in nothing:
         assert read({"matches": [row(1, score={"ht": [1, 0], "ft": [2, 1]}, **lists)]})[1] == []
 
 
@@ -316,7 +317,7 @@ def test_of_two_rows_about_one_match_the_one_with_a_result_counts(order: tuple[i
 @pytest.mark.parametrize("key", ["time", "num"])
 def test_teams_that_are_not_known_yet_are_told_apart(key: str) -> None:
     nobody = {"team1": "N.N.", "team2": "N.N."}
-    values = {"time": ["15:00", "21:00"], "num": [61, 62]}[key]
+    values: list[object] = ["15:00", "21:00"] if key == "time" else [61, 62]
     rows = [row(9, **nobody, **{key: value}) for value in values]
     events, warnings = read({"matches": [*rows, rows[0], row(10)]})
     suffixes = {"time": ["1500", "2100"], "num": ["61", "62"]}[key]
