@@ -173,7 +173,7 @@ def _canonical(value: _Document) -> str | None:
 
 
 def _sportradar(value: _Document) -> str | None:
-    """The endpoints for one match share their head; one key tells them apart."""
+    """The endpoints for one match share their head; one key distinguishes them."""
     if not isinstance(value.get("sport_event"), Mapping):
         lists = [what for key, what in _SPORTRADAR_LISTS.items() if key in value and "generated_at" in value]
         return f"Sportradar {lists[0]}" if lists else None

@@ -53,7 +53,7 @@ def match_id(date: datetime.date, home: Mapping[str, str | None], away: Mapping[
 def slug(text: str) -> str:
     """A name in the letters of a match_id; short, and different for different names.
 
-    What the letters cannot tell apart (a name in another script, or one too long) gets a digest.
+    What the letters cannot distinguish (a name in another script, or one too long) gets a digest.
     """
     # Letters that have no decomposition, and would be lost with the accents.
     plain = text.casefold().translate(_NO_DECOMPOSITION)

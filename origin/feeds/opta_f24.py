@@ -39,7 +39,7 @@ from shared_state import Event, InvalidEvent
 from shared_state.errors import shown
 from shared_state.events import MATCH_ID_PATTERN
 
-__all__ = ["Names", "convert", "read_f7", "read_snapshots"]
+__all__ = ["Names", "convert", "read_documents", "read_f7"]
 
 SOURCE: Final = "opta-f24"
 NO_NAMES: Final = Names()
@@ -103,19 +103,19 @@ def convert(
         FeedError: it is not F24.
         OSError: it cannot be read.
     """
-    for snapshot in read_snapshots(source, names=names, zone=zone):
-        events = VendorDocumentFeed(snapshot.match_id, warn).take(snapshot)
+    for document in read_documents(source, names=names, zone=zone):
+        events = VendorDocumentFeed(document.match_id, warn).take(document)
         yield from sorted(events, key=Event.order)
 
 
-def read_snapshots(
+def read_documents(
     source: BinaryIO,
     *,
     names: Names = NO_NAMES,
     zone: datetime.tzinfo = datetime.UTC,
     now_ms: int | None = None,
 ) -> Iterator[VendorDocument]:
-    """Read a document: one snapshot for each of its matches.
+    """Read a document: one vendor document for each of its matches.
 
     Args:
         source: the XML.
@@ -127,9 +127,9 @@ def read_snapshots(
         FeedError: it is not F24, or has a time in the future.
         OSError: it cannot be read.
     """
-    document = read_f24(source, zone, now_ms)
-    for game in document.games:
-        yield _Reading(game, document.at_ms, names).snapshot()
+    f24 = read_f24(source, zone, now_ms)
+    for game in f24.games:
+        yield _Reading(game, f24.at_ms, names).document()
 
 
 class _Reading:
@@ -151,7 +151,7 @@ class _Reading:
         # Without its own time a document is as new as the newest of its rows.
         self._at_ms = newest_ms if at_ms is None else at_ms
 
-    def snapshot(self) -> VendorDocument:
+    def document(self) -> VendorDocument:
         """Everything the rows say."""
         events = [
             *self._info(),

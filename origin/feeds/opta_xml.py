@@ -180,7 +180,7 @@ class _Target:
             self.seen_root = tag == self.root
             is_other = self._production not in (None, self.feed)
             if not is_other and (self.seen_root or tag == FAMILY_ROOT):
-                return  # the element below the root tells the feeds of that family apart
+                return  # the element below the root distinguishes that family
         elif self.path[0] != FAMILY_ROOT or tag != "SoccerDocument":
             return
         else:

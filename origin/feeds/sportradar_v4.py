@@ -1,12 +1,12 @@
 """Sportradar Soccer v4: the timeline of a match as JSON, and single events of the push stream.
 
-A timeline is whole: what is not in it any more was taken back, and nothing else says so. A push message
+A timeline is complete: what is not in it any more was taken back, and nothing else says so. A push message
 is one event. Both become a ``VendorDocument``;
 ``VendorDocumentFeed`` decides what follows from a row that is gone.
 
 * ``time`` is overwritten when an event is updated, so it is the revision; as the time of occurrence it
   is given only for an event that was never updated.
-* A time in the future would outlast every true one after it: a reader that is told what time it is
+* A time in the future would outlast every true one after it: a reader that knows what time it is
   refuses one that is ahead by more than clocks differ.
 * ``competitor`` of a ``score_change`` is the side that benefits, of an own goal too.
 * The order of the list is not that of the ids, and the score of the feed can lag behind its events:
@@ -99,8 +99,8 @@ def convert(source: BinaryIO, warn: Warn, /) -> Iterator[Event]:
         FeedError: it is not one.
         OSError: it cannot be read.
     """
-    snapshot = read_timeline(Node.read(source))
-    yield from sorted(VendorDocumentFeed(snapshot.match_id, warn).take(snapshot), key=Event.order)
+    document = read_timeline(Node.read(source))
+    yield from sorted(VendorDocumentFeed(document.match_id, warn).take(document), key=Event.order)
 
 
 def match_id_of(node: Node) -> str:
@@ -153,7 +153,7 @@ def read_timeline(document: Node, *, now_ms: int | None = None) -> VendorDocumen
         at_ms=reading.at_ms,
         events=[*reading.events, *result],
         rows=rows,
-        whole=True,
+        complete=True,
         score=score,
         score_error=_score_error(document),
         doubts=reading.doubts,
@@ -164,7 +164,7 @@ def read_timeline(document: Node, *, now_ms: int | None = None) -> VendorDocumen
 def read_push(message: Node, *, now_ms: int | None = None) -> VendorDocument | None:
     """Read one message of the push stream.
 
-    A kick of a shoot-out is passed over: which one it is, only the timeline can tell.
+    A kick of a shoot-out is passed over: only the timeline has its number.
 
     Args:
         message: the JSON.
@@ -207,7 +207,7 @@ class _Reading:
         self.at_ms = self._past_ms(made)
         self.events: list[Event] = []
         self.doubts: list[FeedError] = []
-        self.kicks_by_score = False  #: whether nothing but the changes of score tells of the shoot-out
+        self.kicks_by_score = False  #: whether the changes of score are all there is of the shoot-out
         self._match_id = match_id
         self._kicks = 0
         self._open_checks: list[int] = []
@@ -292,7 +292,7 @@ class _Reading:
         self._event(node, "status", self.at_ms, "STATUS_CHANGE", known[1], detail={"to": known[0]})
 
     def result(self, document: Node, score: Score | None) -> list[Event]:
-        """The result of a match whose rows do not tell it: the vendor's score, and the shoot-out's."""
+        """The result of a match that no rows make: the vendor's score, and the shoot-out's."""
         status = next((event.detail["to"] for event in self.events if event.type == "STATUS_CHANGE"), None)
         types = {event.type for event in self.events}
         if score is None or status not in (*_OVER, "AWARDED") or ("GOAL" in types and status != "AWARDED"):
@@ -459,7 +459,7 @@ def _player(node: Node, *wanted: str | int) -> str | None:
 
 
 def _take_status(reading: _Reading, parent: Node) -> Score | None:
-    """Read the match's status, where there is one; returns the vendor's own score, where it tells one."""
+    """Read the match's status, where there is one; returns the vendor's own score, where it has one."""
     if not parent.has("sport_event_status"):
         return None
     status = parent.at("sport_event_status")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from origin.errors import FeedError
 from origin.feeds import DOCUMENT_MAX_BYTES, open_converter
-from origin.feeds.opta_f24 import convert, read_f7, read_snapshots
+from origin.feeds.opta_f24 import convert, read_documents, read_f7
 from origin.feeds.opta_xml import DEPTH_MAX, read_f24
 from origin.feeds.vendor_document import VendorDocumentFeed
 from shared_state import Event, Match, Replica, Score, encode_delta, fold
@@ -68,7 +68,7 @@ def feed_all(documents: list[bytes]) -> tuple[Match, list[Event]]:
     feed = VendorDocumentFeed("opta-7", lambda _: None)
     events = []
     for document in documents:
-        for snapshot in read_snapshots(io.BytesIO(document)):
+        for snapshot in read_documents(io.BytesIO(document)):
             events += feed.take(snapshot)
     return fold("opta-7", events), events
 
@@ -484,7 +484,7 @@ def test_a_feed_that_starts_anew_repeats_itself_and_changes_nothing() -> None:
     _, first = feed_all([document])
     match, _ = feed_all([document])
     again = VendorDocumentFeed("opta-7", lambda _: None, known=first)
-    repeated = [event for s in read_snapshots(io.BytesIO(document)) for event in again.take(s)]
+    repeated = [event for s in read_documents(io.BytesIO(document)) for event in again.take(s)]
     assert shown(fold("opta-7", [*first, *repeated])) == shown(match)
 
 
