@@ -107,7 +107,9 @@ def test_a_push_comes_before_the_next_poll(tmp_path: Path) -> None:
             wait_until(lambda: work.match().score == Score(1, 0))
             # One reading at the start, and one because the stream was opened.
             assert len([request for request in vendor.requests if request.what == "ok"]) <= 2
-            assert work.count("touchline_feed_documents_total", feed="sportradar-v4", kind="push") == 1
+            # Counted once the log has it, so a moment after the score can be seen.
+            counted = {"feed": "sportradar-v4", "kind": "push"}
+            wait_until(lambda: work.count("touchline_feed_documents_total", **counted) == 1)
 
 
 def test_after_a_lost_connection_the_timeline_is_read_again(tmp_path: Path) -> None:
