@@ -37,6 +37,8 @@ _MAGIC: Final = (
     (b"PK\x03\x04", "a zip archive"),
     (b"PK\x05\x06", "an empty zip archive"),
     (b"BZh", "bzip2"),
+    (b"\x78\x9c", "zlib"),
+    (b"\x78\xda", "zlib"),
     (b"\xfd7zXZ\x00", "xz"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),

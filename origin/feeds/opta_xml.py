@@ -33,6 +33,9 @@ ROWS_MAX: Final = 20_000  # the largest match seen has 1,665
 QUALIFIERS_MAX: Final = 200
 NAMES_MAX: Final = 5_000
 SCORE_MAX: Final = 199  # the record is 149; more is something else
+# Qualifiers that F70 and F73 add to a shot; F24 may have them too, but it also has line-ups and periods.
+EXPECTED_GOALS: Final = frozenset({321, 322})
+MATCH_ROWS: Final = frozenset({30, 32, 34, 37})
 # Rev: seconds of last_modified, and the milliseconds of `version` that fall into that second.
 _SECOND: Final = 2_048
 # Zones of the world differ by multiples of this, and `last_modified` does not say its zone.
@@ -122,7 +125,18 @@ def read_f24(source: BinaryIO, zone: datetime.tzinfo = datetime.UTC, now_ms: int
         raise FeedError("is not F24: no Games element", line=1)
     if not target.document.games:
         raise FeedError("is F24 without a match: no Game element", line=1)
+    for game in target.document.games:
+        if _has_shots_alone(game):
+            message = "is not F24: it is Opta F70 or F73, shots with their expected goals"
+            raise FeedError(message, where="Games/Game", line=game.line)
     return target.document
+
+
+def _has_shots_alone(game: Game) -> bool:
+    """Whether it has shots with expected goals, in the form of F24, and no match around them."""
+    rows = game.rows.values()
+    is_rated = any(row.qualifiers.keys() & EXPECTED_GOALS for row in rows)
+    return is_rated and not any(row.type_id in MATCH_ROWS for row in rows)
 
 
 def read_f7(source: BinaryIO) -> Names:
@@ -154,6 +168,7 @@ class _Target:
         self._production: str | None = None
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
+        tag = tag.rpartition("}")[2]  # whatever its namespace
         if len(self.path) >= DEPTH_MAX:
             raise self.error("nested too deep")
         self.path.append(tag)
@@ -162,7 +177,7 @@ class _Target:
         self.begin(tag, attributes)
 
     def end(self, tag: str) -> None:
-        self.finish(tag)
+        self.finish(tag.rpartition("}")[2])
         self.path.pop()
 
     def data(self, text: str) -> None:
@@ -188,7 +203,7 @@ class _Target:
             if self.root == FAMILY_ROOT and document_type not in SOCCER_DOCUMENTS:
                 return
         kind = kind_of_xml(self.path[0], self._production, document_type)
-        what = f"it is {kind}" if kind else f"its root element is {shown(self.path[0].rpartition('}')[2])}"
+        what = f"it is {kind}" if kind else f"its root element is {shown(self.path[0])}"
         raise self.error(f"is not {self.feed}: {what}")
 
     def close(self) -> None:
@@ -201,7 +216,7 @@ class _Target:
         """An element ends."""
 
     def error(self, message: str, line: int | None = None) -> FeedError:
-        where = "/".join(tag.rpartition("}")[2] for tag in self.path)
+        where = "/".join(self.path)
         return FeedError(message, where=where, line=self.line() if line is None else line)
 
     def integer(self, attributes: Mapping[str, str], name: str, most: int, default: int | None = None) -> int:

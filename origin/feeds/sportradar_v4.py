@@ -267,10 +267,20 @@ class _Reading:
         detail = {
             **teams,
             "competition": _name(sport_event, "sport_event_context", "competition"),
-            "kickoff_ms": _time_ms(sport_event.at("start_time")) if sport_event.has("start_time") else None,
+            "kickoff_ms": self._kickoff_ms(sport_event.at("start_time")),
             "venue": _name(sport_event, "venue"),
         }
         self._event(sport_event, "info", self.at_ms, "MATCH_INFO", "PRE", detail=detail)
+
+    def _kickoff_ms(self, start_time: Node) -> int | None:
+        """The kick-off; a time that cannot be read costs a warning, and not the match."""
+        if start_time.value is None:
+            return None
+        try:
+            return _time_ms(start_time)
+        except FeedError as doubt:
+            self.doubts.append(doubt)
+            return None
 
     def status(self, node: Node) -> None:
         """What the match is at now."""

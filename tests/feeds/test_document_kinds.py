@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def refused(name: str, data: bytes) -> FeedError:
         (zipped(MATCHES), "a zip archive"),
         (bz2.compress(MATCHES), "bzip2"),
         (lzma.compress(MATCHES), "xz"),
+        (zlib.compress(MATCHES), "zlib"),
         (b"%PDF-1.7\n\xff", "a PDF document"),
         (b"<!DOCTYPE html>\n<html><body>502 Bad Gateway</body></html>", "an HTML page"),
         (b"\n<!-- x -->\n<HTML><head></head></HTML>", "an HTML page"),
@@ -196,6 +198,26 @@ def test_xml_of_another_kind_is_named(data: bytes, line: int, what: str) -> None
     error = refused("opta-f24", data)
     assert what in str(error)
     assert error.evidence["line"] == line
+
+
+def test_shots_with_their_expected_goals_are_no_f24() -> None:
+    """F70 and F73 have F24's form, and only the shots: a match without cards, changes and an end."""
+    shot = '<Event id="{0}" event_id="{0}" type_id="{1}" period_id="1" min="9" sec="1" team_id="1"'
+    shot += ' last_modified="2018-07-15T15:10:05">{2}</Event>'
+    rated = shot.format(1, 16, '<Q qualifier_id="321" value="0.31"/>')
+    head = '<Games timestamp="2018-07-15T15:11:00">\n<Game id="7" home_team_id="1" away_team_id="2">'
+    error = refused("opta-f24", f"{head}{rated}</Game></Games>".encode())
+    assert "is not F24: it is Opta F70 or F73" in str(error)
+    assert error.evidence["line"] == 2
+    whole = f"{head}{shot.format(2, 32, '')}{rated}</Game></Games>".encode()
+    events = list(open_converter("opta-f24")(io.BytesIO(whole), lambda _: None))
+    assert {event.type for event in events} == {"GOAL", "STATUS_CHANGE"}
+
+
+def test_a_namespace_changes_nothing() -> None:
+    named = F24.replace(b"<Games ", b'<Games xmlns="http://feed.example/f24" ')
+    convert = open_converter("opta-f24")
+    assert list(convert(io.BytesIO(named), lambda _: None)) == list(convert(io.BytesIO(F24), lambda _: None))
 
 
 def test_the_header_of_an_f24_is_its_own() -> None:

@@ -206,6 +206,15 @@ def test_what_a_federation_decided_is_awarded(rows: tuple[dict[str, Any], ...], 
     assert told.alarms == []
 
 
+@pytest.mark.parametrize("start_time", ["tbd", 7, "2018-07-15T15:00:00", ""])
+def test_a_kick_off_that_nobody_can_read_costs_itself(start_time: object) -> None:
+    document = json.loads(timeline(100, goal(1, 50)))
+    document["sport_event"]["start_time"] = start_time
+    told = Told(json.dumps(document).encode())
+    assert told.match.score == (1, 0)
+    assert [alarm.where for alarm in told.alarms] == ["sport_event.start_time"]
+
+
 def test_a_row_that_stands_twice_costs_a_warning() -> None:
     twice = timeline(100, goal(1, 50), goal(1, 50), goal(2, 60))
     touched = timeline(100, goal(1, 50, "away"), goal(1, 70, updated=True), goal(2, 60))
