@@ -22,32 +22,31 @@ not say shapes what comes out:
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from origin.errors import FeedError
 from origin.feeds import Warn
 from origin.feeds.document_kind import OPENFOOTBALL, kind_of_json
 from origin.feeds.fixture import SIDES, Fixture, Happening, Moment, Side, events_of, kicks_of_result
-from origin.feeds.jsondoc import Node, Path
-from origin.feeds.matchid import (
-    MATCH_ID_MAX_CHARS,
-    day_comes_first,
-    is_ambiguous_date,
-    kickoff_ms,
-    match_id,
-    read_date,
+from origin.feeds.jsondoc import Node
+from origin.feeds.matchid import kickoff_ms, match_id, read_date
+from origin.feeds.openfootball_rows import (
+    GOALS_MAX,
+    Survey,
+    read_score,
+    read_scores,
+    rows_of,
+    teams_of,
+    undetermined,
 )
 from shared_state import Event, Score
 
 __all__ = ["convert"]
 
 SOURCE: Final = "openfootball"
-GOALS_MAX: Final = 199  # the record is 149; more is a file that is something else
 KICKS_MAX: Final = 99  # the record is 56 kicks
 
 _MINUTE_PATTERN: Final = re.compile(r"([0-9]{1,3})(?:\+([0-9]{1,2}))?['’]?", re.ASCII)
@@ -77,13 +76,13 @@ def convert(source: BinaryIO, warn: Warn, /) -> Iterator[Event]:
     if kind not in (None, OPENFOOTBALL):
         raise document.error(f"is {kind}, not {OPENFOOTBALL}")
     competition = _competition(document)
-    survey = _Survey.of(document)
-    for node in _matches(document):
+    survey = Survey.of(document)
+    for node in rows_of(document):
         reason = survey.left_out.get(node.path)
         if reason is not None:
             warn(node.error(reason))
             continue
-        doubt = _undetermined(node, survey.day_first)
+        doubt = undetermined(node, survey.day_first)
         if doubt is not None and survey.ids:
             warn(doubt)
             continue
@@ -91,120 +90,13 @@ def convert(source: BinaryIO, warn: Warn, /) -> Iterator[Event]:
         yield from events_of(form(_Row(node, competition, survey, warn)), warn)
 
 
-@dataclass(slots=True)
-class _Survey:
-    """What has to be known of a whole file before its first row is read.
-
-    Attributes:
-        day_first: the order of day and month in its dates; None where nothing says.
-        goals_recorded: whether it has the goals of any match.
-        ids: the match id of each row that has one, by the row's path.
-        left_out: why a row is not read, by its path.
-    """
-
-    day_first: bool | None
-    goals_recorded: bool = False
-    ids: dict[Path, str] = field(default_factory=dict)
-    left_out: dict[Path, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, document: Node) -> _Survey:
-        """Look at every row up to the first that cannot be read; reading that one gives its error."""
-        nodes: list[Node] = []
-        with contextlib.suppress(FeedError):
-            nodes.extend(node for node in _matches(document) if isinstance(node.value, dict))
-        survey = cls(day_comes_first(node.object().get("date") for node in nodes))
-        groups: dict[str, list[Node]] = {}
-        for node in nodes:
-            rows = (node.object().get(key) for key in ("goals1", "goals2", "goals"))
-            survey.goals_recorded |= any(isinstance(goals, list) and bool(goals) for goals in rows)
-            try:
-                if _undetermined(node, survey.day_first) is None:
-                    groups.setdefault(_match_id(node, survey.day_first), []).append(node)
-            except FeedError:
-                continue
-        for base, group in groups.items():
-            survey._identify(base, group)
-        return survey
-
-    def _identify(self, base: str, group: list[Node]) -> None:
-        """Give the rows of one date and two teams their ids: mostly it is one row."""
-        distinct = {"": group} if len(group) == 1 else _told_apart(base, group)
-        for suffix, same in distinct.items():
-            # Of a match that was entered before and after it was played, the result is what counts.
-            kept = next((node for node in same if _has_score(node)), same[0])
-            self.ids[kept.path] = base + suffix
-            for node in same:
-                if node is not kept:
-                    where = kept.error("").where
-                    self.left_out[node.path] = f"is the same date and teams as {where}, and is left out"
-
-
-def _told_apart(base: str, group: list[Node]) -> dict[str, list[Node]]:
-    """Rows of one date and two teams, by what is put behind their id.
-
-    A team does not play twice a day, but "N.N." against "N.N." does: by its number, or its time.
-    """
-    home, away = _teams(group[0])
-    if home != away:
-        return {"": group}
-    distinct: dict[str, list[Node]] = {}
-    for node in group:
-        number, time = node.object().get("num"), node.object().get("time")
-        said = str(number) if type(number) is int else time if isinstance(time, str) else ""
-        suffix = "".join(re.findall(r"[0-9]+", said, re.ASCII)[:2])
-        distinct.setdefault(f"-{suffix}" if suffix else "", []).append(node)
-    fits = all(len(base + suffix) <= MATCH_ID_MAX_CHARS for suffix in distinct)
-    return distinct if fits else {"": group}
-
-
-def _undetermined(node: Node, day_first: bool | None) -> FeedError | None:
-    """Why nobody can say which match a row is: a team is not known, or its date is one of two."""
-    teams = ("home", "away") if node.has("home") else ("team1", "team2")
-    for key in teams:
-        if not node.has(key):
-            return node.at(key).error("is missing")
-    date = node.at("date")
-    if is_ambiguous_date(date, day_first):
-        wanted = "must be a date such as 2018-06-14"
-        return date.error(f"{wanted}, got {date.text()[:40]!r}, which is one of two days")
-    return None
-
-
-def _teams(node: Node) -> tuple[dict[str, str | None], dict[str, str | None]]:
-    if node.has("home"):
-        return _team(node.at("home")), _team(node.at("away"))
-    return _team(node.at("team1")), _team(node.at("team2"))
-
-
-def _match_id(node: Node, day_first: bool | None) -> str:
-    return match_id(read_date(node.at("date"), day_first), *_teams(node))
-
-
-def _has_score(node: Node) -> bool:
-    try:
-        return _scores(node, lambda _: None).result is not None
-    except FeedError:
-        return False
-
-
 class _Row(NamedTuple):
     """One match of a file, and what reading it takes."""
 
     node: Node
     competition: str | None
-    survey: _Survey
+    survey: Survey
     warn: Warn
-
-
-def _matches(document: Node) -> Iterator[Node]:
-    if document.has("rounds"):
-        for round_ in document.at("rounds").items():
-            yield from round_.at("matches").items()
-    elif "matches" in document.object():
-        yield from document.at("matches").items()
-    else:
-        raise document.error("is neither openfootball form: no rounds and no matches")
 
 
 def _competition(document: Node) -> str | None:
@@ -216,58 +108,9 @@ def _competition(document: Node) -> str | None:
     return f"World Cup {found[1]}" if found else None
 
 
-class _Scores(NamedTuple):
-    """The scores that a row records.
-
-    Attributes:
-        node: where they stand.
-        pens_node: where the shoot-out's stands.
-    """
-
-    node: Node
-    pens_node: Node
-    half_time: Score | None = None
-    full_time: Score | None = None
-    after_extra: Score | None = None
-    pens: Score | None = None
-
-    @property
-    def result(self) -> Score | None:
-        return self.after_extra or self.full_time
-
-
-def _scores(node: Node, warn: Warn) -> _Scores:
-    """Read the scores of a published row in any of the forms they had."""
-    if node.has("score"):
-        score = node.at("score")
-        if isinstance(score.value, list):
-            return _Scores(score, score, full_time=_score(score, warn))
-        found = [_score(score.at(key), warn) for key in ("ht", "ft", "et", "p")]
-        pens_node = score.at("p")
-    else:
-        found = [
-            _sides(node.at(f"score1{key}"), node.at(f"score2{key}"), warn) for key in ("i", "", "et", "p")
-        ]
-        score, pens_node = node.at("score1"), node.at("score1p")
-    half_time, full_time, after_extra, pens = found
-    if pens == Score(0, 0):
-        pens = None  # a shoot-out ends with a winner
-    if after_extra is not None and full_time is not None and _is_less(after_extra, full_time):
-        message = (
-            f"the score after extra time, {after_extra.home}-{after_extra.away}, is less than that after"
-        )
-        warn(score.error(f"{message} 90 minutes, {full_time.home}-{full_time.away}, and is left out"))
-        after_extra = None
-    return _Scores(score, pens_node, half_time, full_time, after_extra, pens)
-
-
-def _is_less(score: Score, than: Score) -> bool:
-    return score.home < than.home or score.away < than.away
-
-
 def _read_published(row: _Row) -> Fixture:
     node = row.node
-    scores = _scores(node, row.warn)
+    scores = read_scores(node, row.warn)
     happenings = [
         Happening(
             kind="g",
@@ -362,9 +205,9 @@ def _read_full(row: _Row) -> Fixture:
             "venue": _ATTENDANCE_PATTERN.sub("", venue) or None if venue else None,
         },
         zone=node.at("tz"),
-        result=_score(node.at("score"), row.warn),
+        result=read_score(node.at("score"), row.warn),
         checks={},
-        pens=_score(node.at("pens"), row.warn),
+        pens=read_score(node.at("pens"), row.warn),
         score_node=node.at("score"),
         extra_time=node.at("aet").boolean(),
         happenings=happenings,
@@ -385,7 +228,7 @@ def _fixture(
 ) -> Fixture:
     """What both forms have in common."""
     node = row.node
-    home, away = _teams(node)
+    home, away = teams_of(node)
     date = read_date(node.at("date"), row.survey.day_first)
     status = node.at("status").optional_text()
     if status is not None and status.lower() not in _STATUSES:
@@ -427,12 +270,6 @@ def _name(node: Node) -> str | None:
     return (node.at("name") if isinstance(node.value, dict) else node).optional_text()
 
 
-def _team(node: Node) -> dict[str, str | None]:
-    if isinstance(node.value, dict):
-        return {"name": node.at("name").text(), "code": node.at("code").optional_text()}
-    return {"name": node.text(), "code": None}
-
-
 def _side(node: Node) -> Side:
     side = node.at("side").text()
     if side == "home":
@@ -440,27 +277,6 @@ def _side(node: Node) -> Side:
     if side == "away":
         return "away"
     raise node.at("side").error(f"must be home or away, got {side!r}")
-
-
-def _score(node: Node, warn: Warn) -> Score | None:
-    """A list of two counts; None where there is none yet: null, no count, or two nulls."""
-    counts = list(node.items())
-    if not counts:
-        return None
-    if len(counts) != 2:
-        raise node.error(f"must be two counts, got {len(counts)}")
-    return _sides(counts[0], counts[1], warn)
-
-
-def _sides(home: Node, away: Node, warn: Warn) -> Score | None:
-    """A score of two counts, each of which may be null."""
-    if home.value is None and away.value is None:
-        return None
-    if home.value is None or away.value is None:
-        missing = home if home.value is None else away
-        warn(missing.error("is missing beside the other side's count: the score is left out"))
-        return None
-    return Score(home.integer(0, GOALS_MAX), away.integer(0, GOALS_MAX))
 
 
 def _bounded(node: Node) -> list[Node]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO, Final
 
@@ -33,6 +33,15 @@ from origin.feeds import Warn
 from origin.feeds.document_kind import SPORTRADAR_V4_TIMELINE, kind_of_json
 from origin.feeds.fixture import kicks_of_result
 from origin.feeds.jsondoc import Node, dotted
+from origin.feeds.sportradar_status import (
+    OVER,
+    SHOOTOUT_PERIODS,
+    has_not_begun,
+    own_score,
+    read_status,
+    score_error,
+    shootout_score,
+)
 from origin.feeds.vendor_document import AHEAD_MAX_MS, VendorDocument, VendorDocumentFeed
 from shared_state import Event, InvalidEvent, Score
 from shared_state.events import MATCH_ID_PATTERN, PERIOD_INDEX, default_period
@@ -46,38 +55,6 @@ TIMELINE_MAX: Final = 5_000  # a match with every throw-in has some 1,500
 
 _ID_PATTERN: Final = re.compile(r"(?:[a-z]+:)?(?:sport_event|match)(?:_id)?:([A-Za-z0-9_-]+)")
 
-# match_status says more than status: it is looked at first.
-_MATCH_STATUSES: Final = {
-    "1st_half": ("LIVE", "H1"),
-    "halftime": ("HALF_TIME", "HT"),
-    "2nd_half": ("LIVE", "H2"),
-    "awaiting_extra_time": ("EXTRA_TIME", "BREAK_ET"),
-    "overtime": ("EXTRA_TIME", "ET1"),
-    "1st_extra": ("EXTRA_TIME", "ET1"),
-    "extra_time_halftime": ("EXTRA_TIME", "ET_HT"),
-    "2nd_extra": ("EXTRA_TIME", "ET2"),
-    "awaiting_penalties": ("PENALTIES", "BREAK_PENS"),
-    "penalties": ("PENALTIES", "PENS"),
-    "aet": ("AET", "POST"),
-    "ap": ("FT_PENS", "POST"),
-}
-# Of these the period is that of the last thing that happened.
-_STOPPED: Final = {"interrupted": "INTERRUPTED", "suspended": "SUSPENDED", "abandoned": "ABANDONED"}
-_OVER: Final = frozenset({"FT", "AET", "FT_PENS"})
-# The match is over, however it came to that.
-_PLAYED_OUT: Final = frozenset({"ended", "closed"})
-_SHOOTOUT_PERIODS: Final = frozenset({"penalties", "penalty_shootout"})
-_STATUSES: Final = {
-    "not_started": ("SCHEDULED", "PRE"),
-    "delayed": ("DELAYED", "PRE"),
-    "start_delayed": ("DELAYED", "PRE"),
-    "postponed": ("POSTPONED", "PRE"),
-    "cancelled": ("CANCELLED", "PRE"),
-    "ended": ("FT", "POST"),
-    "closed": ("FT", "POST"),
-    "awarded": ("AWARDED", "POST"),
-    "walkover": ("AWARDED", "POST"),
-}
 _PLAIN: Final = {
     "yellow_card": "YELLOW_CARD",
     "yellow_red_card": "SECOND_YELLOW",
@@ -133,7 +110,7 @@ def read_timeline(document: Node, *, now_ms: int | None = None) -> VendorDocumen
     sport_event = document.at("sport_event")
     match_id = match_id_of(sport_event.at("id"))
     reading = _Reading(match_id, document.at("generated_at"), now_ms)
-    if not document.has("timeline") and not _has_not_begun(document):
+    if not document.has("timeline") and not has_not_begun(document):
         raise document.at("timeline").error("is missing: a timeline has it, other documents do not")
     timeline = list(document.at("timeline").items())
     if len(timeline) > TIMELINE_MAX:
@@ -155,7 +132,7 @@ def read_timeline(document: Node, *, now_ms: int | None = None) -> VendorDocumen
         rows=rows,
         complete=True,
         score=score,
-        score_error=_score_error(document),
+        score_error=score_error(document),
         doubts=reading.doubts,
         read_ms=now_ms,
     )
@@ -194,7 +171,7 @@ def read_push(message: Node, *, now_ms: int | None = None) -> VendorDocument | N
         rows=rows,
         pushed=True,
         score=score,
-        score_error=_score_error(payload),
+        score_error=score_error(payload),
         read_ms=now_ms,
     )
 
@@ -284,28 +261,17 @@ class _Reading:
 
     def status(self, node: Node) -> None:
         """What the match is at now."""
-        status = node.at("status").optional_text() or ""
-        match_status = node.at("match_status").optional_text() or ""
         reached = max((event.period for event in self.events), key=PERIOD_INDEX.__getitem__, default="PRE")
-        known = _MATCH_STATUSES.get(match_status)
-        for word in (status, match_status):
-            if word in _STOPPED:
-                known = (_STOPPED[word], reached)
+        known = read_status(node, reached)
         if known is None:
-            known = _STATUSES.get(match_status) or _STATUSES.get(status)
-        if status in _PLAYED_OUT and node.at("decided_by_fed").boolean():
-            known = ("AWARDED", "POST")
-        if known is None:
-            if status not in ("live", "started", "inprogress"):
-                return  # a word of tomorrow must not stop the goals of today
-            known = ("LIVE", "H1" if reached == "PRE" else reached)
+            return
         self._event(node, "status", self.at_ms, "STATUS_CHANGE", known[1], detail={"to": known[0]})
 
     def result(self, document: Node, score: Score | None) -> list[Event]:
         """The result of a match that no rows make: the vendor's score, and the shoot-out's."""
         status = next((event.detail["to"] for event in self.events if event.type == "STATUS_CHANGE"), None)
         types = {event.type for event in self.events}
-        if score is None or status not in (*_OVER, "AWARDED") or ("GOAL" in types and status != "AWARDED"):
+        if score is None or status not in (*OVER, "AWARDED") or ("GOAL" in types and status != "AWARDED"):
             return []
         node = document.at("sport_event_status")
         before = len(self.events)
@@ -317,7 +283,7 @@ class _Reading:
             detail = {"home": score.home, "away": score.away}
             self._event(node, RESULT_ID, self.at_ms, "SCORE_OVERRIDE", "POST", detail=detail)
         if status == "FT_PENS" and "SHOOTOUT_KICK" not in types:
-            for order, side in enumerate(kicks_of_result(_shootout_score(node)), start=1):
+            for order, side in enumerate(kicks_of_result(shootout_score(node)), start=1):
                 detail = {"order": order, "scored": True}
                 self._event(
                     node, f"k{order:02}", self.at_ms, "SHOOTOUT_KICK", "PENS", team=side, detail=detail
@@ -411,30 +377,7 @@ def _in_shootout(node: Node) -> bool:
     kind = node.object().get("period_type")
     if kind is None:
         return node.has("shootout_home_score") or node.has("shootout_away_score")
-    return isinstance(kind, str) and kind in _SHOOTOUT_PERIODS
-
-
-def _has_not_begun(document: Node) -> bool:
-    """Whether a document without a timeline says of itself that nothing can be in it yet."""
-    if not document.has("sport_event_status"):
-        return False
-    status = document.at("sport_event_status")
-    known = _STATUSES.get(status.at("status").optional_text() or "")
-    return known is not None and known[1] == "PRE" and _score(status) in (None, Score(0, 0))
-
-
-def _shootout_score(status: Node) -> Score:
-    """The result of the shoot-out, of the period's own score; 0-0 where it is not there."""
-    for period in status.at("period_scores").items():
-        kind = period.at("type").value
-        if isinstance(kind, str) and kind in _SHOOTOUT_PERIODS:
-            return _score(period) or Score(0, 0)
-    return Score(0, 0)
-
-
-def _score_error(parent: Node) -> Callable[[str], FeedError]:
-    """Makes the error about the vendor's score, at the path and line where it stands."""
-    return lambda message: parent.at("sport_event_status").at("home_score").error(message)
+    return isinstance(kind, str) and kind in SHOOTOUT_PERIODS
 
 
 def _event_id(node: Node) -> str:
@@ -474,13 +417,7 @@ def _take_status(reading: _Reading, parent: Node) -> Score | None:
         return None
     status = parent.at("sport_event_status")
     reading.status(status)
-    return _score(status)
-
-
-def _score(status: Node) -> Score | None:
-    if not status.has("home_score") or not status.has("away_score"):
-        return None
-    return Score(*(status.at(f"{side}_score").integer(0, 199) for side in ("home", "away")))
+    return own_score(status)
 
 
 def _name(node: Node, *path: str) -> str | None:
