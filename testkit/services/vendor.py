@@ -230,7 +230,7 @@ class Vendor:
         if fault == "hold":
             self._held.append(message)
             return
-        now = time.time_ns()  # the same bytes of a stream are set aside once for all
+        now = time.time_ns()  # the same bytes of a stream are dead-lettered once for all
         messages = {
             None: [message],
             "drop": [],
