@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 
 from origin.errors import FeedError
 from origin.feeds import Warn
+from origin.feeds.document_kind import HEAD_BYTES, kind_of_bytes
 from shared_state import Event, InvalidEvent
 from shared_state.jsontext import canonical, parse
 
@@ -36,6 +37,7 @@ def events_of_lines(source: BinaryIO) -> Iterator[Event]:
         OSError: the source cannot be read.
     """
     number = 0
+    beginning = True
     while True:
         line = source.readline(LINE_MAX_BYTES + 1)
         if not line:
@@ -46,7 +48,9 @@ def events_of_lines(source: BinaryIO) -> Iterator[Event]:
         if number == 1:
             line = line.removeprefix(codecs.BOM_UTF8)
         if line.strip():
-            yield _event(line, number)
+            event = _event(line, number, source if beginning else None)
+            beginning = False
+            yield event
 
 
 def to_line(event: Event) -> bytes:
@@ -54,15 +58,26 @@ def to_line(event: Event) -> bytes:
     return canonical(event.to_json()).encode("utf-8") + b"\n"
 
 
-def _event(line: bytes, number: int) -> Event:
+def _event(line: bytes, number: int, rest: BinaryIO | None) -> Event:
+    """Read one line; ``rest`` is what follows it, for the first one, which may be no line at all."""
     try:
         return Event.from_json(parse(line))
     except InvalidEvent as error:
         raise FeedError(str(error), line=number) from None
     except UnicodeDecodeError as error:
-        raise FeedError(f"not UTF-8: {error.reason} at byte {error.start + 1}", line=number) from None
+        fault = FeedError(f"not UTF-8: {error.reason} at byte {error.start + 1}", line=number)
+        raise _foreign(line, rest) or fault from None
     except JSONDecodeError as error:
         # Its own "line 1 column 9" would count within this line, and mislead.
-        raise FeedError(f"not JSON: {error.msg} at character {error.pos + 1}", line=number) from None
+        fault = FeedError(f"not JSON: {error.msg} at character {error.pos + 1}", line=number)
+        raise _foreign(line, rest) or fault from None
     except ValueError as error:
         raise FeedError(f"not JSON: {error}", line=number) from None
+
+
+def _foreign(line: bytes, rest: BinaryIO | None) -> FeedError | None:
+    """The error about a file that is not text in lines at all, by what it is; None where it may be."""
+    kind = None if rest is None else kind_of_bytes(line + rest.read(HEAD_BYTES))
+    if kind is None or "JSON" in kind:
+        return None
+    return FeedError(f"is {kind}, not UTF-8 JSON lines", line=1)

@@ -1,4 +1,4 @@
-"""A match known as a whole, told as events in the order of play: for formats that only record results.
+"""A match known as a whole, as events in the order of play: for formats that only record results.
 
 The status changes of the way through are put in; goals, cards, substitutions and kicks are numbered;
 the goals are compared with the recorded scores.
@@ -14,7 +14,7 @@ from origin.feeds import Warn
 from origin.feeds.jsondoc import Node
 from shared_state import Event, InvalidEvent, Score
 
-__all__ = ["SIDES", "Fixture", "Happening", "Moment", "Side", "events_of"]
+__all__ = ["SIDES", "Fixture", "Happening", "Moment", "Side", "events_of", "kicks_of_result"]
 
 Side: TypeAlias = Literal["home", "away"]
 SIDES: Final[tuple[Side, Side]] = ("home", "away")
@@ -51,6 +51,9 @@ class Fixture:
         result: the last recorded score, extra time included; None if none is recorded.
         checks: earlier recorded scores, by the periods they count.
         pens: the shoot-out's result.
+        score_node: where the scores stand, for warnings.
+        goals_recorded: whether its file has goals at all; where it has none, a result without goals is no
+            contradiction.
         extra_time: whether there was any.
         status: how it ended, if the file says so in words.
     """
@@ -62,9 +65,23 @@ class Fixture:
     result: Score | None
     checks: dict[tuple[str, ...], Score]
     pens: Score | None
+    score_node: Node
+    goals_recorded: bool
     extra_time: bool
     status: str | None
     happenings: list[Happening]
+
+    @property
+    def half_time(self) -> Score | None:
+        """The score at half-time, where it is recorded."""
+        return self.checks.get(("H1",))
+
+
+def kicks_of_result(pens: Score) -> list[Side]:
+    """The sides of the scored kicks of a shoot-out of which only the result is known, taking turns."""
+    return [
+        side for turn in range(max(pens)) for side, scored in zip(SIDES, pens, strict=True) if turn < scored
+    ]
 
 
 def events_of(fixture: Fixture, warn: Warn) -> list[Event]:
@@ -88,10 +105,10 @@ _KICKS: Final = (("b8", "BREAK_PENS", "PENALTIES"), ("b9", "PENS", "PENALTIES"))
 
 
 def _statuses(fixture: Fixture) -> list[Event]:
-    """Every change of status on the way through the match; the file tells only how it ended.
+    """Every change of status on the way through the match; the file says only how it ended.
 
     A match that did not end in the usual way, or has no result yet, went at least as far as the last
-    thing that happened in it; more is not known, and not told.
+    thing that happened in it, or as the last score that is recorded; more is not known.
     """
     if fixture.status in _NOT_PLAYED:
         return [_status(fixture, "end", "PRE", fixture.status)]
@@ -101,8 +118,10 @@ def _statuses(fixture: Fixture) -> list[Event]:
     if fixture.pens is not None:
         course += _KICKS
     end = fixture.status
-    if end is not None or fixture.result is None:
+    if end is not None or (fixture.result is None and fixture.pens is None):
         reached = {_period(what, fixture.extra_time) for what in fixture.happenings} - {"POST"}
+        if fixture.half_time is not None and end is None:
+            reached.add("HT")
         furthest = max((index for index, step in enumerate(course) if step[1] in reached), default=-1)
         course = course[: furthest + 1]
     elif fixture.pens is not None:
@@ -172,25 +191,26 @@ def _period(what: Happening, extra_time: bool) -> str:
 def _reconciled(fixture: Fixture, events: Sequence[Event], warn: Warn) -> list[Event]:
     """Compare the goals with the file's own scores; where the result differs, it is what is shown."""
     goals = [event for event in events if event.type == "GOAL"]
-    score = fixture.node.at("score")
+    score = fixture.score_node
     for periods, recorded in fixture.checks.items():
         counted = _count(event for event in goals if event.period in periods)
-        if counted != recorded and all(event.minute is not None for event in goals):
+        is_dated = all(event.minute is not None for event in goals)
+        if counted != recorded and is_dated and fixture.goals_recorded:
             name = "half-time" if periods == ("H1",) else "full-time"
             warn(score.error(f"the goals make {_shown(counted)} at {name}, the file says {_shown(recorded)}"))
     if fixture.pens is not None:
         kicks = _count(event for event in events if event.type == "SHOOTOUT_KICK" and event.detail["scored"])
         if kicks != fixture.pens:
             warn(score.error(f"the kicks make {_shown(kicks)}, the file says {_shown(fixture.pens)}"))
-    if fixture.result is None or (counted := _count(goals)) == fixture.result:
+    # A match that has not ended may be known by its half-time alone.
+    result, period = (fixture.result, "POST") if fixture.result is not None else (fixture.half_time, "HT")
+    if result is None or (period == "HT" and goals) or (counted := _count(goals)) == result:
         return []
-    warn(
-        score.error(
-            f"the goals make {_shown(counted)}, the file says {_shown(fixture.result)}, which is shown"
-        )
-    )
-    detail = {"home": fixture.result.home, "away": fixture.result.away}
-    return [_draft(fixture, "result", "SCORE_OVERRIDE", "POST", fixture.node, detail=detail)]
+    if fixture.goals_recorded and period == "POST":
+        message = f"the goals make {_shown(counted)}, the file says {_shown(result)}, which is shown"
+        warn(score.error(message))
+    detail = {"home": result.home, "away": result.away}
+    return [_draft(fixture, "result", "SCORE_OVERRIDE", period, fixture.node, detail=detail)]
 
 
 def _count(events: Iterable[Event]) -> Score:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 
 from origin.errors import FeedError
 from origin.feeds import read_document
+from origin.feeds.document_kind import PUSH, kind_of_bytes
 from shared_state import InvalidEvent
 from shared_state.errors import shown
 from shared_state.jsontext import MAX_DEPTH, Json, JsonObject, parse
@@ -29,17 +30,18 @@ def parse_document(data: bytes) -> Node:
     """Read bytes as one JSON value.
 
     Raises:
-        FeedError: not UTF-8 or not JSON, with the line.
+        FeedError: not UTF-8 or not JSON, with the line; a document of another kind by what it is.
     """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise FeedError(f"not UTF-8: {error.reason}", line=line) from None
+        raise _foreign(data) or FeedError(f"not UTF-8: {error.reason}", line=line) from None
     try:
         return Node(parse(text), (), text)
     except json.JSONDecodeError as error:
-        raise FeedError(f"not JSON: {error.msg} at column {error.colno}", line=error.lineno) from None
+        fault = FeedError(f"not JSON: {error.msg} at column {error.colno}", line=error.lineno)
+        raise _foreign(data) or fault from None
     except ValueError as error:
         raise _refused(text, error) from None
 
@@ -129,6 +131,15 @@ class Node:
 
     def _expected(self, what: str) -> FeedError:
         return self.error("is missing" if self.value is None else f"must be {what}, got {shown(self.value)}")
+
+
+def _foreign(data: bytes) -> FeedError | None:
+    """The error about bytes that are no single JSON value, by what they are; None for broken JSON."""
+    kind = kind_of_bytes(data)
+    if kind is None or kind.startswith("JSON"):
+        return None
+    wanted = "a timeline" if kind == PUSH else "one" if kind.startswith("several") else "JSON"
+    return FeedError(f"is {kind}, not {wanted}", line=1)
 
 
 def dotted(path: Path) -> str:

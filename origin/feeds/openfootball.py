@@ -1,37 +1,52 @@
 """openfootball's JSON: the published files (``goals1``, ``goals2``) and the ``-full`` form with cards.
 
-Both are read into one ``Fixture``; ``events_of`` tells it as events in the order of play. What these
-files do not say shapes what comes out:
+Both are read into one ``Fixture``; ``events_of`` gives its events in the order of play. What these files do
+not say shapes what comes out:
 
 * There are no ids. A match is its date and its two teams: a pair of teams meets more than once in a
   round, and a round's name is no date. An event is numbered within its kind in the order of play.
 * There are no times of day for events, so no ``source_ts``: order comes from period and minute.
 * Goals stand under the side that is credited, own goals included, grouped by player.
 * A minute is ``90``, ``"90+6"``, or ``90`` with an ``offset``; without any, the goal has no minute.
-* A shoot-out may be known only by its result. The kicks that were scored are told, in turns, with no
-  name; the misses are not, since nobody wrote down how many there were.
+* A score is ``{"ft": [2, 1]}``, or ``[2, 1]``; until 2020 it was ``score1`` and ``score2``, with ``i`` for
+  half-time, ``et`` for after extra time and ``p`` for the shoot-out behind it. Null is no score.
+* A shoot-out may be known only by its result. The kicks that were scored become events, in turns, with no
+  name; the misses do not, since nobody wrote down how many there were.
 * A result may stand there without goals, or with goals that do not add up to it (Ukraine - England,
   3 July 2021, lists England's four under Ukraine). The file is a record of results, so the result is
   shown, by a SCORE_OVERRIDE; the goals stay as listed, none is made up or moved; and the file's
-  contradiction is a warning.
+  contradiction is a warning. Where a file records no goals at all there is none.
+* A row may be entered twice, and a match of teams that are not known yet has nothing but its time. Such a
+  row costs a warning at most, and not the rows after it; so does a time of day that nobody can read.
 """
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
+from origin.errors import FeedError
 from origin.feeds import Warn
-from origin.feeds.fixture import SIDES, Fixture, Happening, Moment, Side, events_of
+from origin.feeds.document_kind import OPENFOOTBALL, kind_of_json
+from origin.feeds.fixture import SIDES, Fixture, Happening, Moment, Side, events_of, kicks_of_result
 from origin.feeds.jsondoc import Node
 from origin.feeds.matchid import kickoff_ms, match_id, read_date
+from origin.feeds.openfootball_rows import (
+    GOALS_MAX,
+    Survey,
+    read_score,
+    read_scores,
+    rows_of,
+    teams_of,
+    undetermined,
+)
 from shared_state import Event, Score
 
 __all__ = ["convert"]
 
 SOURCE: Final = "openfootball"
-GOALS_MAX: Final = 199  # the record is 149; more is a file that is something else
 KICKS_MAX: Final = 99  # the record is 56 kicks
 
 _MINUTE_PATTERN: Final = re.compile(r"([0-9]{1,3})(?:\+([0-9]{1,2}))?['’]?", re.ASCII)
@@ -57,24 +72,31 @@ def convert(source: BinaryIO, warn: Warn, /) -> Iterator[Event]:
         OSError: it cannot be read.
     """
     document = Node.read(source)
+    kind = kind_of_json(document.value)
+    if kind not in (None, OPENFOOTBALL):
+        raise document.error(f"is {kind}, not {OPENFOOTBALL}")
     competition = _competition(document)
-    first_seen: dict[str, Node] = {}
-    for node in _matches(document):
-        fixture = _read_full(node, competition) if node.has("home") else _read_published(node, competition)
-        earlier = first_seen.setdefault(fixture.match_id, node)
-        if earlier is not node:
-            raise node.error(f"is the same date and teams as {earlier.error('').where}")
-        yield from events_of(fixture, warn)
+    survey = Survey.of(document)
+    for node in rows_of(document):
+        reason = survey.left_out.get(node.path)
+        if reason is not None:
+            warn(node.error(reason))
+            continue
+        doubt = undetermined(node, survey.day_first)
+        if doubt is not None and survey.ids:
+            warn(doubt)
+            continue
+        form = _read_full if node.has("home") else _read_published
+        yield from events_of(form(_Row(node, competition, survey, warn)), warn)
 
 
-def _matches(document: Node) -> Iterator[Node]:
-    if document.has("rounds"):
-        for round_ in document.at("rounds").items():
-            yield from round_.at("matches").items()
-    elif "matches" in document.object():
-        yield from document.at("matches").items()
-    else:
-        raise document.error("is neither openfootball form: no rounds and no matches")
+class _Row(NamedTuple):
+    """One match of a file, and what reading it takes."""
+
+    node: Node
+    competition: str | None
+    survey: Survey
+    warn: Warn
 
 
 def _competition(document: Node) -> str | None:
@@ -86,13 +108,9 @@ def _competition(document: Node) -> str | None:
     return f"World Cup {found[1]}" if found else None
 
 
-def _read_published(node: Node, competition: str | None) -> Fixture:
-    home, away = _team(node.at("team1")), _team(node.at("team2"))
-    score = node.at("score") if node.has("score") else None
-    half_time, full_time, after_extra, pens = (
-        _score(score.at(key)) if score is not None and score.has(key) else None
-        for key in ("ht", "ft", "et", "p")
-    )
+def _read_published(row: _Row) -> Fixture:
+    node = row.node
+    scores = read_scores(node, row.warn)
     happenings = [
         Happening(
             kind="g",
@@ -109,30 +127,27 @@ def _read_published(node: Node, competition: str | None) -> Fixture:
         for side, key in zip(SIDES, ("goals1", "goals2"), strict=True)
         for goal in _bounded(node.at(key))
     ]
-    if pens is not None:
-        happenings += _kicks_by_result(node, pens)
+    if scores.pens is not None:
+        happenings += _kicks_by_result(scores.pens_node, scores.pens)
     stage = next((node.at(key).text() for key in ("group", "round") if node.has(key)), None)
-    time = node.at("time").optional_text()
+    checks: dict[tuple[str, ...], Score | None] = {("H1",): scores.half_time}
+    if scores.after_extra is not None:
+        checks[("H1", "H2")] = scores.full_time
     return _fixture(
-        node,
-        home,
-        away,
-        info={"competition": _joined(competition, stage), "venue": node.at("ground").optional_text()},
-        when=(time, None),
-        result=after_extra or full_time,
-        checks={
-            periods: known
-            for periods, known in ((("H1",), half_time), (("H1", "H2"), full_time if after_extra else None))
-            if known is not None
-        },
-        pens=pens,
-        extra_time=after_extra is not None,
+        row,
+        info={"competition": _joined(row.competition, stage), "venue": _venue(node)},
+        zone=node.at("timezone"),
+        result=scores.result,
+        checks={periods: known for periods, known in checks.items() if known is not None},
+        pens=scores.pens,
+        score_node=scores.node,
+        extra_time=scores.after_extra is not None,
         happenings=happenings,
     )
 
 
-def _read_full(node: Node, competition: str | None) -> Fixture:
-    home, away = _team(node.at("home")), _team(node.at("away"))
+def _read_full(row: _Row) -> Fixture:
+    node = row.node
     happenings = [
         Happening(
             kind="g",
@@ -183,65 +198,76 @@ def _read_full(node: Node, competition: str | None) -> Fixture:
     ]
     venue = node.at("venue").optional_text()
     return _fixture(
-        node,
-        home,
-        away,
+        row,
         info={
-            "competition": _joined(competition, node.at("stage").optional_text()),
+            "competition": _joined(row.competition, node.at("stage").optional_text()),
             # "Lenin, Moscow, Att: 78011": how many came is not where it was.
             "venue": _ATTENDANCE_PATTERN.sub("", venue) or None if venue else None,
         },
-        when=(node.at("time").optional_text(), node.at("tz").optional_text()),
-        result=_score(node.at("score")) if node.has("score") else None,
+        zone=node.at("tz"),
+        result=read_score(node.at("score"), row.warn),
         checks={},
-        pens=_score(node.at("pens")) if node.has("pens") else None,
+        pens=read_score(node.at("pens"), row.warn),
+        score_node=node.at("score"),
         extra_time=node.at("aet").boolean(),
         happenings=happenings,
     )
 
 
 def _fixture(
-    node: Node,
-    home: dict[str, str | None],
-    away: dict[str, str | None],
+    row: _Row,
     *,
     info: dict[str, Any],
-    when: tuple[str | None, str | None],
+    zone: Node,
     result: Score | None,
     checks: dict[tuple[str, ...], Score],
     pens: Score | None,
+    score_node: Node,
     extra_time: bool,
     happenings: list[Happening],
 ) -> Fixture:
     """What both forms have in common."""
-    date = read_date(node.at("date"))
+    node = row.node
+    home, away = teams_of(node)
+    date = read_date(node.at("date"), row.survey.day_first)
     status = node.at("status").optional_text()
     if status is not None and status.lower() not in _STATUSES:
         raise node.at("status").error(f"must be one of {' '.join(_STATUSES)}, got {status!r}")
-    time, zone = when
     return Fixture(
         source=SOURCE,
-        match_id=match_id(date, home, away),
+        match_id=row.survey.ids.get(node.path) or match_id(date, home, away),
         node=node,
-        info={
-            "home": home,
-            "away": away,
-            "kickoff_ms": kickoff_ms(date, time, zone, node.at("time")),
-            **info,
-        },
+        info={"home": home, "away": away, "kickoff_ms": _kickoff_ms(row, date, zone), **info},
         result=result,
         checks=checks,
         pens=pens,
+        score_node=score_node,
+        goals_recorded=row.survey.goals_recorded,
         extra_time=extra_time,
         status=None if status is None else _STATUSES[status.lower()],
         happenings=happenings,
     )
 
 
-def _team(node: Node) -> dict[str, str | None]:
-    if isinstance(node.value, dict):
-        return {"name": node.at("name").text(), "code": node.at("code").optional_text()}
-    return {"name": node.text(), "code": None}
+def _kickoff_ms(row: _Row, date: datetime.date, zone: Node) -> int | None:
+    """The kick-off; a time of day that cannot be read costs a warning, and not the match."""
+    time = row.node.at("time")
+    try:
+        return kickoff_ms(date, time.optional_text(), zone.optional_text(), time)
+    except FeedError as doubt:
+        row.warn(doubt)
+        return None
+
+
+def _venue(node: Node) -> str | None:
+    """``ground`` today; until 2020 a ``stadium`` and its ``city``."""
+    parts = (_name(node.at("ground")) or _name(node.at("stadium")), _name(node.at("city")))
+    return ", ".join(part for part in parts if part) or None
+
+
+def _name(node: Node) -> str | None:
+    """A name that stands alone, or in an object with its key."""
+    return (node.at("name") if isinstance(node.value, dict) else node).optional_text()
 
 
 def _side(node: Node) -> Side:
@@ -251,13 +277,6 @@ def _side(node: Node) -> Side:
     if side == "away":
         return "away"
     raise node.at("side").error(f"must be home or away, got {side!r}")
-
-
-def _score(node: Node) -> Score:
-    counts = [count.integer(0, GOALS_MAX) for count in node.items()]
-    if len(counts) != 2:
-        raise node.error(f"must be two counts, got {len(counts)}")
-    return Score(*counts)
 
 
 def _bounded(node: Node) -> list[Node]:
@@ -289,15 +308,12 @@ def _full_moment(node: Node) -> Moment:
 
 
 def _kicks_by_result(node: Node, pens: Score) -> list[Happening]:
-    """The scored kicks of a shoot-out of which only the result is known, the sides taking turns."""
+    """The scored kicks of a shoot-out of which only the result is known."""
     if max(pens) * 2 > KICKS_MAX:
-        raise node.at("score").at("p").error(f"must be a shoot-out's result, got {list(pens)}")
-    turns = [
-        side for turn in range(max(pens)) for side, scored in zip(SIDES, pens, strict=True) if turn < scored
-    ]
+        raise node.error(f"must be a shoot-out's result, got {list(pens)}")
     return [
         Happening("k", "SHOOTOUT_KICK", side, Moment(None, 0), node, detail={"order": order, "scored": True})
-        for order, side in enumerate(turns, start=1)
+        for order, side in enumerate(kicks_of_result(pens), start=1)
     ]
 
 

@@ -1,16 +1,19 @@
 """Sportradar Soccer v4: the timeline of a match as JSON, and single events of the push stream.
 
-A timeline is whole: what is not in it any more was taken back, and nothing else says so. A push message
+A timeline is complete: what is not in it any more was taken back, and nothing else says so. A push message
 is one event. Both become a ``VendorDocument``;
 ``VendorDocumentFeed`` decides what follows from a row that is gone.
 
 * ``time`` is overwritten when an event is updated, so it is the revision; as the time of occurrence it
   is given only for an event that was never updated.
-* A time in the future would outlast every true one after it: a reader that is told what time it is
+* A time in the future would outlast every true one after it: a reader that knows what time it is
   refuses one that is ahead by more than clocks differ.
 * ``competitor`` of a ``score_change`` is the side that benefits, of an own goal too.
 * The order of the list is not that of the ids, and the score of the feed can lag behind its events:
-  goals are counted, and the vendor's score only compared.
+  goals are counted, and the vendor's score only compared. Only of a match that is over, and of which the
+  timeline has no goal (it was not covered live) or whose result was decided by a federation, the vendor's
+  score is the result: a SCORE_OVERRIDE.
+* A ``score_change`` in the shoot-out is the other half of a ``penalty_shootout`` row, and no goal.
 * A VAR check opens with one event and closes with another, and others may come between; the two are
   one VAR event here.
 * The status of the match is one STATUS_CHANGE that is amended: the vendor says what it is now, and not
@@ -22,10 +25,23 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO, Final
 
+from origin.errors import FeedError
 from origin.feeds import Warn
-from origin.feeds.jsondoc import Node
+from origin.feeds.document_kind import SPORTRADAR_V4_TIMELINE, kind_of_json
+from origin.feeds.fixture import kicks_of_result
+from origin.feeds.jsondoc import Node, dotted
+from origin.feeds.sportradar_status import (
+    OVER,
+    SHOOTOUT_PERIODS,
+    has_not_begun,
+    own_score,
+    read_status,
+    score_error,
+    shootout_score,
+)
 from origin.feeds.vendor_document import AHEAD_MAX_MS, VendorDocument, VendorDocumentFeed
 from shared_state import Event, InvalidEvent, Score
 from shared_state.events import MATCH_ID_PATTERN, PERIOD_INDEX, default_period
@@ -33,37 +49,12 @@ from shared_state.events import MATCH_ID_PATTERN, PERIOD_INDEX, default_period
 __all__ = ["convert", "match_id_of", "read_push", "read_timeline"]
 
 SOURCE: Final = "sportradar-v4"
+# Of the event that is made of the vendor's result, for which it has no row; its own ids are numbers.
+RESULT_ID: Final = "result"
 TIMELINE_MAX: Final = 5_000  # a match with every throw-in has some 1,500
 
 _ID_PATTERN: Final = re.compile(r"(?:[a-z]+:)?(?:sport_event|match)(?:_id)?:([A-Za-z0-9_-]+)")
 
-# match_status says more than status: it is looked at first.
-_MATCH_STATUSES: Final = {
-    "1st_half": ("LIVE", "H1"),
-    "halftime": ("HALF_TIME", "HT"),
-    "2nd_half": ("LIVE", "H2"),
-    "awaiting_extra_time": ("EXTRA_TIME", "BREAK_ET"),
-    "overtime": ("EXTRA_TIME", "ET1"),
-    "1st_extra": ("EXTRA_TIME", "ET1"),
-    "extra_time_halftime": ("EXTRA_TIME", "ET_HT"),
-    "2nd_extra": ("EXTRA_TIME", "ET2"),
-    "awaiting_penalties": ("PENALTIES", "BREAK_PENS"),
-    "penalties": ("PENALTIES", "PENS"),
-    "aet": ("AET", "POST"),
-    "ap": ("FT_PENS", "POST"),
-}
-# Of these the period is that of the last thing that happened.
-_STOPPED: Final = {"interrupted": "INTERRUPTED", "suspended": "SUSPENDED", "abandoned": "ABANDONED"}
-_STATUSES: Final = {
-    "not_started": ("SCHEDULED", "PRE"),
-    "delayed": ("DELAYED", "PRE"),
-    "start_delayed": ("DELAYED", "PRE"),
-    "postponed": ("POSTPONED", "PRE"),
-    "cancelled": ("CANCELLED", "PRE"),
-    "ended": ("FT", "POST"),
-    "closed": ("FT", "POST"),
-    "awarded": ("AWARDED", "POST"),
-}
 _PLAIN: Final = {
     "yellow_card": "YELLOW_CARD",
     "yellow_red_card": "SECOND_YELLOW",
@@ -85,8 +76,8 @@ def convert(source: BinaryIO, warn: Warn, /) -> Iterator[Event]:
         FeedError: it is not one.
         OSError: it cannot be read.
     """
-    snapshot = read_timeline(Node.read(source))
-    yield from sorted(VendorDocumentFeed(snapshot.match_id, warn).take(snapshot), key=Event.order)
+    document = read_timeline(Node.read(source))
+    yield from sorted(VendorDocumentFeed(document.match_id, warn).take(document), key=Event.order)
 
 
 def match_id_of(node: Node) -> str:
@@ -112,24 +103,37 @@ def read_timeline(document: Node, *, now_ms: int | None = None) -> VendorDocumen
     Raises:
         FeedError: it is not one, or has a time in the future, with the path and line.
     """
+    kind = kind_of_json(document.value)
+    if kind not in (None, SPORTRADAR_V4_TIMELINE):
+        gone = "" if document.has("timeline") else ": timeline is missing"
+        raise document.error(f"is {kind}, not {SPORTRADAR_V4_TIMELINE}{gone}")
     sport_event = document.at("sport_event")
     match_id = match_id_of(sport_event.at("id"))
     reading = _Reading(match_id, document.at("generated_at"), now_ms)
+    if not document.has("timeline") and not has_not_begun(document):
+        raise document.at("timeline").error("is missing: a timeline has it, other documents do not")
     timeline = list(document.at("timeline").items())
     if len(timeline) > TIMELINE_MAX:
         raise document.at("timeline").error(f"has {len(timeline)} events, at most {TIMELINE_MAX} are read")
+    if not any(node.object().get("type") == "penalty_shootout" for node in timeline):
+        reading.kicks_by_score = True
     rows = {}
-    for node in timeline:
+    for node in _without_doubles(timeline, reading.doubts):
         rows[_event_id(node)] = reading.take(node)
     reading.info(sport_event)
     score = _take_status(reading, document)
+    result = reading.result(document, score)
+    if rows:  # one without any says nothing of what stood before
+        rows[RESULT_ID] = reading.at_ms
     return VendorDocument(
         match_id=match_id,
         at_ms=reading.at_ms,
-        events=reading.events,
+        events=[*reading.events, *result],
         rows=rows,
-        whole=True,
+        complete=True,
         score=score,
+        score_error=score_error(document),
+        doubts=reading.doubts,
         read_ms=now_ms,
     )
 
@@ -137,7 +141,7 @@ def read_timeline(document: Node, *, now_ms: int | None = None) -> VendorDocumen
 def read_push(message: Node, *, now_ms: int | None = None) -> VendorDocument | None:
     """Read one message of the push stream.
 
-    A kick of a shoot-out is passed over: which one it is, only the timeline can tell.
+    A kick of a shoot-out is passed over: only the timeline has its number.
 
     Args:
         message: the JSON.
@@ -156,7 +160,8 @@ def read_push(message: Node, *, now_ms: int | None = None) -> VendorDocument | N
     node = payload.at("event")
     reading = _Reading(match_id, node.at("time"), now_ms)
     rows = {_event_id(node): reading.take(node)}
-    if any(event.type == "SHOOTOUT_KICK" for event in reading.events):
+    is_goal = node.at("type").value == "score_change"
+    if (is_goal and _in_shootout(node)) or any(event.type == "SHOOTOUT_KICK" for event in reading.events):
         reading.events, rows = [], {}  # a row without its event would be one that is a kick no more
     score = _take_status(reading, payload)
     return VendorDocument(
@@ -166,6 +171,7 @@ def read_push(message: Node, *, now_ms: int | None = None) -> VendorDocument | N
         rows=rows,
         pushed=True,
         score=score,
+        score_error=score_error(payload),
         read_ms=now_ms,
     )
 
@@ -177,6 +183,8 @@ class _Reading:
         self._latest_ms = None if now_ms is None else now_ms + AHEAD_MAX_MS
         self.at_ms = self._past_ms(made)
         self.events: list[Event] = []
+        self.doubts: list[FeedError] = []
+        self.kicks_by_score = False  #: whether the changes of score are all there is of the shoot-out
         self._match_id = match_id
         self._kicks = 0
         self._open_checks: list[int] = []
@@ -190,6 +198,9 @@ class _Reading:
         )
         if type_ in _PLAIN:
             self._add(node, rev, _PLAIN[type_], team=_side(node), player=_player(node, 0))
+        elif type_ == "score_change" and _in_shootout(node):
+            if self.kicks_by_score:
+                self._take_kick(node, rev, scored=True)
         elif type_ == "score_change":
             method = node.at("method").optional_text()
             detail = {"own_goal": method == "own_goal", "penalty": method == "penalty"}
@@ -233,27 +244,53 @@ class _Reading:
         detail = {
             **teams,
             "competition": _name(sport_event, "sport_event_context", "competition"),
-            "kickoff_ms": _time_ms(sport_event.at("start_time")) if sport_event.has("start_time") else None,
+            "kickoff_ms": self._kickoff_ms(sport_event.at("start_time")),
             "venue": _name(sport_event, "venue"),
         }
         self._event(sport_event, "info", self.at_ms, "MATCH_INFO", "PRE", detail=detail)
 
+    def _kickoff_ms(self, start_time: Node) -> int | None:
+        """The kick-off; a time that cannot be read costs a warning, and not the match."""
+        if start_time.value is None:
+            return None
+        try:
+            return _time_ms(start_time)
+        except FeedError as doubt:
+            self.doubts.append(doubt)
+            return None
+
     def status(self, node: Node) -> None:
         """What the match is at now."""
-        status = node.at("status").optional_text() or ""
-        match_status = node.at("match_status").optional_text() or ""
         reached = max((event.period for event in self.events), key=PERIOD_INDEX.__getitem__, default="PRE")
-        known = _MATCH_STATUSES.get(match_status)
-        for word in (status, match_status):
-            if word in _STOPPED:
-                known = (_STOPPED[word], reached)
+        known = read_status(node, reached)
         if known is None:
-            known = _STATUSES.get(match_status) or _STATUSES.get(status)
-        if known is None:
-            if status not in ("live", "started", "inprogress"):
-                return  # a word of tomorrow must not stop the goals of today
-            known = ("LIVE", "H1" if reached == "PRE" else reached)
+            return
         self._event(node, "status", self.at_ms, "STATUS_CHANGE", known[1], detail={"to": known[0]})
+
+    def result(self, document: Node, score: Score | None) -> list[Event]:
+        """The result of a match that no rows make: the vendor's score, and the shoot-out's."""
+        status = next((event.detail["to"] for event in self.events if event.type == "STATUS_CHANGE"), None)
+        types = {event.type for event in self.events}
+        if score is None or status not in (*OVER, "AWARDED") or ("GOAL" in types and status != "AWARDED"):
+            return []
+        node = document.at("sport_event_status")
+        before = len(self.events)
+        goals = Score(0, 0)
+        for event in self.events:
+            if event.type == "GOAL":
+                goals = goals.plus(event.team, 1)
+        if goals != score:
+            detail = {"home": score.home, "away": score.away}
+            self._event(node, RESULT_ID, self.at_ms, "SCORE_OVERRIDE", "POST", detail=detail)
+        if status == "FT_PENS" and "SHOOTOUT_KICK" not in types:
+            for order, side in enumerate(kicks_of_result(shootout_score(node)), start=1):
+                detail = {"order": order, "scored": True}
+                self._event(
+                    node, f"k{order:02}", self.at_ms, "SHOOTOUT_KICK", "PENS", team=side, detail=detail
+                )
+        added = self.events[before:]
+        del self.events[before:]
+        return added
 
     def _kick(self, node: Node, rev: int) -> None:
         state = node.at("status").text()
@@ -261,8 +298,11 @@ class _Reading:
             return
         if state not in ("scored", "missed"):
             raise node.at("status").error(f"must be scored, missed or not_taken_yet, got {state[:40]!r}")
+        self._take_kick(node, rev, scored=state == "scored")
+
+    def _take_kick(self, node: Node, rev: int, *, scored: bool) -> None:
         self._kicks += 1
-        detail = {"order": self._kicks, "scored": state == "scored"}
+        detail = {"order": self._kicks, "scored": scored}
         self._event(
             node, _event_id(node), rev, "SHOOTOUT_KICK", "PENS",
             team=_side(node), player=_player(node, 0), detail=detail,
@@ -278,9 +318,10 @@ class _Reading:
         index = self._open_checks.pop()
         opened = self.events[index]
         detail = {"state": "CLOSED", "outcome": outcome or opened.detail["outcome"]}
-        self.events[index] = Event.from_json(
-            opened.to_json() | {"rev": max(opened.rev, rev), "detail": {**opened.detail, **detail}}
-        )
+        try:
+            self.events[index] = replace(opened, rev=max(opened.rev, rev), detail={**opened.detail, **detail})
+        except InvalidEvent as error:
+            raise node.invalid(error) from None
 
     def _add(self, node: Node, rev: int, type_: str, **fields: Any) -> None:
         minute = node.at("match_time").integer(0, 200) if node.has("match_time") else None
@@ -310,13 +351,42 @@ class _Reading:
         self.events.append(event)
 
 
+def _without_doubles(timeline: list[Node], doubts: list[FeedError]) -> Iterator[Node]:
+    """The rows, each id once: of two rows with one id the one that was touched last, else the later one."""
+    chosen: dict[str, Node] = {}
+    for node in timeline:
+        event_id = _event_id(node)
+        earlier = chosen.get(event_id)
+        if earlier is None:
+            chosen[event_id] = node
+            continue
+        if node.value != earlier.value and _touched_ms(node) >= _touched_ms(earlier):
+            chosen[event_id] = node
+        left_out = earlier if chosen[event_id] is node else node
+        kept = dotted(chosen[event_id].path)
+        doubts.append(left_out.error(f"has the id of {kept}, and is left out"))
+    yield from chosen.values()
+
+
+def _touched_ms(node: Node) -> int:
+    return max([_time_ms(node.at(key)) for key in ("time", "updated_time") if node.has(key)], default=0)
+
+
+def _in_shootout(node: Node) -> bool:
+    """Whether a row is of the shoot-out: by its period, or by a score that only the shoot-out has."""
+    kind = node.object().get("period_type")
+    if kind is None:
+        return node.has("shootout_home_score") or node.has("shootout_away_score")
+    return isinstance(kind, str) and kind in SHOOTOUT_PERIODS
+
+
 def _event_id(node: Node) -> str:
     return str(node.at("id").integer(0, 2**53 - 1))
 
 
 def _period(node: Node, minute: int | None) -> str:
     kind, number = node.object().get("period_type"), node.object().get("period")
-    if kind == "penalties":
+    if _in_shootout(node):
         return "PENS"
     if isinstance(kind, str) and type(number) is int and (kind, number) in _PERIODS:
         return _PERIODS[kind, number]
@@ -342,18 +412,12 @@ def _player(node: Node, *wanted: str | int) -> str | None:
 
 
 def _take_status(reading: _Reading, parent: Node) -> Score | None:
-    """Read the match's status, where there is one; returns the vendor's own score, where it tells one."""
+    """Read the match's status, where there is one; returns the vendor's own score, where it has one."""
     if not parent.has("sport_event_status"):
         return None
     status = parent.at("sport_event_status")
     reading.status(status)
-    return _score(status)
-
-
-def _score(status: Node) -> Score | None:
-    if not status.has("home_score") or not status.has("away_score"):
-        return None
-    return Score(*(status.at(f"{side}_score").integer(0, 199) for side in ("home", "away")))
+    return own_score(status)
 
 
 def _name(node: Node, *path: str) -> str | None:

@@ -1,37 +1,38 @@
 """Successive documents of one match to canonical events: what is new, what changed, what was taken back.
 
-Vendors send the whole match again and again. ``VendorDocumentFeed`` holds what it last said of each event and
-says only what differs. However its documents come, late, twice, in any order, the match ends as the
-newest alone would tell it.
+Vendors send the complete match again and again. ``VendorDocumentFeed`` remembers what it last emitted for
+each event and emits only what differs. However the documents come, late, twice, in any order, the match ends
+as the newest of them alone describes it.
 
 Rules
 -----
-1. A row's own revision decides which telling of it is the newer one; of two with the same revision it is
+1. A row's own revision decides which version of it is the newer one; of two with the same revision it is
    that of the newer document. A row is never set back.
 2. A deletion that the vendor states is final.
 3. A row that is still there, but no more as an event (retyped, or merged into another), is retracted.
 4. A row that is gone is retracted only where the vendor has no other way to say it, and then only if the
-   document is whole, newer than all before, newer than the last sight of that row, not empty, and either
+   document is complete, newer than all before, newer than the last sight of that row, not empty, and either
    the second such in a row, or still the vendor's newest after five minutes, or the vendor's score for
    that side fell. A score that fell takes no more goals than it fell by, none that are counted in what it
    is now, and the latest first.
 5. An inferred retraction (3, 4) is undone by a newer document that has the event again.
 6. The time of occurrence is the first one known: some vendors overwrite it with that of the last touch.
-7. The vendor's own score changes nothing. Where it differs from the goals, that is an alarm.
+7. The vendor's own score changes nothing. Where it differs from the goals, that is an alarm. A reader that
+   makes a SCORE_OVERRIDE of it, since it is a result without rows, raises none.
 8. Documents are compared with documents. A pushed message is dated by what happened, not by when the vendor
-   said it: it tells of its own row, and nothing of the age, the rows or the score of a document. So what
+   sent it: it describes its own row, and nothing of the age, the rows or the score of a document. So what
    it says of a document's matters, the status and the sight of a row, is dated by the documents' clock at
    the moment it came, where its own is further ahead than documents lag.
 
-Revisions come out of the documents, so a feed that starts anew repeats the same ones. What documents
-cannot tell (rules 3 to 5) needs the events that were sent before: give them to the new feed. Their
-revisions may be higher than those of the rows they came from, so one document is measured by them, and
-the next by what that one said.
+Revisions come out of the documents, so a feed that starts anew repeats the same ones. What documents do not
+contain (rules 3 to 5) needs the events that were sent before: give them to the new feed. Their revisions may
+be higher than those of the rows they came from, so one document is measured by them, and the next by what
+that one said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -66,14 +67,16 @@ class VendorDocument:
     """One document about one match, or one pushed message, in no vendor's terms.
 
     Attributes:
-        at_ms: when the vendor made it, UTC milliseconds; of a message, when what it tells of happened.
+        at_ms: when the vendor made it, UTC milliseconds; of a message, when what it reports happened.
         events: what stands, each an ADD with the revision of its row.
         rows: the revision of each row in the document, whether an event was made of it or not. Where
-            ``whole`` or ``pushed``, revisions are UTC milliseconds.
+            ``complete`` or ``pushed``, revisions are UTC milliseconds.
         deleted: the revision of each row that the document says is deleted.
-        whole: the document has every row of the match, and a row that is gone means a deletion.
+        complete: the document has every row of the match, and a row that is gone means a deletion.
         pushed: it is a message about a single row.
         score: the vendor's own score.
+        score_error: makes an error that names where that score stands; None where nobody knows.
+        doubts: what the document says that is left out, or against itself.
         read_ms: when it was read, by our own clock; None if nobody says.
     """
 
@@ -82,14 +85,16 @@ class VendorDocument:
     events: Sequence[Event]
     rows: Mapping[str, int]
     deleted: Mapping[str, int] = field(default_factory=dict)
-    whole: bool = False
+    complete: bool = False
     pushed: bool = False
     score: Score | None = None
+    score_error: Callable[[str], FeedError] | None = None
+    doubts: Sequence[FeedError] = ()
     read_ms: int | None = None
 
 
 class VendorDocumentFeed:
-    """One match as one vendor tells it.
+    """One match as one vendor reports it.
 
     Args:
         match_id: the match; documents of others are refused.
@@ -121,33 +126,35 @@ class VendorDocumentFeed:
         """Whether a document was taken."""
         return self._newest_ms >= 0
 
-    def take(self, snapshot: VendorDocument) -> list[Event]:
+    def take(self, document: VendorDocument) -> list[Event]:
         """What the document adds to, changes in, or takes back from what was said before.
 
         Raises:
             FeedError: it is of another match; nothing changes.
         """
-        if snapshot.match_id != self._match_id:
-            raise FeedError(f"document of match {snapshot.match_id}, expected {self._match_id}")
-        newer = not snapshot.pushed and snapshot.at_ms > self._newest_ms
-        if snapshot.whole and not newer:  # it can only lack what came since
-            return self.stands(snapshot.read_ms, snapshot.rows) if snapshot.at_ms == self._newest_ms else []
-        if snapshot.pushed:
-            snapshot = self._as_documents_date_it(snapshot)
+        if document.match_id != self._match_id:
+            raise FeedError(f"document of match {document.match_id}, expected {self._match_id}")
+        newer = not document.pushed and document.at_ms > self._newest_ms
+        if document.complete and not newer:  # it can only lack what came since
+            return self.stands(document.read_ms, document.rows) if document.at_ms == self._newest_ms else []
+        if document.pushed:
+            document = self._as_documents_date_it(document)
         events = [
-            *self._deletions(snapshot),
-            *self._tellings(snapshot, newer),
-            *self._demoted(snapshot, newer),
+            *self._deletions(document),
+            *self._versions(document, newer),
+            *self._demoted(document, newer),
         ]
-        if snapshot.whole:
-            events += self._gone(snapshot)
-        self._remember(snapshot, newer)
+        if document.complete:
+            events += self._gone(document)
+        self._remember(document, newer)
+        for doubt in document.doubts:
+            self._warn(doubt)
         if newer:
-            self._newest_ms = snapshot.at_ms
-            self._newest_read_ms = snapshot.read_ms if snapshot.rows else None
-            self._check_score(snapshot)
-        if snapshot.whole and snapshot.read_ms is not None:
-            behind_ms = snapshot.read_ms - snapshot.at_ms
+            self._newest_ms = document.at_ms
+            self._newest_read_ms = document.read_ms if document.rows else None
+            self._check_score(document)
+        if document.complete and document.read_ms is not None:
+            behind_ms = document.read_ms - document.at_ms
             self._behind_ms = behind_ms if self._behind_ms is None else min(self._behind_ms, behind_ms)
         return events
 
@@ -183,24 +190,24 @@ class VendorDocumentFeed:
     def _live(self) -> list[Event]:
         return [event for event in self._sent.values() if event.op != "RETRACT"]
 
-    def _seen_rev(self, row: str, snapshot: VendorDocument) -> int:
-        """The revision that a telling of the row has to reach."""
+    def _seen_rev(self, row: str, document: VendorDocument) -> int:
+        """The revision that a version of the row has to reach."""
         seen = self._seen.get(row, 0)
-        return 0 if snapshot.whole and _impossible(seen, snapshot) else seen
+        return 0 if document.complete and _impossible(seen, document) else seen
 
-    def _deletions(self, snapshot: VendorDocument) -> Iterator[Event]:
-        for event_id, rev in snapshot.deleted.items():
+    def _deletions(self, document: VendorDocument) -> Iterator[Event]:
+        for event_id, rev in document.deleted.items():
             if event_id not in self._deleted:
                 self._deleted.add(event_id)
                 yield self._retract(event_id, rev)
 
-    def _tellings(self, snapshot: VendorDocument, newer: bool) -> Iterator[Event]:
-        for event in snapshot.events:
+    def _versions(self, document: VendorDocument, newer: bool) -> Iterator[Event]:
+        for event in document.events:
             event_id = event.event_id
-            row = snapshot.rows.get(event_id)
+            row = document.rows.get(event_id)
             # An event made of two rows has the higher revision of both, and so has what the log recalls.
             rev = event.rev if row is None or event_id in self._recalled else row
-            seen = self._seen_rev(event_id, snapshot)
+            seen = self._seen_rev(event_id, document)
             again = rev == seen and newer and row is not None
             if event_id in self._deleted or not (rev > seen or again):
                 continue
@@ -212,39 +219,39 @@ class VendorDocumentFeed:
                 yield event
                 continue
             # From a tombstone nothing can be compared; it has no time either.
-            told = replace(event, source_ts=_first_known(sent.source_ts, event.source_ts))
-            if _content(told) == _content(sent):
+            version = replace(event, source_ts=_first_known(sent.source_ts, event.source_ts))
+            if _content(version) == _content(sent):
                 continue
-            amended = replace(told, rev=max(event.rev, sent.rev + 1), op="AMEND")
+            amended = replace(version, rev=max(event.rev, sent.rev + 1), op="AMEND")
             self._sent[event_id] = amended
             yield amended
 
-    def _demoted(self, snapshot: VendorDocument, newer: bool) -> Iterator[Event]:
-        told = {event.event_id for event in snapshot.events}
+    def _demoted(self, document: VendorDocument, newer: bool) -> Iterator[Event]:
+        made = {event.event_id for event in document.events}
         for event in self._live():
-            rev = snapshot.rows.get(event.event_id)
-            if rev is None or event.event_id in told:
+            rev = document.rows.get(event.event_id)
+            if rev is None or event.event_id in made:
                 continue
-            seen = self._seen_rev(event.event_id, snapshot)
+            seen = self._seen_rev(event.event_id, document)
             if rev > seen or (rev == seen and newer):
                 yield self._retract(event.event_id, rev)
 
-    def _gone(self, snapshot: VendorDocument) -> Iterator[Event]:
-        if not snapshot.rows:  # a document without any row tells of an outage, not of a deletion
+    def _gone(self, document: VendorDocument) -> Iterator[Event]:
+        if not document.rows:  # a document without any row means an outage, not a deletion
             return
         missed = []
         for event in self._live():
             event_id = event.event_id
-            if event_id in snapshot.rows or event.type in _WITHOUT_ROW:
+            if event_id in document.rows or event.type in _WITHOUT_ROW:
                 continue
-            if not _later(snapshot, self._sights[event_id]):
+            if not _later(document, self._sights[event_id]):
                 continue
             self._misses[event_id] = self._misses.get(event_id, 0) + 1
             if self._misses[event_id] >= MISSES_TO_RETRACT:
                 yield self._retract(event_id, event.rev)
             else:
                 missed.append(event)
-        for event in self._fallen(missed, snapshot.score):
+        for event in self._fallen(missed, document.score):
             yield self._retract(event.event_id, event.rev)
 
     def _fallen(self, missed: Sequence[Event], score: Score | None) -> Iterator[Event]:
@@ -272,52 +279,55 @@ class VendorDocumentFeed:
         self._misses.pop(event_id, None)
         return tombstone
 
-    def _remember(self, snapshot: VendorDocument, newer: bool) -> None:
+    def _remember(self, document: VendorDocument, newer: bool) -> None:
         """What the document has, and how new each row in it is."""
-        told = {event.event_id: event.rev for event in snapshot.events} | dict(snapshot.rows)
-        latest_ms = self._latest_ms(snapshot)
-        for row, rev in told.items():
-            if newer and row in self._recalled and self._may_replace(row, snapshot):
+        revisions = {event.event_id: event.rev for event in document.events} | dict(document.rows)
+        latest_ms = self._latest_ms(document)
+        for row, rev in revisions.items():
+            if newer and row in self._recalled and self._may_replace(row, document):
                 self._recalled.discard(row)
                 self._seen[row] = rev
             self._seen[row] = max(rev, self._seen.get(row, 0))
-            sight = snapshot.at_ms if snapshot.whole else rev
-            if snapshot.pushed and latest_ms is not None:
+            sight = document.at_ms if document.complete else rev
+            if document.pushed and latest_ms is not None:
                 sight = min(sight, latest_ms)
             if sight > self._sights.get(row, -1):
                 self._sights[row] = sight
                 self._misses.pop(row, None)
 
-    def _may_replace(self, row: str, snapshot: VendorDocument) -> bool:
-        if snapshot.whole:
-            return _later(snapshot, self._seen[row])
-        # A deletion that was stated once is final, and the log does not tell which were.
+    def _may_replace(self, row: str, document: VendorDocument) -> bool:
+        if document.complete:
+            return _later(document, self._seen[row])
+        # A deletion that was stated once is final, and the log does not say which were.
         return self._sent[row].op != "RETRACT"
 
-    def _check_score(self, snapshot: VendorDocument) -> None:
-        if snapshot.score is None:
+    def _check_score(self, document: VendorDocument) -> None:
+        if document.score is None:
             return
-        if snapshot.rows:  # what an empty document says is no measure either
-            self._score = snapshot.score
+        if document.rows:  # what an empty document says is no measure either
+            self._score = document.score
+        if any(event.type == "SCORE_OVERRIDE" for event in document.events):
+            return  # the vendor's score is what is shown
         goals = _goals(self._live())
-        if goals != snapshot.score:
-            self._warn(
-                FeedError(
-                    f"match {self._match_id}: the goals make {goals.home}-{goals.away}, "
-                    f"the vendor says {snapshot.score.home}-{snapshot.score.away}",
-                    alarm="score",
-                )
-            )
+        if goals == document.score:
+            return
+        message = (
+            f"match {self._match_id}: the goals make {goals.home}-{goals.away}, "
+            f"the vendor says {document.score.home}-{document.score.away}"
+        )
+        alarm = FeedError(message) if document.score_error is None else document.score_error(message)
+        alarm.evidence["alarm"] = "score"
+        self._warn(alarm)
 
 
-def _later(snapshot: VendorDocument, than_ms: int) -> bool:
-    """Whether a whole document was made after a moment; after one that cannot have been, it was."""
-    return snapshot.at_ms > than_ms or _impossible(than_ms, snapshot)
+def _later(document: VendorDocument, than_ms: int) -> bool:
+    """Whether a complete document was made after a moment; after one that cannot have been, it was."""
+    return document.at_ms > than_ms or _impossible(than_ms, document)
 
 
-def _impossible(at_ms: int, snapshot: VendorDocument) -> bool:
+def _impossible(at_ms: int, document: VendorDocument) -> bool:
     """Whether a time that is in the log is in the future: such were taken before they were refused."""
-    return snapshot.read_ms is not None and at_ms > snapshot.read_ms + AHEAD_MAX_MS
+    return document.read_ms is not None and at_ms > document.read_ms + AHEAD_MAX_MS
 
 
 def _goals(events: Iterable[Event]) -> Score:

@@ -1,7 +1,7 @@
 """What a vendor sent and nobody can read: kept as dead letters, within bounds.
 
-A vendor whose outage page has the time of day in it sends another document at every poll. So a letter is
-cut, and each source fills only so many an hour; what is beyond is counted, and said in the log.
+A vendor whose outage page has the time of day in it sends another document at every poll. So a dead
+letter is cut, and each source fills only so many an hour; what is beyond is counted, and said in the log.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from origin.eventlog.deadletter import DeadLetter
 from origin.eventlog.memory import wall_clock_ms
 from origin.metrics import Metrics
 
-__all__ = ["LETTERS_PER_HOUR", "LETTER_MAX_BYTES", "SetAside"]
+__all__ = ["DEAD_LETTERS_PER_HOUR", "DEAD_LETTER_MAX_BYTES", "BoundedDeadLetters"]
 
 logger = logging.getLogger(__name__)
 
-LETTER_MAX_BYTES: Final = 256 * 1024  # below what a Kafka broker takes by default
-LETTERS_PER_HOUR: Final = 30
+DEAD_LETTER_MAX_BYTES: Final = 256 * 1024  # below what a Kafka broker takes by default
+DEAD_LETTERS_PER_HOUR: Final = 30
 REASON_MAX_CHARS: Final = 400
 _HOUR_MS: Final = 3_600_000
 
 
-class SetAside:
+class BoundedDeadLetters:
     """The dead letters of one feed; any thread may call it."""
 
     def __init__(
@@ -42,7 +42,7 @@ class SetAside:
         self._kept: dict[str, dict[int, int]] = {}
 
     def add(self, what: str, payload: bytes, reason: FeedError | str) -> None:
-        """Keep it, if there is room. A log that cannot be reached loses a letter, never an event.
+        """Keep it, if there is room. A log that cannot be reached loses a dead letter, never an event.
 
         Args:
             what: where it came from: the match, or the push stream.
@@ -52,17 +52,17 @@ class SetAside:
         source = f"{self._feed} {what}"
         reason = " ".join(_placed(reason).split())[:REASON_MAX_CHARS]
         self._metrics.feed_dead_letters.labels(self._feed).inc()
-        if len(payload) > LETTER_MAX_BYTES:
-            reason += f" (the first {LETTER_MAX_BYTES} of {len(payload)} bytes)"
-        letter = DeadLetter.of_document(source, self._now_ms(), reason, payload[:LETTER_MAX_BYTES])
+        if len(payload) > DEAD_LETTER_MAX_BYTES:
+            reason += f" (the first {DEAD_LETTER_MAX_BYTES} of {len(payload)} bytes)"
+        letter = DeadLetter.of_document(source, self._now_ms(), reason, payload[:DEAD_LETTER_MAX_BYTES])
         if not self._room(source, letter):
-            logger.warning("%s: %s (not kept: %s an hour are)", source, reason, LETTERS_PER_HOUR)
+            logger.warning("%s: %s (not kept: %s an hour are)", source, reason, DEAD_LETTERS_PER_HOUR)
             return
-        logger.warning("%s: %s; set aside as %s", source, reason, letter.id)
+        logger.warning("%s: %s; kept as dead letter %s", source, reason, letter.id)
         try:
             self._log.dead_letters().add(letter)
         except EventLogError as error:
-            logger.error("%s: could not be set aside: %s", source, error)
+            logger.error("%s: could not be dead-lettered: %s", source, error)
 
     async def keep(self, what: str, payload: bytes, reason: FeedError | str) -> None:
         """As ``add``, in a thread: a log that hangs would hold up every match of an event loop."""
@@ -75,7 +75,7 @@ class SetAside:
             for offset, at_ms in list(kept.items()):
                 if at_ms <= letter.at_ms - _HOUR_MS:
                     del kept[offset]
-            if letter.offset not in kept and len(kept) >= LETTERS_PER_HOUR:
+            if letter.offset not in kept and len(kept) >= DEAD_LETTERS_PER_HOUR:
                 return False
             kept.setdefault(letter.offset, letter.at_ms)
             return True

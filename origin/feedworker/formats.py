@@ -60,7 +60,7 @@ class Format:
 
 def _opta(names: Names, zone: datetime.tzinfo) -> Format:
     def read(body: bytes, now_ms: int) -> list[VendorDocument]:
-        return list(opta_f24.read_snapshots(io.BytesIO(body), names=names, zone=zone, now_ms=now_ms))
+        return list(opta_f24.read_documents(io.BytesIO(body), names=names, zone=zone, now_ms=now_ms))
 
     return Format("opta-f24", opta_f24.SOURCE, "opta-", "x-api-key", read)
 

@@ -36,7 +36,9 @@ logger = logging.getLogger(__name__)
 
 DELAYED_ID: Final = "touchline-delayed"
 SOURCE: Final = "touchline"
-# Of these a viewer expects news at any moment. Who stands at INTERRUPTED is told the truth already.
+# Doubts about one match that are remembered as logged; a feed that varies its words must not fill memory.
+DOUBTS_MAX: Final = 100
+# Of these a viewer expects news at any moment. INTERRUPTED is already the truth.
 _RUNNING: Final = frozenset({"LIVE", "HALF_TIME", "EXTRA_TIME", "PENALTIES"})
 _OVER: Final = frozenset({"FT", "AET", "FT_PENS", "POSTPONED", "CANCELLED", "ABANDONED", "AWARDED"})
 
@@ -60,7 +62,7 @@ class Intake:
         self._now_ms = now_ms
         self._match = Match(match_id=match_id)
         self._feed: VendorDocumentFeed | None = None
-        self._doubt = ""
+        self._doubts: set[str] = set()
 
     @property
     def over(self) -> bool:
@@ -80,11 +82,11 @@ class Intake:
             EventLogError: the log did not take it; nothing is remembered of it.
         """
         read = guarded(self._format.read, body, self._now_ms())
-        snapshots = [found for found in read if found.match_id == self.match_id]
-        if not snapshots:
+        documents = [found for found in read if found.match_id == self.match_id]
+        if not documents:
             raise FeedError(f"the document has no match {self.match_id}")
-        for snapshot in snapshots:
-            self._tell(lambda feed, one=snapshot: guarded(feed.take, one), alive=True)  # type: ignore[misc]
+        for document in documents:
+            self._append_derived(lambda feed, one=document: guarded(feed.take, one), alive=True)  # type: ignore[misc]
         self._metrics.feed_documents.labels(self._format.name, "poll").inc()
 
     def unchanged(self) -> None:
@@ -93,16 +95,16 @@ class Intake:
         Raises:
             EventLogError: as ``read``.
         """
-        self._tell(lambda feed: feed.stands(self._now_ms()), alive=True)
+        self._append_derived(lambda feed: feed.stands(self._now_ms()), alive=True)
 
-    def pushed(self, snapshot: VendorDocument) -> None:
+    def pushed(self, document: VendorDocument) -> None:
         """Take one pushed message. It does not end an outage: what came before it may be lost.
 
         Raises:
             FeedError: it is of another match; nothing changes.
             EventLogError: as ``read``.
         """
-        self._tell(lambda feed: guarded(feed.take, snapshot), alive=False)
+        self._append_derived(lambda feed: guarded(feed.take, document), alive=False)
         self._metrics.feed_documents.labels(self._format.name, "push").inc()
 
     def mark_delayed(self) -> bool:
@@ -146,7 +148,7 @@ class Intake:
         self._metrics.feed_outages.labels(self._format.name).inc()
         return True
 
-    def _tell(self, derived: Callable[[VendorDocumentFeed], list[Event]], *, alive: bool) -> None:
+    def _append_derived(self, derived: Callable[[VendorDocumentFeed], list[Event]], *, alive: bool) -> None:
         feed = self._feed or self._open()
         try:
             events = derived(feed)
@@ -186,8 +188,8 @@ class Intake:
     def _mark_rev(self) -> int:
         """The revision of the latest mark; 0 before the first. A tombstone of that revision takes it back."""
         known = self._match.records.get(DELAYED_ID)
-        told = () if known is None else (known.body, known.tombstone)
-        return max((event.rev for event in told if event is not None), default=0)
+        marks = () if known is None else (known.body, known.tombstone)
+        return max((event.rev for event in marks if event is not None), default=0)
 
     def _unmark(self) -> Event:
         return Event(
@@ -207,6 +209,8 @@ class Intake:
     def _warn(self, doubt: FeedError) -> None:
         if doubt.evidence.get("alarm") == "score":
             self._metrics.feed_score_alarms.labels(self._format.name).inc()
-        if str(doubt) != self._doubt:  # said at every poll, logged when it is new
-            self._doubt = str(doubt)
+        if str(doubt) not in self._doubts:  # every poll repeats it, the log has it once
+            if len(self._doubts) >= DOUBTS_MAX:
+                self._doubts.clear()
+            self._doubts.add(str(doubt))
             logger.warning("%s: %s", self._format.name, doubt)

@@ -14,7 +14,7 @@ from typing import Final
 
 from origin.errors import EventLogError, FeedError
 from origin.feedworker.client import Validators, VendorClient, VendorError, shown_url
-from origin.feedworker.dead_letters import SetAside
+from origin.feedworker.dead_letters import BoundedDeadLetters
 from origin.feedworker.shared_intake import SharedIntake
 from origin.metrics import Metrics
 from shared_state import delay_ms
@@ -59,8 +59,8 @@ class Poller:
         self,
         client: VendorClient,
         url: str,
-        channel: SharedIntake,
-        set_aside: SetAside,
+        intake: SharedIntake,
+        dead_letters: BoundedDeadLetters,
         intervals: Intervals,
         *,
         feed: str,
@@ -69,8 +69,8 @@ class Poller:
     ) -> None:
         self._client = client
         self._url = url
-        self._channel = channel
-        self._set_aside = set_aside
+        self._intake = intake
+        self._dead_letters = dead_letters
         self._intervals = intervals
         self._feed = feed
         self._metrics = metrics
@@ -83,37 +83,37 @@ class Poller:
         """Poll until cancelled."""
         interval_s = self._intervals.running_s
         # All matches of a worker start at once; their vendor need not see that.
-        await self._channel.rest(0.0, self._random_unit() * min(interval_s, 1.0))
+        await self._intake.rest(0.0, self._random_unit() * min(interval_s, 1.0))
         while True:
             hint_ms = await self._poll()
-            interval_s = self._intervals.over_s if self._channel.over else self._intervals.running_s
+            interval_s = self._intervals.over_s if self._intake.over else self._intervals.running_s
             spacing_s = min(SPACING_S, interval_s)
             if not self._failures:
                 jitter = 1 + JITTER * (2 * self._random_unit() - 1)
-                await self._channel.rest(spacing_s * jitter, interval_s * jitter)
+                await self._intake.rest(spacing_s * jitter, interval_s * jitter)
             else:
                 wait_s = delay_ms(self._failures - 1, self._random_unit(), hint_ms) / 1000
-                await self._channel.rest(wait_s, wait_s)
+                await self._intake.rest(wait_s, wait_s)
 
     async def _poll(self) -> int | None:
         """Read it once; how long the vendor asks to wait, if it failed."""
         asked_s = time.monotonic()
         hint_ms, body = None, b""
         try:
-            known = self._validators if self._channel.remembers else Validators()
+            known = self._validators if self._intake.remembers else Validators()
             document = await self._client.fetch(self._url, known)
             if document is not None:
                 body = document.body
-            await self._channel.read(None if document is None else body, asked_s)
+            await self._intake.read(None if document is None else body, asked_s)
         except VendorError as error:
             result, problem, hint_ms = error.result, str(error), error.hint_ms
             if result in _COUNTED:
                 hint_ms = max(hint_ms or 0, round(self._intervals.running_s * 1000))
             if error.body:
-                await self._set_aside.keep(self._channel.match_id, error.body, problem)
+                await self._dead_letters.keep(self._intake.match_id, error.body, problem)
         except FeedError as error:
             result, problem = "unreadable", str(error)
-            await self._set_aside.keep(self._channel.match_id, body, error)
+            await self._dead_letters.keep(self._intake.match_id, body, error)
         except EventLogError as error:
             result, problem = "log", str(error)
         else:
@@ -121,14 +121,14 @@ class Poller:
             if document is not None:  # and it is in the log: what is not has to be sent again
                 self._validators = document.validators
         self._metrics.feed_polls.labels(self._feed, result).inc()
-        self._tell(result, problem)
+        self._report(result, problem)
         return hint_ms
 
-    def _tell(self, result: str, problem: str) -> None:
+    def _report(self, result: str, problem: str) -> None:
         """Log what is new about the vendor: not the hundredth time what it was."""
         self._failures = self._failures + 1 if problem else 0
         if result != self._problem and (problem or self._problem):
-            what = f"{self._feed} {self._channel.match_id} {shown_url(self._url)}"
+            what = f"{self._feed} {self._intake.match_id} {shown_url(self._url)}"
             if problem:
                 logger.error("%s: %s", what, problem)
             else:

@@ -20,7 +20,7 @@ from origin.feeds.jsondoc import Node
 from origin.feeds.jsonstream import JsonStream
 from origin.feeds.vendor_document import VendorDocument
 from origin.feedworker.client import VendorClient, VendorError, shown_url
-from origin.feedworker.dead_letters import SetAside
+from origin.feedworker.dead_letters import BoundedDeadLetters
 from origin.feedworker.formats import guarded
 from origin.feedworker.shared_intake import SharedIntake
 from origin.metrics import Metrics
@@ -38,8 +38,8 @@ class PushReader:
     """One stream.
 
     Args:
-        read: makes a message, and what time it is, into a snapshot; None for a heartbeat.
-        channels: by match; messages of other matches are passed over.
+        read: makes a message, and what time it is, into a document; None for a heartbeat.
+        intakes: by match; messages of other matches are passed over.
         heartbeat_s: without a whole message for so long, the stream is given up.
         feed: its name in the metrics.
         now_ms: UTC milliseconds.
@@ -51,8 +51,8 @@ class PushReader:
         client: VendorClient,
         url: str,
         read: Callable[[Node, int], VendorDocument | None],
-        channels: Mapping[str, SharedIntake],
-        set_aside: SetAside,
+        intakes: Mapping[str, SharedIntake],
+        dead_letters: BoundedDeadLetters,
         *,
         heartbeat_s: float,
         feed: str,
@@ -63,8 +63,8 @@ class PushReader:
         self._client = client
         self._url = url
         self._read = read
-        self._channels = channels
-        self._set_aside = set_aside
+        self._intakes = intakes
+        self._dead_letters = dead_letters
         self._heartbeat_s = heartbeat_s
         self._feed = feed
         self._metrics = metrics
@@ -124,26 +124,26 @@ class PushReader:
                         # taken: how long the log needs says nothing of the vendor.
                         deadline_s = now_s() + self._heartbeat_s
                 except FeedError as error:
-                    await self._set_aside.keep(STREAM, piece, error)
+                    await self._dead_letters.keep(STREAM, piece, error)
                     raise
 
     async def _take(self, message: Node) -> None:
-        for channel in self._channels.values():
-            channel.heard(self._opened_s)
+        for intake in self._intakes.values():
+            intake.heard(self._opened_s)
         try:
-            snapshot = guarded(self._read, message, self._now_ms())
+            document = guarded(self._read, message, self._now_ms())
         except FeedError as error:
             self._read_again()  # first: the log may hang
-            await self._set_aside.keep(STREAM, canonical(message.value).encode(), error)
+            await self._dead_letters.keep(STREAM, canonical(message.value).encode(), error)
             return
-        if snapshot is None:
+        if document is None:
             self._heartbeat(message.value)
             return
-        concerned = self._channels.get(snapshot.match_id)
+        concerned = self._intakes.get(document.match_id)
         if concerned is None:
             return
         try:
-            await concerned.pushed(snapshot)
+            await concerned.pushed(document)
         except EventLogError as error:
             logger.error("%s %s: %s", self._feed, concerned.match_id, error)
             concerned.wake()
@@ -162,5 +162,5 @@ class PushReader:
             self._read_again()
 
     def _read_again(self) -> None:
-        for channel in self._channels.values():
-            channel.wake()
+        for intake in self._intakes.values():
+            intake.wake()

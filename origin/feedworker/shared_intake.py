@@ -74,7 +74,7 @@ class SharedIntake:
             self.synced_s = asked_s
             self.heard()
 
-    async def pushed(self, snapshot: VendorDocument) -> None:
+    async def pushed(self, document: VendorDocument) -> None:
         """Take a pushed message.
 
         Raises:
@@ -82,7 +82,7 @@ class SharedIntake:
             EventLogError: the log did not take it.
         """
         async with self._lock:
-            await asyncio.to_thread(self._intake.pushed, snapshot)
+            await asyncio.to_thread(self._intake.pushed, document)
 
     async def mark_delayed(self, silence_s: float) -> bool:
         """See ``Intake.mark_delayed``; nothing if the vendor was heard within ``silence_s`` after all.

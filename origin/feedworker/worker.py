@@ -21,7 +21,7 @@ from origin.errors import ConfigError, EventLogError
 from origin.eventlog import EventLog
 from origin.eventlog.memory import wall_clock_ms
 from origin.feedworker.client import ClientLimits, VendorClient
-from origin.feedworker.dead_letters import SetAside
+from origin.feedworker.dead_letters import BoundedDeadLetters
 from origin.feedworker.formats import Format
 from origin.feedworker.intake import Intake
 from origin.feedworker.poller import Intervals, Poller
@@ -101,7 +101,7 @@ class FeedWorker:
         self._intakes = [
             Intake(match_id, format_, log, self._metrics, now_ms=now_ms) for match_id in self._urls
         ]
-        self._set_aside = SetAside(log, format_.name, self._metrics, now_ms=now_ms)
+        self._dead_letters = BoundedDeadLetters(log, format_.name, self._metrics, now_ms=now_ms)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = asyncio.Event()
 
@@ -118,19 +118,19 @@ class FeedWorker:
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        channels = {intake.match_id: SharedIntake(intake) for intake in self._intakes}
+        shared = {intake.match_id: SharedIntake(intake) for intake in self._intakes}
         async with VendorClient(self._headers, self._limits) as client, asyncio.TaskGroup() as group:
             parts: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-            for match_id, channel in channels.items():
-                parts.append((match_id, self._poller(client, match_id, channel).run))
-                parts.append((match_id, functools.partial(self._watch, channel)))
+            for match_id, intake in shared.items():
+                parts.append((match_id, self._poller(client, match_id, intake).run))
+                parts.append((match_id, functools.partial(self._watch, intake)))
             if self._push_url is not None and self._format.read_push is not None:
                 reader = PushReader(
                     client,
                     self._push_url,
                     self._format.read_push,
-                    channels,
-                    self._set_aside,
+                    shared,
+                    self._dead_letters,
                     heartbeat_s=self._intervals.heartbeat_s,
                     feed=self._format.name,
                     metrics=self._metrics,
@@ -159,30 +159,30 @@ class FeedWorker:
                 )
                 await asyncio.sleep(wait_ms / 1000)
 
-    def _poller(self, client: VendorClient, match_id: str, channel: SharedIntake) -> Poller:
+    def _poller(self, client: VendorClient, match_id: str, intake: SharedIntake) -> Poller:
         return Poller(
             client,
             self._urls[match_id],
-            channel,
-            self._set_aside,
+            intake,
+            self._dead_letters,
             self._intervals,
             feed=self._format.name,
             metrics=self._metrics,
             random_unit=self._random_unit,
         )
 
-    async def _watch(self, channel: SharedIntake) -> None:
+    async def _watch(self, intake: SharedIntake) -> None:
         """Mark the match while its vendor is silent."""
         silence_s = self._intervals.silence_s
-        self._metrics.feed_age_seconds.labels(channel.match_id).set_function(lambda: channel.silent_s)
+        self._metrics.feed_age_seconds.labels(intake.match_id).set_function(lambda: intake.silent_s)
         while True:
             await asyncio.sleep(silence_s / 4)
-            if channel.silent_s <= silence_s:
+            if intake.silent_s <= silence_s:
                 continue
             try:
-                if await channel.mark_delayed(silence_s):
+                if await intake.mark_delayed(silence_s):
                     logger.error(
-                        "%s: nothing heard for %.0f s, marked as delayed", channel.match_id, channel.silent_s
+                        "%s: nothing heard for %.0f s, marked as delayed", intake.match_id, intake.silent_s
                     )
             except EventLogError as error:
-                logger.error("%s: could not be marked as delayed: %s", channel.match_id, error)
+                logger.error("%s: could not be marked as delayed: %s", intake.match_id, error)

@@ -75,12 +75,12 @@ class Chain:
         self.regions.stop()
 
     def letters(self, *sources: str) -> list[DeadLetter]:
-        """What was set aside of these sources."""
+        """The dead letters of these sources."""
         pending = self.regions.log.dead_letters().pending()
         return [letter for letter in pending if letter.reason.startswith(sources)]
 
     def discard(self, letters: Iterable[DeadLetter]) -> None:
-        """As ``touchline dlq discard``: the same bytes of the same source would not be set aside anew."""
+        """As ``touchline dlq discard``: the same bytes of the same source would not be kept anew."""
         for letter in letters:
             self.regions.log.dead_letters().remove(letter)
 
@@ -371,7 +371,7 @@ class Play:
         return [f"{prefix}-{digit}{number}" for digit in (7, 9)]
 
     def letters(self) -> list[DeadLetter]:
-        """What was set aside of this match, and of the stream if it has one."""
+        """The dead letters of this match, and of the stream if it has one."""
         sources = [f"{self.game.feed} {self.match_id}: "]
         return self.chain.letters(*sources, *([f"{self.game.feed} push stream: "] if self.pushes else []))
 

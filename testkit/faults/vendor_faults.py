@@ -15,7 +15,7 @@ from testkit.worlds.regions import Outcome
 
 __all__ = ["VENDOR_FAULTS", "Played", "VendorFault", "merged", "play_through"]
 
-# What is no document, and what is said of it where it is set aside.
+# What is no document, and the reason that its dead letter has.
 GARBAGE = {
     "half": "not XML|not JSON",
     "garbage": "not XML|not JSON",
@@ -40,7 +40,7 @@ def _nothing(play: Play, scale: float) -> None:
 
 
 def _garbage(play: Play, scale: float) -> None:
-    """Each kind once; each is set aside, once, with the reason and the match."""
+    """Each kind once; each is dead-lettered, once, with the reason and the match."""
     play.fail(*GARBAGE)
     wanted = list(GARBAGE.values())
     if play.pushes:

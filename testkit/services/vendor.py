@@ -230,7 +230,7 @@ class Vendor:
         if fault == "hold":
             self._held.append(message)
             return
-        now = time.time_ns()  # the same bytes of a stream are set aside once for all
+        now = time.time_ns()  # the same bytes of a stream are dead-lettered once for all
         messages = {
             None: [message],
             "drop": [],
@@ -340,8 +340,9 @@ class _Handler(BaseHTTPRequestHandler):
             case "entities":
                 return self._answer(200, _entities())
             case "deep":
-                opening = b"<a>" if isinstance(vendor.matches[number], OptaMatch) else b'{"a":'
-                return self._answer(200, opening * 100_000)
+                if isinstance(vendor.matches[number], OptaMatch):
+                    return self._answer(200, b"<Games>" + b"<a>" * 100_000)
+                return self._answer(200, b'{"a":' * 100_000)
             case "notgzip":
                 return self._answer(200, b"\x00 no gzip", **{"Content-Encoding": "gzip"})
             case "bomb":

@@ -160,6 +160,10 @@ class OptaMatch(_Match):
     feed = "opta-f24"
     number = "958113"
 
+    def reschedule(self, game_date: str) -> None:
+        """Move the kick-off, local time without a zone; what happens in the match keeps its times."""
+        self._game["game_date"] = game_date
+
     def _script(self) -> list[dict[str, Any]]:
         game = ET.parse(DATA / "opta-f24.xml").getroot().find("Game")
         assert game is not None

@@ -22,7 +22,7 @@ from origin.eventlog import Appended
 from origin.eventlog.memory import MemoryEventLog, wall_clock_ms
 from origin.eventlog.sqlite import SqliteEventLog
 from origin.feeds.vendor_document import STANDS_MS
-from origin.feedworker.dead_letters import LETTER_MAX_BYTES, LETTERS_PER_HOUR
+from origin.feedworker.dead_letters import DEAD_LETTER_MAX_BYTES, DEAD_LETTERS_PER_HOUR
 from shared_state import Event, Score, fold
 from testkit.command import ROOT, touchline
 from testkit.services.feedworker import INTERVALS, expected, match_id_of, seen, wait_until, working
@@ -93,7 +93,7 @@ def test_a_fault_of_a_document(kind: type[OptaMatch | SportradarMatch], fault: s
             assert letter.is_document
             assert letter.reason.startswith(f"{kind.feed} {match_id_of(match)}: ")
             assert any(part in letter.reason for part in LETTERS[fault].split("|"))
-            assert len(letter.payload) <= LETTER_MAX_BYTES
+            assert len(letter.payload) <= DEAD_LETTER_MAX_BYTES
 
 
 @pytest.mark.parametrize("fault", PUSH_FAULTS)
@@ -139,9 +139,11 @@ def test_a_vendor_of_ever_new_garbage_does_not_fill_the_log(tmp_path: Path) -> N
     ):
         vendor.down = "half"  # each with another time in it
         wait_until(
-            lambda: work.count("touchline_feed_dead_letters_total", feed="opta-f24") > LETTERS_PER_HOUR + 3
+            lambda: (
+                work.count("touchline_feed_dead_letters_total", feed="opta-f24") > DEAD_LETTERS_PER_HOUR + 3
+            )
         )
-        assert len(work.log.dead_letters().pending()) == LETTERS_PER_HOUR
+        assert len(work.log.dead_letters().pending()) == DEAD_LETTERS_PER_HOUR
         vendor.heal()
         vendor.act("advance", 30)
         work.settle()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from origin.errors import FeedError
 from origin.feeds.jsondoc import parse_document
-from origin.feeds.opta_f24 import Names, read_snapshots
+from origin.feeds.opta_f24 import Names, read_documents
 from origin.feeds.sportradar_v4 import convert, read_push, read_timeline
 from origin.feeds.vendor_document import AHEAD_MAX_MS, LAG_MAX_MS, STANDS_MS, VendorDocumentFeed
 from shared_state import Event, Score, fold
@@ -133,7 +133,7 @@ def test_an_earlier_document_of_opta_does_not_bring_back_half_of_a_substitution(
     names = Names(players={"1": "Off", "2": "On"})
     events = []
     for body in (deleted, first):
-        for snapshot in read_snapshots(io.BytesIO(body), names=names):
+        for snapshot in read_documents(io.BytesIO(body), names=names):
             events += feed.take(snapshot)
     assert [(event.player, event.player2) for event in fold("opta-7", events).events()] == [(None, "Off")]
 
@@ -230,9 +230,9 @@ def test_a_document_of_opta_from_the_future_is_refused() -> None:
         game.format(day, row.format(day, late)),
     ):
         with pytest.raises(FeedError, match=r"at most 26 hours ahead .*2018-07-17T17:30:01"):
-            list(read_snapshots(io.BytesIO(document.encode()), now_ms=NOW_MS))
+            list(read_documents(io.BytesIO(document.encode()), now_ms=NOW_MS))
     right = game.format(day, row.format(day, day)).encode()
-    assert list(read_snapshots(io.BytesIO(right), now_ms=NOW_MS))
+    assert list(read_documents(io.BytesIO(right), now_ms=NOW_MS))
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -427,9 +427,9 @@ def test_documents_of_opta_and_restarts_in_any_order_end_as_the_newest_alone(
         if step == b"restart":
             feed = VendorDocumentFeed("opta-7", lambda _: None, known=events)
             continue
-        for snapshot in read_snapshots(io.BytesIO(step)):
+        for snapshot in read_documents(io.BytesIO(step)):
             events += feed.take(snapshot)
     alone = VendorDocumentFeed("opta-7", lambda _: None)
-    (snapshot,) = read_snapshots(io.BytesIO(newest))
+    (snapshot,) = read_documents(io.BytesIO(newest))
     wanted = shown(fold("opta-7", alone.take(snapshot)), "source_ts")
     assert shown(fold("opta-7", events), "source_ts") == wanted

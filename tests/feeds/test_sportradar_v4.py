@@ -106,6 +106,137 @@ def test_a_status_nobody_knows_keeps_the_last_one() -> None:
     assert told.match.status == "LIVE"
 
 
+# --- A result without its rows -------------------------------------------------------------------
+
+
+CLOSED = {"status": "closed", "match_status": "ended"}
+
+
+def kick(id_: int, side: str, **given: Any) -> dict[str, Any]:
+    return goal(id_, id_, side, period_type="penalties") | {"type": "penalty_shootout"} | given
+
+
+def shootout(second: int, *rows: dict[str, Any], status: dict[str, Any] | None = None) -> bytes:
+    """A timeline of a match that ended 1-1 and went to a shoot-out."""
+    document = json.loads(timeline(second, goal(1, 10), goal(2, 20, "away"), *rows, score=(1, 1)))
+    document["sport_event_status"] |= {"status": "closed", "match_status": "ap"} | (status or {})
+    return json.dumps(document).encode()
+
+
+def test_a_change_of_score_in_the_shoot_out_is_no_goal() -> None:
+    pairs = []
+    for number, side in enumerate(("home", "away", "home"), start=3):
+        pairs += [
+            kick(number * 2, side, status="scored"),
+            goal(number * 2 + 1, number, side, period_type="penalties", match_time=120),
+        ]
+    told = Told(shootout(200, *pairs))
+    assert (told.match.status, told.match.score, told.match.shootout) == ("FT_PENS", (1, 1), (2, 1))
+    assert told.alarms == []
+
+
+def test_a_change_of_score_can_be_all_that_tells_of_a_kick() -> None:
+    rows = [
+        goal(number, number, side, period_type="penalties") for number, side in ((5, "home"), (6, "away"))
+    ]
+    told = Told(shootout(200, *rows))
+    assert (told.match.score, told.match.shootout) == ((1, 1), (1, 1))
+    # A row that names the shoot-out's score and no period is of the shoot-out too.
+    told = Told(shootout(200, goal(5, 5, shootout_home_score=1, shootout_away_score=0)))
+    assert (told.match.score, told.match.shootout) == ((1, 1), (1, 0))
+
+
+def test_a_change_of_score_in_the_shoot_out_that_was_pushed_is_no_goal() -> None:
+    told = Told(shootout(100, kick(3, "home", status="scored")))
+    told.push(push(goal(4, 110, period_type="penalties", match_time=120)))
+    assert (told.match.score, told.match.shootout) == ((1, 1), (1, 0))
+    booked = told.push(push(card(5, 111) | {"period_type": "penalties"}))
+    assert [(event.type, event.period) for event in booked] == [("YELLOW_CARD", "PENS")]
+
+
+@pytest.mark.parametrize(
+    "rows", [(), ({"id": 9, "type": "match_ended", "time": "2018-07-15T15:01:00+00:00"},)]
+)
+@pytest.mark.parametrize(("match_status", "to"), [("ended", "FT"), ("aet", "AET")])
+def test_a_match_that_was_not_covered_live_has_its_result(
+    rows: tuple[dict[str, Any], ...], match_status: str, to: str
+) -> None:
+    told = Told(timeline(100, *rows, score=(2, 1), status="closed", match_status=match_status))
+    assert (told.match.status, told.match.score, told.match.goals) == (to, (2, 1), (0, 0))
+    assert told.alarms == []
+
+
+def test_a_shoot_out_that_was_not_covered_live_has_its_result() -> None:
+    document = json.loads(timeline(100, score=(1, 1), status="closed", match_status="ap"))
+    periods = [{"type": "regular_period", "home_score": 1, "away_score": 1}]
+    periods.append({"type": "penalties", "home_score": 4, "away_score": 2})
+    document["sport_event_status"]["period_scores"] = periods
+    match = Told(json.dumps(document).encode()).match
+    assert (match.status, match.score, match.shootout) == ("FT_PENS", (1, 1), (4, 2))
+
+
+def test_a_goalless_draw_needs_no_override() -> None:
+    assert "SCORE_OVERRIDE" not in {
+        event.type for event in Told(timeline(100, score=(0, 0), **CLOSED)).events
+    }
+
+
+def test_the_score_of_a_running_match_is_only_compared() -> None:
+    told = Told(timeline(100, card(3, 50), score=(1, 0), status="live", match_status="1st_half"))
+    assert told.match.score == (0, 0)
+    assert [alarm.evidence["alarm"] for alarm in told.alarms] == ["score"]
+
+
+def test_a_result_gives_way_to_the_goals_once_they_are_there() -> None:
+    told = Told(timeline(100, card(3, 50), score=(2, 1), **CLOSED))
+    goals = [goal(1, 10), goal(2, 20), goal(4, 30, "away")]
+    told.take(timeline(110, card(3, 50), *goals, score=(2, 1), **CLOSED))
+    assert (told.match.score, told.match.goals) == ((2, 1), (2, 1))
+    assert [event.type for event in told.match.events() if event.type == "SCORE_OVERRIDE"] == []
+
+
+@pytest.mark.parametrize("match_status", ["ended", "abandoned", "walkover"])
+@pytest.mark.parametrize("rows", [(), (goal(1, 10),)])
+def test_what_a_federation_decided_is_awarded(rows: tuple[dict[str, Any], ...], match_status: str) -> None:
+    document = json.loads(timeline(100, *rows, score=(0, 3), status="closed", match_status=match_status))
+    document["sport_event_status"]["decided_by_fed"] = True
+    told = Told(json.dumps(document).encode())
+    assert (told.match.status, told.match.score) == ("AWARDED", (0, 3))
+    assert told.match.goals == (len(rows), 0)
+    assert told.alarms == []
+
+
+@pytest.mark.parametrize("start_time", ["tbd", 7, "2018-07-15T15:00:00", ""])
+def test_a_kick_off_that_nobody_can_read_costs_itself(start_time: object) -> None:
+    document = json.loads(timeline(100, goal(1, 50)))
+    document["sport_event"]["start_time"] = start_time
+    told = Told(json.dumps(document).encode())
+    assert told.match.score == (1, 0)
+    assert [alarm.where for alarm in told.alarms] == ["sport_event.start_time"]
+
+
+def test_a_row_that_stands_twice_costs_a_warning() -> None:
+    twice = timeline(100, goal(1, 50), goal(1, 50), goal(2, 60))
+    touched = timeline(100, goal(1, 50, "away"), goal(1, 70, updated=True), goal(2, 60))
+    for document in (twice, touched):
+        told = Told(document)
+        assert told.match.score == (2, 0)
+        assert len(told.alarms) == 1
+        assert "has the id of timeline[" in str(told.alarms[0])
+        assert told.alarms[0].where.startswith("timeline[")
+
+
+def test_an_alarm_has_the_line_of_the_score(tmp_path: Path) -> None:
+    document = json.loads(timeline(100, goal(1, 50), score=(3, 0), status="live"))
+    path = tmp_path / "timeline.json"
+    path.write_text(json.dumps(document, indent=1))
+    line = path.read_text().splitlines().index('  "home_score": 3,') + 1
+    ran = touchline("convert", "sportradar-v4", path)
+    assert ran.code == 0
+    where = "warning: sport_event_status.home_score: match sr-7"
+    assert ran.err == f"{path}:{line}: {where}: the goals make 1-0, the vendor says 3-0\n"
+
+
 # --- Corrections ---------------------------------------------------------------------------------
 
 
@@ -159,7 +290,7 @@ def test_what_was_taken_back_by_inference_can_return() -> None:
 def test_a_vendors_score_that_lags_is_an_alarm_and_nothing_else() -> None:
     told = Told(timeline(100, goal(1, 50), goal(2, 90), score=(1, 0)))
     assert told.match.score == Score(2, 0)
-    assert [alarm.evidence for alarm in told.alarms] == [{"alarm": "score"}]
+    assert [alarm.evidence for alarm in told.alarms] == [{"line": 1, "alarm": "score"}]
     assert "the goals make 2-0, the vendor says 1-0" in str(told.alarms[0])
 
 

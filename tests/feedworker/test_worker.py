@@ -107,7 +107,9 @@ def test_a_push_comes_before_the_next_poll(tmp_path: Path) -> None:
             wait_until(lambda: work.match().score == Score(1, 0))
             # One reading at the start, and one because the stream was opened.
             assert len([request for request in vendor.requests if request.what == "ok"]) <= 2
-            assert work.count("touchline_feed_documents_total", feed="sportradar-v4", kind="push") == 1
+            # Counted once the log has it, so a moment after the score can be seen.
+            counted = {"feed": "sportradar-v4", "kind": "push"}
+            wait_until(lambda: work.count("touchline_feed_documents_total", **counted) == 1)
 
 
 def test_after_a_lost_connection_the_timeline_is_read_again(tmp_path: Path) -> None:
@@ -213,12 +215,22 @@ def test_an_outage_gives_way_to_an_end_that_an_editor_posts(tmp_path: Path) -> N
 
 
 def test_a_match_that_is_not_played_yet_is_not_marked(tmp_path: Path) -> None:
-    with Vendor(OptaMatch()) as vendor, working(vendor, tmp_path / "log.db", intervals=IMPATIENT) as work:
+    match = OptaMatch()
+    match.reschedule("2099-07-15T15:00:00")
+    with Vendor(match) as vendor, working(vendor, tmp_path / "log.db", intervals=IMPATIENT) as work:
         vendor.act("advance", 1)
         work.settle()
         vendor.down = "500"
         wait_until(lambda: work.count("touchline_feed_age_seconds", match_id="opta-958113") > 1)
         assert work.match().status == "SCHEDULED"
+
+
+def test_a_match_that_should_have_begun_is_marked(tmp_path: Path) -> None:
+    with Vendor(OptaMatch()) as vendor, working(vendor, tmp_path / "log.db", intervals=IMPATIENT) as work:
+        vendor.act("advance", 1)
+        assert work.settle().status == "SCHEDULED"
+        vendor.down = "500"
+        wait_until(lambda: work.match().status == "DELAYED")
 
 
 def test_a_worker_that_starts_anew_takes_back_the_mark_of_the_last(tmp_path: Path) -> None:
