@@ -91,7 +91,7 @@ def _demo(port: int, speed: float, embargo: float, *, once: bool) -> None:
         sender = Sender(
             urlsplit(cluster.regions[0].url),
             parse_key(cluster.secret),
-            tell=lambda line: click.echo(line, err=True),
+            report=lambda line: click.echo(line, err=True),
         )
         with contextlib.closing(sender):
             for delivery in deliveries(events_of(RESULTS), paced=False):

@@ -70,6 +70,10 @@ class _Lines:
         self.count += bool(line)
         return line
 
+    def read(self, limit: int = -1) -> bytes:
+        """What follows the lines that were taken: for the error about a file that is not text in lines."""
+        return self._source.read(limit)
+
 
 def _numbered(source: BinaryIO) -> Iterator[tuple[int, Event]]:
     """The events with their lines. A reader takes one line at a time: the last one taken is the event's."""
