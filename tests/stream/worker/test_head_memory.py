@@ -99,3 +99,5 @@ def test_a_turn_answers_a_few_requests_of_a_connection(port: Port) -> None:
     for _ in range(20):
         port.hub.reactor.dispatch()
     assert greedy.recv(65_536).count(b"HTTP/1.1 204") == 32
+    assert port.connections._head_bytes == 0  # both stay, and nothing of theirs waits
+    assert port.connections.unfinished == 2
