@@ -35,6 +35,8 @@ _ABSOLUTE: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 # What may stand in a path as it is (RFC 3986 section 3.3), beside what ``quote`` never touches.
 _PATH_SAFE: Final = "/!$&'()*+,;=:@~"
+# So that strangers fill half a megabyte of memory with them at the most.
+_KNOWN_TARGET_MAX_BYTES: Final = 512
 _STREAM_PREFIXES: Final = ("/stream/", "/ws/match/")
 
 
@@ -67,8 +69,17 @@ class RequestLine(NamedTuple):
     version: str
 
 
-@lru_cache(maxsize=1_024)
 def _target(raw: bytes) -> Target:
+    """A request target; a short one from memory, since readers often ask for the same."""
+    return _known_target(raw) if len(raw) <= _KNOWN_TARGET_MAX_BYTES else _read_target(raw)
+
+
+@lru_cache(maxsize=1_024)
+def _known_target(raw: bytes) -> Target:
+    return _read_target(raw)
+
+
+def _read_target(raw: bytes) -> Target:
     """Read a request target (RFC 9112 section 3.2) in origin form, absolute form or as ``*``."""
     absolute = _ABSOLUTE.match(raw)
     if absolute is not None:

@@ -46,7 +46,7 @@ class StreamMetrics:
         gaps: times the deltas of a match were lost for good, and all its viewers sent to the snapshot.
         refused: requests that were not granted, by code.
         closed: viewers that ended, by why.
-        evicted: connections without a whole request that were closed because others needed their files.
+        evicted: connections that are no viewers and were closed because others needed their files.
         ring_entries: viewers sent to by one call; 0 if each is by a call of its own.
         accept_rate: viewers per second this process can take, as measured.
         committed: from the log's taking an event to the viewer's frame being written.
@@ -111,7 +111,7 @@ class StreamCollector(Collector):
         yield _counters("touchline_stream_closed", "Viewers that ended", "why", metrics.closed)
         yield _counter(
             "touchline_stream_evicted",
-            "Connections without a whole request that were closed for their files",
+            "Connections that are no viewers and were closed for their files",
             metrics.evicted,
         )
         yield _histogram(

@@ -61,6 +61,14 @@ class Linger:
                 break
             self._close(fd)
 
+    def evict(self) -> bool:
+        """Close the oldest for its file; whether there was one."""
+        oldest = next(iter(self._leaving), None)
+        if oldest is None:
+            return False
+        self._close(oldest)
+        return True
+
     def close(self) -> None:
         """Close all."""
         for fd in list(self._leaving):

@@ -163,6 +163,14 @@ class SlowResponses:
                 break
             self._drop(fd, "its reader takes nothing")
 
+    def evict(self) -> bool:
+        """Close whoever has taken nothing for longest, for its file; whether there was one."""
+        stuck = next(iter(self._leaving), None)
+        if stuck is None:
+            return False
+        self._drop(stuck, "its file is needed")
+        return True
+
     def close(self) -> None:
         """Close all."""
         for fd in list(self._leaving):

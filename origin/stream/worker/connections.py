@@ -52,12 +52,12 @@ from origin.stream.net.connection_state import (
 )
 from origin.stream.worker.unfinished import Unfinished
 
-__all__ = ["BODY_MAX_BYTES", "Connection", "Connections"]
+__all__ = ["BATCH_MAX", "BODY_MAX_BYTES", "Connection", "Connections"]
 
 logger = logging.getLogger(__name__)
 
 # As many connections as are taken before deltas and other viewers get their turn.
-_BATCH_MAX: Final = 256
+BATCH_MAX: Final = 256
 # The longest head of any request, pages' cookies included; gunicorn's own limits lie below.
 _HEAD_MAX_BYTES: Final = 32_768
 # What a first read takes: all of an EventSource's head. And so many heads are remembered.
@@ -134,6 +134,14 @@ class Connection:
         self.state = state
 
 
+def _always() -> bool:
+    return True
+
+
+def _never() -> bool:
+    return False
+
+
 class Connections:
     """See the module. Everything runs on the reactor's thread.
 
@@ -141,6 +149,8 @@ class Connections:
         hub: decides about stream requests, and takes viewers.
         to_thread: takes all others, each with its whole ``message``; ``returned`` or ``ended`` once it is
             answered.
+        has_room_for_page: whether a thread will have time for one more page soon.
+        evict_answering: closes one connection whose answer waits for its reader; whether there was one.
         trusted: the proxies whose ``X-Forwarded-For`` is believed.
         body_max_bytes: the largest body of a page request.
         bodies_max_bytes: what all bodies together may have in memory; room for one is always there.
@@ -152,11 +162,15 @@ class Connections:
         to_thread: Callable[[Connection], None],
         trusted: TrustedProxies | None = None,
         *,
+        has_room_for_page: Callable[[], bool] = _always,
+        evict_answering: Callable[[], bool] = _never,
         body_max_bytes: int = BODY_MAX_BYTES,
         bodies_max_bytes: int = _BODIES_MAX_BYTES,
     ) -> None:
         self._hub = hub
         self._to_thread = to_thread
+        self._has_room_for_page = has_room_for_page
+        self._evict_answering = evict_answering
         self._trusted = trusted or TrustedProxies()
         self._body_max_bytes = body_max_bytes
         self._bodies_max_bytes = max(bodies_max_bytes, 4 * body_max_bytes)
@@ -187,14 +201,14 @@ class Connections:
 
     # --- accepting
 
-    def accept(self, listener: socket.socket, server: object, room: int) -> None:
+    def accept(self, listener: socket.socket, server: object, room: int, at_most: int = BATCH_MAX) -> None:
         """Take the connections that wait at a listener, a batch at most.
 
         Args:
             listener: non-blocking.
             server: its name, as gunicorn wants it.
-            room: how many files are free. Beyond them, connections without a whole request give way to new
-                ones.
+            room: how many files are free. Beyond them, connections that are no viewers give way to new ones.
+            at_most: how many to take.
 
         Raises:
             OSError: no connection can be taken for want of something, above all open files.
@@ -206,7 +220,7 @@ class Connections:
         known = self._known
         # ``accept`` itself, without the enums that the public one makes for each connection.
         accept = listener._accept  # type: ignore[attr-defined]
-        for _ in range(_BATCH_MAX):
+        for _ in range(min(BATCH_MAX, at_most)):
             if room <= 0 and not self.evict():
                 break
             try:
@@ -274,7 +288,17 @@ class Connections:
         return connection.requests < _REQUESTS_MAX
 
     def evict(self) -> bool:
-        """Close one connection without a whole request, for its file; whether there was one."""
+        """Close one connection that is no viewer's, for its file; whether there was one.
+
+        First one that has its whole answer, then one without a whole request, then one that does not take
+        its answer.
+        """
+        if not (self._hub.linger.evict() or self._evict_unfinished() or self._evict_answering()):
+            return False
+        self._hub.metrics.evicted += 1
+        return True
+
+    def _evict_unfinished(self) -> bool:
         connection = self._unfinished.next_to_evict()
         if connection is None:
             return False
@@ -284,7 +308,6 @@ class Connections:
             with contextlib.suppress(OSError):
                 connection.sock.send(refusal(error, keep_alive=False))
         self._close(connection)  # at once: its file is needed
-        self._hub.metrics.evicted += 1
         return True
 
     def _begin(self, connection: Connection, data: bytes | None) -> None:
@@ -525,6 +548,10 @@ class Connections:
             self._refuse(connection, error)
 
     def _hand_to_thread(self, connection: Connection, message: bytes) -> None:
+        if not self._has_room_for_page():
+            # Viewers and health do not wait for pages: those that no thread has time for are refused at once.
+            self._refuse(connection, _busy("too_many_pages", "too many pages are being computed; ask again"))
+            return
         connection.move(State.WITH_THREAD)
         self._leave(connection)
         connection.body = None  # its bytes stay counted until the thread is done with them

@@ -30,7 +30,7 @@ from origin.stream.hub.config import FILES_RESERVED, StreamConfig
 from origin.stream.hub.hub import Hub
 from origin.stream.net.connection_state import State
 from origin.stream.net.slow_responses import PageSocket, SlowResponses
-from origin.stream.worker.connections import BODY_MAX_BYTES, Connection, Connections
+from origin.stream.worker.connections import BATCH_MAX, BODY_MAX_BYTES, Connection, Connections
 from origin.stream.worker.extensions import ORIGIN, STREAM_HUB
 from origin.stream.worker.gunicorn_app import GunicornWorker
 
@@ -45,6 +45,8 @@ _ACCEPT_PAUSE_S: Final = 0.25
 _FULL_LOOK_S: Final = 0.25
 _FULL_LOOKS: Final = 3
 _FULL_TAKE: Final = 2
+# Of all viewers, so large a part may be expected of connections without a whole request.
+_COMING_SHARE: Final = 16
 # Of gunicorn's graceful_timeout, what is left for pages once the last viewer has gone.
 _DRAIN_MARGIN_S: Final = 3.0
 # While the worker ends: for a request that a client may be sending on a connection that was kept.
@@ -79,7 +81,7 @@ class StreamWorker(GunicornWorker):
             super().accept(listener)
             return
         try:
-            connections.accept(listener.sock, self._servers[listener.fileno()], at_most)
+            connections.accept(listener.sock, self._servers[listener.fileno()], self._room, at_most)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 raise
@@ -166,11 +168,24 @@ class StreamWorker(GunicornWorker):
         return len(self._connections) + len(self._slow_responses) + len(self.hub.linger)
 
     @property
-    def _room_for_viewers(self) -> int:
-        """How many more viewers fit, if all whose requests are still to come are viewers."""
-        if self.hub is None or self._connections is None:
+    def _evictable(self) -> int:
+        """Connections that give way to new ones where files run short."""
+        if self.hub is None or self._connections is None or self._slow_responses is None:
             return 0
-        return self.hub.connections_max - self.hub.viewers - len(self._connections)
+        return self._connections.unfinished + len(self._slow_responses) + len(self.hub.linger)
+
+    @property
+    def _room_for_viewers(self) -> int:
+        """How many more viewers fit, if those whose requests are still to come are viewers.
+
+        In a storm these are a few, since connections come with their first bytes. More of them are no
+        viewers, and must not make this worker look full.
+        """
+        hub, connections = self.hub, self._connections
+        if hub is None or connections is None:
+            return 0
+        coming = min(connections.unfinished, hub.connections_max // _COMING_SHARE)
+        return hub.connections_max - hub.viewers - hub.parked - coming
 
     @property
     def _yields_accepts(self) -> bool:
@@ -179,10 +194,8 @@ class StreamWorker(GunicornWorker):
 
     @property
     def _take_at_most(self) -> int:
-        """How many connections to take from one queue in one go; of several, the last one fills a worker."""
-        if self.hub is None or self.cfg.workers == 1:
-            return self._room
-        return min(self._room, self._room_for_viewers)
+        """How many connections to take from one queue at once: of several workers, none more than fit."""
+        return BATCH_MAX if self.cfg.workers == 1 else self._room_for_viewers
 
     # --- the loop
 
@@ -201,9 +214,8 @@ class StreamWorker(GunicornWorker):
         """One round of the loop."""
         self.notify()
         now_s = time.monotonic()
-        # Connections without a whole request give way to new ones, so they exclude nobody.
-        room = self._room + (self._connections.unfinished if self._connections is not None else 0)
-        can_accept = self.nr_conns < self.worker_connections and room > 0 and now_s >= self._accept_again_s
+        # All that are no viewers give way to new connections, but for those that a thread has.
+        can_accept = self._room + self._evictable > 0 and now_s >= self._accept_again_s
         stands_back = self._yields_accepts
         if not stands_back:
             self._found_waiting.clear()
@@ -224,7 +236,7 @@ class StreamWorker(GunicornWorker):
         self._found_waiting = {fd: self._found_waiting.get(fd, 0) + 1 for fd in waiting}
         for listener in self.sockets:
             if self._found_waiting.get(listener.fileno(), 0) >= _FULL_LOOKS:
-                self._take(listener, min(self._room, _FULL_TAKE))
+                self._take(listener, _FULL_TAKE)
 
     def _wait(self, now_s: float) -> None:
         """Handle what comes until something is due."""
@@ -259,8 +271,15 @@ class StreamWorker(GunicornWorker):
         )
         trusted = TrustedProxies(self.trusted_proxies)
         limit = getattr(services.config, "ingest_max_bytes", BODY_MAX_BYTES)
-        self._connections = Connections(self.hub, self.take_page, trusted, body_max_bytes=limit)
         self._slow_responses = SlowResponses(self.hub.reactor, stalled_s=config.stalled_s)
+        self._connections = Connections(
+            self.hub,
+            self.take_page,
+            trusted,
+            has_room_for_page=lambda: bool(self.nr_conns < self.worker_connections),
+            evict_answering=self._slow_responses.evict,
+            body_max_bytes=limit,
+        )
         self.wsgi.extensions[STREAM_HUB] = self.hub
         self.watch(self.hub.reactor.fileno(), self._dispatch_streams)
         for listener in self.sockets:
@@ -322,7 +341,7 @@ class StreamWorker(GunicornWorker):
         """
         for listener in self.sockets:
             try:
-                self._take(listener, self._room)
+                self._take(listener, BATCH_MAX)
             except OSError as error:
                 self.log.debug("the last connections could not be taken: %s", error)
         self.set_accept_enabled(False)

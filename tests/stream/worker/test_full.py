@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def server(tmp_path: Path) -> Iterator[StreamServer]:
         yield server
 
 
-@contextmanager
+@contextlib.contextmanager
 def stopped(pid: int) -> Iterator[None]:
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -62,6 +63,28 @@ def test_where_all_are_full_viewers_are_told_so_and_pages_are_served(server: Str
         status, headers, _ = client.answer()
         assert status == 503
         assert int(headers["retry-after"]) >= 1
+
+
+def test_connections_without_a_request_do_not_make_a_pool_look_full(tmp_path: Path) -> None:
+    """Each worker would leave the next viewers to the other, and take two of them four times a second."""
+    with (
+        StreamServer(tmp_path, workers=2, connections_max=1_000, first_bytes_s=60) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        server.publish("m1")
+        server.process.stop()
+        server.restart()  # now both workers know the match
+        server.process.wait_until(lambda: len(server.process.children) == 2)
+        for _ in range(2_400):
+            idle = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            idle.sendall(b"GET /stream/m1 HTTP/1.1\r\nHo")
+        time.sleep(1.5)  # until both have taken what they take of them
+        clients = [server.ask() for _ in range(800)]
+        patience_until = time.monotonic() + 20  # by turns of two they would need 50 s
+        for client in clients:
+            client.sock.settimeout(max(0.1, patience_until - time.monotonic()))
+            assert client.head()[0] == 200
+        server.close_clients()
 
 
 def test_the_last_place_is_given_and_no_more(server: StreamServer) -> None:

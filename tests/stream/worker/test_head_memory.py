@@ -24,7 +24,10 @@ class Port:
     def __init__(self) -> None:
         self.hub = Hub(MemoryBus(), StreamConfig(), readers=Jobs(), connections_max=100)
         self.pages: list[Connection] = []
-        self.connections = Connections(self.hub, self.pages.append)
+        self.pages_max = 100
+        self.connections = Connections(
+            self.hub, self.pages.append, has_room_for_page=lambda: len(self.pages) < self.pages_max
+        )
         self._clients: list[socket.socket] = []
 
     def connect(self, address: str, first: bytes) -> socket.socket:
@@ -101,3 +104,21 @@ def test_a_turn_answers_a_few_requests_of_a_connection(port: Port) -> None:
     assert greedy.recv(65_536).count(b"HTTP/1.1 204") == 32
     assert port.connections._head_bytes == 0  # both stay, and nothing of theirs waits
     assert port.connections.unfinished == 2
+
+
+def test_pages_that_no_thread_has_time_for_are_refused_at_once(port: Port) -> None:
+    port.pages_max = 2
+    page = b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n"
+    post = b"POST /ingest/x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+    first = [port.connect("198.51.100.1", request) for request in (page, post)]
+    late = [port.connect("198.51.100.2", request) for request in (page, post)]
+    for client in first:
+        with pytest.raises(BlockingIOError):
+            client.recv(1)
+    for client in late:
+        answer = client.recv(65_536)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b'"too_many_pages"' in answer
+        assert b"\r\nRetry-After: 1\r\n" in answer
+    assert port.connect("198.51.100.2", OPTIONS).recv(65_536).startswith(b"HTTP/1.1 204 ")
+    assert len(port.pages) == 2

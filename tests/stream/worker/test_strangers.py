@@ -7,6 +7,7 @@ would end an attack by themselves are set beyond the length of a test.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import selectors
 import socket
 import time
@@ -82,6 +83,7 @@ def largest_file() -> str:
         pytest.param("one-byte", 0.5, 300, FEW_FILES, id="more one-byte connections than files"),
         pytest.param("idle", 0.3, 300, FEW_FILES, id="more idle keep-alives than files"),
         pytest.param("stuck-readers", 0.1, 30, 0, id="readers that read nothing"),
+        pytest.param("stuck-readers", 0.9, 250, FEW_FILES, id="more readers that read nothing than files"),
         pytest.param("frames", 0.4, 2, 0, id="a flood of WebSocket frames"),
         pytest.param("ahead", 0.1, 600, 0, id="viewers ahead of the match"),
         pytest.param("endless", 0.4, 2, 0, id="pipelines without end"),
@@ -100,6 +102,16 @@ def test_an_attack_keeps_nobody_else_from_an_answer(
         report = strangers.finish()
     assert report["opened"] >= connections
     assert_answered(server)
+
+
+def test_refused_connections_that_nobody_closes_give_way(start: Start) -> None:
+    """Each lingers until its client has seen the end, which these never do; more of them come than files."""
+    server = start(FEW_FILES)
+    with contextlib.ExitStack() as stack:
+        for _ in range(3 * FEW_FILES):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            client.sendall(b"\x16\x03\x01 not HTTP")
+        assert_answered(server)
 
 
 @pytest.mark.parametrize("attack", ["half-rst", "half-fin"])
