@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from bench.results import keep, spread
 from shared_state.jsontext import JsonObject
-from testkit.browser import launch
+from testkit.browser import launch, wait_until_true
 from testkit.services.origin import OriginServer
 
 MATCH = "bench-match"
@@ -99,7 +99,7 @@ def load(context: BrowserContext, server: OriginServer) -> JsonObject:
     received: list[float] = []
     session.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
     page.goto(f"{server.url}/match/{MATCH}")
-    page.wait_for_function("() => window.marks && window.marks.python", timeout=60_000)
+    wait_until_true(page, "Boolean(window.marks && window.marks.python)", 60_000)
     marks: dict[str, float] = page.evaluate("window.marks")
     paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? -1")
     document = page.evaluate("performance.getEntriesByType('navigation')[0].transferSize")

@@ -17,7 +17,7 @@ from shared_state import DeltaId, Replica, decode_delta
 from shared_state.announce import announcement
 from shared_state.jsontext import Json, JsonObject
 from shared_state.view import scoreboard
-from testkit.browser import launch
+from testkit.browser import launch, wait_until_true
 from testkit.built_widget import manifest
 from testkit.services.origin import OriginServer
 
@@ -220,7 +220,7 @@ def test_a_reducer_that_disagrees_gives_way_to_the_server(page: Page, feed: Feed
     page.route(feed.url, without_snapshot)
     page.goto(feed.url)
     at_tier(page, 1)
-    page.wait_for_function("window.states.some((state) => state.bootMs)", timeout=BOOT_MS)
+    wait_until_true(page, "window.states.some((state) => state.bootMs)", BOOT_MS)
     shows(page, feed.goal("g1", 1))
     assert page.locator("live-score").get_attribute("data-tier") == "1"
 
