@@ -43,7 +43,7 @@ from confluent_kafka import (
 )
 
 from origin.errors import EventLogError
-from origin.eventlog import Appended, LogRecord
+from origin.eventlog import Appended, LogRecord, Position
 from origin.eventlog.codec import decode_event, encode_event
 from origin.eventlog.deadletter import DeadLetter
 from origin.eventlog.kafka_dead_letters import KafkaDeadLetters
@@ -108,10 +108,10 @@ class KafkaEventLog:
         """See ``EventLog.consumer``."""
         return KafkaConsumer(self, group)
 
-    def read_match(self, match_id: str) -> Iterator[LogRecord]:
+    def read_match(self, match_id: str, after: int = -1) -> Iterator[LogRecord]:
         """See ``EventLog.read_match``; ``kafka_reader`` says what it costs."""
         partition = partition_of(match_id, self.partitions)
-        for message in self.reader.keyed(self.settings.topic, partition, match_id.encode("utf-8")):
+        for message in self.reader.keyed(self.settings.topic, partition, match_id.encode("utf-8"), after + 1):
             record = self.read(message)
             if not isinstance(record, DeadLetter):  # the consumers of groups dead-letter it
                 yield record
@@ -264,7 +264,7 @@ class KafkaConsumer:
         self._commit_dead_lettered()
         return records
 
-    def commit(self, records: Sequence[LogRecord]) -> None:
+    def commit(self, records: Sequence[Position]) -> None:
         """See ``Consumer.commit``. Skips records of partitions that another reader has by now.
 
         Raises:

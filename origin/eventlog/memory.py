@@ -49,10 +49,10 @@ class MemoryEventLog:
         """See ``EventLog.consumer``."""
         return OffsetConsumer(self, group)
 
-    def read_match(self, match_id: str) -> Iterator[LogRecord]:
+    def read_match(self, match_id: str, after: int = -1) -> Iterator[LogRecord]:
         """See ``EventLog.read_match``."""
         with self._changed:
-            records = list(self._records)
+            records = self._records[max(0, after) :]
         return (record for record in records if record.event.match_id == match_id)
 
     def dead_letters(self) -> MemoryDeadLetters:

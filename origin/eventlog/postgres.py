@@ -125,9 +125,9 @@ class PostgresEventLog:
         """See ``EventLog.consumer``."""
         return PostgresConsumer(self, group)
 
-    def read_match(self, match_id: str) -> Iterator[LogRecord]:
+    def read_match(self, match_id: str, after: int = -1) -> Iterator[LogRecord]:
         """See ``EventLog.read_match``."""
-        offset = -1
+        offset = after
         while True:
             with self.session() as session:
                 rows = session.execute(

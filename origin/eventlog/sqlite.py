@@ -103,9 +103,9 @@ class SqliteEventLog:
         """See ``EventLog.consumer``."""
         return OffsetConsumer(self, group)
 
-    def read_match(self, match_id: str) -> Iterator[LogRecord]:
+    def read_match(self, match_id: str, after: int = -1) -> Iterator[LogRecord]:
         """See ``EventLog.read_match``."""
-        offset = 0
+        offset = after
         while True:
             rows = self.rows(
                 'SELECT "offset", appended_ms, event FROM records'

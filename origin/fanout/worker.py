@@ -22,12 +22,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 
 from origin.bus import Bus, Published
 from origin.errors import BusBehindError, BusError, EventLogError
 from origin.eventlog import EventLog, LogRecord
 from origin.eventlog.memory import wall_clock_ms
-from origin.fanout.backlog import Backlog, Lane, Unpublished
+from origin.fanout.backlog import LANE_RECORDS_MAX, Backlog, Lane, Unpublished
 from origin.fanout.repair import Repairer
 from origin.fanout.sequencer import EmbargoedSequencer, Sequencer, begin
 from origin.metrics import Metrics
@@ -46,6 +47,13 @@ POLL_S = 0.2
 RELEASE_MARGIN_MS = 250
 # Records in memory while the bus does not answer, some 1.5 KB each; beyond it no more are read.
 BACKLOG_MAX = 50_000
+# A match's turn ends after so many records, or after this much work of this thread; one record is always
+# done. Work is measured as processor time: a thread that had to wait for a processor has done nothing.
+TURN_RECORDS = 20
+TURN_CPU_S = 0.005
+# The log is read on after so many records or so much work: a match that has not been heard of is in it.
+STEP_RECORDS = 200
+STEP_CPU_S = 0.02
 
 
 class FanOut:
@@ -112,6 +120,9 @@ class FanOut:
     def step(self, timeout_s: float) -> int:
         """Read a batch and publish what is due; returns how many records were published or changed nothing.
 
+        Matches are served in turns (``Backlog.lanes``), each within the bounds of a turn, all within those
+        of a step: a match with thousands of records delays itself alone.
+
         A match that the bus refuses is postponed, and the others go on. After one such failure the rest
         waits for the next step, in which matches that failed come last: while a part of the bus hangs, each
         failure costs a timeout.
@@ -120,13 +131,7 @@ class FanOut:
             EventLogError: the log cannot be read, or the commit failed; nothing is published twice.
         """
         at_end = self._read(timeout_s)
-        count = 0
-        for lane in self._backlog.lanes():
-            if lane.retry_s > time.monotonic():
-                continue
-            count += self._advance(lane)
-            if lane.failures or self._stop.is_set():
-                break
+        count = self._serve_lanes()
         self._metrics.waiting_matches.set(sum(1 for lane in self._backlog.lanes() if lane.failures))
         committable = self._backlog.committable()
         if committable:
@@ -134,12 +139,29 @@ class FanOut:
         self.caught_up = self.caught_up or (at_end and not len(self._backlog))
         return count
 
+    def _serve_lanes(self) -> int:
+        """Give turns to the matches until the step's budget is used; returns how many records are done."""
+        count = 0
+        until_s = time.thread_time() + STEP_CPU_S
+        for lane in self._backlog.lanes():
+            if lane.retry_s > time.monotonic():
+                continue
+            done = self._advance(lane)
+            count += done
+            if done:
+                self._backlog.note_turn(lane)
+            if lane.failures or self._stop.is_set():
+                break
+            if count >= STEP_RECORDS or time.thread_time() > until_s:
+                break
+        return count
+
     def _read(self, timeout_s: float) -> bool:
         """Read on in the log, waiting at most until something is due; returns whether it is at its end."""
         wait_s = self._until_due_s(timeout_s)
         records: list[LogRecord] = []
         at_end = False
-        if len(self._backlog) >= BACKLOG_MAX:
+        if self._backlog.in_memory >= BACKLOG_MAX:
             self._consumer.poll(0.0, 0)
             self._stop.wait(wait_s)
         else:
@@ -147,8 +169,9 @@ class FanOut:
             records = [] if self.caught_up else self._consumer.poll(0.0)
             at_end = not records
             records = records or self._consumer.poll(wait_s)
+        read_s = time.monotonic()
         for record in records:
-            self._backlog.add(record)
+            self._backlog.add(record, read_s)
         if self._consumer.generation != self._generation:
             # Another worker may have taken records of these matches: fold them from the log again.
             self._generation = self._consumer.generation
@@ -164,10 +187,14 @@ class FanOut:
         return timeout_s
 
     def _advance(self, lane: Lane) -> int:
-        """Publish what is due of one match; returns how many of its records are done."""
+        """Give a match its turn: publish what is due of it; returns how many of its records are done."""
         count = 0
-        while lane.records and not self._stop.is_set():
+        until_s = time.thread_time() + TURN_CPU_S
+        while (lane.records or lane.skipped) and not self._stop.is_set():
             try:
+                if not lane.records:
+                    self._reload(lane)
+                    continue
                 if not self._publish_first(lane):
                     break
             except (BusError, EventLogError) as error:
@@ -175,7 +202,18 @@ class FanOut:
                 break
             self._backlog.done(lane)
             count += 1
+            if count >= TURN_RECORDS or time.thread_time() > until_s:
+                break
         return count
+
+    def _reload(self, lane: Lane) -> None:
+        """Read the next records of a match, which were read before and not kept.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        records = self._log.read_match(lane.match_id, lane.skipped_first - 1)
+        self._backlog.reload(lane, list(islice(records, LANE_RECORDS_MAX)))
 
     def _postpone(self, lane: Lane, error: BusError | EventLogError) -> None:
         # One log line per doubling of the failures: a line per attempt and match of a shard would be a flood.

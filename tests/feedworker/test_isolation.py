@@ -99,10 +99,10 @@ class FaultyLog(MemoryEventLog):
         super().__init__()
         self.faulty: str | None = match_id
 
-    def read_match(self, match_id: str) -> Iterator[LogRecord]:
+    def read_match(self, match_id: str, after: int = -1) -> Iterator[LogRecord]:
         if match_id == self.faulty:
             raise ZeroDivisionError("nobody foresaw this")
-        return super().read_match(match_id)
+        return super().read_match(match_id, after)
 
 
 def test_a_fault_in_one_match_is_loud_and_ends_no_other(
