@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 from origin.eventlog import Appended, LogRecord
+from origin.eventlog.clock import wall_clock_ms
 from origin.eventlog.deadletter import MemoryDeadLetters
 from origin.eventlog.offsets import OffsetConsumer
 from shared_state import Event
 
 __all__ = ["MemoryEventLog", "open_url", "wall_clock_ms"]
-
-
-def wall_clock_ms() -> int:
-    """UTC milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class MemoryEventLog:
@@ -26,6 +21,7 @@ class MemoryEventLog:
         self._now_ms = now_ms
         self._changed = threading.Condition()
         self._records: list[LogRecord] = []
+        self._last_ms: dict[str, int] = {}
         self._keys: dict[str, int] = {}
         self._committed: dict[str, int] = {}
         self._dead_letters = MemoryDeadLetters()
@@ -37,10 +33,12 @@ class MemoryEventLog:
                 if key in self._keys:
                     return Appended(False, self._keys[key])
                 self._keys[key] = len(events)
-            # A clock set back must not make a match's later events older than its epoch.
-            last_ms = self._records[-1].appended_ms if self._records else 0
-            appended_ms = max(self._now_ms(), last_ms)
+            now_ms = self._now_ms()
             for event in events:
+                # A clock set back must not make a match's later events older than its epoch. Only this
+                # match's: a clock that was ahead for a moment must not date the events of all others.
+                appended_ms = max(now_ms, self._last_ms.get(event.match_id, 0))
+                self._last_ms[event.match_id] = appended_ms
                 self._records.append(LogRecord(0, len(self._records) + 1, appended_ms, event))
             self._changed.notify_all()
         return Appended(True, len(events))

@@ -253,28 +253,49 @@ def _take_key(session: PostgresSession, key: str, count: int) -> int | None:
 
 
 def _insert(session: PostgresSession, partition: int, events: Sequence[Event]) -> None:
+    # The row stays locked until the commit, so no other append can date a record of these matches meanwhile.
     row = session.execute(
-        "UPDATE touchline.partitions SET next_offset = next_offset + %s, last_ms ="
-        # A clock set back must not make a match's later events older than its epoch.
-        " greatest(last_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"
-        " WHERE partition = %s RETURNING next_offset, last_ms",
+        "UPDATE touchline.partitions SET next_offset = next_offset + %s WHERE partition = %s"
+        " RETURNING next_offset, (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
         (len(events), partition),
     ).fetchone()
     if row is None:
         raise psycopg.InternalError(f"partition {partition} is missing in touchline.partitions")
-    next_offset, appended_ms = row
+    next_offset, now_ms = row
     first = next_offset - len(events)
+    match_ids = [event.match_id for event in events]
+    dates_ms = _dates_ms(session, match_ids, now_ms)
     session.execute(
         "INSERT INTO touchline.records"
-        " SELECT %s, unnest(%s::bigint[]), unnest(%s::text[]), %s, unnest(%s::text[])",
+        " SELECT %s, unnest(%s::bigint[]), unnest(%s::text[]), unnest(%s::bigint[]), unnest(%s::text[])",
         (
             partition,
             list(range(first, next_offset)),
-            [event.match_id for event in events],
-            appended_ms,
+            match_ids,
+            [dates_ms[match_id] for match_id in match_ids],
             [encode_event(event).decode("utf-8") for event in events],
         ),
     )
+
+
+def _dates_ms(session: PostgresSession, match_ids: Sequence[str], now_ms: int) -> dict[str, int]:
+    """The date of each match's next record.
+
+    A clock set back must not make a match's later events older than its epoch. Only this match's: a clock
+    that was ahead for a moment must not date the events of all others.
+    """
+    dates_ms = dict.fromkeys(match_ids, now_ms)
+    rows = session.execute(
+        "SELECT match_id, last.appended_ms FROM unnest(%s::text[]) AS mine (match_id)"
+        " CROSS JOIN LATERAL ("
+        "  SELECT appended_ms FROM touchline.records WHERE records.match_id = mine.match_id"
+        '  ORDER BY "offset" DESC LIMIT 1'
+        " ) AS last",
+        (list(dates_ms),),
+    ).fetchall()
+    for match_id, last_ms in rows:
+        dates_ms[match_id] = max(now_ms, last_ms)
+    return dates_ms
 
 
 def open_url(url: str) -> PostgresEventLog:

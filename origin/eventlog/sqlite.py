@@ -18,9 +18,9 @@ from urllib.parse import unquote, urlsplit
 
 from origin.errors import ConfigError, EventLogError
 from origin.eventlog import Appended, LogRecord
+from origin.eventlog.clock import BelievedClock
 from origin.eventlog.codec import decode_event, encode_event
 from origin.eventlog.deadletter import DeadLetter
-from origin.eventlog.memory import wall_clock_ms
 from origin.eventlog.offsets import OffsetConsumer
 from shared_state import Event
 
@@ -55,13 +55,19 @@ READ_BATCH = 500  # records of one match in memory at a time
 class SqliteEventLog:
     """See ``origin.eventlog.EventLog``. Several processes may have the same file open.
 
+    Args:
+        path: the file.
+        now_ms: UTC milliseconds, by which records are dated; None: the wall clock, unless it jumps ahead
+            (``origin.eventlog.clock``).
+
     Raises:
         EventLogError: the file cannot be opened or is not a log.
     """
 
-    def __init__(self, path: Path, now_ms: Callable[[], int] = wall_clock_ms) -> None:
+    def __init__(self, path: Path, now_ms: Callable[[], int] | None = None) -> None:
         self._path = path
-        self._now_ms = now_ms
+        self._clock = BelievedClock()
+        self._now_ms = now_ms or self._clock.now_ms
         self._appended = threading.Condition()
         self._dead_lettered: set[int] = set()
         # A connection runs one statement at a time. Readers have their own, so that they do not wait until
@@ -86,15 +92,13 @@ class SqliteEventLog:
                 known = db.execute("SELECT count FROM keys WHERE key = ?", (key,)).fetchone()
                 if known is not None:
                     return Appended(False, known[0])
-            # A clock set back must not make a match's later events older than its epoch.
-            last = db.execute('SELECT appended_ms FROM records ORDER BY "offset" DESC LIMIT 1').fetchone()
-            appended_ms = max(self._now_ms(), last[0] if last else 0)
-            db.executemany(
-                "INSERT INTO records (match_id, appended_ms, event) VALUES (?, ?, ?)",
-                [(event.match_id, appended_ms, encode_event(event).decode()) for event in events],
-            )
+            now_ms = self._now_ms()
+            match_ids = {event.match_id for event in events}
+            dates_ms = {match_id: _dated_ms(db, match_id, now_ms) for match_id in match_ids}
+            rows = [(one.match_id, dates_ms[one.match_id], encode_event(one).decode()) for one in events]
+            db.executemany("INSERT INTO records (match_id, appended_ms, event) VALUES (?, ?, ?)", rows)
             if key is not None:
-                db.execute("INSERT INTO keys VALUES (?, ?, ?)", (key, len(events), appended_ms))
+                db.execute("INSERT INTO keys VALUES (?, ?, ?)", (key, len(events), now_ms))
         with self._appended:
             self._appended.notify_all()
         return Appended(True, len(events))
@@ -228,6 +232,18 @@ class SqliteDeadLetters:
         with self._log.transaction() as db:
             # The row stays: another reader may read the record later, and must not add it again.
             db.execute('UPDATE dead_letters SET removed = 1 WHERE "offset" = ?', (letter.offset,))
+
+
+def _dated_ms(db: sqlite3.Connection, match_id: str, now_ms: int) -> int:
+    """The date of a match's next record.
+
+    A clock set back must not make a match's later events older than its epoch. Only this match's: a clock
+    that was ahead for a moment must not date the events of all others.
+    """
+    last = db.execute(
+        'SELECT appended_ms FROM records WHERE match_id = ? ORDER BY "offset" DESC LIMIT 1', (match_id,)
+    ).fetchone()
+    return max(now_ms, last[0] if last else 0)
 
 
 def open_url(url: str) -> SqliteEventLog:
