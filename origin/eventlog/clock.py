@@ -1,4 +1,4 @@
-"""The clock by which a log in this process dates its records: a jump ahead is not believed for an hour.
+"""The clock of this machine, by which a log in this process dates records: a jump ahead is not believed.
 
 A date of the log stays for ever: it is part of ids, and later records of the match are dated no earlier. A
 machine's clock may jump ahead by years for a moment, and come back. So while the wall clock is more than a
@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["JUMP_MS", "BelievedClock", "elapsed_ms", "wall_clock_ms"]
+__all__ = ["HOUR_MS", "JUMP_MS", "MACHINE_CLOCK", "BelievedClock", "elapsed_ms", "wall_clock_ms"]
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,10 @@ class BelievedClock:
             offset_ms = self._read()
             return 0 if self._refused_since_ms is None else offset_ms - self._offset_ms
 
+    def ahead_s(self) -> float:
+        """``ahead_ms`` in seconds."""
+        return self.ahead_ms() / 1000
+
     def _read(self) -> int:
         """Believe the wall clock, or not; returns how far it is ahead of the other one."""
         passed_ms = self._elapsed_ms()
@@ -100,3 +104,7 @@ class BelievedClock:
                 ahead_ms / 1000,
             )
         return passed_ms - self._refused_since_ms >= HOUR_MS
+
+
+# A machine has one wall clock, so a process has one of these.
+MACHINE_CLOCK: Final = BelievedClock()

@@ -7,6 +7,7 @@ partition; offsets are SQLite's AUTOINCREMENT rowids, which are never used twice
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -18,13 +19,15 @@ from urllib.parse import unquote, urlsplit
 
 from origin.errors import ConfigError, EventLogError
 from origin.eventlog import Appended, LogRecord
-from origin.eventlog.clock import BelievedClock
+from origin.eventlog.clock import MACHINE_CLOCK
 from origin.eventlog.codec import decode_event, encode_event
 from origin.eventlog.deadletter import DeadLetter
 from origin.eventlog.offsets import OffsetConsumer
 from shared_state import Event
 
 __all__ = ["SqliteDeadLetters", "SqliteEventLog", "open_url"]
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
@@ -49,6 +52,9 @@ CREATE TABLE IF NOT EXISTS dead_letters (
 BUSY_TIMEOUT_S = 5.0
 # An append in this process wakes its consumers at once; one by another process is read this much later.
 FOREIGN_POLL_S = 0.1
+# Longer than any pause between two seasons.
+QUIET_DAYS_MAX = 180
+DAY_MS = 86_400_000
 READ_BATCH = 500  # records of one match in memory at a time
 
 
@@ -57,17 +63,15 @@ class SqliteEventLog:
 
     Args:
         path: the file.
-        now_ms: UTC milliseconds, by which records are dated; None: the wall clock, unless it jumps ahead
-            (``origin.eventlog.clock``).
+        now_ms: UTC milliseconds, by which records are dated.
 
     Raises:
         EventLogError: the file cannot be opened or is not a log.
     """
 
-    def __init__(self, path: Path, now_ms: Callable[[], int] | None = None) -> None:
+    def __init__(self, path: Path, now_ms: Callable[[], int] = MACHINE_CLOCK.now_ms) -> None:
         self._path = path
-        self._clock = BelievedClock()
-        self._now_ms = now_ms or self._clock.now_ms
+        self._now_ms = now_ms
         self._appended = threading.Condition()
         self._dead_lettered: set[int] = set()
         # A connection runs one statement at a time. Readers have their own, so that they do not wait until
@@ -84,6 +88,7 @@ class SqliteEventLog:
             self._db.executescript(SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise EventLogError(f"the event log {str(path)!r} cannot be opened: {error}") from error
+        self._compare_with_clock()
 
     def append(self, events: Sequence[Event], key: str | None = None) -> Appended:
         """See ``EventLog.append``."""
@@ -163,6 +168,18 @@ class SqliteEventLog:
                 'INSERT INTO commits VALUES (?, ?) ON CONFLICT ("group")'
                 ' DO UPDATE SET "offset" = max("offset", excluded."offset")',
                 (group, offset),
+            )
+
+    def _compare_with_clock(self) -> None:
+        """A process that has just started cannot know whether its clock has jumped; the log is a hint."""
+        newest = self.rows('SELECT appended_ms FROM records ORDER BY "offset" DESC LIMIT 1', ())
+        days = (self._now_ms() - newest[0][0]) / DAY_MS if newest else 0.0
+        if days > QUIET_DAYS_MAX:
+            logger.warning(
+                "the newest record of the event log %r is dated %.0f days before this machine's clock; if"
+                " there were events since, the clock is ahead",
+                str(self._path),
+                days,
             )
 
     def _read(self, offset: int, appended_ms: int, event: str) -> LogRecord | None:

@@ -53,6 +53,7 @@ class Lane:
         skipped_first, skipped_last: the offsets between which these are.
         skipped_s: when the last of them was read.
         due_ms: when the first record may be published, UTC milliseconds; 0 if that is not known yet.
+        due_at_latest_s: when it may be published whatever its date is, in seconds of the monotonic clock.
         unpublished: the delta of the first record, once it has an id.
         failures: attempts in a row that did not reach the bus or the log.
         retry_s: no attempt is made before this time of the monotonic clock, in seconds.
@@ -68,6 +69,7 @@ class Lane:
     skipped_last: int = 0
     skipped_s: float = 0.0
     due_ms: int = 0
+    due_at_latest_s: float = 0.0
     unpublished: Unpublished | None = None
     failures: int = 0
     retry_s: float = 0.0

@@ -21,13 +21,13 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from origin.bus import Bus, Published
 from origin.errors import BusBehindError, BusError, EventLogError
 from origin.eventlog import EventLog, LogRecord
-from origin.eventlog.memory import wall_clock_ms
+from origin.eventlog.clock import JUMP_MS, wall_clock_ms
 from origin.fanout.backlog import LANE_RECORDS_MAX, Backlog, Lane, Unpublished
 from origin.fanout.repair import Repairer
 from origin.fanout.sequencer import EmbargoedSequencer, Sequencer, begin
@@ -54,6 +54,9 @@ TURN_CPU_S = 0.005
 # The log is read on after so many records or so much work: a match that has not been heard of is in it.
 STEP_RECORDS = 200
 STEP_CPU_S = 0.02
+
+# The log line about dates in the future is repeated so often, however many records have one.
+FUTURE_ALARM_S = 60.0
 
 
 class FanOut:
@@ -91,6 +94,7 @@ class FanOut:
         self._matches: OrderedDict[str, Sequencer] = OrderedDict()
         self._repairer = Repairer(log, bus, self._refill, self._metrics, restores=group is not None)
         self._stop = threading.Event()
+        self._next_future_alarm_s = 0.0
         self.caught_up = False
 
     def run(self) -> None:
@@ -172,6 +176,7 @@ class FanOut:
         read_s = time.monotonic()
         for record in records:
             self._backlog.add(record, read_s)
+        self._note_future_dates(records)
         if self._consumer.generation != self._generation:
             # Another worker may have taken records of these matches: fold them from the log again.
             self._generation = self._consumer.generation
@@ -180,10 +185,28 @@ class FanOut:
                 lane.unpublished = None
         return at_end
 
+    def _note_future_dates(self, records: Sequence[LogRecord]) -> None:
+        """Report records that are dated after this machine's clock: that clock or the log's is wrong."""
+        now_ms = self._now_ms()
+        future = [record for record in records if record.appended_ms > now_ms + JUMP_MS]
+        if not future:
+            return
+        self._metrics.future_dated.inc(len(future))
+        if time.monotonic() >= self._next_future_alarm_s:
+            self._next_future_alarm_s = time.monotonic() + FUTURE_ALARM_S
+            latest = max(future, key=lambda record: record.appended_ms)
+            logger.error(
+                "the log has records that are dated after this machine's clock, one of match %s by %.0f s:"
+                " one of the two clocks is or was wrong (docs/operations.md, Clocks)",
+                latest.event.match_id,
+                (latest.appended_ms - now_ms) / 1000,
+            )
+
     def _until_due_s(self, timeout_s: float) -> float:
         now_ms, now_s = self._now_ms(), time.monotonic()
         for lane in self._backlog.lanes():
-            timeout_s = min(timeout_s, max(lane.retry_s - now_s, (lane.due_ms - now_ms) / 1000, 0.0))
+            embargo_s = min((lane.due_ms - now_ms) / 1000, lane.due_at_latest_s - now_s)
+            timeout_s = min(timeout_s, max(lane.retry_s - now_s, embargo_s, 0.0))
         return timeout_s
 
     def _advance(self, lane: Lane) -> int:
@@ -236,7 +259,10 @@ class FanOut:
             sequencer = self._match_of(record)
             sequencer.take(record)
             lane.due_ms = self._due_ms(sequencer, record)
-            if lane.due_ms > self._now_ms():
+            # The log had the record when it was read, so after the embargo from then on it is due, even if
+            # its date lies in the future: a clock that was ahead may have dated it.
+            lane.due_at_latest_s = lane.read_s[0] + (self._embargo_ms + RELEASE_MARGIN_MS) / 1000
+            if lane.due_ms > self._now_ms() and lane.due_at_latest_s > time.monotonic():
                 return False
             if isinstance(sequencer, EmbargoedSequencer) and sequencer.complete_until_ms < lane.due_ms:
                 self._take_all(sequencer, lane.match_id)

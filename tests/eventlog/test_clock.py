@@ -122,6 +122,16 @@ def test_a_wrong_date_stays_with_its_match(kind: str, tmp_path: Path) -> None:
     assert dates == {"m1": [0, TEN_YEARS_MS, TEN_YEARS_MS], "m2": [0, 1_000], "m3": [1_000]}
 
 
+@pytest.mark.parametrize(("days", "is_reported"), [(179, False), (3_650, True)])
+def test_a_log_that_is_far_older_than_the_clock_is_reported_when_it_is_opened(
+    days: int, is_reported: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for now_ms in (NOW_MS, NOW_MS + days * 86_400_000 + 1):
+        with opened("sqlite", tmp_path, lambda now_ms=now_ms: now_ms) as log:  # type: ignore[misc]
+            log.append([note("e1", "m1")])
+    assert ("3650 days before this machine's clock" in caplog.text) == is_reported
+
+
 APPENDER = """
 import sys
 from origin.eventlog import open_eventlog
