@@ -105,6 +105,12 @@ class Metrics:
             ["feed"],
             registry=self.registry,
         )
+        self.feed_too_large = Counter(
+            "touchline_feed_too_large_matches",
+            "Documents and pushed messages refused because their match has as many events as it may have",
+            ["feed"],
+            registry=self.registry,
+        )
         self.feed_score_alarms = Counter(
             "touchline_feed_score_alarms",
             "Documents whose own score is not what their goals make",

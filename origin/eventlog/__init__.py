@@ -22,7 +22,7 @@ from origin.backends import open_backend
 from origin.eventlog.deadletter import DeadLetters
 from shared_state import Event
 
-__all__ = ["Appended", "Consumer", "EventLog", "LogRecord", "Position", "open_eventlog"]
+__all__ = ["Appended", "Consumer", "EventLog", "LogRecord", "MatchSize", "Position", "open_eventlog"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,19 @@ class Appended:
 
     fresh: bool
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class MatchSize:
+    """How much of a match is in the log.
+
+    Attributes:
+        events: its records, whether they changed the match or not.
+        bytes: of their events, as the log stores them.
+    """
+
+    events: int
+    bytes: int
 
 
 class Position(Protocol):
@@ -130,6 +143,15 @@ class EventLog(Protocol):
         Args:
             match_id: the match.
             after: only records with a higher offset are read.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+
+    def size_of(self, match_id: str) -> MatchSize:
+        """How much of a match is in the log now.
+
+        With Kafka only what this process has appended is known.
 
         Raises:
             EventLogError: the log cannot be read.

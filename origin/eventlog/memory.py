@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from origin.eventlog import Appended, LogRecord
+from origin.eventlog import Appended, LogRecord, MatchSize
 from origin.eventlog.clock import wall_clock_ms
+from origin.eventlog.codec import encode_event
 from origin.eventlog.deadletter import MemoryDeadLetters
+from origin.eventlog.limits import SizeCache
 from origin.eventlog.offsets import OffsetConsumer
 from shared_state import Event
 
@@ -25,6 +27,7 @@ class MemoryEventLog:
         self._keys: dict[str, int] = {}
         self._committed: dict[str, int] = {}
         self._dead_letters = MemoryDeadLetters()
+        self._sizes = SizeCache(self._count_after)
 
     def append(self, events: Sequence[Event], key: str | None = None) -> Appended:
         """See ``EventLog.append``."""
@@ -53,6 +56,10 @@ class MemoryEventLog:
             records = self._records[max(0, after) :]
         return (record for record in records if record.event.match_id == match_id)
 
+    def size_of(self, match_id: str) -> MatchSize:
+        """See ``EventLog.size_of``."""
+        return self._sizes.size_of(match_id)
+
     def dead_letters(self) -> MemoryDeadLetters:
         """See ``EventLog.dead_letters``."""
         return self._dead_letters
@@ -75,6 +82,11 @@ class MemoryEventLog:
         """Commit all records up to and including ``offset`` for a group."""
         with self._changed:
             self._committed[group] = max(offset, self._committed.get(group, 0))
+
+    def _count_after(self, match_id: str, offset: int) -> tuple[int, int, int]:
+        records = list(self.read_match(match_id, offset))
+        size = sum(len(encode_event(record.event)) for record in records)
+        return len(records), size, records[-1].offset if records else offset
 
 
 def open_url(url: str) -> MemoryEventLog:

@@ -28,9 +28,10 @@ from contextlib import contextmanager, suppress
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from origin.eventlog import Appended, LogRecord
+from origin.eventlog import Appended, LogRecord, MatchSize
 from origin.eventlog.codec import decode_event, encode_event
 from origin.eventlog.deadletter import DeadLetter
+from origin.eventlog.limits import SizeCache
 from origin.eventlog.postgres_group import CHANNEL, PostgresConsumer
 from origin.eventlog.postgres_session import PostgresSession, PostgresSettings, connect, translated
 from shared_state import Event
@@ -93,6 +94,7 @@ class PostgresEventLog:
     def __init__(self, settings: PostgresSettings) -> None:
         self.settings = settings
         self._dead_letters = PostgresDeadLetters(self)
+        self._sizes = SizeCache(self._count_after)
         self._lock = threading.Lock()
         self._idle: list[PostgresSession] = []
         self._closed = False
@@ -144,6 +146,10 @@ class PostgresEventLog:
             if len(rows) < READ_BATCH:
                 return
 
+    def size_of(self, match_id: str) -> MatchSize:
+        """See ``EventLog.size_of``."""
+        return self._sizes.size_of(match_id)
+
     def dead_letters(self) -> PostgresDeadLetters:
         """See ``EventLog.dead_letters``."""
         return self._dead_letters
@@ -155,6 +161,15 @@ class PostgresEventLog:
             idle, self._idle = self._idle, []
         for session in idle:
             session.close()
+
+    def _count_after(self, match_id: str, offset: int) -> tuple[int, int, int]:
+        with self.session() as session:
+            row = session.execute(
+                'SELECT count(*), coalesce(sum(octet_length(event)), 0), coalesce(max("offset"), %s)'
+                ' FROM touchline.records WHERE match_id = %s AND "offset" > %s',
+                (offset, match_id, offset),
+            ).fetchone()
+        return (int(row[0]), int(row[1]), int(row[2])) if row else (0, 0, offset)
 
     @contextmanager
     def session(self) -> Iterator[PostgresSession]:

@@ -18,10 +18,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from origin.errors import ConfigError, EventLogError
-from origin.eventlog import Appended, LogRecord
+from origin.eventlog import Appended, LogRecord, MatchSize
 from origin.eventlog.clock import MACHINE_CLOCK
 from origin.eventlog.codec import decode_event, encode_event
 from origin.eventlog.deadletter import DeadLetter
+from origin.eventlog.limits import SizeCache
 from origin.eventlog.offsets import OffsetConsumer
 from shared_state import Event
 
@@ -74,6 +75,7 @@ class SqliteEventLog:
         self._now_ms = now_ms
         self._appended = threading.Condition()
         self._dead_lettered: set[int] = set()
+        self._sizes = SizeCache(self._count_after)
         # A connection runs one statement at a time. Readers have their own, so that they do not wait until
         # an append is on the disk.
         self._lock, self._read_lock = threading.Lock(), threading.Lock()
@@ -128,6 +130,10 @@ class SqliteEventLog:
                 if record is not None:
                     yield record
 
+    def size_of(self, match_id: str) -> MatchSize:
+        """See ``EventLog.size_of``."""
+        return self._sizes.size_of(match_id)
+
     def dead_letters(self) -> SqliteDeadLetters:
         """See ``EventLog.dead_letters``."""
         return SqliteDeadLetters(self)
@@ -169,6 +175,14 @@ class SqliteEventLog:
                 ' DO UPDATE SET "offset" = max("offset", excluded."offset")',
                 (group, offset),
             )
+
+    def _count_after(self, match_id: str, offset: int) -> tuple[int, int, int]:
+        [(events, size, last)] = self.rows(
+            'SELECT count(*), coalesce(sum(length(CAST(event AS BLOB))), 0), coalesce(max("offset"), ?)'
+            ' FROM records WHERE match_id = ? AND "offset" > ?',
+            (offset, match_id, offset),
+        )
+        return events, size, last
 
     def _compare_with_clock(self) -> None:
         """A process that has just started cannot know whether its clock has jumped; the log is a hint."""

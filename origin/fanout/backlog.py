@@ -159,17 +159,9 @@ class Backlog:
         """The matches that have records here, in the order of their next turns.
 
         Those with the fewest failures in a row come first. Among them, a match that has had no turn since
-        it last had nothing to do comes before those that have; those go by how long ago that was. But the
-        one of these that has waited longest is the very first: new matches, however many, cannot starve it.
+        it last had nothing to do comes before those that have; those go by how long ago that was.
         """
-        lanes = sorted(self._lanes.values(), key=lambda lane: (lane.failures, lane.turn))
-        for index, lane in enumerate(lanes):
-            if lane.failures:
-                break
-            if lane.turn:
-                lanes.insert(0, lanes.pop(index))
-                break
-        return lanes
+        return sorted(self._lanes.values(), key=lambda lane: (lane.failures, lane.turn))
 
     def note_turn(self, lane: Lane) -> None:
         """A lane has had its turn: its next one comes after those of all other lanes."""

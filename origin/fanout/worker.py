@@ -144,20 +144,27 @@ class FanOut:
         return count
 
     def _serve_lanes(self) -> int:
-        """Give turns to the matches until the step's budget is used; returns how many records are done."""
+        """Give turns to the matches until the step's budget is used; returns how many records are done.
+
+        However much one turn costs, each step has one for a match that is new in the backlog, and one for
+        the match that has waited longest for another turn. So neither can starve the other.
+        """
         count = 0
+        is_used_up = has_served_again = False
         until_s = time.thread_time() + STEP_CPU_S
         for lane in self._backlog.lanes():
             if lane.retry_s > time.monotonic():
                 continue
+            if is_used_up and (has_served_again or not lane.turn):
+                continue
             done = self._advance(lane)
             count += done
             if done:
+                has_served_again = has_served_again or lane.turn > 0
                 self._backlog.note_turn(lane)
             if lane.failures or self._stop.is_set():
                 break
-            if count >= STEP_RECORDS or time.thread_time() > until_s:
-                break
+            is_used_up = count >= STEP_RECORDS or time.thread_time() > until_s
         return count
 
     def _read(self, timeout_s: float) -> bool:

@@ -39,7 +39,11 @@ class Origin:
         self.bus: Bus = open_bus(config.bus_url)
         self.matches = Matches(self.bus)
         self.ingest = Ingest(
-            self.log, config.ingest_keys, max_events=config.ingest_max_events, now_s=time.time
+            self.log,
+            config.ingest_keys,
+            max_events=config.ingest_max_events,
+            now_s=time.time,
+            match_limits=config.match_limits,
         )
         self._fanout: EmbeddedFanOut | None = None
         self._fanout_thread: threading.Thread | None = None

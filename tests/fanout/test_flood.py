@@ -85,6 +85,21 @@ def test_a_match_that_waits_for_its_turn_is_not_starved_by_new_matches() -> None
         assert len(bus.taken["flooded"]) > before or before == 100
 
 
+def test_turns_that_use_up_a_step_starve_neither_the_old_nor_the_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a match so long that one event of it costs more than a whole step may."""
+    monkeypatch.setattr(worker, "TURN_CPU_S", -1.0)
+    monkeypatch.setattr(worker, "STEP_CPU_S", -1.0)
+    log, bus = MemoryEventLog(), RecordingBus()
+    log.append([goal("flooded", number) for number in range(50)])
+    fanout = FanOut(log, bus, group="eu")
+    for number in range(1, 20):
+        log.append([goal("quiet", number)])
+        fanout.step(0.0)
+        fanout.step(0.0)
+        assert len(bus.taken["quiet"]) == number
+        assert len(bus.taken["flooded"]) >= number
+
+
 def test_a_flooded_match_whose_shard_is_away_fills_no_memory_and_stops_nobody() -> None:
     log, bus = MemoryEventLog(), RecordingBus()
     bus.refused = "flooded"
@@ -130,14 +145,14 @@ class FloodMachine(RuleBasedStateMachine):
         self.bounds.setattr(backlog, "LANE_RECORDS_MAX", 3)
         self.bounds.setattr(worker, "LANE_RECORDS_MAX", 3)
         self.bounds.setattr(worker, "TURN_RECORDS", 2)
-        self.bounds.setattr(worker, "STEP_RECORDS", 4)
         self.now_ms = 1_000_000
         self.log = MemoryEventLog(lambda: self.now_ms)
         self.bus = RecordingBus()
         self.appended: dict[str, list[str]] = {}
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(step_records=st.integers(1, 5))
+    def start(self, step_records: int) -> None:
+        self.bounds.setattr(worker, "STEP_RECORDS", step_records)
         self.replace_worker()
 
     @rule(match_id=st.sampled_from(MATCHES), count=st.integers(1, 12))
