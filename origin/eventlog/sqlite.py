@@ -26,7 +26,7 @@ from origin.eventlog.limits import SizeCache
 from origin.eventlog.offsets import OffsetConsumer
 from shared_state import Event
 
-__all__ = ["SqliteDeadLetters", "SqliteEventLog", "open_url"]
+__all__ = ["SqliteDeadLetters", "SqliteEventLog", "open_url", "path_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -277,15 +277,24 @@ def _dated_ms(db: sqlite3.Connection, match_id: str, now_ms: int) -> int:
     return max(now_ms, last[0] if last else 0)
 
 
-def open_url(url: str) -> SqliteEventLog:
-    """Open ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``.
+def path_of(url: str) -> Path:
+    """The file of ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``.
 
     Raises:
         ConfigError: the URL names a host or no file.
-        EventLogError: the file cannot be opened.
     """
     parts = urlsplit(url)
     path = unquote(parts.path)[1:]
     if parts.netloc or not path:
         raise ConfigError(f"EVENTLOG_URL {url!r}: must be sqlite:///path/to/file.db")
-    return SqliteEventLog(Path(path))
+    return Path(path)
+
+
+def open_url(url: str) -> SqliteEventLog:
+    """Open the log that a URL names; see ``path_of``.
+
+    Raises:
+        ConfigError: as ``path_of``.
+        EventLogError: the file cannot be opened.
+    """
+    return SqliteEventLog(path_of(url))
