@@ -83,7 +83,7 @@ class Metrics:
             registry=self.registry,
         )
         self.clock_ahead = Gauge(
-            "touchline_clock_ahead_seconds",
+            "touchline_eventlog_clock_ahead_seconds",
             "How far this machine's clock has jumped ahead of the last hour's; 0 while it is believed",
             registry=self.registry,
         )

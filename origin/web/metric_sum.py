@@ -24,7 +24,7 @@ _CUMULATIVE_TYPES: Final = ("counter", "histogram", "summary")
 # An operator asks these whether any process is without: the smallest one answers, and not the sum.
 _SMALLEST: Final = frozenset({"touchline_stream_ring_entries"})
 # The processes of a machine share its clock.
-_LARGEST: Final = frozenset({"touchline_clock_ahead_seconds"})
+_LARGEST: Final = frozenset({"touchline_eventlog_clock_ahead_seconds"})
 _CREATED: Final = "_created"
 
 

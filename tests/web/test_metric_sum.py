@@ -107,7 +107,8 @@ def test_the_clock_of_the_machine_is_not_counted_once_for_each_process() -> None
     for process, ahead_s in ((first, 90.0), (second, 91.0)):
         process.metrics.clock_ahead.set(ahead_s)
     assert (
-        values(summed([first.families(), second.families()]))["touchline_clock_ahead_seconds", "{}"] == 91.0
+        values(summed([first.families(), second.families()]))["touchline_eventlog_clock_ahead_seconds", "{}"]
+        == 91.0
     )
 
 
