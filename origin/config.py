@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, fields
 from typing import Final
 
 from origin.errors import ConfigError
+from origin.eventlog.limits import DEFAULT_MAX_BYTES as DEFAULT_MATCH_BYTES
+from origin.eventlog.limits import DEFAULT_MAX_EVENTS as DEFAULT_MATCH_EVENTS
+from origin.eventlog.limits import MatchLimits
 from origin.ingest.signatures import parse_keys
 from origin.logs import DEFAULT_LOG_LEVEL, LOG_LEVELS
 from origin.stream.hub.config import StreamConfig, bounds
@@ -23,6 +26,10 @@ DEFAULT_MAX_EVENTS = 1_000
 BODY_LIMIT_BYTES: Final = 2**30
 BODY_LIMIT_EVENTS: Final = 1_000_000
 
+# A match is folded in memory, and each of its snapshots is as large as all of its events.
+MATCH_LIMIT_EVENTS: Final = 1_000_000
+MATCH_LIMIT_BYTES: Final = 2**30
+
 _PREFIX: Final = "TOUCHLINE_"
 _STREAM_PREFIX: Final = "TOUCHLINE_STREAM_"
 
@@ -34,6 +41,8 @@ SETTINGS: Final = frozenset(
         "TOUCHLINE_INGEST_KEYS",
         "TOUCHLINE_INGEST_MAX_BYTES",
         "TOUCHLINE_INGEST_MAX_EVENTS",
+        "TOUCHLINE_MATCH_MAX_EVENTS",
+        "TOUCHLINE_MATCH_MAX_BYTES",
         "TOUCHLINE_PUBLIC_URL",
         "TOUCHLINE_LOG_LEVEL",
         "TOUCHLINE_DEMO",
@@ -67,6 +76,7 @@ class Config:
             be ingested over HTTP.
         ingest_max_bytes: the largest body ``POST /ingest`` reads.
         ingest_max_events: the most events in one such body.
+        match_limits: how large a match may become.
         public_url: how readers reach this origin, without a trailing slash; empty: links are relative.
         stream: the limits of the stream tier.
         log_level: records of this level and of worse ones are logged.
@@ -78,6 +88,7 @@ class Config:
     ingest_keys: tuple[bytes, ...] = field(default=(), repr=False)
     ingest_max_bytes: int = DEFAULT_MAX_BYTES
     ingest_max_events: int = DEFAULT_MAX_EVENTS
+    match_limits: MatchLimits = field(default_factory=MatchLimits)
     public_url: str = ""
     stream: StreamConfig = field(default_factory=StreamConfig)
     log_level: str = DEFAULT_LOG_LEVEL
@@ -98,6 +109,10 @@ class Config:
             ingest_max_bytes=_count(env, "TOUCHLINE_INGEST_MAX_BYTES", DEFAULT_MAX_BYTES, BODY_LIMIT_BYTES),
             ingest_max_events=_count(
                 env, "TOUCHLINE_INGEST_MAX_EVENTS", DEFAULT_MAX_EVENTS, BODY_LIMIT_EVENTS
+            ),
+            match_limits=MatchLimits(
+                _count(env, "TOUCHLINE_MATCH_MAX_EVENTS", DEFAULT_MATCH_EVENTS, MATCH_LIMIT_EVENTS),
+                _count(env, "TOUCHLINE_MATCH_MAX_BYTES", DEFAULT_MATCH_BYTES, MATCH_LIMIT_BYTES),
             ),
             public_url=env.get("TOUCHLINE_PUBLIC_URL", "").rstrip("/"),
             stream=_stream(env),

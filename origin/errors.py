@@ -23,6 +23,7 @@ __all__ = [
     "ConfigError",
     "EventLogError",
     "FeedError",
+    "MatchTooLargeError",
     "OriginError",
     "RequestError",
 ]
@@ -87,6 +88,12 @@ class EventLogError(OriginError):
     """The log could not be written or read; an event that was not acknowledged may or may not be in it."""
 
     code = "eventlog_unavailable"
+
+
+class MatchTooLargeError(OriginError):
+    """A match has as many events in the log as it may have; no more of it are taken."""
+
+    code = "match_too_large"
 
 
 class BusError(OriginError):

@@ -77,6 +77,16 @@ class Metrics:
         self.matches = Gauge(
             "touchline_fanout_matches", "Matches in this worker's memory", registry=self.registry
         )
+        self.future_dated = Counter(
+            "touchline_fanout_future_dated_events",
+            "Events that the log dated more than a minute after this machine's clock when they were read",
+            registry=self.registry,
+        )
+        self.clock_ahead = Gauge(
+            "touchline_eventlog_clock_ahead_seconds",
+            "How far this machine's clock has jumped ahead of the last hour's; 0 while it is believed",
+            registry=self.registry,
+        )
         self.feed_polls = Counter(
             "touchline_feed_polls",
             "Requests to a vendor, by how they ended",
@@ -92,6 +102,12 @@ class Metrics:
         self.feed_dead_letters = Counter(
             "touchline_feed_dead_letters",
             "Documents and pushed messages of a vendor that could not be read",
+            ["feed"],
+            registry=self.registry,
+        )
+        self.feed_too_large = Counter(
+            "touchline_feed_too_large_matches",
+            "Documents and pushed messages refused because their match has as many events as it may have",
             ["feed"],
             registry=self.registry,
         )

@@ -52,6 +52,8 @@ def test_a_secret_is_never_shown() -> None:
     ("name", "value", "message"),
     [
         ("TOUCHLINE_INGEST_MAX_BYTES", "many", "TOUCHLINE_INGEST_MAX_BYTES 'many'"),
+        ("TOUCHLINE_MATCH_MAX_EVENTS", "0", "TOUCHLINE_MATCH_MAX_EVENTS '0'"),
+        ("TOUCHLINE_MATCH_MAX_BYTES", "8M", "TOUCHLINE_MATCH_MAX_BYTES '8M'"),
         ("TOUCHLINE_INGEST_MAX_EVENTS", "0", "TOUCHLINE_INGEST_MAX_EVENTS '0'"),
         ("TOUCHLINE_PUBLIC_URL", "scores.example", "TOUCHLINE_PUBLIC_URL 'scores.example'"),
         (

@@ -130,6 +130,7 @@ def command(
             push_url=push_url,
             key=key,
             intervals=Intervals(running_s=interval, over_s=max(interval, interval_over), silence_s=silence),
+            match_limits=config.match_limits,
             metrics=metrics,
         )
     except OriginError as error:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import click
 
+from origin.eventlog.clock import MACHINE_CLOCK
 from origin.metrics import Metrics
 
 __all__ = ["Seconds", "Worker", "run"]
@@ -37,6 +38,7 @@ class Worker(Protocol):
 
 def run(worker: Worker, metrics: Metrics, metrics_port: int | None) -> None:
     """Run a worker in this process until SIGTERM or Ctrl-C."""
+    metrics.clock_ahead.set_function(MACHINE_CLOCK.ahead_s)
     if metrics_port is not None:
         from prometheus_client import start_http_server
 

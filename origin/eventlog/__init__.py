@@ -22,7 +22,7 @@ from origin.backends import open_backend
 from origin.eventlog.deadletter import DeadLetters
 from shared_state import Event
 
-__all__ = ["Appended", "Consumer", "EventLog", "LogRecord", "open_eventlog"]
+__all__ = ["Appended", "Consumer", "EventLog", "LogRecord", "MatchSize", "Position", "open_eventlog"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,31 @@ class Appended:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class MatchSize:
+    """How much of a match is in the log.
+
+    Attributes:
+        events: its records, whether they changed the match or not.
+        bytes: of their events, as the log stores them.
+    """
+
+    events: int
+    bytes: int
+
+
+class Position(Protocol):
+    """Where a record is; a ``LogRecord`` is one."""
+
+    @property
+    def partition(self) -> int:
+        """The partition."""
+
+    @property
+    def offset(self) -> int:
+        """The offset in it."""
+
+
 class Consumer(Protocol):
     """One reader of a group: the log's partitions are shared among a group's readers."""
 
@@ -75,8 +100,11 @@ class Consumer(Protocol):
             EventLogError: the log cannot be read; polling again is safe.
         """
 
-    def commit(self, records: Sequence[LogRecord]) -> None:
+    def commit(self, records: Sequence[Position]) -> None:
         """Commit records that are done: a successor in the group starts after them. Durable on return.
+
+        All records before them in their partitions must be done too. An offset between two records, which
+        has none, may be committed as well.
 
         Raises:
             EventLogError: they may not be committed, and may be read again.
@@ -109,8 +137,21 @@ class EventLog(Protocol):
         for a fan-out whose bus forgets everything when the process ends.
         """
 
-    def read_match(self, match_id: str) -> Iterator[LogRecord]:
+    def read_match(self, match_id: str, after: int = -1) -> Iterator[LogRecord]:
         """All records of one match from the oldest on, up to what is in the log now.
+
+        Args:
+            match_id: the match.
+            after: only records with a higher offset are read.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+
+    def size_of(self, match_id: str) -> MatchSize:
+        """How much of a match is in the log now.
+
+        With Kafka only what this process has appended is known.
 
         Raises:
             EventLogError: the log cannot be read.

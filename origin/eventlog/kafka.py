@@ -43,13 +43,14 @@ from confluent_kafka import (
 )
 
 from origin.errors import EventLogError
-from origin.eventlog import Appended, LogRecord
+from origin.eventlog import Appended, LogRecord, MatchSize, Position
 from origin.eventlog.codec import decode_event, encode_event
 from origin.eventlog.deadletter import DeadLetter
 from origin.eventlog.kafka_dead_letters import KafkaDeadLetters
 from origin.eventlog.kafka_reader import KafkaReader, consumer_config, take
 from origin.eventlog.kafka_sender import KafkaSender
 from origin.eventlog.kafka_topic import KafkaSettings, partition_of, prepare_topics
+from origin.eventlog.limits import SIZES_MAX
 from origin.eventlog.memory import wall_clock_ms
 from shared_state import Event
 
@@ -81,6 +82,7 @@ class KafkaEventLog:
         self._lock = threading.Lock()
         self._sender: KafkaSender | None = None
         self._recent_keys: OrderedDict[str, int] = OrderedDict()
+        self._sizes: OrderedDict[str, MatchSize] = OrderedDict()
 
     def append(self, events: Sequence[Event], key: str | None = None) -> Appended:
         """See ``EventLog.append``; the module's docstring says what Kafka cannot promise."""
@@ -89,14 +91,16 @@ class KafkaEventLog:
                 if key in self._recent_keys:
                     return Appended(False, self._recent_keys[key])
         if events:
+            messages = [
+                (partition_of(event.match_id, self.partitions), event.match_id, encode_event(event))
+                for event in events
+            ]
             self.send(
                 self.settings.topic,
-                [
-                    (partition_of(event.match_id, self.partitions), event.match_id, encode_event(event))
-                    for event in events
-                ],
+                messages,
                 None if key is None else [("webhook-id", key.encode("utf-8"))],
             )
+            self._count(messages)
         if key is not None:
             with self._lock:
                 self._recent_keys[key] = len(events)
@@ -108,13 +112,26 @@ class KafkaEventLog:
         """See ``EventLog.consumer``."""
         return KafkaConsumer(self, group)
 
-    def read_match(self, match_id: str) -> Iterator[LogRecord]:
+    def read_match(self, match_id: str, after: int = -1) -> Iterator[LogRecord]:
         """See ``EventLog.read_match``; ``kafka_reader`` says what it costs."""
         partition = partition_of(match_id, self.partitions)
-        for message in self.reader.keyed(self.settings.topic, partition, match_id.encode("utf-8")):
+        for message in self.reader.keyed(self.settings.topic, partition, match_id.encode("utf-8"), after + 1):
             record = self.read(message)
             if not isinstance(record, DeadLetter):  # the consumers of groups dead-letter it
                 yield record
+
+    def size_of(self, match_id: str) -> MatchSize:
+        """See ``EventLog.size_of``. A topic has no index by match, and reading a partition takes seconds."""
+        with self._lock:
+            return self._sizes.get(match_id, MatchSize(0, 0))
+
+    def _count(self, messages: Sequence[tuple[int, str, bytes]]) -> None:
+        with self._lock:
+            for _, match_id, event in messages:
+                known = self._sizes.pop(match_id, MatchSize(0, 0))
+                self._sizes[match_id] = MatchSize(known.events + 1, known.bytes + len(event))
+            while len(self._sizes) > SIZES_MAX:
+                self._sizes.popitem(last=False)
 
     def dead_letters(self) -> KafkaDeadLetters:
         """See ``EventLog.dead_letters``."""
@@ -264,7 +281,7 @@ class KafkaConsumer:
         self._commit_dead_lettered()
         return records
 
-    def commit(self, records: Sequence[LogRecord]) -> None:
+    def commit(self, records: Sequence[Position]) -> None:
         """See ``Consumer.commit``. Skips records of partitions that another reader has by now.
 
         Raises:

@@ -120,8 +120,8 @@ class KafkaReader:
                     if offset == end - 1:
                         return
 
-    def keyed(self, topic: str, partition: int, key: bytes) -> Iterator[Message]:
-        """The messages with that key, up to what is in the partition now.
+    def keyed(self, topic: str, partition: int, key: bytes, first_offset: int = 0) -> Iterator[Message]:
+        """The messages with that key from an offset on, up to what is in the partition now.
 
         Raises:
             EventLogError: Kafka stopped answering.
@@ -136,7 +136,7 @@ class KafkaReader:
             key_range = ranges.by_key.get(key)
         if key_range is not None:
             first, last = key_range
-            for message in self.scan(topic, partition, first, last + 1):
+            for message in self.scan(topic, partition, max(first, first_offset), last + 1):
                 if message.key() == key:
                     yield message
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 
-from origin.eventlog import Appended, LogRecord
+from origin.eventlog import Appended, LogRecord, MatchSize
+from origin.eventlog.clock import wall_clock_ms
+from origin.eventlog.codec import encode_event
 from origin.eventlog.deadletter import MemoryDeadLetters
+from origin.eventlog.limits import SizeCache
 from origin.eventlog.offsets import OffsetConsumer
 from shared_state import Event
 
 __all__ = ["MemoryEventLog", "open_url", "wall_clock_ms"]
-
-
-def wall_clock_ms() -> int:
-    """UTC milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class MemoryEventLog:
@@ -26,9 +23,11 @@ class MemoryEventLog:
         self._now_ms = now_ms
         self._changed = threading.Condition()
         self._records: list[LogRecord] = []
+        self._last_ms: dict[str, int] = {}
         self._keys: dict[str, int] = {}
         self._committed: dict[str, int] = {}
         self._dead_letters = MemoryDeadLetters()
+        self._sizes = SizeCache(self._count_after)
 
     def append(self, events: Sequence[Event], key: str | None = None) -> Appended:
         """See ``EventLog.append``."""
@@ -37,10 +36,12 @@ class MemoryEventLog:
                 if key in self._keys:
                     return Appended(False, self._keys[key])
                 self._keys[key] = len(events)
-            # A clock set back must not make a match's later events older than its epoch.
-            last_ms = self._records[-1].appended_ms if self._records else 0
-            appended_ms = max(self._now_ms(), last_ms)
+            now_ms = self._now_ms()
             for event in events:
+                # A clock set back must not make a match's later events older than its epoch. Only this
+                # match's: a clock that was ahead for a moment must not date the events of all others.
+                appended_ms = max(now_ms, self._last_ms.get(event.match_id, 0))
+                self._last_ms[event.match_id] = appended_ms
                 self._records.append(LogRecord(0, len(self._records) + 1, appended_ms, event))
             self._changed.notify_all()
         return Appended(True, len(events))
@@ -49,11 +50,15 @@ class MemoryEventLog:
         """See ``EventLog.consumer``."""
         return OffsetConsumer(self, group)
 
-    def read_match(self, match_id: str) -> Iterator[LogRecord]:
+    def read_match(self, match_id: str, after: int = -1) -> Iterator[LogRecord]:
         """See ``EventLog.read_match``."""
         with self._changed:
-            records = list(self._records)
+            records = self._records[max(0, after) :]
         return (record for record in records if record.event.match_id == match_id)
+
+    def size_of(self, match_id: str) -> MatchSize:
+        """See ``EventLog.size_of``."""
+        return self._sizes.size_of(match_id)
 
     def dead_letters(self) -> MemoryDeadLetters:
         """See ``EventLog.dead_letters``."""
@@ -77,6 +82,11 @@ class MemoryEventLog:
         """Commit all records up to and including ``offset`` for a group."""
         with self._changed:
             self._committed[group] = max(offset, self._committed.get(group, 0))
+
+    def _count_after(self, match_id: str, offset: int) -> tuple[int, int, int]:
+        records = list(self.read_match(match_id, offset))
+        size = sum(len(encode_event(record.event)) for record in records)
+        return len(records), size, records[-1].offset if records else offset
 
 
 def open_url(url: str) -> MemoryEventLog:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from origin.eventlog import LogRecord
+from origin.eventlog import LogRecord, Position
 
 __all__ = ["OffsetConsumer", "OffsetLog"]
 
@@ -43,7 +43,7 @@ class OffsetConsumer:
             self._offset = records[-1].offset
         return records
 
-    def commit(self, records: Sequence[LogRecord]) -> None:
+    def commit(self, records: Sequence[Position]) -> None:
         """See ``Consumer.commit``."""
         if records and self._group is not None:
             self._log.commit(self._group, max(record.offset for record in records))

@@ -28,9 +28,10 @@ from contextlib import contextmanager, suppress
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from origin.eventlog import Appended, LogRecord
+from origin.eventlog import Appended, LogRecord, MatchSize
 from origin.eventlog.codec import decode_event, encode_event
 from origin.eventlog.deadletter import DeadLetter
+from origin.eventlog.limits import SizeCache
 from origin.eventlog.postgres_group import CHANNEL, PostgresConsumer
 from origin.eventlog.postgres_session import PostgresSession, PostgresSettings, connect, translated
 from shared_state import Event
@@ -93,6 +94,7 @@ class PostgresEventLog:
     def __init__(self, settings: PostgresSettings) -> None:
         self.settings = settings
         self._dead_letters = PostgresDeadLetters(self)
+        self._sizes = SizeCache(self._count_after)
         self._lock = threading.Lock()
         self._idle: list[PostgresSession] = []
         self._closed = False
@@ -125,9 +127,9 @@ class PostgresEventLog:
         """See ``EventLog.consumer``."""
         return PostgresConsumer(self, group)
 
-    def read_match(self, match_id: str) -> Iterator[LogRecord]:
+    def read_match(self, match_id: str, after: int = -1) -> Iterator[LogRecord]:
         """See ``EventLog.read_match``."""
-        offset = -1
+        offset = after
         while True:
             with self.session() as session:
                 rows = session.execute(
@@ -144,6 +146,10 @@ class PostgresEventLog:
             if len(rows) < READ_BATCH:
                 return
 
+    def size_of(self, match_id: str) -> MatchSize:
+        """See ``EventLog.size_of``."""
+        return self._sizes.size_of(match_id)
+
     def dead_letters(self) -> PostgresDeadLetters:
         """See ``EventLog.dead_letters``."""
         return self._dead_letters
@@ -155,6 +161,15 @@ class PostgresEventLog:
             idle, self._idle = self._idle, []
         for session in idle:
             session.close()
+
+    def _count_after(self, match_id: str, offset: int) -> tuple[int, int, int]:
+        with self.session() as session:
+            row = session.execute(
+                'SELECT count(*), coalesce(sum(octet_length(event)), 0), coalesce(max("offset"), %s)'
+                ' FROM touchline.records WHERE match_id = %s AND "offset" > %s',
+                (offset, match_id, offset),
+            ).fetchone()
+        return (int(row[0]), int(row[1]), int(row[2])) if row else (0, 0, offset)
 
     @contextmanager
     def session(self) -> Iterator[PostgresSession]:
@@ -253,28 +268,49 @@ def _take_key(session: PostgresSession, key: str, count: int) -> int | None:
 
 
 def _insert(session: PostgresSession, partition: int, events: Sequence[Event]) -> None:
+    # The row stays locked until the commit, so no other append can date a record of these matches meanwhile.
     row = session.execute(
-        "UPDATE touchline.partitions SET next_offset = next_offset + %s, last_ms ="
-        # A clock set back must not make a match's later events older than its epoch.
-        " greatest(last_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"
-        " WHERE partition = %s RETURNING next_offset, last_ms",
+        "UPDATE touchline.partitions SET next_offset = next_offset + %s WHERE partition = %s"
+        " RETURNING next_offset, (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
         (len(events), partition),
     ).fetchone()
     if row is None:
         raise psycopg.InternalError(f"partition {partition} is missing in touchline.partitions")
-    next_offset, appended_ms = row
+    next_offset, now_ms = row
     first = next_offset - len(events)
+    match_ids = [event.match_id for event in events]
+    dates_ms = _dates_ms(session, match_ids, now_ms)
     session.execute(
         "INSERT INTO touchline.records"
-        " SELECT %s, unnest(%s::bigint[]), unnest(%s::text[]), %s, unnest(%s::text[])",
+        " SELECT %s, unnest(%s::bigint[]), unnest(%s::text[]), unnest(%s::bigint[]), unnest(%s::text[])",
         (
             partition,
             list(range(first, next_offset)),
-            [event.match_id for event in events],
-            appended_ms,
+            match_ids,
+            [dates_ms[match_id] for match_id in match_ids],
             [encode_event(event).decode("utf-8") for event in events],
         ),
     )
+
+
+def _dates_ms(session: PostgresSession, match_ids: Sequence[str], now_ms: int) -> dict[str, int]:
+    """The date of each match's next record.
+
+    A clock set back must not make a match's later events older than its epoch. Only this match's: a clock
+    that was ahead for a moment must not date the events of all others.
+    """
+    dates_ms = dict.fromkeys(match_ids, now_ms)
+    rows = session.execute(
+        "SELECT match_id, last.appended_ms FROM unnest(%s::text[]) AS mine (match_id)"
+        " CROSS JOIN LATERAL ("
+        "  SELECT appended_ms FROM touchline.records WHERE records.match_id = mine.match_id"
+        '  ORDER BY "offset" DESC LIMIT 1'
+        " ) AS last",
+        (list(dates_ms),),
+    ).fetchall()
+    for match_id, last_ms in rows:
+        dates_ms[match_id] = max(now_ms, last_ms)
+    return dates_ms
 
 
 def open_url(url: str) -> PostgresEventLog:

@@ -27,7 +27,7 @@ from typing import Protocol
 
 import psycopg
 
-from origin.eventlog import LogRecord
+from origin.eventlog import LogRecord, Position
 from origin.eventlog.codec import decode_event
 from origin.eventlog.deadletter import DeadLetter, DeadLetters
 from origin.eventlog.memory import wall_clock_ms
@@ -111,7 +111,7 @@ class PostgresConsumer:
                 for _ in session.notifies(timeout=min(left_s, CHECK_S), stop_after=1):
                     pass  # the next round reads what was appended
 
-    def commit(self, records: Sequence[LogRecord]) -> None:
+    def commit(self, records: Sequence[Position]) -> None:
         """See ``Consumer.commit``. Skips records of partitions that another reader has by now.
 
         Raises:

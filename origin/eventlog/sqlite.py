@@ -7,6 +7,7 @@ partition; offsets are SQLite's AUTOINCREMENT rowids, which are never used twice
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -17,14 +18,17 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from origin.errors import ConfigError, EventLogError
-from origin.eventlog import Appended, LogRecord
+from origin.eventlog import Appended, LogRecord, MatchSize
+from origin.eventlog.clock import MACHINE_CLOCK
 from origin.eventlog.codec import decode_event, encode_event
 from origin.eventlog.deadletter import DeadLetter
-from origin.eventlog.memory import wall_clock_ms
+from origin.eventlog.limits import SizeCache
 from origin.eventlog.offsets import OffsetConsumer
 from shared_state import Event
 
-__all__ = ["SqliteDeadLetters", "SqliteEventLog", "open_url"]
+__all__ = ["SqliteDeadLetters", "SqliteEventLog", "open_url", "path_of"]
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
@@ -49,21 +53,29 @@ CREATE TABLE IF NOT EXISTS dead_letters (
 BUSY_TIMEOUT_S = 5.0
 # An append in this process wakes its consumers at once; one by another process is read this much later.
 FOREIGN_POLL_S = 0.1
+# Longer than any pause between two seasons.
+QUIET_DAYS_MAX = 180
+DAY_MS = 86_400_000
 READ_BATCH = 500  # records of one match in memory at a time
 
 
 class SqliteEventLog:
     """See ``origin.eventlog.EventLog``. Several processes may have the same file open.
 
+    Args:
+        path: the file.
+        now_ms: UTC milliseconds, by which records are dated.
+
     Raises:
         EventLogError: the file cannot be opened or is not a log.
     """
 
-    def __init__(self, path: Path, now_ms: Callable[[], int] = wall_clock_ms) -> None:
+    def __init__(self, path: Path, now_ms: Callable[[], int] = MACHINE_CLOCK.now_ms) -> None:
         self._path = path
         self._now_ms = now_ms
         self._appended = threading.Condition()
         self._dead_lettered: set[int] = set()
+        self._sizes = SizeCache(self._count_after)
         # A connection runs one statement at a time. Readers have their own, so that they do not wait until
         # an append is on the disk.
         self._lock, self._read_lock = threading.Lock(), threading.Lock()
@@ -78,6 +90,7 @@ class SqliteEventLog:
             self._db.executescript(SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise EventLogError(f"the event log {str(path)!r} cannot be opened: {error}") from error
+        self._compare_with_clock()
 
     def append(self, events: Sequence[Event], key: str | None = None) -> Appended:
         """See ``EventLog.append``."""
@@ -86,15 +99,13 @@ class SqliteEventLog:
                 known = db.execute("SELECT count FROM keys WHERE key = ?", (key,)).fetchone()
                 if known is not None:
                     return Appended(False, known[0])
-            # A clock set back must not make a match's later events older than its epoch.
-            last = db.execute('SELECT appended_ms FROM records ORDER BY "offset" DESC LIMIT 1').fetchone()
-            appended_ms = max(self._now_ms(), last[0] if last else 0)
-            db.executemany(
-                "INSERT INTO records (match_id, appended_ms, event) VALUES (?, ?, ?)",
-                [(event.match_id, appended_ms, encode_event(event).decode()) for event in events],
-            )
+            now_ms = self._now_ms()
+            match_ids = {event.match_id for event in events}
+            dates_ms = {match_id: _dated_ms(db, match_id, now_ms) for match_id in match_ids}
+            rows = [(one.match_id, dates_ms[one.match_id], encode_event(one).decode()) for one in events]
+            db.executemany("INSERT INTO records (match_id, appended_ms, event) VALUES (?, ?, ?)", rows)
             if key is not None:
-                db.execute("INSERT INTO keys VALUES (?, ?, ?)", (key, len(events), appended_ms))
+                db.execute("INSERT INTO keys VALUES (?, ?, ?)", (key, len(events), now_ms))
         with self._appended:
             self._appended.notify_all()
         return Appended(True, len(events))
@@ -103,9 +114,9 @@ class SqliteEventLog:
         """See ``EventLog.consumer``."""
         return OffsetConsumer(self, group)
 
-    def read_match(self, match_id: str) -> Iterator[LogRecord]:
+    def read_match(self, match_id: str, after: int = -1) -> Iterator[LogRecord]:
         """See ``EventLog.read_match``."""
-        offset = 0
+        offset = after
         while True:
             rows = self.rows(
                 'SELECT "offset", appended_ms, event FROM records'
@@ -118,6 +129,10 @@ class SqliteEventLog:
                 record = self._read(offset, appended_ms, event)
                 if record is not None:
                     yield record
+
+    def size_of(self, match_id: str) -> MatchSize:
+        """See ``EventLog.size_of``."""
+        return self._sizes.size_of(match_id)
 
     def dead_letters(self) -> SqliteDeadLetters:
         """See ``EventLog.dead_letters``."""
@@ -159,6 +174,26 @@ class SqliteEventLog:
                 'INSERT INTO commits VALUES (?, ?) ON CONFLICT ("group")'
                 ' DO UPDATE SET "offset" = max("offset", excluded."offset")',
                 (group, offset),
+            )
+
+    def _count_after(self, match_id: str, offset: int) -> tuple[int, int, int]:
+        [(events, size, last)] = self.rows(
+            'SELECT count(*), coalesce(sum(length(CAST(event AS BLOB))), 0), coalesce(max("offset"), ?)'
+            ' FROM records WHERE match_id = ? AND "offset" > ?',
+            (offset, match_id, offset),
+        )
+        return events, size, last
+
+    def _compare_with_clock(self) -> None:
+        """A process that has just started cannot know whether its clock has jumped; the log is a hint."""
+        newest = self.rows('SELECT appended_ms FROM records ORDER BY "offset" DESC LIMIT 1', ())
+        days = (self._now_ms() - newest[0][0]) / DAY_MS if newest else 0.0
+        if days > QUIET_DAYS_MAX:
+            logger.warning(
+                "the newest record of the event log %r is dated %.0f days before this machine's clock; if"
+                " there were events since, the clock is ahead",
+                str(self._path),
+                days,
             )
 
     def _read(self, offset: int, appended_ms: int, event: str) -> LogRecord | None:
@@ -230,15 +265,36 @@ class SqliteDeadLetters:
             db.execute('UPDATE dead_letters SET removed = 1 WHERE "offset" = ?', (letter.offset,))
 
 
-def open_url(url: str) -> SqliteEventLog:
-    """Open ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``.
+def _dated_ms(db: sqlite3.Connection, match_id: str, now_ms: int) -> int:
+    """The date of a match's next record.
+
+    A clock set back must not make a match's later events older than its epoch. Only this match's: a clock
+    that was ahead for a moment must not date the events of all others.
+    """
+    last = db.execute(
+        'SELECT appended_ms FROM records WHERE match_id = ? ORDER BY "offset" DESC LIMIT 1', (match_id,)
+    ).fetchone()
+    return max(now_ms, last[0] if last else 0)
+
+
+def path_of(url: str) -> Path:
+    """The file of ``sqlite:///relative/path.db`` or ``sqlite:////absolute/path.db``.
 
     Raises:
         ConfigError: the URL names a host or no file.
-        EventLogError: the file cannot be opened.
     """
     parts = urlsplit(url)
     path = unquote(parts.path)[1:]
     if parts.netloc or not path:
         raise ConfigError(f"EVENTLOG_URL {url!r}: must be sqlite:///path/to/file.db")
-    return SqliteEventLog(Path(path))
+    return Path(path)
+
+
+def open_url(url: str) -> SqliteEventLog:
+    """Open the log that a URL names; see ``path_of``.
+
+    Raises:
+        ConfigError: as ``path_of``.
+        EventLogError: the file cannot be opened.
+    """
+    return SqliteEventLog(path_of(url))

@@ -21,13 +21,14 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 from origin.bus import Bus, Published
 from origin.errors import BusBehindError, BusError, EventLogError
 from origin.eventlog import EventLog, LogRecord
-from origin.eventlog.memory import wall_clock_ms
-from origin.fanout.backlog import Backlog, Lane, Unpublished
+from origin.eventlog.clock import JUMP_MS, wall_clock_ms
+from origin.fanout.backlog import LANE_RECORDS_MAX, Backlog, Lane, Unpublished
 from origin.fanout.repair import Repairer
 from origin.fanout.sequencer import EmbargoedSequencer, Sequencer, begin
 from origin.metrics import Metrics
@@ -46,6 +47,16 @@ POLL_S = 0.2
 RELEASE_MARGIN_MS = 250
 # Records in memory while the bus does not answer, some 1.5 KB each; beyond it no more are read.
 BACKLOG_MAX = 50_000
+# A match's turn ends after so many records, or after this much work of this thread; one record is always
+# done. Work is measured as processor time: a thread that had to wait for a processor has done nothing.
+TURN_RECORDS = 20
+TURN_CPU_S = 0.005
+# The log is read on after so many records or so much work: a match that has not been heard of is in it.
+STEP_RECORDS = 200
+STEP_CPU_S = 0.02
+
+# The log line about dates in the future is repeated so often, however many records have one.
+FUTURE_ALARM_S = 60.0
 
 
 class FanOut:
@@ -83,6 +94,7 @@ class FanOut:
         self._matches: OrderedDict[str, Sequencer] = OrderedDict()
         self._repairer = Repairer(log, bus, self._refill, self._metrics, restores=group is not None)
         self._stop = threading.Event()
+        self._next_future_alarm_s = 0.0
         self.caught_up = False
 
     def run(self) -> None:
@@ -112,6 +124,9 @@ class FanOut:
     def step(self, timeout_s: float) -> int:
         """Read a batch and publish what is due; returns how many records were published or changed nothing.
 
+        Matches are served in turns (``Backlog.lanes``), each within the bounds of a turn, all within those
+        of a step: a match with thousands of records delays itself alone.
+
         A match that the bus refuses is postponed, and the others go on. After one such failure the rest
         waits for the next step, in which matches that failed come last: while a part of the bus hangs, each
         failure costs a timeout.
@@ -120,13 +135,7 @@ class FanOut:
             EventLogError: the log cannot be read, or the commit failed; nothing is published twice.
         """
         at_end = self._read(timeout_s)
-        count = 0
-        for lane in self._backlog.lanes():
-            if lane.retry_s > time.monotonic():
-                continue
-            count += self._advance(lane)
-            if lane.failures or self._stop.is_set():
-                break
+        count = self._serve_lanes()
         self._metrics.waiting_matches.set(sum(1 for lane in self._backlog.lanes() if lane.failures))
         committable = self._backlog.committable()
         if committable:
@@ -134,12 +143,36 @@ class FanOut:
         self.caught_up = self.caught_up or (at_end and not len(self._backlog))
         return count
 
+    def _serve_lanes(self) -> int:
+        """Give turns to the matches until the step's budget is used; returns how many records are done.
+
+        However much one turn costs, each step has one for a match that is new in the backlog, and one for
+        the match that has waited longest for another turn. So neither can starve the other.
+        """
+        count = 0
+        is_used_up = has_served_again = False
+        until_s = time.thread_time() + STEP_CPU_S
+        for lane in self._backlog.lanes():
+            if lane.retry_s > time.monotonic():
+                continue
+            if is_used_up and (has_served_again or not lane.turn):
+                continue
+            done = self._advance(lane)
+            count += done
+            if done:
+                has_served_again = has_served_again or lane.turn > 0
+                self._backlog.note_turn(lane)
+            if lane.failures or self._stop.is_set():
+                break
+            is_used_up = count >= STEP_RECORDS or time.thread_time() > until_s
+        return count
+
     def _read(self, timeout_s: float) -> bool:
         """Read on in the log, waiting at most until something is due; returns whether it is at its end."""
         wait_s = self._until_due_s(timeout_s)
         records: list[LogRecord] = []
         at_end = False
-        if len(self._backlog) >= BACKLOG_MAX:
+        if self._backlog.in_memory >= BACKLOG_MAX:
             self._consumer.poll(0.0, 0)
             self._stop.wait(wait_s)
         else:
@@ -147,8 +180,10 @@ class FanOut:
             records = [] if self.caught_up else self._consumer.poll(0.0)
             at_end = not records
             records = records or self._consumer.poll(wait_s)
+        read_s = time.monotonic()
         for record in records:
-            self._backlog.add(record)
+            self._backlog.add(record, read_s)
+        self._note_future_dates(records)
         if self._consumer.generation != self._generation:
             # Another worker may have taken records of these matches: fold them from the log again.
             self._generation = self._consumer.generation
@@ -157,17 +192,39 @@ class FanOut:
                 lane.unpublished = None
         return at_end
 
+    def _note_future_dates(self, records: Sequence[LogRecord]) -> None:
+        """Report records that are dated after this machine's clock: that clock or the log's is wrong."""
+        now_ms = self._now_ms()
+        future = [record for record in records if record.appended_ms > now_ms + JUMP_MS]
+        if not future:
+            return
+        self._metrics.future_dated.inc(len(future))
+        if time.monotonic() >= self._next_future_alarm_s:
+            self._next_future_alarm_s = time.monotonic() + FUTURE_ALARM_S
+            latest = max(future, key=lambda record: record.appended_ms)
+            logger.error(
+                "the log has records that are dated after this machine's clock, one of match %s by %.0f s:"
+                " one of the two clocks is or was wrong (docs/operations.md, Clocks)",
+                latest.event.match_id,
+                (latest.appended_ms - now_ms) / 1000,
+            )
+
     def _until_due_s(self, timeout_s: float) -> float:
         now_ms, now_s = self._now_ms(), time.monotonic()
         for lane in self._backlog.lanes():
-            timeout_s = min(timeout_s, max(lane.retry_s - now_s, (lane.due_ms - now_ms) / 1000, 0.0))
+            embargo_s = min((lane.due_ms - now_ms) / 1000, lane.due_at_latest_s - now_s)
+            timeout_s = min(timeout_s, max(lane.retry_s - now_s, embargo_s, 0.0))
         return timeout_s
 
     def _advance(self, lane: Lane) -> int:
-        """Publish what is due of one match; returns how many of its records are done."""
+        """Give a match its turn: publish what is due of it; returns how many of its records are done."""
         count = 0
-        while lane.records and not self._stop.is_set():
+        until_s = time.thread_time() + TURN_CPU_S
+        while (lane.records or lane.skipped) and not self._stop.is_set():
             try:
+                if not lane.records:
+                    self._reload(lane)
+                    continue
                 if not self._publish_first(lane):
                     break
             except (BusError, EventLogError) as error:
@@ -175,7 +232,18 @@ class FanOut:
                 break
             self._backlog.done(lane)
             count += 1
+            if count >= TURN_RECORDS or time.thread_time() > until_s:
+                break
         return count
+
+    def _reload(self, lane: Lane) -> None:
+        """Read the next records of a match, which were read before and not kept.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        records = self._log.read_match(lane.match_id, lane.skipped_first - 1)
+        self._backlog.reload(lane, list(islice(records, LANE_RECORDS_MAX)))
 
     def _postpone(self, lane: Lane, error: BusError | EventLogError) -> None:
         # One log line per doubling of the failures: a line per attempt and match of a shard would be a flood.
@@ -198,7 +266,10 @@ class FanOut:
             sequencer = self._match_of(record)
             sequencer.take(record)
             lane.due_ms = self._due_ms(sequencer, record)
-            if lane.due_ms > self._now_ms():
+            # The log had the record when it was read, so after the embargo from then on it is due, even if
+            # its date lies in the future: a clock that was ahead may have dated it.
+            lane.due_at_latest_s = lane.read_s[0] + (self._embargo_ms + RELEASE_MARGIN_MS) / 1000
+            if lane.due_ms > self._now_ms() and lane.due_at_latest_s > time.monotonic():
                 return False
             if isinstance(sequencer, EmbargoedSequencer) and sequencer.complete_until_ms < lane.due_ms:
                 self._take_all(sequencer, lane.match_id)

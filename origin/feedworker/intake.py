@@ -20,8 +20,9 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from origin.errors import FeedError
+from origin.errors import FeedError, MatchTooLargeError
 from origin.eventlog import EventLog
+from origin.eventlog.limits import MatchLimits
 from origin.eventlog.memory import wall_clock_ms
 from origin.feeds.vendor_document import VendorDocument, VendorDocumentFeed
 from origin.feedworker.formats import Format, guarded
@@ -54,12 +55,14 @@ class Intake:
         metrics: Metrics,
         *,
         now_ms: Callable[[], int] = wall_clock_ms,
+        match_limits: MatchLimits | None = None,
     ) -> None:
         self.match_id = match_id
         self._format = format_
         self._log = log
         self._metrics = metrics
         self._now_ms = now_ms
+        self._match_limits = match_limits or MatchLimits()
         self._match = Match(match_id=match_id)
         self._feed: VendorDocumentFeed | None = None
         self._doubts: set[str] = set()
@@ -78,7 +81,8 @@ class Intake:
         """Take a whole document; when this returns the log has what it changes.
 
         Raises:
-            FeedError: it cannot be read, or is of other matches; nothing changes.
+            FeedError: it cannot be read, is of other matches, or the match would be too large; nothing
+                changes.
             EventLogError: the log did not take it; nothing is remembered of it.
         """
         read = guarded(self._format.read, body, self._now_ms())
@@ -101,7 +105,7 @@ class Intake:
         """Take one pushed message. It does not end an outage: what came before it may be lost.
 
         Raises:
-            FeedError: it is of another match; nothing changes.
+            FeedError: it is of another match, or the match would be too large; nothing changes.
             EventLogError: as ``read``.
         """
         self._append_derived(lambda feed: guarded(feed.take, document), alive=False)
@@ -154,7 +158,7 @@ class Intake:
             events = derived(feed)
             if alive and self._marked():
                 events.append(self._unmark())
-            self._append(events)
+            self._append(events, bounded=True)
         except BaseException:
             self._feed = None  # it may know what the log does not
             raise
@@ -168,7 +172,17 @@ class Intake:
         self._feed = VendorDocumentFeed(self.match_id, self._warn, known)
         return self._feed
 
-    def _append(self, events: Iterable[Event]) -> None:
+    def _append(self, events: Iterable[Event], *, bounded: bool = False) -> None:
+        """Append what changes the match.
+
+        Args:
+            events: in order.
+            bounded: whether a match that is too large is refused; our own marks are few, and always taken.
+
+        Raises:
+            FeedError: the match would be too large.
+            EventLogError: as ``read``.
+        """
         match = self._match
         fresh = []
         for event in events:
@@ -178,8 +192,17 @@ class Intake:
                 match = after
         if not fresh:
             return
+        if bounded:
+            self._check_size(fresh)
         self._log.append(fresh)
         self._match = match
+
+    def _check_size(self, events: list[Event]) -> None:
+        try:
+            self._match_limits.check(self._log, events)
+        except MatchTooLargeError as error:
+            self._metrics.feed_too_large.labels(self._format.name).inc()
+            raise FeedError(str(error)) from error
 
     def _marked(self) -> bool:
         known = self._match.records.get(DELAYED_ID)

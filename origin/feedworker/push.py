@@ -144,6 +144,8 @@ class PushReader:
             return
         try:
             await concerned.pushed(document)
+        except FeedError as error:  # of this match alone: the stream has others
+            await self._dead_letters.keep(concerned.match_id, canonical(message.value).encode(), error)
         except EventLogError as error:
             logger.error("%s %s: %s", self._feed, concerned.match_id, error)
             concerned.wake()

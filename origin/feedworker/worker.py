@@ -19,6 +19,7 @@ from typing import Final
 
 from origin.errors import ConfigError, EventLogError
 from origin.eventlog import EventLog
+from origin.eventlog.limits import MatchLimits
 from origin.eventlog.memory import wall_clock_ms
 from origin.feedworker.client import ClientLimits, VendorClient
 from origin.feedworker.dead_letters import BoundedDeadLetters
@@ -84,6 +85,7 @@ class FeedWorker:
         key: str | None = None,
         intervals: Intervals | None = None,
         limits: ClientLimits | None = None,
+        match_limits: MatchLimits | None = None,
         metrics: Metrics | None = None,
         now_ms: Callable[[], int] = wall_clock_ms,
         random_unit: Callable[[], float] = random.random,
@@ -99,7 +101,8 @@ class FeedWorker:
         self._now_ms = now_ms
         self._random_unit = random_unit
         self._intakes = [
-            Intake(match_id, format_, log, self._metrics, now_ms=now_ms) for match_id in self._urls
+            Intake(match_id, format_, log, self._metrics, now_ms=now_ms, match_limits=match_limits)
+            for match_id in self._urls
         ]
         self._dead_letters = BoundedDeadLetters(log, format_.name, self._metrics, now_ms=now_ms)
         self._loop: asyncio.AbstractEventLoop | None = None

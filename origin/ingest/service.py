@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from json import JSONDecodeError
 
-from origin.errors import EventLogError, RequestError
+from origin.errors import EventLogError, MatchTooLargeError, RequestError
 from origin.eventlog import EventLog
+from origin.eventlog.limits import MatchLimits
 from origin.ingest.signatures import read_headers, verify
 from shared_state import Event, InvalidEvent
 from shared_state.errors import shown
@@ -43,15 +44,23 @@ class Ingest:
     Args:
         keys: the secrets that may sign; several while one is being replaced.
         now_s: UTC seconds, for the age of a signature.
+        match_limits: how large a match may become; None: the defaults.
     """
 
     def __init__(
-        self, log: EventLog, keys: Sequence[bytes], *, max_events: int, now_s: Callable[[], float]
+        self,
+        log: EventLog,
+        keys: Sequence[bytes],
+        *,
+        max_events: int,
+        now_s: Callable[[], float],
+        match_limits: MatchLimits | None = None,
     ) -> None:
         self._log = log
         self._keys = keys
         self._max_events = max_events
         self._now_s = now_s
+        self._match_limits = match_limits or MatchLimits()
 
     def check(self, feed: str, headers: Mapping[str, str]) -> None:
         """Refuse what can be refused before its body is read.
@@ -77,18 +86,23 @@ class Ingest:
 
         Raises:
             RequestError: 404 no such feed; 403 no key is configured; 400 or 401 by ``signatures.verify``;
-                400 not JSON; 422 not events; 413 too many; 409 this webhook-id was taken before; 503 the
-                log did not take them. Nothing was changed.
+                400 not JSON; 422 not events, or of a match that is too large; 413 too many; 409 this
+                webhook-id was taken before; 503 the log did not take them. Nothing was changed.
         """
         self._check_feed(feed)
         webhook_id = verify(headers, body, self._keys, self._now_s())
         events = read_events(body, self._max_events)
         try:
+            self._match_limits.check(self._log, events)
             appended = self._log.append(events, key=f"{feed}:{webhook_id}")
         except EventLogError as error:
             raise RequestError(
                 503, error.code, f"nothing was taken, send it again: {error}", headers={"Retry-After": "1"}
             ) from error
+        except MatchTooLargeError as error:
+            raise RequestError(
+                422, "match_too_large", f"nothing was taken: {error}", **error.evidence
+            ) from None
         if not appended.fresh:
             raise RequestError(
                 409,

@@ -23,6 +23,8 @@ __all__ = ["cumulative", "exposition", "from_json", "summed", "to_json"]
 _CUMULATIVE_TYPES: Final = ("counter", "histogram", "summary")
 # An operator asks these whether any process is without: the smallest one answers, and not the sum.
 _SMALLEST: Final = frozenset({"touchline_stream_ring_entries"})
+# The processes of a machine share its clock.
+_LARGEST: Final = frozenset({"touchline_eventlog_clock_ahead_seconds"})
 _CREATED: Final = "_created"
 
 
@@ -92,6 +94,8 @@ def exposition(families: Iterable[Metric]) -> bytes:
 def _combination(family: str, sample: str) -> Callable[[float, float], float]:
     if family in _SMALLEST or sample == family + _CREATED:
         return min
+    if family in _LARGEST:
+        return max
     return add
 
 

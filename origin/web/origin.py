@@ -12,6 +12,7 @@ from flask import Flask, current_app
 from origin.bus import Bus, open_bus
 from origin.config import Config
 from origin.eventlog import EventLog, open_eventlog
+from origin.eventlog.clock import MACHINE_CLOCK
 from origin.fanout.embedded import EmbeddedFanOut
 from origin.fanout.worker import FanOut
 from origin.ingest.service import Ingest
@@ -33,11 +34,16 @@ class Origin:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.metrics = Metrics()
+        self.metrics.clock_ahead.set_function(MACHINE_CLOCK.ahead_s)
         self.log: EventLog = open_eventlog(config.eventlog_url)
         self.bus: Bus = open_bus(config.bus_url)
         self.matches = Matches(self.bus)
         self.ingest = Ingest(
-            self.log, config.ingest_keys, max_events=config.ingest_max_events, now_s=time.time
+            self.log,
+            config.ingest_keys,
+            max_events=config.ingest_max_events,
+            now_s=time.time,
+            match_limits=config.match_limits,
         )
         self._fanout: EmbeddedFanOut | None = None
         self._fanout_thread: threading.Thread | None = None

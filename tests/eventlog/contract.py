@@ -9,12 +9,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from origin.eventlog import Consumer, EventLog, LogRecord
+from origin.eventlog import Consumer, EventLog, LogRecord, MatchSize
 from origin.eventlog.codec import encode_event
 from origin.eventlog.deadletter import DeadLetter
 from shared_state import Event
@@ -58,6 +59,24 @@ def drain(consumer: Consumer, count: int) -> list[LogRecord]:
         records += polled
     assert len(records) == count
     return records
+
+
+def drain_without_commit(consumer: Consumer, count: int) -> list[LogRecord]:
+    """Poll until so many records have come."""
+    records: list[LogRecord] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while len(records) < count:
+        assert time.monotonic() < deadline, f"{len(records)} of {count} records came"
+        records += consumer.poll(0.2)
+    return records
+
+
+@dataclass(frozen=True)
+class Somewhere:
+    """A position in a log."""
+
+    partition: int
+    offset: int
 
 
 class EventLogContract:
@@ -107,6 +126,31 @@ class EventLogContract:
         events = notes(3_000)
         assert log.append(events).count == 3_000
         assert [record.event for record in log.read_match("m1")] == events
+
+    def test_a_match_is_read_from_an_offset_on(self, log: EventLog) -> None:
+        log.append([note(f"e{number}", f"m{number % 2}") for number in range(1_200)])
+        records = list(log.read_match("m1"))
+        for index in (0, 1, 250, 598, 599):
+            assert list(log.read_match("m1", records[index].offset)) == records[index + 1 :]
+        between = records[3].offset + 1  # where both are in one partition, it is of the other match
+        assert list(log.read_match("m1", between)) == [one for one in records if one.offset > between]
+
+    def test_an_offset_without_a_record_can_be_committed(self, log: EventLog) -> None:
+        log.append(notes(3))
+        with closing(log.consumer("g")) as consumer:
+            first, *_ = sorted(drain_without_commit(consumer, 3), key=lambda record: record.offset)
+            consumer.commit([Somewhere(first.partition, first.offset)])
+        with closing(log.consumer("g")) as successor:
+            assert ids(drain(successor, 2)) == ["e1", "e2"]
+
+    def test_the_size_of_a_match(self, log: EventLog) -> None:
+        assert log.size_of("m1") == MatchSize(0, 0)
+        log.append([note("e1"), note("e1", "m2"), note("e2", text="Mandžukić")])
+        sizes = [len(encode_event(event)) for event in (note("e1"), note("e2", text="Mandžukić"))]
+        assert log.size_of("m1") == MatchSize(2, sum(sizes))
+        log.append([note("e1")])
+        assert log.size_of("m1") == MatchSize(3, sum(sizes) + sizes[0])
+        assert log.size_of("m2") == MatchSize(1, sizes[0])
 
     def test_time_is_the_log_s_and_never_goes_back(self, log: EventLog) -> None:
         before_ms = time.time_ns() // 1_000_000

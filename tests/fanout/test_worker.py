@@ -38,6 +38,9 @@ def lose_everything(bus: MemoryBus) -> None:
     bus._complete = False
 
 
+TEN_YEARS_MS = 3_650 * 86_400_000
+
+
 class BusThatFails(MemoryBus):
     """A real bus whose first publishes find it out of reach, before or after it took them."""
 
@@ -356,6 +359,23 @@ def test_a_log_whose_clock_goes_back_loses_nothing(embargo_s: float) -> None:
     assert [delta.event.event_id for delta in folded] == ["g1", "g2", "g3", "g4"]
     dated = [delta.accepted_ms - round(embargo_s * 1000) for delta in folded]
     assert dated == [10_000, 10_176, 10_176, 10_384]  # a viewer's clock does not go back
+
+
+def test_an_embargo_is_counted_from_the_reading_if_the_log_s_date_lies_in_the_future() -> None:
+    log, bus, metrics = LogWithAClockSetBack(1_000, TEN_YEARS_MS, TEN_YEARS_MS), MemoryBus(), Metrics()
+    worker = FanOut(log, bus, group="eu", embargo_s=0.2, metrics=metrics, now_ms=lambda: 20_000)
+    assert worker.step(0.0) == 1
+    assert bus.head(MATCH) == (1_000, 1)
+    work(worker, until=lambda: bus.head(MATCH) == (1_000, 3))
+    assert metrics.registry.get_sample_value("touchline_fanout_future_dated_events_total") == 2.0
+
+
+def test_dates_in_the_future_are_reported_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    log = LogWithAClockSetBack(1_000, 20_000 + 60_000, 20_000 + 60_001, TEN_YEARS_MS)
+    FanOut(log, MemoryBus(), group="eu", now_ms=lambda: 20_000).step(0.0)
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert f"one of match {MATCH} by 315359980 s" in record.getMessage()
 
 
 def test_a_bus_in_a_newer_epoch_is_reported() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from origin.eventlog import LogRecord
 from origin.eventlog.deadletter import DeadLetter, MemoryDeadLetters
+from origin.eventlog.limits import MatchLimits
 from origin.eventlog.memory import MemoryEventLog
 from origin.feedworker.formats import open_format
 from origin.feedworker.intake import DELAYED_ID, Intake
@@ -99,10 +100,10 @@ class FaultyLog(MemoryEventLog):
         super().__init__()
         self.faulty: str | None = match_id
 
-    def read_match(self, match_id: str) -> Iterator[LogRecord]:
+    def read_match(self, match_id: str, after: int = -1) -> Iterator[LogRecord]:
         if match_id == self.faulty:
             raise ZeroDivisionError("nobody foresaw this")
-        return super().read_match(match_id)
+        return super().read_match(match_id, after)
 
 
 def test_a_fault_in_one_match_is_loud_and_ends_no_other(
@@ -172,6 +173,34 @@ def test_marks_end_where_revisions_do() -> None:
     mark = {"match_id": "opta-1", "event_id": DELAYED_ID, "rev": MAX_INTEGER, "op": "RETRACT"}
     log.append([Event.from_json(mark)])
     assert not Intake("opta-1", open_format("opta-f24"), log, Metrics()).mark_delayed()
+
+
+def test_a_match_that_is_too_large_is_dead_lettered_with_an_alarm(tmp_path: Path) -> None:
+    log = MemoryEventLog()
+    with (
+        Vendor(SportradarMatch()) as vendor,
+        working(vendor, tmp_path, log=log, push=True, match_limits=MatchLimits(max_events=2)) as work,
+    ):
+        wait_until(lambda: vendor.streams)
+        vendor.act("advance", 30)
+        wait_until(lambda: log.dead_letters().pending())
+        assert work.count("touchline_feed_too_large_matches_total", feed="sportradar-v4") > 0
+    assert "it would have more than 2" in log.dead_letters().pending()[0].reason
+    assert log.size_of(match_id_of(SportradarMatch())).events <= 2
+
+
+def test_a_pushed_message_of_a_match_that_is_too_large_does_not_end_the_stream(tmp_path: Path) -> None:
+    log = MemoryEventLog()
+    with (
+        Vendor(SportradarMatch()) as vendor,
+        working(vendor, tmp_path, log=log, push=True, match_limits=MatchLimits(max_events=1)) as work,
+    ):
+        wait_until(lambda: vendor.streams)
+        reconnects = work.count("touchline_feed_push_reconnects_total", feed="sportradar-v4")
+        vendor.act("advance", 30)
+        wait_until(lambda: len(log.dead_letters().pending()) > 1)
+        work.polled(3)
+        assert work.count("touchline_feed_push_reconnects_total", feed="sportradar-v4") == reconnects
 
 
 def test_a_status_at_the_end_of_time_ends_no_match(tmp_path: Path) -> None:

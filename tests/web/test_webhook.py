@@ -13,6 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
+from origin.eventlog.limits import MatchLimits
 from origin.ingest.signatures import signed_headers
 from origin.web.origin import origin_of
 from testkit.poster import KEY, MATCH, Poster, event
@@ -88,6 +89,40 @@ def test_the_same_webhook_id_twice_is_one(app: Flask, client: FlaskClient) -> No
     assert first.json == {"accepted": 1, "webhook_id": "msg_1", "matches": [MATCH]}
     assert (again.status_code, again.json and again.json["error"]["code"]) == (409, "replayed")
     assert len(list(origin_of(app).log.read_match(MATCH))) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "taken", "message"),
+    [
+        (MatchLimits(3, 10_000), 3, f"match '{MATCH}' has 3 events; with 1 more it would have more than 3"),
+        (MatchLimits(9, 600), 3, f"match '{MATCH}' has 789 bytes of events; it takes no more from 600 on"),
+    ],
+    ids=["events", "bytes"],
+)
+def test_a_match_that_is_too_large_takes_no_more_and_the_others_do(
+    make_app: Callable[..., Flask], limits: MatchLimits, taken: int, message: str
+) -> None:
+    poster = Poster(make_app(match_limits=limits))
+    for number in range(taken):
+        assert poster.post(event(f"g{number}")).status_code == 200
+    refused = poster.post(event("other", match_id="other"), event("g9"))
+    assert refused.status_code == 422
+    assert refused.json
+    assert refused.json["error"]["code"] == "match_too_large"
+    assert refused.json["error"]["message"] == f"nothing was taken: {message}"
+    assert refused.json["error"]["match_id"] == MATCH
+    log = origin_of(poster.app).log
+    assert (log.size_of(MATCH).events, log.size_of("other").events) == (taken, 0)
+    assert poster.post(event("other", match_id="other")).status_code == 200
+
+
+def test_a_webhook_that_would_make_a_match_too_large_is_refused_as_a_whole(
+    make_app: Callable[..., Flask],
+) -> None:
+    poster = Poster(make_app(match_limits=MatchLimits(3, 10_000)))
+    assert poster.post(event("g0")).status_code == 200
+    assert poster.post(*(event(f"g{number}") for number in range(1, 4))).status_code == 422
+    assert poster.post(*(event(f"g{number}") for number in range(1, 3))).status_code == 200
 
 
 def test_one_object_an_array_and_lines_are_all_read(poster: Poster) -> None:
