@@ -263,6 +263,11 @@ def test_the_admin_port_says_that_all_end(tmp_path: Path, redis: RedisServer) ->
         assert server.process
         server.process.signal(signal.SIGTERM)
         until(lambda: server.status("/readyz", server.admin_port) == 503, "not ready while it ends")
-        answer = json.loads(server.get("/readyz", server.admin_port)[1])
-        assert answer["reasons"] == ["this process is ending"]
-        assert set(answer["workers"].values()) == {"ending"}
+
+        def workers() -> set[str]:
+            answer = json.loads(server.get("/readyz", server.admin_port)[1])
+            assert answer["reasons"] == ["this process is ending"]
+            return set(answer["workers"].values())
+
+        # The signal reaches one after the other, and each reports once a second.
+        until(lambda: workers() == {"ending"}, "all workers say that they end")
