@@ -2,7 +2,7 @@
 
 A real ``touchline serve`` on the embedded backends is started as a child on a free loopback port, gets real
 viewers and real signed events, and is watched from outside by ``/proc``. It is ended before the plan is
-told. The arithmetic is in ``origin.capacity.model``.
+printed. The arithmetic is in ``origin.capacity.model``.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class _Server:
         deadline_s = time.monotonic() + PATIENCE_S
         while _get(self.port, f"/score?matchId={MATCH}") != 200:
             if time.monotonic() > deadline_s:
-                raise MeasureError("the server to be measured does not tell what it took")
+                raise MeasureError("the server to be measured does not publish what it took")
             time.sleep(0.02)
 
     def broadcast(self, secret: str, number: int, crowd: _Crowd) -> _Broadcast:

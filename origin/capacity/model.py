@@ -191,7 +191,7 @@ def plan(measured: Measured, demand: Demand) -> Plan:
     left_s = demand.within_ms / 1000 - measured.first_s
     if left_s * CORE_SHARE < measured.delivery_s:
         raise TooTight(
-            f"within {demand.within_ms} ms: already the first viewer is told"
+            f"within {demand.within_ms} ms: already the first viewer is reached"
             f" {measured.first_s * 1000:.1f} ms after the post"
         )
     by_latency = math.floor(left_s * CORE_SHARE / measured.delivery_s)

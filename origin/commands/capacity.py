@@ -117,7 +117,7 @@ def settings(made: Plan) -> JsonObject:
 
 def _lines(demand: Demand, measured: Measured, seen: JsonObject, made: Plan) -> Iterator[str]:
     yield (
-        f"{demand.viewers:,} viewers, the last of them told within {demand.within_ms} ms, machines of"
+        f"{demand.viewers:,} viewers, the last of them reached within {demand.within_ms} ms, machines of"
         f" {demand.cores} cores, {demand.open_files:,} open files a process"
     )
     yield ""
@@ -143,7 +143,7 @@ def _lines(demand: Demand, measured: Measured, seen: JsonObject, made: Plan) -> 
     yield ""
     yield "Plan: arithmetic from these figures"
     yield from _table(
-        ("viewers a core can tell in time", f"{made.viewers_per_core_by_latency:,}"),
+        ("viewers a core can reach in time", f"{made.viewers_per_core_by_latency:,}"),
         ("viewers a core can send heartbeats", f"{made.viewers_per_core_by_heartbeats:,}"),
         ("viewers a process can hold by its files", f"{made.viewers_per_process_by_files:,}"),
         ("cores", f"{made.cores:,}"),
@@ -151,7 +151,7 @@ def _lines(demand: Demand, measured: Measured, seen: JsonObject, made: Plan) -> 
         ("processes", f"{made.processes:,}: {made.processes_per_machine:,} a machine"),
         ("viewers of a process", f"{made.viewers_per_process:,}"),
         ("memory", f"{made.memory_megabytes:,} MB: {made.memory_megabytes_per_machine:,} MB a machine"),
-        ("the last viewer is told after", f"{made.last_ms:,} ms"),
+        ("the last viewer is reached after", f"{made.last_ms:,} ms"),
         ("network of a machine for one event", f"{made.event_megabytes:,} MB"),
         ("heartbeats take", f"{made.steady_core_share:.1%} of each core"),
         ("reconnect window after a full loss", f"{made.reconnect_window_s:,} s"),

@@ -86,7 +86,7 @@ def begin(head: bytes, limit: int) -> Body | None:
 
 
 def expects_continue(head: bytes) -> bool:
-    """Whether the client waits to be told to send its body (RFC 9110 section 10.1.1)."""
+    """Whether the client waits for a go-ahead before it sends its body (RFC 9110 section 10.1.1)."""
     lower = head.lower()
     return _is_http_1_1(lower) and header_value(lower, lower, b"\nexpect:") == b"100-continue"
 
