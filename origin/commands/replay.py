@@ -200,7 +200,7 @@ class Sender:
                 self._connection.close()
                 status, message = 0, str(error) or type(error).__name__
             else:
-                if 200 <= status < 300 or (status == 409 and code == "replayed" and attempt):
+                if 200 <= status < 300:  # also for a duplicate: the answer to an earlier attempt was lost
                     return
                 if status < 500 and status not in _RETRYABLE:
                     raise ReplayError(f"the origin refused the events: {status} {code}: {message}")

@@ -26,15 +26,27 @@ FEEDS = ("canonical",)
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What was acknowledged."""
+    """What was acknowledged.
+
+    Attributes:
+        events: how many the log has under this webhook-id.
+        matches: the ids of the matches that the body names, sorted.
+        duplicate: whether the log had them before this delivery, which then added nothing.
+    """
 
     webhook_id: str
     events: int
     matches: Sequence[str]
+    duplicate: bool = False
 
     def to_json(self) -> JsonObject:
         """The body of the answer."""
-        return {"accepted": self.events, "webhook_id": self.webhook_id, "matches": list(self.matches)}
+        body: JsonObject = {
+            "accepted": self.events,
+            "webhook_id": self.webhook_id,
+            "matches": list(self.matches),
+        }
+        return {**body, "duplicate": True} if self.duplicate else body
 
 
 class Ingest:
@@ -77,8 +89,8 @@ class Ingest:
 
         Raises:
             RequestError: 404 no such feed; 403 no key is configured; 400 or 401 by ``signatures.verify``;
-                400 not JSON; 422 not events; 413 too many; 409 this webhook-id was taken before; 503 the
-                log did not take them. Nothing was changed.
+                400 not JSON; 422 not events; 413 too many; 503 the log did not take them. Nothing was
+                changed.
         """
         self._check_feed(feed)
         webhook_id = verify(headers, body, self._keys, self._now_s())
@@ -89,15 +101,9 @@ class Ingest:
             raise RequestError(
                 503, error.code, f"nothing was taken, send it again: {error}", headers={"Retry-After": "1"}
             ) from error
-        if not appended.fresh:
-            raise RequestError(
-                409,
-                "replayed",
-                f"webhook-id {shown(webhook_id)} was taken before, with {appended.count} events",
-                webhook_id=webhook_id,
-                events=appended.count,
-            )
-        return Accepted(webhook_id, len(events), sorted({event.match_id for event in events}))
+        matches = sorted({event.match_id for event in events})
+        # Success, and not an error: a sender whose answer was lost repeats the delivery until it sees a 2xx.
+        return Accepted(webhook_id, appended.count, matches, duplicate=not appended.fresh)
 
     def _check_feed(self, feed: str) -> None:
         if feed not in FEEDS:
