@@ -13,6 +13,7 @@ from json import JSONDecodeError
 from origin.errors import EventLogError, RequestError
 from origin.eventlog import EventLog
 from origin.ingest.signatures import read_headers, verify
+from origin.ingest.times import check_times, date_statuses
 from shared_state import Event, InvalidEvent
 from shared_state.errors import shown
 from shared_state.jsontext import Json, JsonObject, parse
@@ -93,9 +94,11 @@ class Ingest:
                 changed.
         """
         self._check_feed(feed)
-        webhook_id = verify(headers, body, self._keys, self._now_s())
-        events = read_events(body, self._max_events)
+        now_s = self._now_s()
+        webhook_id = verify(headers, body, self._keys, now_s)
+        events: Sequence[Event] = read_events(body, self._max_events, int(now_s * 1_000))
         try:
+            events = date_statuses(events, self._log, int(now_s * 1_000))
             appended = self._log.append(events, key=f"{feed}:{webhook_id}")
         except EventLogError as error:
             raise RequestError(
@@ -116,8 +119,13 @@ class Ingest:
             )
 
 
-def read_events(body: bytes, max_events: int) -> list[Event]:
+def read_events(body: bytes, max_events: int, now_ms: int) -> list[Event]:
     """Canonical events: one JSON object, an array of them, or one object a line.
+
+    Args:
+        body: the bytes as they came.
+        max_events: more are refused.
+        now_ms: UTC milliseconds; times that are far from it are refused.
 
     Raises:
         RequestError: 400 or 422 with the line and what is wrong there; 413 for too many.
@@ -129,11 +137,13 @@ def read_events(body: bytes, max_events: int) -> list[Event]:
     events = []
     for number, value in enumerate(values, start=1):
         try:
-            events.append(Event.from_json(value))
+            event = Event.from_json(value)
+            check_times(event, now_ms)
         except InvalidEvent as error:
             raise RequestError(
                 422, error.code, f"event {number}: {error}", event=number, field=error.field
             ) from None
+        events.append(event)
     return events
 
 
