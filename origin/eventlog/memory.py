@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from origin.eventlog import Appended, LogRecord
+from origin.eventlog import Appended, LogRecord, SignedBy
 from origin.eventlog.deadletter import MemoryDeadLetters
 from origin.eventlog.offsets import OffsetConsumer
 from shared_state import Event
@@ -30,7 +30,9 @@ class MemoryEventLog:
         self._committed: dict[str, int] = {}
         self._dead_letters = MemoryDeadLetters()
 
-    def append(self, events: Sequence[Event], key: str | None = None) -> Appended:
+    def append(
+        self, events: Sequence[Event], key: str | None = None, signed_by: SignedBy | None = None
+    ) -> Appended:
         """See ``EventLog.append``."""
         with self._changed:
             if key is not None:
@@ -41,7 +43,7 @@ class MemoryEventLog:
             last_ms = self._records[-1].appended_ms if self._records else 0
             appended_ms = max(self._now_ms(), last_ms)
             for event in events:
-                self._records.append(LogRecord(0, len(self._records) + 1, appended_ms, event))
+                self._records.append(LogRecord(0, len(self._records) + 1, appended_ms, event, signed_by))
             self._changed.notify_all()
         return Appended(True, len(events))
 
