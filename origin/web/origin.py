@@ -14,6 +14,7 @@ from origin.config import Config
 from origin.eventlog import EventLog, open_eventlog
 from origin.fanout.embedded import EmbeddedFanOut
 from origin.fanout.worker import FanOut
+from origin.ingest.key_file import KeyFile
 from origin.ingest.service import Ingest
 from origin.metrics import Metrics
 from origin.stream.worker.extensions import ORIGIN
@@ -37,7 +38,11 @@ class Origin:
         self.bus: Bus = open_bus(config.bus_url)
         self.matches = Matches(self.bus)
         self.ingest = Ingest(
-            self.log, config.ingest_keys, max_events=config.ingest_max_events, now_s=time.time
+            self.log,
+            config.ingest_keys,
+            max_events=config.ingest_max_events,
+            now_s=time.time,
+            key_file=KeyFile(config.ingest_keys_file) if config.ingest_keys_file else None,
         )
         self._fanout: EmbeddedFanOut | None = None
         self._fanout_thread: threading.Thread | None = None
