@@ -69,7 +69,8 @@ class KeyLimits:
         Args:
             key: who signed it.
             events: how many it has.
-            new_matches: the ids of those matches in it that the log does not have.
+            new_matches: the ids of those matches in it that the log does not have; where they are too many,
+                no more than it takes to see that.
 
         Raises:
             RequestError: 429 ``rate_limited`` or ``too_many_new_matches``, with ``Retry-After``; nothing was
@@ -131,16 +132,16 @@ class KeyLimits:
         left = limit - len(used.new_matches_s)
         if len(new_matches) <= left:
             return
-        # Enough of them are an hour old then; a delivery of more than the limit has to be divided.
-        missing = min(len(new_matches) - left, len(used.new_matches_s))
-        wait_s = HOUR_S if not missing else used.new_matches_s[missing - 1] + HOUR_S - used.at_s
+        # The oldest is an hour old then, so the key may begin at least one more.
+        wait_s = used.new_matches_s[0] + HOUR_S - used.at_s if used.new_matches_s else HOUR_S
         retry_s = max(1, math.ceil(wait_s))
         raise RequestError(
             429,
             "too_many_new_matches",
             f"key {key.name} may begin {limit} matches an hour, and {max(0, left)} now;"
             f" this delivery begins {shown(new_matches[0])}"
-            + (f" and {len(new_matches) - 1} more" if len(new_matches) > 1 else ""),
+            + (" and others" if len(new_matches) > 1 else "")
+            + (f"; divide it, no delivery may begin more than {limit}" if len(new_matches) > limit else ""),
             headers={"Retry-After": str(retry_s)},
             key=key.name,
             limit=limit,
