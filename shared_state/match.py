@@ -9,8 +9,9 @@ Rules
    latest decides.
 3. An event that changes nothing returns the *same* object: ``apply(m, e) is m`` is how callers know
    that there is no delta to publish.
-4. The score is counted from GOAL; the shoot-out is counted apart and never added; a SCORE_OVERRIDE
-   changes what is shown and leaves the goals. VAR moves nothing by itself. Full time closes nothing.
+4. The score is counted from GOAL; the shoot-out is counted apart and never added, also where a feed
+   reports its kicks as goals; a SCORE_OVERRIDE changes what is shown and leaves the goals. VAR moves
+   nothing by itself. Full time closes nothing.
 5. No clock, no randomness, no I/O.
 """
 
@@ -34,6 +35,7 @@ __all__ = [
     "derive",
     "fold",
     "hash_of_state",
+    "is_scored_goal",
     "match_hash",
     "state_json",
     "state_text",
@@ -174,7 +176,7 @@ def apply(match: Match, event: Event) -> Match:
     for counted, count in ((before, -1), (after, +1)):
         if counted is None:
             continue
-        if counted.type == "GOAL":
+        if is_scored_goal(counted):
             goals = goals.plus(counted.team, count)
         elif counted.type == "SHOOTOUT_KICK":
             taken += count
@@ -212,7 +214,7 @@ def derive(match_id: str, records: Mapping[str, ResolvedEvent]) -> Match:
         event = record.live
         if event is None:
             continue
-        if event.type == "GOAL":
+        if is_scored_goal(event):
             goals = goals.plus(event.team, 1)
         elif event.type == "SHOOTOUT_KICK":
             taken += 1
@@ -226,6 +228,11 @@ def derive(match_id: str, records: Mapping[str, ResolvedEvent]) -> Match:
         kicks_taken=taken,
         deciding=_decide(records.values()),
     )
+
+
+def is_scored_goal(event: Event) -> bool:
+    """Whether a live event adds one to the score: a GOAL in the period PENS is a kick of the shoot-out."""
+    return event.type == "GOAL" and event.period != "PENS"
 
 
 def state_json(match: Match) -> JsonObject:

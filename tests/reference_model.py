@@ -95,8 +95,14 @@ class ReferenceModel:
         return "PRE" if change is None else change["period"]
 
     def goals(self) -> dict[str, int]:
-        """Rules 4, 5: each goal for the side credited, whoever scored it and whatever VAR looks at."""
-        return {side: len(self._of("GOAL", side)) for side in ("home", "away")}
+        """Rules 4, 5: each goal for the side credited, whoever scored it and whatever VAR looks at.
+
+        Rule 7: the shoot-out is never added, so a goal in its period does not count.
+        """
+        return {
+            side: sum(goal["period"] != "PENS" for goal in self._of("GOAL", side))
+            for side in ("home", "away")
+        }
 
     def score(self) -> dict[str, int]:
         """Rule 7: the official result stands over the goals."""
