@@ -29,6 +29,7 @@ The id is outside of it, as SSE's ``id:``, and is needed to read the delta: time
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from typing import Final, NamedTuple
 from shared_state.errors import InvalidEvent, WireError
 from shared_state.events import DETAILS, MATCH_ID_PATTERN, Event, default_period
 from shared_state.jsontext import MAX_INTEGER, Json, JsonObject, canonical, compact, parse
-from shared_state.match import Match, Score, fold, hash_of_state, match_hash, state_text
+from shared_state.match import HASH_CHARS, Match, Score, fold, match_hash, state_text
 
 __all__ = [
     "ATTRIBUTE_AGE",
@@ -83,7 +84,10 @@ __all__ = [
 
 # Rises when a reader of the old version would misread the new one; the service worker and the loader
 # compare it before they trust stored state.
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
+# Version 1 has the same members and another hash. It is still read, because after an upgrade the bus has the
+# snapshots of the release before for as long as their matches do not change.
+_FIRST_VERSION: Final = 1
 
 # The names that a loader in another language reads; widget/src/wire.js has the same under the same names.
 EVENT_SCORE: Final = "score"
@@ -272,7 +276,7 @@ def encode_snapshot(match: Match, id_: DeltaId, accepted_ms: int | None = None) 
             "v": PROTOCOL_VERSION,
             KEY_EPOCH: id_.epoch,
             KEY_SEQ: id_.seq,
-            KEY_HASH: hash_of_state(state),
+            KEY_HASH: match_hash(match),
             "accepted_ms": accepted_ms,
         }
     )
@@ -284,7 +288,7 @@ def decode_snapshot(data: bytes | str) -> tuple[Match, DeltaId, int | None]:
     """Read what ``encode_snapshot`` wrote, and prove it: the state is rebuilt and its hash compared.
 
     Raises:
-        WireError: it is not that, of another protocol version, or its hash is not its state's.
+        WireError: it is not that, of an unknown protocol version, or its hash is not its state's.
     """
     try:
         value = parse(data)
@@ -292,14 +296,16 @@ def decode_snapshot(data: bytes | str) -> tuple[Match, DeltaId, int | None]:
         raise WireError(f"a snapshot must be JSON: {error}", data) from None
     if not isinstance(value, dict):
         raise WireError("a snapshot must be an object", value)
-    if value.get("v") != PROTOCOL_VERSION:
-        raise WireError(f"a snapshot must be of protocol version {PROTOCOL_VERSION}", value.get("v"))
+    version = value.get("v")
+    if version not in (_FIRST_VERSION, PROTOCOL_VERSION):
+        raise WireError(f"a snapshot must be of protocol version {PROTOCOL_VERSION}", version)
     match_id = value.get(KEY_MATCH_ID)
     if not isinstance(match_id, str) or MATCH_ID_PATTERN.fullmatch(match_id) is None:
         raise WireError("a snapshot must name its match", match_id)
     position = _snapshot_id(value)
     match = fold(match_id, _events(match_id, value))
-    if match_hash(match) != value.get(KEY_HASH):
+    hash_ = match_hash(match) if version == PROTOCOL_VERSION else _first_hash(match)
+    if hash_ != value.get(KEY_HASH):
         raise WireError("a snapshot's hash must be its state's", value.get(KEY_HASH))
     accepted_ms = value.get("accepted_ms")
     if accepted_ms is not None and type(accepted_ms) is not int:
@@ -312,6 +318,11 @@ class _Never:
 
 
 _NEVER: Final = _Never()
+
+
+def _first_hash(match: Match) -> str:
+    """The hash of protocol version 1: SHA-256 over the canonical JSON of the whole state."""
+    return hashlib.sha256(state_text(match).encode("utf-8")).hexdigest()[:HASH_CHARS]
 
 
 def _without_defaults(type_: str, detail: JsonObject) -> JsonObject:
