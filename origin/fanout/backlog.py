@@ -18,9 +18,18 @@ __all__ = ["Backlog", "Lane", "Unpublished"]
 
 @dataclass(frozen=True, slots=True)
 class Unpublished:
-    """The delta of a record, with its id, and the snapshot at that id, until the bus has them."""
+    """What a run of records makes of a match, until the bus has it.
 
-    published: Published
+    Attributes:
+        records: how many records it is, from the first of the lane on.
+        deltas: those of the records that change the match, with their ids, oldest first.
+        appended_ms: when the log took the record of each delta, UTC milliseconds.
+        snapshot: the match at the last delta; empty if there is none.
+    """
+
+    records: int
+    deltas: list[Published]
+    appended_ms: list[int]
     snapshot: bytes
 
 
@@ -30,7 +39,7 @@ class Lane:
 
     Attributes:
         due_ms: when the first record may be published, UTC milliseconds; 0 if that is not known yet.
-        unpublished: the delta of the first record, once it has an id.
+        unpublished: what the first records make of the match, once the changes have their ids.
         failures: attempts in a row that did not reach the bus or the log.
         retry_s: no attempt is made before this time of the monotonic clock, in seconds.
     """
@@ -75,10 +84,11 @@ class Backlog:
         """The matches that have records here, by the number of their failures in a row, lowest first."""
         return sorted(self._lanes.values(), key=lambda lane: lane.failures)
 
-    def done(self, lane: Lane) -> None:
-        """The first record of a lane is published, or changed nothing."""
-        record = lane.records.popleft()
-        self._done.add((record.partition, record.offset))
+    def done(self, lane: Lane, count: int) -> None:
+        """The first ``count`` records of a lane are published, or changed nothing."""
+        for _ in range(count):
+            record = lane.records.popleft()
+            self._done.add((record.partition, record.offset))
         lane.due_ms = 0
         lane.unpublished = None
         lane.failures = 0

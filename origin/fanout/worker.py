@@ -22,6 +22,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 
 from origin.bus import Bus, Published
 from origin.errors import BusBehindError, BusError, EventLogError
@@ -44,6 +45,9 @@ POLL_S = 0.2
 # A release waits this much longer than the embargo, because the log's clock may be this far behind this
 # machine's: a retraction of the last moment is then in the log when the match is read for it.
 RELEASE_MARGIN_MS = 250
+# Records of one match that are published by one step of the bus, with one snapshot. Folding so many takes
+# some 30 ms, for which the first of them waits for the last.
+RUN_MAX = 1_000
 # Records in memory while the bus does not answer, some 1.5 KB each; beyond it no more are read.
 BACKLOG_MAX = 50_000
 
@@ -137,18 +141,21 @@ class FanOut:
     def _read(self, timeout_s: float) -> bool:
         """Read on in the log, waiting at most until something is due; returns whether it is at its end."""
         wait_s = self._until_due_s(timeout_s)
-        records: list[LogRecord] = []
         at_end = False
         if len(self._backlog) >= BACKLOG_MAX:
             self._consumer.poll(0.0, 0)
             self._stop.wait(wait_s)
         else:
-            # A blocking poll under load never reports the end of the log.
-            records = [] if self.caught_up else self._consumer.poll(0.0)
-            at_end = not records
-            records = records or self._consumer.poll(wait_s)
-        for record in records:
-            self._backlog.add(record)
+            read = 0
+            # At a start as much as there is room for is read before anything is published: a match then gets
+            # one snapshot for all of that. A blocking poll under load never reports the end of the log.
+            while not (self.caught_up or at_end or self._stop.is_set() or len(self._backlog) >= BACKLOG_MAX):
+                count = self._take_in(self._consumer.poll(0.0))
+                at_end = not count
+                read += count
+            at_end = at_end or self.caught_up
+            if not read:
+                self._take_in(self._consumer.poll(wait_s))
         if self._consumer.generation != self._generation:
             # Another worker may have taken records of these matches: fold them from the log again.
             self._generation = self._consumer.generation
@@ -156,6 +163,11 @@ class FanOut:
             for lane in self._backlog.lanes():
                 lane.unpublished = None
         return at_end
+
+    def _take_in(self, records: list[LogRecord]) -> int:
+        for record in records:
+            self._backlog.add(record)
+        return len(records)
 
     def _until_due_s(self, timeout_s: float) -> float:
         now_ms, now_s = self._now_ms(), time.monotonic()
@@ -168,13 +180,14 @@ class FanOut:
         count = 0
         while lane.records and not self._stop.is_set():
             try:
-                if not self._publish_first(lane):
-                    break
+                done = self._publish_run(lane)
             except (BusError, EventLogError) as error:
                 self._postpone(lane, error)
                 break
-            self._backlog.done(lane)
-            count += 1
+            if not done:
+                break
+            self._backlog.done(lane, done)
+            count += done
         return count
 
     def _postpone(self, lane: Lane, error: BusError | EventLogError) -> None:
@@ -187,32 +200,60 @@ class FanOut:
         lane.retry_s = time.monotonic() + self._pause_s(lane.failures)
         lane.failures += 1
 
-    def _publish_first(self, lane: Lane) -> bool:
-        """Publish the first record of a match, if it changes the match; False if it is not due yet.
+    def _publish_run(self, lane: Lane) -> int:
+        """Publish the first records of a match that are due; returns how many they are.
 
         Raises:
-            BusError, EventLogError: the bus may or may not have it; publishing it again is safe.
+            BusError, EventLogError: the bus may or may not have them; publishing them again is safe.
         """
-        record = lane.records[0]
         if lane.unpublished is None:
-            sequencer = self._match_of(record)
+            lane.unpublished = self._release(lane)
+        run = lane.unpublished
+        if run is None:
+            return 0
+        if run.deltas:
+            self._publish(lane.match_id, run)
+            now_ms = self._now_ms()
+            for appended_ms in run.appended_ms:
+                late_ms = now_ms - appended_ms - self._embargo_ms
+                self._metrics.fanout_seconds.observe(max(0, late_ms) / 1000)
+        return run.records
+
+    def _release(self, lane: Lane) -> Unpublished | None:
+        """Give the first records of a match their ids, up to ``RUN_MAX``; None if none of them is due.
+
+        The snapshot is made once, at the last id: a snapshot of an id before it would be replaced at once.
+
+        Raises:
+            EventLogError: the log cannot be read; no record has been released.
+        """
+        sequencer = self._match_of(lane.records[0])
+        count = 0
+        deltas: list[Published] = []
+        appended_ms: list[int] = []
+        for record in islice(lane.records, RUN_MAX):
             sequencer.take(record)
-            lane.due_ms = self._due_ms(sequencer, record)
-            if lane.due_ms > self._now_ms():
-                return False
-            if isinstance(sequencer, EmbargoedSequencer) and sequencer.complete_until_ms < lane.due_ms:
+            due_ms = self._due_ms(sequencer, record)
+            if not count:
+                lane.due_ms = due_ms
+            if due_ms > self._now_ms():
+                break
+            if isinstance(sequencer, EmbargoedSequencer) and sequencer.complete_until_ms < due_ms:
+                if count:
+                    break  # reading may fail, and what is released already must be published first
                 self._take_all(sequencer, lane.match_id)
             self._note_conflict(sequencer, record)
             delta = sequencer.release(record)
+            count += 1
             if delta is None:
                 self._metrics.unchanged.inc()
-                return True
-            published = Published(delta.id, encode_delta(delta))
-            lane.unpublished = Unpublished(published, sequencer.published_replica.snapshot())
-        self._publish(lane.match_id, lane.unpublished)
-        late_ms = self._now_ms() - record.appended_ms - self._embargo_ms
-        self._metrics.fanout_seconds.observe(max(0, late_ms) / 1000)
-        return True
+            else:
+                deltas.append(Published(delta.id, encode_delta(delta)))
+                appended_ms.append(record.appended_ms)
+        if not count:
+            return None
+        snapshot = sequencer.published_replica.snapshot() if deltas else b""
+        return Unpublished(count, deltas, appended_ms, snapshot)
 
     def _due_ms(self, sequencer: Sequencer, record: LogRecord) -> int:
         due_ms = sequencer.due_ms(record)
@@ -236,14 +277,13 @@ class FanOut:
                 event.rev,
             )
 
-    def _publish(self, match_id: str, unpublished: Unpublished) -> None:
+    def _publish(self, match_id: str, run: Unpublished) -> None:
         try:
-            if self._bus.publish(match_id, unpublished.published, unpublished.snapshot):
-                self._metrics.published.inc()
+            self._metrics.published.inc(self._bus.refill(match_id, run.deltas, run.snapshot))
         except BusBehindError as error:
             logger.warning("%s; refilling it from the log", error)
-            self._refill(match_id, unpublished.published.id)
-        self._repairer.note_published(match_id, unpublished.published.id)
+            self._refill(match_id, run.deltas[-1].id)
+        self._repairer.note_published(match_id, run.deltas[-1].id)
 
     def _refill(self, match_id: str, least: DeltaId | None) -> DeltaId | None:
         """Give the bus a match's history as the log has it, with all that is due by now.
