@@ -49,17 +49,28 @@ def parse(text: bytes | str) -> Json:
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        value = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
-            parse_int=_integer,
-            parse_float=_float,
-        )
+        if text.startswith("\ufeff"):
+            raise ValueError("a BOM is not JSON")
+        value = _read(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
-    check_plain(value, MAX_DEPTH)
+    if _may_be_refused(text):
+        check_plain(value, MAX_DEPTH)
     return value
+
+
+def _may_be_refused(text: str) -> bool:
+    """Whether what was read of the text needs to be walked through; an event's text is not in doubt.
+
+    Only an escape makes a surrogate of text that UTF-8 can carry, and what has few brackets is not deep.
+    """
+    if "\\u" in text or text.count("{") + text.count("[") > MAX_DEPTH:
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _object(pairs: list[tuple[str, Json]]) -> JsonObject:
@@ -92,6 +103,15 @@ def _float(digits: str) -> float:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once, as the encoders above.
+_read = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_constant=_refuse_constant,
+    parse_int=_integer,
+    parse_float=_float,
+).decode
 
 
 def check_plain(value: Json, depth: int) -> None:

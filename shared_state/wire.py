@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -140,19 +139,6 @@ _SHORT: Final = {
     "reason": "y",
     "source_ts": "z",
 }
-_LEFT_OUT: Final[Mapping[str, Json]] = {
-    "op": "ADD",
-    "rev": 1,
-    "minute": None,
-    "stoppage": 0,
-    "team": None,
-    "player": None,
-    "player2": None,
-    "detail": {},
-    "status": "CONFIRMED",
-    "reason": None,
-    "source_ts": None,
-}
 
 
 class DeltaId(NamedTuple):
@@ -203,22 +189,34 @@ class Delta:
 def encode_delta(delta: Delta) -> bytes:
     """Compact JSON of the delta; the id is not in it."""
     event, epoch = delta.event, delta.id.epoch
-    out: JsonObject = {}
-    for name, value in event.body().items():
-        if name == "op" or value == _LEFT_OUT.get(name, _NEVER):
-            continue
-        if name == "period":
-            if value == default_period(event.minute):
-                continue
-        elif name == "source_ts":
-            value -= epoch
-        elif name == "detail":
-            value = _without_defaults(event.type, value)
-            if not value:
-                continue
-        out[_SHORT[name]] = value
+    out: JsonObject = {DELTA_EVENT_ID: event.event_id}
+    if event.rev != 1:
+        out["r"] = event.rev
+    if event.op != "RETRACT":
+        out["t"] = event.type
+        if event.period != default_period(event.minute):
+            out["d"] = event.period
+        if event.minute is not None:
+            out["m"] = event.minute
+        if event.stoppage:
+            out["x"] = event.stoppage
+        if event.team is not None:
+            out["tm"] = event.team
+        if event.player is not None:
+            out["p"] = event.player
+        if event.player2 is not None:
+            out["q"] = event.player2
+        detail = _without_defaults(event.type, event.detail)
+        if detail:
+            out["k"] = detail
+        if event.status != "CONFIRMED":
+            out["u"] = event.status
+    if event.reason is not None:
+        out["y"] = event.reason
+    if event.source_ts is not None:
+        out["z"] = event.source_ts - epoch
     if event.op != "ADD":
-        out[_SHORT["op"]] = event.op
+        out[DELTA_OP] = event.op
     if delta.accepted_ms != epoch:
         out[DELTA_ACCEPTED] = delta.accepted_ms - epoch
     out["s"] = list(delta.score)
@@ -311,13 +309,6 @@ def decode_snapshot(data: bytes | str) -> tuple[Match, DeltaId, int | None]:
     if accepted_ms is not None and type(accepted_ms) is not int:
         raise WireError("a snapshot's accepted_ms must be an integer", accepted_ms)
     return match, position, accepted_ms
-
-
-class _Never:
-    """Equal to nothing: the field is never left out."""
-
-
-_NEVER: Final = _Never()
 
 
 def _first_hash(match: Match) -> str:
