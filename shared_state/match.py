@@ -270,22 +270,39 @@ def state_json(match: Match) -> JsonObject:
     }
 
 
-def state_text(match: Match) -> str:
-    """``canonical(state_json(match))``, put together from the texts that the events keep."""
-    events = ",".join([event.text() for event in match.events()])
-    pending = ",".join([event.text() for event in match.pending()])
-    retracted = ",".join(
-        [
-            f'{{"event":{event.text()},"retraction":{retraction.text()}}}'
-            for event, retraction in match.retracted()
-        ]
-    )
+def state_text(match: Match, first_members: str = "") -> str:
+    """``canonical(state_json(match))``, put together from the texts that the events keep.
+
+    Args:
+        match: the match.
+        first_members: members to put before those of the state, as ``"name":value`` with commas between them.
+    """
     text = _summary(match)
-    return (
-        f'{{"clock":{text.clock},"events":[{events}],"goals":{text.goals},"match_id":{text.match_id},'
-        f'"pending":[{pending}],"period":{text.period},"retracted":[{retracted}],"score":{text.score},'
-        f'"shootout":{text.shootout},"status":{text.status}}}'
-    )
+    retracted = [
+        f'{{"event":{event.text()},"retraction":{retraction.text()}}}'
+        for event, retraction in match.retracted()
+    ]
+    # Joined at once, since a long match's text is megabytes and each copy of it costs more than the events.
+    members = [
+        f'"clock":{text.clock}',
+        *_list_member("events", [event.text() for event in match.events()]),
+        f'"goals":{text.goals},"match_id":{text.match_id}',
+        *_list_member("pending", [event.text() for event in match.pending()]),
+        f'"period":{text.period}',
+        *_list_member("retracted", retracted),
+        f'"score":{text.score},"shootout":{text.shootout},"status":{text.status}}}',
+    ]
+    members[0] = f"{{{first_members},{members[0]}" if first_members else f"{{{members[0]}"
+    return ",".join(members)
+
+
+def _list_member(name: str, items: list[str]) -> list[str]:
+    """``"name":[…]`` cut at its commas."""
+    if not items:
+        return [f'"{name}":[]']
+    items[0] = f'"{name}":[{items[0]}'
+    items[-1] += "]"
+    return items
 
 
 def match_hash(match: Match) -> str:

@@ -267,7 +267,6 @@ def encode_snapshot(match: Match, id_: DeltaId, accepted_ms: int | None = None) 
         id_: the id of the last delta in it.
         accepted_ms: when the log took that delta's event, UTC milliseconds: the age of what is shown.
     """
-    state = state_text(match)
     info = match.info
     head = compact(
         {
@@ -279,7 +278,7 @@ def encode_snapshot(match: Match, id_: DeltaId, accepted_ms: int | None = None) 
         }
     )
     teams = canonical(None if info is None else info.detail)
-    return f'{head[:-1]},"info":{teams},{state[1:]}'.encode()
+    return state_text(match, f'{head[1:-1]},"info":{teams}').encode()
 
 
 def decode_snapshot(data: bytes | str) -> tuple[Match, DeltaId, int | None]:
