@@ -35,7 +35,7 @@ DETAILS = {
 
 # Runs in each root, with its own sources. It prints the seconds until ``caught_up`` and the memory.
 RESTART = """
-import json, resource, sys, time
+import json, resource, sys, threading, time
 from pathlib import Path
 from origin.bus.memory import MemoryBus
 from origin.eventlog.sqlite import SqliteEventLog
@@ -43,14 +43,18 @@ from origin.fanout.worker import FanOut
 bus = MemoryBus()
 begin, cpu = time.perf_counter(), time.process_time()
 worker = FanOut(SqliteEventLog(Path(sys.argv[1])), bus, group=None)
+thread = threading.Thread(target=worker.run)
+thread.start()
 while not worker.caught_up:
-    worker.step(0.0)
+    time.sleep(0.01)
 print(json.dumps({
     "seconds": round(time.perf_counter() - begin, 2),
     "cpu_seconds": round(time.process_time() - cpu, 2),
     "matches": len(bus.matches()),
     "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
 }))
+worker.stop()
+thread.join()
 """
 
 

@@ -10,7 +10,17 @@ import json
 import math
 from typing import Any, NoReturn, TypeAlias
 
-__all__ = ["MAX_DEPTH", "MAX_INTEGER", "Json", "JsonObject", "canonical", "check_plain", "compact", "parse"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_INTEGER",
+    "Json",
+    "JsonObject",
+    "canonical",
+    "check_plain",
+    "compact",
+    "parse",
+    "quoted",
+]
 
 # ``Any`` inside: JSON is checked where it is read (events.py, wire.py), field by field.
 Json: TypeAlias = Any
@@ -37,6 +47,11 @@ def compact(value: Json) -> str:
 def canonical(value: Json) -> str:
     """JSON text with sorted keys, without white space: equal values give equal text."""
     return _write_canonical(value)
+
+
+def quoted(text: str) -> str:
+    """The canonical JSON of a text."""
+    return json.encoder.encode_basestring(text)
 
 
 def parse(text: bytes | str) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -145,6 +146,20 @@ def test_a_restart_makes_one_snapshot_of_a_match_however_far_apart_its_events_ar
         worker.step(0.0)
     assert [seqs for match_id, seqs, _ in bus.steps if match_id == MATCH] == [[1, 2, 3]]
     assert len(bus.steps) == 601
+
+
+@pytest.mark.parametrize("least", [1, 1_000])
+def test_a_start_leaves_the_garbage_collector_as_it_was(monkeypatch: pytest.MonkeyPatch, least: int) -> None:
+    monkeypatch.setattr("origin.fanout.worker.EXEMPT_FROM_COLLECTOR_MIN", least)
+    log, bus = MemoryEventLog(), MemoryBus()
+    log.append(events(3))
+    worker = FanOut(log, bus, group=None)
+    try:
+        work(worker, until=lambda: worker.caught_up)
+        assert gc.isenabled()
+        assert (gc.get_freeze_count() > 0) == (least == 1)
+    finally:
+        gc.unfreeze()
 
 
 def test_a_long_run_is_published_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

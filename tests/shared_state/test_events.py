@@ -264,6 +264,12 @@ def test_canonical_json_is_a_fixed_point(event: Event) -> None:
     assert again.to_json() == event.to_json()
 
 
+@given(strategies.events())
+def test_text_is_the_canonical_json_of_the_body(event: Event) -> None:
+    assert event.text() == canonical(event.body())
+    assert parse(event.text()) == event.body()
+
+
 @pytest.mark.parametrize("type_", ["goal", "2ND_BALL", "water-break", "Trinkpause"])
 def test_any_name_of_a_type_is_kept(type_: str) -> None:
     """A feed may know more types than we do, by whatever names; they are never fatal."""
