@@ -10,6 +10,7 @@ from hypothesis import given
 
 from shared_state import Event, InvalidEvent, fold
 from shared_state.events import DETAIL_MAX_BYTES, PERIODS, TYPES, default_period
+from shared_state.jsontext import canonical, parse
 from tests import strategies
 from tests.events_by_hand import add, goal, retract
 
