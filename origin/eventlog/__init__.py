@@ -158,6 +158,15 @@ class EventLog(Protocol):
             EventLogError: they may not be in the log; the sender has to send again.
         """
 
+    def count_under(self, key: str) -> int | None:
+        """How many events ``append`` has put into the log under a key; None if the key is new.
+
+        With Kafka only this process' own keys are known.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+
     def consumer(self, group: str | None) -> Consumer:
         """Join a group. The first reader of a new group starts at the oldest record.
 

@@ -114,6 +114,11 @@ class KafkaEventLog:
                     self._recent_keys.popitem(last=False)
         return Appended(True, len(events))
 
+    def count_under(self, key: str) -> int | None:
+        """See ``EventLog.count_under``."""
+        with self._lock:
+            return self._recent_keys.get(key)
+
     def consumer(self, group: str | None) -> KafkaConsumer:
         """See ``EventLog.consumer``."""
         return KafkaConsumer(self, group)

@@ -48,6 +48,11 @@ class MemoryEventLog:
             self._changed.notify_all()
         return Appended(True, len(events))
 
+    def count_under(self, key: str) -> int | None:
+        """See ``EventLog.count_under``."""
+        with self._changed:
+            return self._keys.get(key)
+
     def consumer(self, group: str | None) -> OffsetConsumer:
         """See ``EventLog.consumer``."""
         return OffsetConsumer(self, group)

@@ -127,6 +127,12 @@ class PostgresEventLog:
                 session.execute(f"NOTIFY {CHANNEL}")
         return Appended(True, len(events))
 
+    def count_under(self, key: str) -> int | None:
+        """See ``EventLog.count_under``."""
+        with self.session() as session:
+            row = session.execute("SELECT count FROM touchline.keys WHERE key = %s", (key,)).fetchone()
+        return int(row[0]) if row else None
+
     def consumer(self, group: str | None) -> PostgresConsumer:
         """See ``EventLog.consumer``."""
         return PostgresConsumer(self, group)

@@ -124,6 +124,11 @@ class SqliteEventLog:
             self._appended.notify_all()
         return Appended(True, len(events))
 
+    def count_under(self, key: str) -> int | None:
+        """See ``EventLog.count_under``."""
+        rows = self.rows("SELECT count FROM keys WHERE key = ?", (key,))
+        return int(rows[0][0]) if rows else None
+
     def consumer(self, group: str | None) -> OffsetConsumer:
         """See ``EventLog.consumer``."""
         return OffsetConsumer(self, group)

@@ -123,15 +123,16 @@ class Ingest:
         events: Sequence[Event] = read_events(body, self._max_events, int(now_s * 1_000))
         matches = sorted({event.match_id for event in events})
         check_prefix(key, matches)
+        batch = f"{feed}:{webhook_id}"
         try:
-            self._match_limits.check(self._log, events)
+            count_before = self._check_size(batch, events)
+            if count_before is not None:
+                return Accepted(webhook_id, count_before, matches, duplicate=True)
             new_matches = self._new_matches(key, matches)
             self._key_limits.take(key, len(events), new_matches)
             try:
                 events = date_statuses(events, self._log, int(now_s * 1_000))
-                appended = self._log.append(
-                    events, key=f"{feed}:{webhook_id}", signed_by=SignedBy(key.name, webhook_id)
-                )
+                appended = self._log.append(events, key=batch, signed_by=SignedBy(key.name, webhook_id))
             except BaseException:
                 self._key_limits.give_back(key, len(events), len(new_matches))
                 raise
@@ -145,6 +146,31 @@ class Ingest:
             ) from None
         # Success, and not an error: a sender whose answer was lost repeats the delivery until it sees a 2xx.
         return Accepted(webhook_id, appended.count, matches, duplicate=not appended.fresh)
+
+    def _check_size(self, batch: str, events: Sequence[Event]) -> int | None:
+        """Refuse a delivery that would make a match too large.
+
+        One that was taken before adds nothing, so it is not refused, even if it filled the match itself.
+
+        Args:
+            batch: the key under which the log has the delivery, if it has it.
+            events: of the delivery.
+
+        Returns:
+            The number of events that the log has of it, where it was taken before and its match is full.
+
+        Raises:
+            MatchTooLargeError: it was not taken before.
+            EventLogError: the log cannot be read.
+        """
+        try:
+            self._match_limits.check(self._log, events)
+        except MatchTooLargeError:
+            count = self._log.count_under(batch)
+            if count is None:
+                raise
+            return count
+        return None
 
     def _new_matches(self, key: IngestKey, matches: Sequence[str]) -> list[str]:
         """Those matches that the log does not have, as far as the key's limit needs to know.

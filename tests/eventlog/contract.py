@@ -172,7 +172,9 @@ class EventLogContract:
             assert drain(two, 20) == expected
 
     def test_key_is_taken_once(self, log: EventLog) -> None:
+        assert log.count_under("msg_é") is None
         assert log.append(notes(2), key="msg_é").fresh
+        assert log.count_under("msg_é") == 2
         again = log.append([note("other")], key="msg_é")
         assert (again.fresh, again.count) == (False, 2)
         assert log.append([note("e3")], key="msg_2").fresh
@@ -361,6 +363,7 @@ class KeysContract(EventLogContract):
             thread.join()
         assert sorted(fresh) == [False] * 8 + [True]
         assert ids(list(logs[0].read_match("m1"))) == ["e0", "e1", "e2"]
+        assert [log.count_under("k") for log in logs] == [3, 3, 3]
 
 
 class DurableContract(EventLogContract):

@@ -131,6 +131,16 @@ def test_a_match_that_is_too_large_takes_no_more_and_the_others_do(
     assert poster.post(event("other", match_id="other")).status_code == 200
 
 
+def test_a_repeated_webhook_of_a_match_that_is_full_is_a_duplicate(make_app: Callable[..., Flask]) -> None:
+    app = make_app(match_limits=MatchLimits(1, 10_000))
+    first = app.test_client().post("/ingest/canonical", data=GOOD, headers=headers_for(GOOD))
+    again = app.test_client().post("/ingest/canonical", data=GOOD, headers=headers_for(GOOD))
+    assert first.json
+    assert (again.status_code, again.json) == (200, {**first.json, "duplicate": True})
+    new = signed_headers(KEY, "msg_2", int(time.time()), GOOD)
+    assert app.test_client().post("/ingest/canonical", data=GOOD, headers=new).status_code == 422
+
+
 def test_a_webhook_that_would_make_a_match_too_large_is_refused_as_a_whole(
     make_app: Callable[..., Flask],
 ) -> None:
