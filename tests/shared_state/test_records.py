@@ -21,7 +21,7 @@ def runs_are_sound(runs: tuple[tuple[object, ...], ...]) -> bool:
 
 @given(
     st.data(),
-    st.lists(strategies.histories(), min_size=1, max_size=6),
+    st.lists(strategies.histories(), min_size=1, max_size=4),
     st.integers(1, 4),
     st.integers(1, 4),
     st.integers(0, 20),
