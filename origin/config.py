@@ -11,12 +11,13 @@ from origin.errors import ConfigError
 from origin.eventlog.limits import DEFAULT_MAX_BYTES as DEFAULT_MATCH_BYTES
 from origin.eventlog.limits import DEFAULT_MAX_EVENTS as DEFAULT_MATCH_EVENTS
 from origin.eventlog.limits import MatchLimits
-from origin.ingest.signatures import parse_keys
+from origin.ingest.key_file import read_secret_file
+from origin.ingest.signatures import IngestKey, parse_keys
 from origin.logs import DEFAULT_LOG_LEVEL, LOG_LEVELS
 from origin.stream.hub.config import StreamConfig, bounds
 from shared_state.errors import shown
 
-__all__ = ["SETTINGS", "Config"]
+__all__ = ["SECRETS", "SETTINGS", "Config", "setting_of"]
 
 DEFAULT_EVENTLOG_URL = "sqlite:///var/touchline.db"
 DEFAULT_BUS_URL = "memory://"
@@ -33,9 +34,21 @@ MATCH_LIMIT_BYTES: Final = 2**30
 _PREFIX: Final = "TOUCHLINE_"
 _STREAM_PREFIX: Final = "TOUCHLINE_STREAM_"
 
+# Settings that may have a secret in them. Each can be given as a file: its name with _FILE is the path.
+SECRETS: Final = (
+    "EVENTLOG_URL",
+    "BUS_URL",
+    "TOUCHLINE_INGEST_KEYS",
+    "TOUCHLINE_FEED_URL",
+    "TOUCHLINE_FEED_PUSH_URL",
+    "TOUCHLINE_FEED_KEY",
+)
+_FILE: Final = "_FILE"
+
 # Every name that a command of ours reads from the environment.
 SETTINGS: Final = frozenset(
     {
+        *(name + _FILE for name in SECRETS),
         "EVENTLOG_URL",
         "BUS_URL",
         "TOUCHLINE_INGEST_KEYS",
@@ -72,8 +85,9 @@ class Config:
     Attributes:
         eventlog_url: where acknowledged events live; see ``origin.eventlog``.
         bus_url: the region's bus; see ``origin.bus``.
-        ingest_keys: the bytes of the secrets that may sign webhooks, newest first. Without one, nothing can
-            be ingested over HTTP.
+        ingest_keys: the keys that may sign webhooks, newest first; of one that is a secret alone, its bytes.
+            Without one, nothing can be ingested over HTTP.
+        ingest_keys_file: the path of a file that has them instead; empty: there is none.
         ingest_max_bytes: the largest body ``POST /ingest`` reads.
         ingest_max_events: the most events in one such body.
         match_limits: how large a match may become.
@@ -85,7 +99,8 @@ class Config:
 
     eventlog_url: str = DEFAULT_EVENTLOG_URL
     bus_url: str = DEFAULT_BUS_URL
-    ingest_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    ingest_keys: tuple[bytes | IngestKey, ...] = field(default=(), repr=False)
+    ingest_keys_file: str = ""
     ingest_max_bytes: int = DEFAULT_MAX_BYTES
     ingest_max_events: int = DEFAULT_MAX_EVENTS
     match_limits: MatchLimits = field(default_factory=MatchLimits)
@@ -102,10 +117,13 @@ class Config:
             ConfigError: a value cannot be used, or a name that begins with ``TOUCHLINE_`` is no setting.
         """
         _refuse_unknown_names(env)
+        _refuse_both_forms(env)
         config = cls(
-            eventlog_url=env.get("EVENTLOG_URL", DEFAULT_EVENTLOG_URL),
-            bus_url=env.get("BUS_URL", DEFAULT_BUS_URL),
+            eventlog_url=_url(env, "EVENTLOG_URL", DEFAULT_EVENTLOG_URL),
+            bus_url=_url(env, "BUS_URL", DEFAULT_BUS_URL),
             ingest_keys=parse_keys(env.get("TOUCHLINE_INGEST_KEYS", "")),
+            # The path alone: the file is read again when it changes.
+            ingest_keys_file=env.get("TOUCHLINE_INGEST_KEYS" + _FILE, ""),
             ingest_max_bytes=_count(env, "TOUCHLINE_INGEST_MAX_BYTES", DEFAULT_MAX_BYTES, BODY_LIMIT_BYTES),
             ingest_max_events=_count(
                 env, "TOUCHLINE_INGEST_MAX_EVENTS", DEFAULT_MAX_EVENTS, BODY_LIMIT_EVENTS
@@ -133,6 +151,32 @@ class Config:
     def embedded(self) -> bool:
         """Whether fan-out runs inside this process, because the bus is inside it too."""
         return self.bus_url.startswith("memory:")
+
+
+def setting_of(env: Mapping[str, str], name: str) -> str | None:
+    """One of ``SECRETS``, from the environment or from the file that it names; None if neither is there.
+
+    Raises:
+        ConfigError: the file cannot be read, or is empty.
+    """
+    path = env.get(name + _FILE)
+    if not path:
+        return env.get(name)
+    text = read_secret_file(name + _FILE, path)
+    if not text:
+        raise ConfigError(f"{name + _FILE} {shown(path)}: is empty")
+    return text
+
+
+def _url(env: Mapping[str, str], name: str, default: str) -> str:
+    url = setting_of(env, name)
+    return default if url is None else url
+
+
+def _refuse_both_forms(env: Mapping[str, str]) -> None:
+    for name in SECRETS:
+        if env.get(name) and env.get(name + _FILE):
+            raise ConfigError(f"{name} and {name + _FILE} are both set; one of them must go")
 
 
 def _refuse_unknown_names(env: Mapping[str, str]) -> None:

@@ -18,6 +18,12 @@ class Metrics:
             ["feed"],
             registry=self.registry,
         )
+        self.ingest_duplicates = Counter(
+            "touchline_ingest_duplicate_requests",
+            "Webhooks whose id was taken before; they were acknowledged and added nothing",
+            ["feed"],
+            registry=self.registry,
+        )
         self.ingest_rejected = Counter(
             "touchline_ingest_rejected_requests",
             "Webhooks refused, by error code; nothing of them was kept",

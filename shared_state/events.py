@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from shared_state.errors import InvalidEvent
-from shared_state.jsontext import MAX_INTEGER, Json, JsonObject, canonical, check_plain
+from shared_state.jsontext import MAX_INTEGER, Json, JsonObject, canonical, check_plain, quoted
 
 __all__ = [
     "DETAILS",
@@ -274,7 +274,7 @@ class Event:
         for name in ("match_id", "event_id", "rev", "op"):
             if value.get(name) is None:
                 raise InvalidEvent(name, None, "is required")
-        given = {name: value[name] for name in _FIELDS if value.get(name) is not None}
+        given = {name: item for name, item in value.items() if item is not None and name in _FIELDS}
         if given["op"] in ("ADD", "AMEND"):
             if "type" not in given:
                 raise InvalidEvent("type", None, f"is required for {given['op']}")
@@ -309,9 +309,23 @@ class Event:
         """The canonical JSON of the body."""
         text = self._text
         if text is None:
-            text = canonical(self.body())
+            text = self._written()
             object.__setattr__(self, "_text", text)
         return text
+
+    def _written(self) -> str:
+        """``canonical(self.body())``, put together by hand in half the time."""
+        last = f'"reason":{_quoted(self.reason)},"rev":{self.rev},"source_ts":{_number(self.source_ts)}'
+        event_id = _quoted(self.event_id)
+        if self.op == "RETRACT":
+            return f'{{"event_id":{event_id},"op":"RETRACT",{last}}}'
+        return (
+            f'{{"detail":{canonical(self.detail) if self.detail else "{}"},"event_id":{event_id},'
+            f'"minute":{_number(self.minute)},"op":"{self.op}","period":"{self.period}",'
+            f'"player":{_quoted(self.player)},"player2":{_quoted(self.player2)},{last},'
+            f'"status":"{self.status}","stoppage":{self.stoppage},"team":{_quoted(self.team)},'
+            f'"type":{_quoted(self.type)}}}'
+        )
 
     def to_json(self) -> JsonObject:
         """The canonical event, every field of the contract present."""
@@ -339,7 +353,15 @@ class Event:
         return (self.rev, -1 if self.source_ts is None else self.source_ts, self.text())
 
 
-_FIELDS: Final = tuple(name for name, field_ in Event.__dataclass_fields__.items() if field_.init)
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else quoted(text)
+
+
+def _number(number: int | None) -> str:
+    return "null" if number is None else str(number)
+
+
+_FIELDS: Final = frozenset(name for name, field_ in Event.__dataclass_fields__.items() if field_.init)
 _RETRACT_BARE: Final = (
     ("type", ""),
     ("period", "PRE"),

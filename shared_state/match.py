@@ -4,13 +4,14 @@ Rules
 -----
 1. ``derive`` says what a match is, given the records of its events; ``fold`` is ``resolve`` over all
    events, then ``derive``. Nothing in it depends on the order of arrival.
-2. ``apply`` is the incremental path, and equals ``fold`` (tested as a property). It moves the counts by
-   the difference of one record, and looks again at all records only for the few types of which the
-   latest decides.
+2. ``apply`` is the incremental path, and equals ``fold`` (tested as a property). It moves the counts and
+   the index (``records``) by the difference of one record. It never looks at all records, except once to
+   make the index of a match that has none yet.
 3. An event that changes nothing returns the *same* object: ``apply(m, e) is m`` is how callers know
    that there is no delta to publish.
-4. The score is counted from GOAL; the shoot-out is counted apart and never added; a SCORE_OVERRIDE
-   changes what is shown and leaves the goals. VAR moves nothing by itself. Full time closes nothing.
+4. The score is counted from GOAL; the shoot-out is counted apart and never added, also where a feed
+   reports its kicks as goals; a SCORE_OVERRIDE changes what is shown and leaves the goals. VAR moves
+   nothing by itself. Full time closes nothing.
 5. No clock, no randomness, no I/O.
 """
 
@@ -23,17 +24,19 @@ from typing import Final, NamedTuple
 
 from shared_state.corrections import ResolvedEvent, resolve
 from shared_state.errors import InvalidEvent
-from shared_state.events import PERIOD_INDEX, TYPES_OF_PLAY, Event
-from shared_state.jsontext import JsonObject, canonical
+from shared_state.events import PERIOD_INDEX, PERIODS, Event
+from shared_state.jsontext import JsonObject
+from shared_state.records import DECIDING, Index, Records
 
 __all__ = [
+    "HASH_CHARS",
     "Clock",
     "Match",
     "Score",
     "apply",
     "derive",
     "fold",
-    "hash_of_state",
+    "is_scored_goal",
     "match_hash",
     "state_json",
     "state_text",
@@ -68,8 +71,6 @@ class Clock(NamedTuple):
 
 
 NO_SCORE: Final = Score(0, 0)
-# Of these the latest in the order of events decides; everything else is a count or a row.
-_DECIDING: Final = ("STATUS_CHANGE", "MATCH_INFO", "SCORE_OVERRIDE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +85,14 @@ class Match:
     """
 
     match_id: str
-    records: Mapping[str, ResolvedEvent] = field(default_factory=dict)
+    records: Records = field(default_factory=Records)
     goals: Score = NO_SCORE
     kicks_scored: Score = NO_SCORE
     kicks_taken: int = 0
     deciding: Mapping[str, Event] = field(default_factory=dict)
+    # Made when it is first asked for, and from then on handed from each match to the next: who only wants
+    # the score of a match pays nothing for it. Threads that make it at once make the same.
+    _index: Index | None = field(default=None, compare=False, repr=False)
 
     @property
     def score(self) -> Score:
@@ -123,19 +127,18 @@ class Match:
     @property
     def clock(self) -> Clock:
         """How far the match is known to be: the period, and the furthest minute known of it."""
-        period = self.period
-        minute: int | None = None
-        stoppage = 0
-        for record in self.records.values():
-            event = record.live
-            if event is None or event.minute is None or event.type not in TYPES_OF_PLAY:
-                continue
-            further = (event.minute, event.stoppage) > (-1 if minute is None else minute, stoppage)
-            if PERIOD_INDEX[event.period] > PERIOD_INDEX[period]:
-                period, minute, stoppage = event.period, event.minute, event.stoppage
-            elif event.period == period and further:
-                minute, stoppage = event.minute, event.stoppage
-        return Clock(period, minute, stoppage)
+        furthest = self.index().furthest()
+        if furthest is None or furthest[0] < PERIOD_INDEX[self.period]:
+            return Clock(self.period, None, 0)
+        return Clock(PERIODS[furthest[0]], furthest[1], furthest[2])
+
+    def index(self) -> Index:
+        """What is known about all records at once."""
+        index = self._index
+        if index is None:
+            index = Index.of(self.records.values())
+            object.__setattr__(self, "_index", index)
+        return index
 
     def events(self) -> list[Event]:
         """The live events in their own order."""
@@ -169,19 +172,32 @@ def apply(match: Match, event: Event) -> Match:
         return match
     before = None if known is None else known.live
     after = record.live
-    records = {**match.records, event.event_id: record}
-    goals, scored, taken, deciding = match.goals, match.kicks_scored, match.kicks_taken, match.deciding
+    records = match.records.with_record(event.event_id, record)
+    goals, scored, taken = match.goals, match.kicks_scored, match.kicks_taken
     for counted, count in ((before, -1), (after, +1)):
         if counted is None:
             continue
-        if counted.type == "GOAL":
+        if is_scored_goal(counted):
             goals = goals.plus(counted.team, count)
         elif counted.type == "SHOOTOUT_KICK":
             taken += count
             if counted.detail["scored"]:
                 scored = scored.plus(counted.team, count)
-        elif counted.type in _DECIDING:
-            deciding = _decide(records.values())
+    deciding = match.deciding
+    index = match._index
+    if before is not None and deciding.get(before.type) is before:
+        # The event that decided is gone or another one now: only the index knows the one that comes next.
+        index = match.index().moved(known, record)
+        deciding = {type_: latest for type_, latest in deciding.items() if type_ != before.type}
+        next_id = index.latest(before.type)
+        if next_id is not None and (latest := records[next_id].live) is not None:
+            deciding[before.type] = latest
+    elif index is not None:
+        index = index.moved(known, record)
+    if after is not None and after.type in DECIDING:
+        incumbent = deciding.get(after.type)
+        if incumbent is None or after.order() > incumbent.order():
+            deciding = {**deciding, after.type: after}
     return Match(
         match_id=match.match_id,
         records=records,
@@ -189,6 +205,7 @@ def apply(match: Match, event: Event) -> Match:
         kicks_scored=scored,
         kicks_taken=taken,
         deciding=deciding,
+        _index=index,
     )
 
 
@@ -205,27 +222,38 @@ def fold(match_id: str, events: Iterable[Event]) -> Match:
 
 
 def derive(match_id: str, records: Mapping[str, ResolvedEvent]) -> Match:
-    """The match that these records make."""
+    """The match that these records make; the mapping is kept, and must not be changed any more."""
     goals = scored = NO_SCORE
     taken = 0
+    deciding: dict[str, Event] = {}
     for record in records.values():
         event = record.live
         if event is None:
             continue
-        if event.type == "GOAL":
+        type_ = event.type
+        if type_ == "GOAL" and is_scored_goal(event):
             goals = goals.plus(event.team, 1)
-        elif event.type == "SHOOTOUT_KICK":
+        elif type_ == "SHOOTOUT_KICK":
             taken += 1
             if event.detail["scored"]:
                 scored = scored.plus(event.team, 1)
+        elif type_ in DECIDING:
+            incumbent = deciding.get(type_)
+            if incumbent is None or event.order() > incumbent.order():
+                deciding[type_] = event
     return Match(
         match_id=match_id,
-        records=records,
+        records=records if isinstance(records, Records) else Records(records),
         goals=goals,
         kicks_scored=scored,
         kicks_taken=taken,
-        deciding=_decide(records.values()),
+        deciding=deciding,
     )
+
+
+def is_scored_goal(event: Event) -> bool:
+    """Whether a live event adds one to the score: a GOAL in the period PENS is a kick of the shoot-out."""
+    return event.type == "GOAL" and event.period != "PENS"
 
 
 def state_json(match: Match) -> JsonObject:
@@ -249,54 +277,91 @@ def state_json(match: Match) -> JsonObject:
     }
 
 
-def state_text(match: Match) -> str:
-    """``canonical(state_json(match))``, put together from the texts that the events keep."""
-    shootout, clock = match.shootout, match.clock
-    members = {
-        "clock": canonical({"period": clock.period, "minute": clock.minute, "stoppage": clock.stoppage}),
-        "events": _list_text(event.text() for event in match.events()),
-        "goals": canonical(match.goals.to_json()),
-        "match_id": canonical(match.match_id),
-        "pending": _list_text(event.text() for event in match.pending()),
-        "period": canonical(match.period),
-        "retracted": _list_text(
-            f'{{"event":{event.text()},"retraction":{retraction.text()}}}'
-            for event, retraction in match.retracted()
-        ),
-        "score": canonical(match.score.to_json()),
-        "shootout": canonical(None if shootout is None else shootout.to_json()),
-        "status": canonical(match.status),
-    }
-    return "{" + ",".join(f'"{name}":{text}' for name, text in members.items()) + "}"
+def state_text(match: Match, first_members: str = "") -> str:
+    """``canonical(state_json(match))``, put together from the texts that the events keep.
+
+    Args:
+        match: the match.
+        first_members: members to put before those of the state, as ``"name":value`` with commas between them.
+    """
+    text = _summary(match)
+    retracted = [
+        f'{{"event":{event.text()},"retraction":{retraction.text()}}}'
+        for event, retraction in match.retracted()
+    ]
+    # Joined at once, since a long match's text is megabytes and each copy of it costs more than the events.
+    members = [
+        f'"clock":{text.clock}',
+        *_list_member("events", [event.text() for event in match.events()]),
+        f'"goals":{text.goals},"match_id":{text.match_id}',
+        *_list_member("pending", [event.text() for event in match.pending()]),
+        f'"period":{text.period}',
+        *_list_member("retracted", retracted),
+        f'"score":{text.score},"shootout":{text.shootout},"status":{text.status}}}',
+    ]
+    members[0] = f"{{{first_members},{members[0]}" if first_members else f"{{{members[0]}"
+    return ",".join(members)
 
 
-def _list_text(texts: Iterable[str]) -> str:
-    return f"[{','.join(texts)}]"
+def _list_member(name: str, items: list[str]) -> list[str]:
+    """``"name":[…]`` cut at its commas."""
+    if not items:
+        return [f'"{name}":[]']
+    items[0] = f'"{name}":[{items[0]}'
+    items[-1] += "]"
+    return items
 
 
 def match_hash(match: Match) -> str:
-    """16 hex characters of SHA-256 over the canonical JSON of the state (docs/protocol.md section 3)."""
-    return hash_of_state(state_text(match))
+    """16 hex characters over the state (docs/protocol.md section 3).
+
+    It is SHA-256 over the canonical JSON of the state, in which one number stands for all events: the sum
+    of the SHA-256 digests of the records, modulo 2**256. A sum has no order, and moves by the difference
+    of one record.
+    """
+    text = _summary(match)
+    hashed = (
+        f'{{"clock":{text.clock},"goals":{text.goals},"match_id":{text.match_id},"period":{text.period},'
+        f'"records":"{match.index().digests:064x}","score":{text.score},"shootout":{text.shootout},'
+        f'"status":{text.status}}}'
+    )
+    return hashlib.sha256(hashed.encode()).hexdigest()[:HASH_CHARS]
 
 
-def hash_of_state(text: str) -> str:
-    """The hash of what ``state_text`` returned, for callers who need both."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:HASH_CHARS]
+class _Summary(NamedTuple):
+    """The members of the state that are no lists, each as canonical JSON."""
+
+    clock: str
+    goals: str
+    match_id: str
+    period: str
+    score: str
+    shootout: str
+    status: str
+
+
+def _summary(match: Match) -> _Summary:
+    period, minute, stoppage = match.clock
+    shown = "null" if minute is None else minute
+    shootout = match.shootout
+    # Written by hand, since it is written for every delta: names of periods, statuses and matches are
+    # letters, digits, - and _, which JSON does not escape.
+    return _Summary(
+        clock=f'{{"minute":{shown},"period":"{period}","stoppage":{stoppage}}}',
+        goals=_score_text(match.goals),
+        match_id=f'"{match.match_id}"',
+        period=f'"{match.period}"',
+        score=_score_text(match.score),
+        shootout="null" if shootout is None else _score_text(shootout),
+        status=f'"{match.status}"',
+    )
+
+
+def _score_text(score: Score) -> str:
+    return f'{{"away":{score.away},"home":{score.home}}}'
 
 
 def _resolved(match_id: str, known: ResolvedEvent | None, event: Event) -> ResolvedEvent:
     if event.match_id != match_id:
         raise InvalidEvent("match_id", event.match_id, f"must be {match_id}, the match it is applied to")
     return resolve(known, event)
-
-
-def _decide(records: Iterable[ResolvedEvent]) -> dict[str, Event]:
-    deciding: dict[str, Event] = {}
-    for record in records:
-        event = record.live
-        if event is None or event.type not in _DECIDING:
-            continue
-        incumbent = deciding.get(event.type)
-        if incumbent is None or event.order() > incumbent.order():
-            deciding[event.type] = event
-    return deciding

@@ -14,7 +14,7 @@ from html import escape
 from typing import Final, NamedTuple
 
 from shared_state.events import PERIOD_INDEX, Event
-from shared_state.match import Match, Score
+from shared_state.match import Match, Score, is_scored_goal
 from shared_state.wording import minute_text, pair, side_code, side_name
 
 __all__ = ["Row", "counted", "kicks", "retraction_text", "rows", "rows_html"]
@@ -51,7 +51,7 @@ def rows(match: Match) -> list[Row]:
         if event.type not in _TEXT:
             continue
         tally = None
-        if retraction is None and event.type == "GOAL":
+        if retraction is None and is_scored_goal(event):
             tally = goals = goals.plus(event.team, 1)
         elif retraction is None and event.type == "SHOOTOUT_KICK":
             tally = made = made.plus(event.team, int(event.detail["scored"]))
@@ -61,8 +61,12 @@ def rows(match: Match) -> list[Row]:
 
 def counted(match: Match, team: str) -> list[Event]:
     """The lines under a side's name, as played: its goals, own goals for it, and its red cards."""
-    types = ("GOAL", "RED_CARD", "SECOND_YELLOW")
-    live = [event for event in match.events() if event.type in types and event.team == team]
+    reds = ("RED_CARD", "SECOND_YELLOW")
+    live = [
+        event
+        for event in match.events()
+        if event.team == team and (is_scored_goal(event) or event.type in reds)
+    ]
     return sorted(live, key=_place)
 
 

@@ -29,15 +29,15 @@ The id is outside of it, as SSE's ``id:``, and is needed to read the delta: time
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from shared_state.errors import InvalidEvent, WireError
 from shared_state.events import DETAILS, MATCH_ID_PATTERN, Event, default_period
 from shared_state.jsontext import MAX_INTEGER, Json, JsonObject, canonical, compact, parse
-from shared_state.match import Match, Score, fold, hash_of_state, match_hash, state_text
+from shared_state.match import HASH_CHARS, Match, Score, fold, match_hash, state_text
 
 __all__ = [
     "ATTRIBUTE_AGE",
@@ -83,7 +83,10 @@ __all__ = [
 
 # Rises when a reader of the old version would misread the new one; the service worker and the loader
 # compare it before they trust stored state.
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
+# Version 1 has the same members and another hash. It is still read, because after an upgrade the bus has the
+# snapshots of the release before for as long as their matches do not change.
+_FIRST_VERSION: Final = 1
 
 # The names that a loader in another language reads; widget/src/wire.js has the same under the same names.
 EVENT_SCORE: Final = "score"
@@ -136,19 +139,6 @@ _SHORT: Final = {
     "reason": "y",
     "source_ts": "z",
 }
-_LEFT_OUT: Final[Mapping[str, Json]] = {
-    "op": "ADD",
-    "rev": 1,
-    "minute": None,
-    "stoppage": 0,
-    "team": None,
-    "player": None,
-    "player2": None,
-    "detail": {},
-    "status": "CONFIRMED",
-    "reason": None,
-    "source_ts": None,
-}
 
 
 class DeltaId(NamedTuple):
@@ -199,22 +189,34 @@ class Delta:
 def encode_delta(delta: Delta) -> bytes:
     """Compact JSON of the delta; the id is not in it."""
     event, epoch = delta.event, delta.id.epoch
-    out: JsonObject = {}
-    for name, value in event.body().items():
-        if name == "op" or value == _LEFT_OUT.get(name, _NEVER):
-            continue
-        if name == "period":
-            if value == default_period(event.minute):
-                continue
-        elif name == "source_ts":
-            value -= epoch
-        elif name == "detail":
-            value = _without_defaults(event.type, value)
-            if not value:
-                continue
-        out[_SHORT[name]] = value
+    out: JsonObject = {DELTA_EVENT_ID: event.event_id}
+    if event.rev != 1:
+        out["r"] = event.rev
+    if event.op != "RETRACT":
+        out["t"] = event.type
+        if event.period != default_period(event.minute):
+            out["d"] = event.period
+        if event.minute is not None:
+            out["m"] = event.minute
+        if event.stoppage:
+            out["x"] = event.stoppage
+        if event.team is not None:
+            out["tm"] = event.team
+        if event.player is not None:
+            out["p"] = event.player
+        if event.player2 is not None:
+            out["q"] = event.player2
+        detail = _without_defaults(event.type, event.detail)
+        if detail:
+            out["k"] = detail
+        if event.status != "CONFIRMED":
+            out["u"] = event.status
+    if event.reason is not None:
+        out["y"] = event.reason
+    if event.source_ts is not None:
+        out["z"] = event.source_ts - epoch
     if event.op != "ADD":
-        out[_SHORT["op"]] = event.op
+        out[DELTA_OP] = event.op
     if delta.accepted_ms != epoch:
         out[DELTA_ACCEPTED] = delta.accepted_ms - epoch
     out["s"] = list(delta.score)
@@ -265,26 +267,25 @@ def encode_snapshot(match: Match, id_: DeltaId, accepted_ms: int | None = None) 
         id_: the id of the last delta in it.
         accepted_ms: when the log took that delta's event, UTC milliseconds: the age of what is shown.
     """
-    state = state_text(match)
     info = match.info
     head = compact(
         {
             "v": PROTOCOL_VERSION,
             KEY_EPOCH: id_.epoch,
             KEY_SEQ: id_.seq,
-            KEY_HASH: hash_of_state(state),
+            KEY_HASH: match_hash(match),
             "accepted_ms": accepted_ms,
         }
     )
     teams = canonical(None if info is None else info.detail)
-    return f'{head[:-1]},"info":{teams},{state[1:]}'.encode()
+    return state_text(match, f'{head[1:-1]},"info":{teams}').encode()
 
 
 def decode_snapshot(data: bytes | str) -> tuple[Match, DeltaId, int | None]:
     """Read what ``encode_snapshot`` wrote, and prove it: the state is rebuilt and its hash compared.
 
     Raises:
-        WireError: it is not that, of another protocol version, or its hash is not its state's.
+        WireError: it is not that, of an unknown protocol version, or its hash is not its state's.
     """
     try:
         value = parse(data)
@@ -292,14 +293,16 @@ def decode_snapshot(data: bytes | str) -> tuple[Match, DeltaId, int | None]:
         raise WireError(f"a snapshot must be JSON: {error}", data) from None
     if not isinstance(value, dict):
         raise WireError("a snapshot must be an object", value)
-    if value.get("v") != PROTOCOL_VERSION:
-        raise WireError(f"a snapshot must be of protocol version {PROTOCOL_VERSION}", value.get("v"))
+    version = value.get("v")
+    if version not in (_FIRST_VERSION, PROTOCOL_VERSION):
+        raise WireError(f"a snapshot must be of protocol version {PROTOCOL_VERSION}", version)
     match_id = value.get(KEY_MATCH_ID)
     if not isinstance(match_id, str) or MATCH_ID_PATTERN.fullmatch(match_id) is None:
         raise WireError("a snapshot must name its match", match_id)
     position = _snapshot_id(value)
     match = fold(match_id, _events(match_id, value))
-    if match_hash(match) != value.get(KEY_HASH):
+    hash_ = match_hash(match) if version == PROTOCOL_VERSION else _first_hash(match)
+    if hash_ != value.get(KEY_HASH):
         raise WireError("a snapshot's hash must be its state's", value.get(KEY_HASH))
     accepted_ms = value.get("accepted_ms")
     if accepted_ms is not None and type(accepted_ms) is not int:
@@ -307,11 +310,9 @@ def decode_snapshot(data: bytes | str) -> tuple[Match, DeltaId, int | None]:
     return match, position, accepted_ms
 
 
-class _Never:
-    """Equal to nothing: the field is never left out."""
-
-
-_NEVER: Final = _Never()
+def _first_hash(match: Match) -> str:
+    """The hash of protocol version 1: SHA-256 over the canonical JSON of the whole state."""
+    return hashlib.sha256(state_text(match).encode("utf-8")).hexdigest()[:HASH_CHARS]
 
 
 def _without_defaults(type_: str, detail: JsonObject) -> JsonObject:

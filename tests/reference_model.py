@@ -95,8 +95,14 @@ class ReferenceModel:
         return "PRE" if change is None else change["period"]
 
     def goals(self) -> dict[str, int]:
-        """Rules 4, 5: each goal for the side credited, whoever scored it and whatever VAR looks at."""
-        return {side: len(self._of("GOAL", side)) for side in ("home", "away")}
+        """Rules 4, 5: each goal for the side credited, whoever scored it and whatever VAR looks at.
+
+        Rule 7: the shoot-out is never added, so a goal in its period does not count.
+        """
+        return {
+            side: sum(goal["period"] != "PENS" for goal in self._of("GOAL", side))
+            for side in ("home", "away")
+        }
 
     def score(self) -> dict[str, int]:
         """Rule 7: the official result stands over the goals."""
@@ -138,9 +144,19 @@ class ReferenceModel:
             "pending": self.pending(),
         }
 
+    def records(self) -> list[str]:
+        """Section 3: of each event_id the body and the retraction that stand, null for what there is not."""
+        return [_canonical([self.body_of(id_), self.retraction_of(id_)]) for id_ in self.event_ids()]
+
     def hash(self) -> str:
-        """Section 3: 16 hex characters of SHA-256 over the canonical JSON of the state."""
-        return hashlib.sha256(_canonical(self.state()).encode()).hexdigest()[:16]
+        """Section 3: 16 hex characters of SHA-256 over the state, one sum in place of all events."""
+        total = 0
+        for record in self.records():
+            total += int(hashlib.sha256(record.encode()).hexdigest(), 16)
+        listed = ("events", "retracted", "pending")
+        hashed = {key: value for key, value in self.state().items() if key not in listed}
+        hashed["records"] = format(total % 2**256, "064x")
+        return hashlib.sha256(_canonical(hashed).encode()).hexdigest()[:16]
 
     def _of(self, type_: str, side: str) -> list[dict[str, Any]]:
         return [event for event in self.live() if event["type"] == type_ and event["team"] == side]

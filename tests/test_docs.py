@@ -389,7 +389,12 @@ def test_every_decision_that_is_cited_is_there() -> None:
 def test_every_ingest_error_is_in_the_protocol() -> None:
     protocol = read(ROOT / "docs" / "protocol.md")
     codes: set[str] = set()
-    for path in ("origin/ingest/service.py", "origin/ingest/signatures.py", "origin/web/webhook.py"):
+    for path in (
+        "origin/ingest/service.py",
+        "origin/ingest/signatures.py",
+        "origin/ingest/limits.py",
+        "origin/web/webhook.py",
+    ):
         codes |= set(re.findall(r'RequestError\(\s*\d{3},\s*"([a-z_]+)"', read(ROOT / path)))
     assert len(codes) > 10
     assert {code for code in codes if f"`{code}`" not in protocol} == set()

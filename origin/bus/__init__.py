@@ -125,7 +125,9 @@ class Bus(Protocol):
         """
 
     def refill(self, match_id: str, deltas: Sequence[Published], snapshot: bytes) -> int:
-        """Give a bus that lost data what it lacks, as one step: no reader sees a part of it.
+        """Store a run of deltas and the snapshot at its last id, as one step: no reader sees a part of it.
+
+        So a worker publishes what it read together, and gives a bus that lost data what it lacks.
 
         Args:
             match_id: the match.

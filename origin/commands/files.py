@@ -18,7 +18,7 @@ import click
 
 from origin.errors import FeedError
 
-__all__ = ["BadInput", "complaint", "output", "read_from"]
+__all__ = ["BadInput", "complaint", "from_secret_file", "output", "read_from"]
 
 STDIN = "-"
 Item = TypeVar("Item")
@@ -61,6 +61,25 @@ def read_from(name: str, read: Callable[[BinaryIO], Iterator[Item]]) -> Iterator
         raise BadInput(_one_line(f"{_shown(name)}:0: cannot be read: {error.strerror or error}")) from None
     except ValueError as error:  # a name with a NUL in it
         raise BadInput(_one_line(f"{_shown(name)}:0: cannot be read: {error}")) from None
+
+
+def from_secret_file(name: str) -> Callable[[], str | None]:
+    """The default of an option whose setting ``name`` may be given as a file, by ``name`` with ``_FILE``.
+
+    The default raises ``click.ClickException`` if the file cannot be read.
+    """
+
+    def default() -> str | None:
+        # Imported here: most commands that read files need no settings.
+        from origin.config import setting_of
+        from origin.errors import ConfigError
+
+        try:
+            return setting_of(os.environ, name)
+        except ConfigError as error:
+            raise click.ClickException(str(error)) from None
+
+    return default
 
 
 @contextmanager

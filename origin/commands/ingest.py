@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from origin.commands.files import read_from
+from origin.commands.files import from_secret_file, read_from
 from origin.commands.working import Seconds, run
 from origin.config import Config
 from origin.errors import ConfigError, OriginError
@@ -54,10 +54,12 @@ def _zone(context: click.Context, parameter: click.Parameter, text: str) -> date
 @click.option("--feed", required=True, type=click.Choice(FEEDS), help="The vendor's format.")
 @click.option(
     "--url", required=True, envvar="TOUCHLINE_FEED_URL", show_envvar=True, metavar="URL", callback=_url,
+    default=from_secret_file("TOUCHLINE_FEED_URL"),
     help="A match's document; {id} is the vendor's number of the match.",
 )  # fmt: skip
 @click.option(
     "--push-url", envvar="TOUCHLINE_FEED_PUSH_URL", show_envvar=True, metavar="URL", callback=_url,
+    default=from_secret_file("TOUCHLINE_FEED_PUSH_URL"),
     help="The vendor's push stream, one for all matches.",
 )  # fmt: skip
 @click.option(
@@ -66,6 +68,7 @@ def _zone(context: click.Context, parameter: click.Parameter, text: str) -> date
 )  # fmt: skip
 @click.option(
     "--key", envvar="TOUCHLINE_FEED_KEY", show_envvar=True, metavar="SECRET",
+    default=from_secret_file("TOUCHLINE_FEED_KEY"),
     help="Sent as x-api-key. The environment keeps it out of the process list.",
 )  # fmt: skip
 @click.option("--names", metavar="F7", help="The F7 file with the names of players, for opta-f24.")

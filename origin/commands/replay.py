@@ -20,10 +20,10 @@ from urllib.parse import SplitResult, urlsplit
 
 import click
 
-from origin.commands.files import read_from
+from origin.commands.files import from_secret_file, read_from
 from origin.errors import ConfigError, OriginError
 from origin.feeds.canonical import events_of_lines, to_line
-from origin.ingest.signatures import parse_keys, signed_headers
+from origin.ingest.signatures import parse_keys, secret_of, signed_headers
 from shared_state import Event, delay_ms
 
 __all__ = [
@@ -200,7 +200,7 @@ class Sender:
                 self._connection.close()
                 status, message = 0, str(error) or type(error).__name__
             else:
-                if 200 <= status < 300 or (status == 409 and code == "replayed" and attempt):
+                if 200 <= status < 300:  # also for a duplicate: the answer to an earlier attempt was lost
                     return
                 if status < 500 and status not in _RETRYABLE:
                     raise ReplayError(f"the origin refused the events: {status} {code}: {message}")
@@ -285,6 +285,7 @@ def read_speed(context: click.Context, parameter: click.Parameter, text: str) ->
 @click.option("--match", "match_id", metavar="ID", help="Only the match with this id.")
 @click.option(
     "--key", envvar="TOUCHLINE_INGEST_KEYS", show_envvar=True, metavar="SECRET",
+    default=from_secret_file("TOUCHLINE_INGEST_KEYS"),
     help="Signs the deliveries; of several, the first. The environment keeps it out of the process list.",
 )  # fmt: skip
 def command(file: str, url: SplitResult, speed: float, match_id: str | None, key: str | None) -> None:
@@ -299,7 +300,7 @@ def command(file: str, url: SplitResult, speed: float, match_id: str | None, key
     events = read_from(file, events_of_lines)
     if match_id is not None:
         events = (event for event in events if event.match_id == match_id)
-    sender = Sender(url, keys[0], report=lambda line: click.echo(f"touchline: {line}", err=True))
+    sender = Sender(url, secret_of(keys[0]), report=lambda line: click.echo(f"touchline: {line}", err=True))
     begin_s = time.monotonic()
     count = 0
     try:

@@ -9,6 +9,7 @@ import click
 
 from origin.config import Config
 from origin.errors import OriginError
+from origin.ingest.key_file import KeyFile
 from origin.logs import configure_logging
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def command(host: str, port: int, workers: int, admin_port: int | None, admin_ho
     try:
         config = Config.from_env(os.environ)
         configure_logging(config.log_level)
+        if config.ingest_keys_file:
+            KeyFile(config.ingest_keys_file)  # a file that cannot be used ends the command, not each worker
         admin = None if admin_port is None else listen(admin_host, admin_port, queues=1)[0]
         pool = WorkerPool.create() if workers > 1 else None
 

@@ -22,7 +22,29 @@ from origin.backends import open_backend
 from origin.eventlog.deadletter import DeadLetters
 from shared_state import Event
 
-__all__ = ["Appended", "Consumer", "EventLog", "LogRecord", "MatchSize", "Position", "open_eventlog"]
+__all__ = [
+    "Appended",
+    "Consumer",
+    "EventLog",
+    "LogRecord",
+    "MatchSize",
+    "Position",
+    "SignedBy",
+    "open_eventlog",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedBy:
+    """Who brought a record by a signed webhook.
+
+    Attributes:
+        key_name: the name of the ingest key that signed.
+        webhook_id: of the delivery.
+    """
+
+    key_name: str
+    webhook_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +56,15 @@ class LogRecord:
         appended_ms: UTC milliseconds at which the log took it; that of a match's first event is the match's
             epoch. It may go back where the log's clock does (each of Kafka's brokers has its own clock), so
             the offset alone is the order.
+        signed_by: who brought it; None for records that did not come by a webhook, and for those of versions
+            that did not keep it.
     """
 
     partition: int
     offset: int
     appended_ms: int
     event: Event
+    signed_by: SignedBy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +142,9 @@ class Consumer(Protocol):
 class EventLog(Protocol):
     """The durable log."""
 
-    def append(self, events: Sequence[Event], key: str | None = None) -> Appended:
+    def append(
+        self, events: Sequence[Event], key: str | None = None, signed_by: SignedBy | None = None
+    ) -> Appended:
         """Append all of the events, or none. When this returns they survive ``kill -9`` and power loss.
 
         Args:
@@ -125,9 +152,19 @@ class EventLog(Protocol):
             key: a name for this batch (a webhook-id): a batch of the same key again appends nothing. With
                 Kafka only this process' own keys are known: a repetition may be in the log, and changes
                 nothing when it is folded.
+            signed_by: who brought them; kept with each record.
 
         Raises:
             EventLogError: they may not be in the log; the sender has to send again.
+        """
+
+    def count_under(self, key: str) -> int | None:
+        """How many events ``append`` has put into the log under a key; None if the key is new.
+
+        With Kafka only this process' own keys are known.
+
+        Raises:
+            EventLogError: the log cannot be read.
         """
 
     def consumer(self, group: str | None) -> Consumer:

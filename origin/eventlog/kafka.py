@@ -43,8 +43,8 @@ from confluent_kafka import (
 )
 
 from origin.errors import EventLogError
-from origin.eventlog import Appended, LogRecord, MatchSize, Position
-from origin.eventlog.codec import decode_event, encode_event
+from origin.eventlog import Appended, LogRecord, MatchSize, Position, SignedBy
+from origin.eventlog.codec import decode_event, encode_event, signed_by_of
 from origin.eventlog.deadletter import DeadLetter
 from origin.eventlog.kafka_dead_letters import KafkaDeadLetters
 from origin.eventlog.kafka_reader import KafkaReader, consumer_config, take
@@ -60,6 +60,10 @@ logger = logging.getLogger(__name__)
 
 # A vendor repeats a webhook within seconds to minutes; at ten a second these cover close to three hours.
 RECENT_KEYS_MAX = 100_000
+# The key of a batch, and who signed it. The first is older, and named after the only keys that there were.
+BATCH_KEY_HEADER = "webhook-id"
+KEY_NAME_HEADER = "signed-by"
+SIGNED_ID_HEADER = "signed-webhook-id"
 # Kafka refuses a commit during a rebalance; a moment later the new assignment is known.
 IN_REBALANCE = {KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS, KafkaError.UNKNOWN_MEMBER_ID}
 REBALANCE_POLL_S = 0.05
@@ -84,7 +88,9 @@ class KafkaEventLog:
         self._recent_keys: OrderedDict[str, int] = OrderedDict()
         self._sizes: OrderedDict[str, MatchSize] = OrderedDict()
 
-    def append(self, events: Sequence[Event], key: str | None = None) -> Appended:
+    def append(
+        self, events: Sequence[Event], key: str | None = None, signed_by: SignedBy | None = None
+    ) -> Appended:
         """See ``EventLog.append``; the module's docstring says what Kafka cannot promise."""
         if key is not None:
             with self._lock:
@@ -98,7 +104,7 @@ class KafkaEventLog:
             self.send(
                 self.settings.topic,
                 messages,
-                None if key is None else [("webhook-id", key.encode("utf-8"))],
+                _headers(key, signed_by),
             )
             self._count(messages)
         if key is not None:
@@ -107,6 +113,11 @@ class KafkaEventLog:
                 if len(self._recent_keys) > RECENT_KEYS_MAX:
                     self._recent_keys.popitem(last=False)
         return Appended(True, len(events))
+
+    def count_under(self, key: str) -> int | None:
+        """See ``EventLog.count_under``."""
+        with self._lock:
+            return self._recent_keys.get(key)
 
     def consumer(self, group: str | None) -> KafkaConsumer:
         """See ``EventLog.consumer``."""
@@ -186,7 +197,7 @@ class KafkaEventLog:
         if partition != partition_of(event.match_id, self.partitions):
             reason = f"match {event.match_id!r} is not of partition {partition}: no murmur2 of its id"
             return DeadLetter(partition, offset, wall_clock_ms(), reason, payload)
-        return LogRecord(partition, offset, appended_ms, event)
+        return LogRecord(partition, offset, appended_ms, event, _signed_by(message))
 
 
 class KafkaConsumer:
@@ -408,6 +419,27 @@ class KafkaConsumer:
 def _position(message: Message) -> tuple[int, int, int]:
     """Partition, offset and time in UTC milliseconds; a message that is no error has them."""
     return message.partition() or 0, message.offset() or 0, message.timestamp()[1]
+
+
+def _headers(key: str | None, signed_by: SignedBy | None) -> list[tuple[str, str | bytes | None]] | None:
+    headers: list[tuple[str, str | bytes | None]] = []
+    if key is not None:
+        headers.append((BATCH_KEY_HEADER, key.encode("utf-8")))
+    if signed_by is not None:
+        headers.append((KEY_NAME_HEADER, signed_by.key_name.encode("utf-8")))
+        headers.append((SIGNED_ID_HEADER, signed_by.webhook_id.encode("utf-8")))
+    return headers or None
+
+
+def _signed_by(message: Message) -> SignedBy | None:
+    """Who signed a record; None for one without the headers. Another client may have put anything there."""
+    headers = message.headers()
+    texts = {
+        name: value.decode("utf-8", "replace")
+        for name, value in (headers if isinstance(headers, list) else [])
+        if name in (KEY_NAME_HEADER, SIGNED_ID_HEADER) and isinstance(value, bytes)
+    }
+    return signed_by_of(texts.get(KEY_NAME_HEADER), texts.get(SIGNED_ID_HEADER))
 
 
 def open_url(url: str) -> KafkaEventLog:

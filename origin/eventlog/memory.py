@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from origin.eventlog import Appended, LogRecord, MatchSize
+from origin.eventlog import Appended, LogRecord, MatchSize, SignedBy
 from origin.eventlog.clock import wall_clock_ms
 from origin.eventlog.codec import encode_event
 from origin.eventlog.deadletter import MemoryDeadLetters
@@ -29,7 +29,9 @@ class MemoryEventLog:
         self._dead_letters = MemoryDeadLetters()
         self._sizes = SizeCache(self._count_after)
 
-    def append(self, events: Sequence[Event], key: str | None = None) -> Appended:
+    def append(
+        self, events: Sequence[Event], key: str | None = None, signed_by: SignedBy | None = None
+    ) -> Appended:
         """See ``EventLog.append``."""
         with self._changed:
             if key is not None:
@@ -42,9 +44,14 @@ class MemoryEventLog:
                 # match's: a clock that was ahead for a moment must not date the events of all others.
                 appended_ms = max(now_ms, self._last_ms.get(event.match_id, 0))
                 self._last_ms[event.match_id] = appended_ms
-                self._records.append(LogRecord(0, len(self._records) + 1, appended_ms, event))
+                self._records.append(LogRecord(0, len(self._records) + 1, appended_ms, event, signed_by))
             self._changed.notify_all()
         return Appended(True, len(events))
+
+    def count_under(self, key: str) -> int | None:
+        """See ``EventLog.count_under``."""
+        with self._changed:
+            return self._keys.get(key)
 
     def consumer(self, group: str | None) -> OffsetConsumer:
         """See ``EventLog.consumer``."""

@@ -28,8 +28,8 @@ from contextlib import contextmanager, suppress
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from origin.eventlog import Appended, LogRecord, MatchSize
-from origin.eventlog.codec import decode_event, encode_event
+from origin.eventlog import Appended, LogRecord, MatchSize, SignedBy
+from origin.eventlog.codec import decode_event, encode_event, names_of, signed_by_of
 from origin.eventlog.deadletter import DeadLetter
 from origin.eventlog.limits import SizeCache
 from origin.eventlog.postgres_group import CHANNEL, PostgresConsumer
@@ -51,6 +51,8 @@ CREATE TABLE IF NOT EXISTS touchline.records (
     match_id text NOT NULL,
     appended_ms bigint NOT NULL,
     event text NOT NULL,
+    key_name text,
+    webhook_id text,
     PRIMARY KEY (partition, "offset")
 );
 CREATE INDEX IF NOT EXISTS records_by_match ON touchline.records (match_id, "offset");
@@ -103,7 +105,9 @@ class PostgresEventLog:
             row = session.execute("SELECT count(*) FROM touchline.partitions").fetchone()
             self.partitions: int = row[0] if row else 0
 
-    def append(self, events: Sequence[Event], key: str | None = None) -> Appended:
+    def append(
+        self, events: Sequence[Event], key: str | None = None, signed_by: SignedBy | None = None
+    ) -> Appended:
         """See ``EventLog.append``."""
         by_partition: dict[int, list[Event]] = {}
         for event in events:
@@ -117,11 +121,17 @@ class PostgresEventLog:
                         return Appended(False, known)
                 # In the same order in every process, or two batches could wait for each other's partition.
                 for partition in sorted(by_partition):
-                    _insert(session, partition, by_partition[partition])
+                    _insert(session, partition, by_partition[partition], signed_by)
             # The events are in the log even if the notification fails: readers poll as well.
             with suppress(psycopg.Error):
                 session.execute(f"NOTIFY {CHANNEL}")
         return Appended(True, len(events))
+
+    def count_under(self, key: str) -> int | None:
+        """See ``EventLog.count_under``."""
+        with self.session() as session:
+            row = session.execute("SELECT count FROM touchline.keys WHERE key = %s", (key,)).fetchone()
+        return int(row[0]) if row else None
 
     def consumer(self, group: str | None) -> PostgresConsumer:
         """See ``EventLog.consumer``."""
@@ -133,16 +143,18 @@ class PostgresEventLog:
         while True:
             with self.session() as session:
                 rows = session.execute(
-                    'SELECT partition, "offset", appended_ms, event FROM touchline.records'
+                    'SELECT partition, "offset", appended_ms, event, key_name, webhook_id'
+                    " FROM touchline.records"
                     ' WHERE match_id = %s AND "offset" > %s ORDER BY "offset" LIMIT %s',
                     (match_id, offset, READ_BATCH),
                 ).fetchall()
-            for partition, offset, appended_ms, text in rows:
+            for partition, offset, appended_ms, text, key_name, webhook_id in rows:
                 try:
                     event = decode_event(text)
                 except ValueError:
                     continue  # the consumers of groups dead-letter it
-                yield LogRecord(partition, offset, appended_ms, event)
+                signed_by = signed_by_of(key_name, webhook_id)
+                yield LogRecord(partition, offset, appended_ms, event, signed_by)
             if len(rows) < READ_BATCH:
                 return
 
@@ -250,6 +262,18 @@ def _prepare(session: PostgresSession, partitions: int) -> None:
                 " WHERE NOT EXISTS (SELECT FROM touchline.partitions)",
                 (partitions,),
             )
+    # A log of an older version: its records get NULL there. It checks first for the same reason.
+    added = session.execute(
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = 'touchline.records'::regclass"
+        " AND attname IN ('key_name', 'webhook_id') AND NOT attisdropped"
+    ).fetchone()
+    if added is None or added[0] < 2:
+        with session.transaction():
+            session.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+            session.execute(
+                "ALTER TABLE touchline.records ADD COLUMN IF NOT EXISTS key_name text,"
+                " ADD COLUMN IF NOT EXISTS webhook_id text"
+            )
     session.execute("DELETE FROM touchline.keys WHERE appended_at < now() - %s::interval", (KEYS_KEPT,))
 
 
@@ -267,7 +291,9 @@ def _take_key(session: PostgresSession, key: str, count: int) -> int | None:
     return row[0] if row else 0
 
 
-def _insert(session: PostgresSession, partition: int, events: Sequence[Event]) -> None:
+def _insert(
+    session: PostgresSession, partition: int, events: Sequence[Event], signed_by: SignedBy | None
+) -> None:
     # The row stays locked until the commit, so no other append can date a record of these matches meanwhile.
     row = session.execute(
         "UPDATE touchline.partitions SET next_offset = next_offset + %s WHERE partition = %s"
@@ -282,13 +308,16 @@ def _insert(session: PostgresSession, partition: int, events: Sequence[Event]) -
     dates_ms = _dates_ms(session, match_ids, now_ms)
     session.execute(
         "INSERT INTO touchline.records"
-        " SELECT %s, unnest(%s::bigint[]), unnest(%s::text[]), unnest(%s::bigint[]), unnest(%s::text[])",
+        ' (partition, "offset", match_id, appended_ms, event, key_name, webhook_id)'
+        " SELECT %s, unnest(%s::bigint[]), unnest(%s::text[]), unnest(%s::bigint[]), unnest(%s::text[]),"
+        " %s, %s",
         (
             partition,
             list(range(first, next_offset)),
             match_ids,
             [dates_ms[match_id] for match_id in match_ids],
             [encode_event(event).decode("utf-8") for event in events],
+            *names_of(signed_by),
         ),
     )
 

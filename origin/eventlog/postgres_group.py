@@ -28,7 +28,7 @@ from typing import Protocol
 import psycopg
 
 from origin.eventlog import LogRecord, Position
-from origin.eventlog.codec import decode_event
+from origin.eventlog.codec import decode_event, signed_by_of
 from origin.eventlog.deadletter import DeadLetter, DeadLetters
 from origin.eventlog.memory import wall_clock_ms
 from origin.eventlog.postgres_session import PostgresSession, PostgresSettings, connect, translated
@@ -215,10 +215,10 @@ class PostgresConsumer:
         if not self._positions:
             return records
         rows = session.execute(
-            'SELECT partition, "offset", appended_ms, event'
+            'SELECT partition, "offset", appended_ms, event, key_name, webhook_id'
             " FROM unnest(%s::int[], %s::bigint[]) AS mine (partition, next_offset)"
             " CROSS JOIN LATERAL ("
-            '  SELECT "offset", appended_ms, event FROM touchline.records'
+            '  SELECT "offset", appended_ms, event, key_name, webhook_id FROM touchline.records'
             '  WHERE records.partition = mine.partition AND "offset" >= mine.next_offset'
             '  ORDER BY "offset" LIMIT %s'
             # The shortest queues first: a partition that is far behind must not starve the others.
@@ -226,13 +226,14 @@ class PostgresConsumer:
             " partition LIMIT %s",
             (list(self._positions), list(self._positions.values()), limit, limit),
         ).fetchall()
-        for partition, offset, appended_ms, text in rows:
+        for partition, offset, appended_ms, text, key_name, webhook_id in rows:
             try:
-                records.append(LogRecord(partition, offset, appended_ms, decode_event(text)))
+                signed_by = signed_by_of(key_name, webhook_id)
+                records.append(LogRecord(partition, offset, appended_ms, decode_event(text), signed_by))
             except ValueError as error:
                 letter = DeadLetter(partition, offset, wall_clock_ms(), str(error), text.encode("utf-8"))
                 self._log.dead_letters().add(letter)  # if this raises, the position is still before it
                 logger.warning("record %s is dead-lettered: %s", letter.id, letter.reason)
         # Only now, when all dead letters are stored. The last row of each partition has its highest offset.
-        self._positions.update({partition: offset + 1 for partition, offset, _, _ in rows})
+        self._positions.update({partition: offset + 1 for partition, offset, *_ in rows})
         return records

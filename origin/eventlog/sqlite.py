@@ -18,9 +18,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from origin.errors import ConfigError, EventLogError
-from origin.eventlog import Appended, LogRecord, MatchSize
+from origin.eventlog import Appended, LogRecord, MatchSize, SignedBy
 from origin.eventlog.clock import MACHINE_CLOCK
-from origin.eventlog.codec import decode_event, encode_event
+from origin.eventlog.codec import decode_event, encode_event, names_of, signed_by_of
 from origin.eventlog.deadletter import DeadLetter
 from origin.eventlog.limits import SizeCache
 from origin.eventlog.offsets import OffsetConsumer
@@ -35,7 +35,9 @@ CREATE TABLE IF NOT EXISTS records (
     "offset" INTEGER PRIMARY KEY AUTOINCREMENT,
     match_id TEXT NOT NULL,
     appended_ms INTEGER NOT NULL,
-    event TEXT NOT NULL
+    event TEXT NOT NULL,
+    key_name TEXT,
+    webhook_id TEXT
 );
 CREATE INDEX IF NOT EXISTS records_by_match ON records (match_id, "offset");
 CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, count INTEGER NOT NULL, appended_ms INTEGER NOT NULL);
@@ -48,6 +50,8 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     removed INTEGER NOT NULL DEFAULT 0
 );
 """
+# Columns of ``records`` that the first version of this file did not have.
+ADDED_COLUMNS = frozenset({"key_name", "webhook_id"})
 # Another process may have the write lock for one commit, which is one fsync: tens of milliseconds on a
 # slow disk. Seconds mean that something is wrong with the file.
 BUSY_TIMEOUT_S = 5.0
@@ -88,11 +92,14 @@ class SqliteEventLog:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(SCHEMA)
+            _add_columns(self._db)
         except (OSError, sqlite3.Error) as error:
             raise EventLogError(f"the event log {str(path)!r} cannot be opened: {error}") from error
         self._compare_with_clock()
 
-    def append(self, events: Sequence[Event], key: str | None = None) -> Appended:
+    def append(
+        self, events: Sequence[Event], key: str | None = None, signed_by: SignedBy | None = None
+    ) -> Appended:
         """See ``EventLog.append``."""
         with self.transaction() as db:
             if key is not None:
@@ -102,13 +109,25 @@ class SqliteEventLog:
             now_ms = self._now_ms()
             match_ids = {event.match_id for event in events}
             dates_ms = {match_id: _dated_ms(db, match_id, now_ms) for match_id in match_ids}
-            rows = [(one.match_id, dates_ms[one.match_id], encode_event(one).decode()) for one in events]
-            db.executemany("INSERT INTO records (match_id, appended_ms, event) VALUES (?, ?, ?)", rows)
+            signer = names_of(signed_by)
+            db.executemany(
+                "INSERT INTO records (match_id, appended_ms, event, key_name, webhook_id)"
+                " VALUES (?, ?, ?, ?, ?)",
+                [
+                    (event.match_id, dates_ms[event.match_id], encode_event(event).decode(), *signer)
+                    for event in events
+                ],
+            )
             if key is not None:
                 db.execute("INSERT INTO keys VALUES (?, ?, ?)", (key, len(events), now_ms))
         with self._appended:
             self._appended.notify_all()
         return Appended(True, len(events))
+
+    def count_under(self, key: str) -> int | None:
+        """See ``EventLog.count_under``."""
+        rows = self.rows("SELECT count FROM keys WHERE key = ?", (key,))
+        return int(rows[0][0]) if rows else None
 
     def consumer(self, group: str | None) -> OffsetConsumer:
         """See ``EventLog.consumer``."""
@@ -119,14 +138,15 @@ class SqliteEventLog:
         offset = after
         while True:
             rows = self.rows(
-                'SELECT "offset", appended_ms, event FROM records'
+                'SELECT "offset", appended_ms, event, key_name, webhook_id FROM records'
                 ' WHERE match_id = ? AND "offset" > ? ORDER BY "offset" LIMIT ?',
                 (match_id, offset, READ_BATCH),
             )
             if not rows:
                 return
-            for offset, appended_ms, event in rows:
-                record = self._read(offset, appended_ms, event)
+            for row in rows:
+                offset = row[0]
+                record = self._read(*row)
                 if record is not None:
                     yield record
 
@@ -150,7 +170,7 @@ class SqliteEventLog:
         while True:
             with self._appended:  # locked during the read, or an append before the wait would not end it
                 rows = self.rows(
-                    'SELECT "offset", appended_ms, event FROM records'
+                    'SELECT "offset", appended_ms, event, key_name, webhook_id FROM records'
                     ' WHERE "offset" > ? ORDER BY "offset" LIMIT ?',
                     (offset, limit),
                 )
@@ -196,10 +216,13 @@ class SqliteEventLog:
                 days,
             )
 
-    def _read(self, offset: int, appended_ms: int, event: str) -> LogRecord | None:
+    def _read(
+        self, offset: int, appended_ms: int, event: str, key_name: str | None, webhook_id: str | None
+    ) -> LogRecord | None:
         """A record; None if it is not an event, which is then dead-lettered."""
         try:
-            return LogRecord(0, offset, appended_ms, decode_event(event))
+            signed_by = signed_by_of(key_name, webhook_id)
+            return LogRecord(0, offset, appended_ms, decode_event(event), signed_by)
         except ValueError as error:
             if offset not in self._dead_lettered:  # it is read by every poll until another record follows it
                 letter = DeadLetter(0, offset, self._now_ms(), str(error), event.encode("utf-8"))
@@ -263,6 +286,24 @@ class SqliteDeadLetters:
         with self._log.transaction() as db:
             # The row stays: another reader may read the record later, and must not add it again.
             db.execute('UPDATE dead_letters SET removed = 1 WHERE "offset" = ?', (letter.offset,))
+
+
+def _add_columns(db: sqlite3.Connection) -> None:
+    """Add the columns that records of an older file lack; its own records have NULL there."""
+    if _columns(db) >= ADDED_COLUMNS:
+        return
+    db.execute("BEGIN IMMEDIATE")  # of two processes that open it at once, the second finds them added
+    try:
+        for column in sorted(ADDED_COLUMNS - _columns(db)):
+            db.execute(f"ALTER TABLE records ADD COLUMN {column} TEXT")
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+
+
+def _columns(db: sqlite3.Connection) -> set[str]:
+    return {row[1] for row in db.execute("PRAGMA table_info(records)")}
 
 
 def _dated_ms(db: sqlite3.Connection, match_id: str, now_ms: int) -> int:

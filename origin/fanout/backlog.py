@@ -35,9 +35,18 @@ class CommitPosition:
 
 @dataclass(frozen=True, slots=True)
 class Unpublished:
-    """The delta of a record, with its id, and the snapshot at that id, until the bus has them."""
+    """What a run of records makes of a match, until the bus has it.
 
-    published: Published
+    Attributes:
+        records: how many records it is, from the first of the lane on.
+        deltas: those of the records that change the match, with their ids, oldest first.
+        appended_ms: when the log took the record of each delta, UTC milliseconds.
+        snapshot: the match at the last delta; empty if there is none.
+    """
+
+    records: int
+    deltas: list[Published]
+    appended_ms: list[int]
     snapshot: bytes
 
 
@@ -54,7 +63,7 @@ class Lane:
         skipped_s: when the last of them was read.
         due_ms: when the first record may be published, UTC milliseconds; 0 if that is not known yet.
         due_at_latest_s: when it may be published whatever its date is, in seconds of the monotonic clock.
-        unpublished: the delta of the first record, once it has an id.
+        unpublished: what the first records make of the match, once the changes have their ids.
         failures: attempts in a row that did not reach the bus or the log.
         retry_s: no attempt is made before this time of the monotonic clock, in seconds.
         turn: the number of its last turn; 0 before the first.
@@ -168,12 +177,13 @@ class Backlog:
         self._turns += 1
         lane.turn = self._turns
 
-    def done(self, lane: Lane) -> None:
-        """The first record of a lane is published, or changed nothing."""
-        lane.records.popleft()
-        lane.read_s.popleft()
-        self._count -= 1
-        self._in_memory -= 1
+    def done(self, lane: Lane, count: int) -> None:
+        """The first ``count`` records of a lane are published, or changed nothing."""
+        for _ in range(count):
+            lane.records.popleft()
+            lane.read_s.popleft()
+        self._count -= count
+        self._in_memory -= count
         lane.due_ms = 0
         lane.unpublished = None
         lane.failures = 0

@@ -16,7 +16,9 @@ notices it by a refused publish or by a check on a timer, and refills the bus fr
 
 from __future__ import annotations
 
+import gc
 import logging
+import math
 import random
 import threading
 import time
@@ -45,13 +47,20 @@ POLL_S = 0.2
 # A release waits this much longer than the embargo, because the log's clock may be this far behind this
 # machine's: a retraction of the last moment is then in the log when the match is read for it.
 RELEASE_MARGIN_MS = 250
+# Records read at a start from which on they are exempt from garbage collection: they are then most of what is
+# in memory, and what is exempt by mistake with them is little.
+EXEMPT_FROM_COLLECTOR_MIN = 50_000
 # Records in memory while the bus does not answer, some 1.5 KB each; beyond it no more are read.
 BACKLOG_MAX = 50_000
-# A match's turn ends after so many records, or after this much work of this thread; one record is always
-# done. Work is measured as processor time: a thread that had to wait for a processor has done nothing.
-TURN_RECORDS = 20
+# A match's turn is a run of its records, which one step of the bus publishes with one snapshot. It ends after
+# so many records, and once the worker has caught up after this much folding: the first record of a run waits
+# for its last. One record is always done. Work is measured as processor time: a thread that had to wait for a
+# processor has done nothing.
+TURN_RECORDS = LANE_RECORDS_MAX
 TURN_CPU_S = 0.005
-# The log is read on after so many records or so much work: a match that has not been heard of is in it.
+# Once the worker has caught up, the log is read on after so many records or so much work: a match that has
+# not been heard of is in it. Until then each match has a turn first, and so one snapshot for all that is in
+# memory of it; a match that floods has at most a turn's records there.
 STEP_RECORDS = 200
 STEP_CPU_S = 0.02
 
@@ -105,6 +114,7 @@ class FanOut:
         """
         failures = 0
         try:
+            self._catch_up()
             while not self._stop.is_set():
                 try:
                     self.step(0.0 if self._repairer.busy else POLL_S)
@@ -116,6 +126,27 @@ class FanOut:
                     failures += 1
         finally:
             self._consumer.close()
+
+    def _catch_up(self) -> None:
+        """Publish what the log has at a start, for as long as there is progress.
+
+        All that is read then stays. A collector that walks it again and again took a fifth of the time, so it
+        is off meanwhile; and what was much is exempt from it afterwards, or it would stop this process, its
+        streams included, for seconds.
+        """
+        count = 0
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            while not (self.caught_up or self._stop.is_set()) and (done := self.step(0.0)):
+                count += done
+        except (EventLogError, BusError) as error:
+            logger.warning("fan-out cannot go on and tries again: %s", error)
+        finally:
+            if count >= EXEMPT_FROM_COLLECTOR_MIN:
+                gc.freeze()
+            if was_enabled:
+                gc.enable()
 
     def stop(self) -> None:
         """Ask ``run`` to return; it finishes the record it is working on."""
@@ -146,6 +177,8 @@ class FanOut:
     def _serve_lanes(self) -> int:
         """Give turns to the matches until the step's budget is used; returns how many records are done.
 
+        A worker that has not caught up gives each match a turn.
+
         However much one turn costs, each step has one for a match that is new in the backlog, and one for
         the match that has waited longest for another turn. So neither can starve the other.
         """
@@ -164,26 +197,27 @@ class FanOut:
                 self._backlog.note_turn(lane)
             if lane.failures or self._stop.is_set():
                 break
-            is_used_up = count >= STEP_RECORDS or time.thread_time() > until_s
+            is_used_up = self.caught_up and (count >= STEP_RECORDS or time.thread_time() > until_s)
         return count
 
     def _read(self, timeout_s: float) -> bool:
         """Read on in the log, waiting at most until something is due; returns whether it is at its end."""
         wait_s = self._until_due_s(timeout_s)
-        records: list[LogRecord] = []
         at_end = False
         if self._backlog.in_memory >= BACKLOG_MAX:
             self._consumer.poll(0.0, 0)
             self._stop.wait(wait_s)
         else:
-            # A blocking poll under load never reports the end of the log.
-            records = [] if self.caught_up else self._consumer.poll(0.0)
-            at_end = not records
-            records = records or self._consumer.poll(wait_s)
-        read_s = time.monotonic()
-        for record in records:
-            self._backlog.add(record, read_s)
-        self._note_future_dates(records)
+            read = 0
+            # At a start as much as there is room for is read before anything is published: a match then gets
+            # one snapshot for all of that. A blocking poll under load never reports the end of the log.
+            while not (self.caught_up or at_end or self._stop.is_set() or self._is_full(read)):
+                count = self._take_in(self._consumer.poll(0.0))
+                at_end = not count
+                read += count
+            at_end = at_end or self.caught_up
+            if not read:
+                self._take_in(self._consumer.poll(wait_s))
         if self._consumer.generation != self._generation:
             # Another worker may have taken records of these matches: fold them from the log again.
             self._generation = self._consumer.generation
@@ -191,6 +225,17 @@ class FanOut:
             for lane in self._backlog.lanes():
                 lane.unpublished = None
         return at_end
+
+    def _is_full(self, read: int) -> bool:
+        """Whether a start has read enough: also where one match has most of it, of which little is kept."""
+        return read >= BACKLOG_MAX or self._backlog.in_memory >= BACKLOG_MAX
+
+    def _take_in(self, records: Sequence[LogRecord]) -> int:
+        read_s = time.monotonic()
+        for record in records:
+            self._backlog.add(record, read_s)
+        self._note_future_dates(records)
+        return len(records)
 
     def _note_future_dates(self, records: Sequence[LogRecord]) -> None:
         """Report records that are dated after this machine's clock: that clock or the log's is wrong."""
@@ -217,24 +262,17 @@ class FanOut:
         return timeout_s
 
     def _advance(self, lane: Lane) -> int:
-        """Give a match its turn: publish what is due of it; returns how many of its records are done."""
-        count = 0
-        until_s = time.thread_time() + TURN_CPU_S
-        while (lane.records or lane.skipped) and not self._stop.is_set():
-            try:
-                if not lane.records:
-                    self._reload(lane)
-                    continue
-                if not self._publish_first(lane):
-                    break
-            except (BusError, EventLogError) as error:
-                self._postpone(lane, error)
-                break
-            self._backlog.done(lane)
-            count += 1
-            if count >= TURN_RECORDS or time.thread_time() > until_s:
-                break
-        return count
+        """Give a match its turn: publish a run of it; returns how many of its records are done."""
+        try:
+            if not lane.records:
+                self._reload(lane)
+            done = self._publish_run(lane) if lane.records else 0
+        except (BusError, EventLogError) as error:
+            self._postpone(lane, error)
+            return 0
+        if done:
+            self._backlog.done(lane, done)
+        return done
 
     def _reload(self, lane: Lane) -> None:
         """Read the next records of a match, which were read before and not kept.
@@ -255,35 +293,66 @@ class FanOut:
         lane.retry_s = time.monotonic() + self._pause_s(lane.failures)
         lane.failures += 1
 
-    def _publish_first(self, lane: Lane) -> bool:
-        """Publish the first record of a match, if it changes the match; False if it is not due yet.
+    def _publish_run(self, lane: Lane) -> int:
+        """Publish a run: the first records of a match that are due; returns how many they are.
 
         Raises:
-            BusError, EventLogError: the bus may or may not have it; publishing it again is safe.
+            BusError, EventLogError: the bus may or may not have them; publishing them again is safe.
         """
-        record = lane.records[0]
         if lane.unpublished is None:
-            sequencer = self._match_of(record)
+            lane.unpublished = self._release(lane)
+        run = lane.unpublished
+        if run is None:
+            return 0
+        if run.deltas:
+            self._publish(lane.match_id, run)
+            now_ms = self._now_ms()
+            for appended_ms in run.appended_ms:
+                late_ms = now_ms - appended_ms - self._embargo_ms
+                self._metrics.fanout_seconds.observe(max(0, late_ms) / 1000)
+        return run.records
+
+    def _release(self, lane: Lane) -> Unpublished | None:
+        """Give the first records of a match their ids, as many as a turn has; None if none of them is due.
+
+        The snapshot is made once, at the last id: a snapshot of an id before it would be replaced at once.
+
+        Raises:
+            EventLogError: the log cannot be read; no record has been released.
+        """
+        sequencer = self._match_of(lane.records[0])
+        until_s = time.thread_time() + TURN_CPU_S if self.caught_up else math.inf
+        count = 0
+        deltas: list[Published] = []
+        appended_ms: list[int] = []
+        for record, read_s in islice(zip(lane.records, lane.read_s, strict=True), TURN_RECORDS):
+            if count and time.thread_time() > until_s:
+                break
             sequencer.take(record)
-            lane.due_ms = self._due_ms(sequencer, record)
+            due_ms = self._due_ms(sequencer, record)
             # The log had the record when it was read, so after the embargo from then on it is due, even if
             # its date lies in the future: a clock that was ahead may have dated it.
-            lane.due_at_latest_s = lane.read_s[0] + (self._embargo_ms + RELEASE_MARGIN_MS) / 1000
-            if lane.due_ms > self._now_ms() and lane.due_at_latest_s > time.monotonic():
-                return False
-            if isinstance(sequencer, EmbargoedSequencer) and sequencer.complete_until_ms < lane.due_ms:
+            due_at_latest_s = read_s + (self._embargo_ms + RELEASE_MARGIN_MS) / 1000
+            if not count:
+                lane.due_ms, lane.due_at_latest_s = due_ms, due_at_latest_s
+            if due_ms > self._now_ms() and due_at_latest_s > time.monotonic():
+                break
+            if isinstance(sequencer, EmbargoedSequencer) and sequencer.complete_until_ms < due_ms:
+                if count:
+                    break  # reading may fail, and what is released already must be published first
                 self._take_all(sequencer, lane.match_id)
             self._note_conflict(sequencer, record)
             delta = sequencer.release(record)
+            count += 1
             if delta is None:
                 self._metrics.unchanged.inc()
-                return True
-            published = Published(delta.id, encode_delta(delta))
-            lane.unpublished = Unpublished(published, sequencer.published_replica.snapshot())
-        self._publish(lane.match_id, lane.unpublished)
-        late_ms = self._now_ms() - record.appended_ms - self._embargo_ms
-        self._metrics.fanout_seconds.observe(max(0, late_ms) / 1000)
-        return True
+            else:
+                deltas.append(Published(delta.id, encode_delta(delta)))
+                appended_ms.append(record.appended_ms)
+        if not count:
+            return None
+        snapshot = sequencer.published_replica.snapshot() if deltas else b""
+        return Unpublished(count, deltas, appended_ms, snapshot)
 
     def _due_ms(self, sequencer: Sequencer, record: LogRecord) -> int:
         due_ms = sequencer.due_ms(record)
@@ -307,14 +376,13 @@ class FanOut:
                 event.rev,
             )
 
-    def _publish(self, match_id: str, unpublished: Unpublished) -> None:
+    def _publish(self, match_id: str, run: Unpublished) -> None:
         try:
-            if self._bus.publish(match_id, unpublished.published, unpublished.snapshot):
-                self._metrics.published.inc()
+            self._metrics.published.inc(self._bus.refill(match_id, run.deltas, run.snapshot))
         except BusBehindError as error:
             logger.warning("%s; refilling it from the log", error)
-            self._refill(match_id, unpublished.published.id)
-        self._repairer.note_published(match_id, unpublished.published.id)
+            self._refill(match_id, run.deltas[-1].id)
+        self._repairer.note_published(match_id, run.deltas[-1].id)
 
     def _refill(self, match_id: str, least: DeltaId | None) -> DeltaId | None:
         """Give the bus a match's history as the log has it, with all that is due by now.

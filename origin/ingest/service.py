@@ -6,14 +6,18 @@ anything is written: bad input changes nothing.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from json import JSONDecodeError
 
 from origin.errors import EventLogError, MatchTooLargeError, RequestError
-from origin.eventlog import EventLog
+from origin.eventlog import EventLog, SignedBy
 from origin.eventlog.limits import MatchLimits
-from origin.ingest.signatures import read_headers, verify
+from origin.ingest.key_file import KeyFile
+from origin.ingest.limits import KeyLimits, check_prefix
+from origin.ingest.signatures import IngestKey, find_signer, read_headers, with_names
+from origin.ingest.times import check_times, date_statuses
 from shared_state import Event, InvalidEvent
 from shared_state.errors import shown
 from shared_state.jsontext import Json, JsonObject, parse
@@ -23,19 +27,33 @@ __all__ = ["FEEDS", "Accepted", "Ingest", "read_events"]
 # What `POST /ingest/<feed>` takes. A vendor's own format is read by `touchline ingest`, a process of its own:
 # parsing a vendor's document is not the origin's work.
 FEEDS = ("canonical",)
+# Matches that the log is known to have, so that it is not asked again: a few MB. On Kafka asking is dear.
+KNOWN_MATCHES_MAX = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What was acknowledged."""
+    """What was acknowledged.
+
+    Attributes:
+        events: how many the log has under this webhook-id.
+        matches: the ids of the matches that the body names, sorted.
+        duplicate: whether the log had them before this delivery, which then added nothing.
+    """
 
     webhook_id: str
     events: int
     matches: Sequence[str]
+    duplicate: bool = False
 
     def to_json(self) -> JsonObject:
         """The body of the answer."""
-        return {"accepted": self.events, "webhook_id": self.webhook_id, "matches": list(self.matches)}
+        body: JsonObject = {
+            "accepted": self.events,
+            "webhook_id": self.webhook_id,
+            "matches": list(self.matches),
+        }
+        return {**body, "duplicate": True} if self.duplicate else body
 
 
 class Ingest:
@@ -43,24 +61,31 @@ class Ingest:
 
     Args:
         keys: the secrets that may sign; several while one is being replaced.
-        now_s: UTC seconds, for the age of a signature.
+        now_s: UTC seconds, for the age of a signature and of an event.
+        key_file: has the keys, instead of ``keys``.
         match_limits: how large a match may become; None: the defaults.
+        clock_s: seconds that never go back, for the limits of keys.
     """
 
     def __init__(
         self,
         log: EventLog,
-        keys: Sequence[bytes],
+        keys: Sequence[bytes | IngestKey],
         *,
         max_events: int,
         now_s: Callable[[], float],
+        key_file: KeyFile | None = None,
         match_limits: MatchLimits | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
-        self._keys = keys
+        self._fixed_keys = with_names(keys)
+        self._key_file = key_file
         self._max_events = max_events
         self._now_s = now_s
         self._match_limits = match_limits or MatchLimits()
+        self._key_limits = KeyLimits(clock_s)
+        self._known_matches: set[str] = set()
 
     def check(self, feed: str, headers: Mapping[str, str]) -> None:
         """Refuse what can be refused before its body is read.
@@ -73,7 +98,7 @@ class Ingest:
             RequestError: as ``accept`` would: 404 no such feed; 403 no key is configured; 400 or 401 by
                 ``signatures.read_headers``.
         """
-        self._check_feed(feed)
+        self._keys_for(feed)
         read_headers(headers, self._now_s())
 
     def accept(self, feed: str, headers: Mapping[str, str], body: bytes) -> Accepted:
@@ -85,16 +110,32 @@ class Ingest:
             body: the bytes as they came.
 
         Raises:
-            RequestError: 404 no such feed; 403 no key is configured; 400 or 401 by ``signatures.verify``;
-                400 not JSON; 422 not events, or of a match that is too large; 413 too many; 409 this
-                webhook-id was taken before; 503 the log did not take them. Nothing was changed.
+            RequestError: 404 no such feed; 403 no key is configured, or not these matches by this key; 400
+                or 401 by ``signatures.verify``; 429 over a limit of the key; 400 not JSON; 422 not events,
+                or of a match that is too large; 413 too many; 503 the log did not take them. Nothing was
+                changed.
         """
-        self._check_feed(feed)
-        webhook_id = verify(headers, body, self._keys, self._now_s())
-        events = read_events(body, self._max_events)
+        keys = self._keys_for(feed)
+        now_s = self._now_s()
+        webhook_id, signer = find_signer(headers, body, [key.secret for key in keys], now_s)
+        key = keys[signer]
+        self._key_limits.check_rate(key)
+        events: Sequence[Event] = read_events(body, self._max_events, int(now_s * 1_000))
+        matches = sorted({event.match_id for event in events})
+        check_prefix(key, matches)
+        batch = f"{feed}:{webhook_id}"
         try:
-            self._match_limits.check(self._log, events)
-            appended = self._log.append(events, key=f"{feed}:{webhook_id}")
+            count_before = self._check_size(batch, events)
+            if count_before is not None:
+                return Accepted(webhook_id, count_before, matches, duplicate=True)
+            new_matches = self._new_matches(key, matches)
+            self._key_limits.take(key, len(events), new_matches)
+            try:
+                events = date_statuses(events, self._log, int(now_s * 1_000))
+                appended = self._log.append(events, key=batch, signed_by=SignedBy(key.name, webhook_id))
+            except BaseException:
+                self._key_limits.give_back(key, len(events), len(new_matches))
+                raise
         except EventLogError as error:
             raise RequestError(
                 503, error.code, f"nothing was taken, send it again: {error}", headers={"Retry-After": "1"}
@@ -103,29 +144,82 @@ class Ingest:
             raise RequestError(
                 422, "match_too_large", f"nothing was taken: {error}", **error.evidence
             ) from None
-        if not appended.fresh:
-            raise RequestError(
-                409,
-                "replayed",
-                f"webhook-id {shown(webhook_id)} was taken before, with {appended.count} events",
-                webhook_id=webhook_id,
-                events=appended.count,
-            )
-        return Accepted(webhook_id, len(events), sorted({event.match_id for event in events}))
+        # Success, and not an error: a sender whose answer was lost repeats the delivery until it sees a 2xx.
+        return Accepted(webhook_id, appended.count, matches, duplicate=not appended.fresh)
 
-    def _check_feed(self, feed: str) -> None:
+    def _check_size(self, batch: str, events: Sequence[Event]) -> int | None:
+        """Refuse a delivery that would make a match too large.
+
+        One that was taken before adds nothing, so it is not refused, even if it filled the match itself.
+
+        Args:
+            batch: the key under which the log has the delivery, if it has it.
+            events: of the delivery.
+
+        Returns:
+            The number of events that the log has of it, where it was taken before and its match is full.
+
+        Raises:
+            MatchTooLargeError: it was not taken before.
+            EventLogError: the log cannot be read.
+        """
+        try:
+            self._match_limits.check(self._log, events)
+        except MatchTooLargeError:
+            count = self._log.count_under(batch)
+            if count is None:
+                raise
+            return count
+        return None
+
+    def _new_matches(self, key: IngestKey, matches: Sequence[str]) -> list[str]:
+        """Those matches that the log does not have, as far as the key's limit needs to know.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        left = self._key_limits.new_matches_left(key)
+        new: list[str] = []
+        if left is None:
+            return new
+        for match_id in matches:
+            if match_id in self._known_matches:
+                continue
+            if next(iter(self._log.read_match(match_id)), None) is None:
+                new.append(match_id)
+                if len(new) > left:
+                    break  # it is refused: the others need not be looked for
+                continue
+            if len(self._known_matches) >= KNOWN_MATCHES_MAX:
+                self._known_matches.clear()
+            self._known_matches.add(match_id)
+        return new
+
+    def _keys_for(self, feed: str) -> Sequence[IngestKey]:
+        """The keys that may sign now.
+
+        Raises:
+            RequestError: 404 no such feed; 403 there is no key.
+        """
         if feed not in FEEDS:
             raise RequestError(
                 404, "unknown_feed", f"no feed {shown(feed)}; known: {' '.join(FEEDS)}", feed=feed
             )
-        if not self._keys:
+        keys = self._fixed_keys if self._key_file is None else self._key_file.current()
+        if not keys:
             raise RequestError(
                 403, "ingest_disabled", "no ingest key is configured; set TOUCHLINE_INGEST_KEYS"
             )
+        return keys
 
 
-def read_events(body: bytes, max_events: int) -> list[Event]:
+def read_events(body: bytes, max_events: int, now_ms: int) -> list[Event]:
     """Canonical events: one JSON object, an array of them, or one object a line.
+
+    Args:
+        body: the bytes as they came.
+        max_events: more are refused.
+        now_ms: UTC milliseconds; times that are far from it are refused.
 
     Raises:
         RequestError: 400 or 422 with the line and what is wrong there; 413 for too many.
@@ -137,11 +231,13 @@ def read_events(body: bytes, max_events: int) -> list[Event]:
     events = []
     for number, value in enumerate(values, start=1):
         try:
-            events.append(Event.from_json(value))
+            event = Event.from_json(value)
+            check_times(event, now_ms)
         except InvalidEvent as error:
             raise RequestError(
                 422, error.code, f"event {number}: {error}", event=number, field=error.field
             ) from None
+        events.append(event)
     return events
 
 

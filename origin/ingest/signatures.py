@@ -21,7 +21,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from origin.errors import ConfigError, RequestError
@@ -33,12 +33,16 @@ __all__ = [
     "TIMESTAMP_HEADER",
     "TOLERANCE_S",
     "Claim",
+    "IngestKey",
+    "find_signer",
     "parse_key",
     "parse_keys",
     "read_headers",
+    "secret_of",
     "sign",
     "signed_headers",
     "verify",
+    "with_names",
 ]
 
 ID_HEADER: Final = "webhook-id"
@@ -60,6 +64,20 @@ _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 # One spelling for one time: the digest is over the number, and a second spelling of it would be a second
 # delivery that the same signature covers.
 _TIMESTAMP_PATTERN: Final = re.compile(r"0|[1-9][0-9]{0,11}")
+_NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9_.-]{1,32}")
+# One event in a thousand seconds: slower than any sender, and a wait that can still be said in Retry-After.
+RATE_MIN: Final = 0.001
+# The options of a key: what each must look like, and the same in words.
+_OPTIONS: Final = {
+    "prefix": re.compile(r"[A-Za-z0-9_-]{1,64}"),
+    "rate": re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,3})?"),
+    "new_matches": re.compile(r"[0-9]{1,6}"),
+}
+_REQUIRED: Final = {
+    "prefix": "must be the beginning of match ids: 1 to 64 of A-Z a-z 0-9 _ -",
+    "rate": f"must be events per second, a number from {RATE_MIN} to 999999",
+    "new_matches": "must be matches per hour, a whole number from 0 to 999999",
+}
 
 
 def parse_key(text: str) -> bytes:
@@ -79,13 +97,96 @@ def parse_key(text: str) -> bytes:
     return key
 
 
-def parse_keys(text: str) -> tuple[bytes, ...]:
-    """The keys of ``TOUCHLINE_INGEST_KEYS``: secrets with commas between them, newest first; may be none.
+@dataclass(frozen=True, slots=True)
+class IngestKey:
+    """A secret with a name, and what its holder may do.
+
+    Attributes:
+        name: is in each record of the log that came under this key.
+        secret: its bytes.
+        prefix: the ids of the matches that it may write begin with this; empty: all.
+        rate: events per second in the mean; None: no limit.
+        new_matches: matches per hour that the log did not know; None: no limit.
+    """
+
+    name: str
+    secret: bytes = field(repr=False)
+    prefix: str = ""
+    rate: float | None = None
+    new_matches: int | None = None
+
+
+def parse_keys(text: str) -> tuple[bytes | IngestKey, ...]:
+    """The keys of ``TOUCHLINE_INGEST_KEYS`` or of a file of keys, newest first; may be none.
+
+    They have commas or line ends between them, and a line that begins with ``#`` is passed over. A key is
+    ``whsec_…`` alone or ``name=whsec_…``, and may be followed by ``;prefix=…``, ``;rate=…`` and
+    ``;new_matches=…``.
+
+    Returns:
+        The bytes of a secret that stands alone; ``with_names`` names it.
 
     Raises:
-        ConfigError: one of them is not a secret.
+        ConfigError: one of them cannot be used, or two have one name. The message shows no secret.
     """
-    return tuple(parse_key(part) for part in text.split(",") if part.strip())
+    lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    parts = [part.strip() for line in lines for part in line.split(",") if part.strip()]
+    keys = tuple(_parse_named(number, part) for number, part in enumerate(parts, start=1))
+    names = [key.name for key in with_names(keys)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"two ingest keys have the name {shown(name)}")
+    return keys
+
+
+def with_names(keys: Sequence[bytes | IngestKey]) -> tuple[IngestKey, ...]:
+    """The keys, of which a secret that has no name is called ``key-1``, ``key-2``, … by its place."""
+    return tuple(
+        key if isinstance(key, IngestKey) else IngestKey(f"key-{number}", key)
+        for number, key in enumerate(keys, start=1)
+    )
+
+
+def secret_of(key: bytes | IngestKey) -> bytes:
+    """The bytes that sign."""
+    return key.secret if isinstance(key, IngestKey) else key
+
+
+def _parse_named(number: int, text: str) -> bytes | IngestKey:
+    """One key of ``parse_keys``; ``number`` is its place, from 1."""
+    head, *options = (part.strip() for part in text.split(";"))
+    name, equals, secret = head.partition("=")
+    # Base64 ends in "=" too, so a name is one only if a secret with its prefix follows.
+    if not equals or not secret.strip().startswith(SECRET_PREFIX):
+        if not options:
+            return parse_key(head)
+        name, secret = f"key-{number}", head
+    name = name.strip()
+    if not _NAME_PATTERN.fullmatch(name):
+        raise ConfigError(f"the name of ingest key {number} must be 1 to 32 of A-Z a-z 0-9 _ . -")
+    given: dict[str, str] = {}
+    for option in options:
+        option_name, _, value = (part.strip() for part in option.partition("="))
+        if option_name not in _OPTIONS or option_name in given:
+            # Not shown: a secret may stand there by mistake.
+            raise ConfigError(
+                f"ingest key {shown(name)}: after the secret come {', '.join(_OPTIONS)}, each once"
+            )
+        if not _OPTIONS[option_name].fullmatch(value):
+            raise ConfigError(
+                f"ingest key {shown(name)}: {option_name} {shown(value)} {_REQUIRED[option_name]}"
+            )
+        given[option_name] = value
+    rate = float(given["rate"]) if "rate" in given else None
+    if rate is not None and rate < RATE_MIN:
+        raise ConfigError(f"ingest key {shown(name)}: rate {shown(given['rate'])} {_REQUIRED['rate']}")
+    return IngestKey(
+        name,
+        parse_key(secret),
+        prefix=given.get("prefix", ""),
+        rate=rate,
+        new_matches=int(given["new_matches"]) if "new_matches" in given else None,
+    )
 
 
 def sign(key: bytes, webhook_id: str, timestamp_s: int, body: bytes) -> str:
@@ -166,13 +267,29 @@ def verify(headers: Mapping[str, str], body: bytes, keys: Sequence[bytes], now_s
     Raises:
         RequestError: as ``read_headers``; 401 ``bad_signature``.
     """
+    webhook_id, _ = find_signer(headers, body, keys, now_s)
+    return webhook_id
+
+
+def find_signer(
+    headers: Mapping[str, str], body: bytes, keys: Sequence[bytes], now_s: float
+) -> tuple[str, int]:
+    """Check a delivery as ``verify`` does, and say whose it is.
+
+    Returns:
+        The webhook-id, and the place in ``keys`` of the first key that signed it.
+
+    Raises:
+        RequestError: as ``verify``.
+    """
     claim = read_headers(headers, now_s)
     expected = [_digest(key, claim.webhook_id, claim.timestamp_s, body) for key in keys]
     # No early way out: how long this takes says nothing about which key or which byte was right.
-    matches = sum(hmac.compare_digest(mine, theirs) for mine in expected for theirs in claim.signatures)
-    if not matches:
+    matches = [sum(hmac.compare_digest(mine, theirs) for theirs in claim.signatures) for mine in expected]
+    signers = [number for number, count in enumerate(matches) if count]
+    if not signers:
         raise RequestError(401, "bad_signature", "no signature of this delivery is by a known key")
-    return claim.webhook_id
+    return claim.webhook_id, signers[0]
 
 
 def _digest(key: bytes, webhook_id: str, timestamp_s: int, body: bytes) -> bytes:

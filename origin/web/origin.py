@@ -15,6 +15,7 @@ from origin.eventlog import EventLog, open_eventlog
 from origin.eventlog.clock import MACHINE_CLOCK
 from origin.fanout.embedded import EmbeddedFanOut
 from origin.fanout.worker import FanOut
+from origin.ingest.key_file import KeyFile
 from origin.ingest.service import Ingest
 from origin.metrics import Metrics
 from origin.stream.worker.extensions import ORIGIN
@@ -43,6 +44,7 @@ class Origin:
             config.ingest_keys,
             max_events=config.ingest_max_events,
             now_s=time.time,
+            key_file=KeyFile(config.ingest_keys_file) if config.ingest_keys_file else None,
             match_limits=config.match_limits,
         )
         self._fanout: EmbeddedFanOut | None = None

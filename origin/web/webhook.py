@@ -27,7 +27,10 @@ def ingest(feed: str) -> Response:
         except RequestError as error:
             metrics.ingest_rejected.labels(error.code).inc()
             raise
-    metrics.ingest_accepted.labels(feed).inc(accepted.events)
+    if accepted.duplicate:
+        metrics.ingest_duplicates.labels(feed).inc()
+    else:
+        metrics.ingest_accepted.labels(feed).inc(accepted.events)
     return set_policy(jsonify(accepted.to_json()), NO_STORE)
 
 

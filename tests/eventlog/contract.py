@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from origin.eventlog import Consumer, EventLog, LogRecord, MatchSize
+from origin.eventlog import Consumer, EventLog, LogRecord, MatchSize, SignedBy
 from origin.eventlog.codec import encode_event
 from origin.eventlog.deadletter import DeadLetter
 from shared_state import Event
@@ -172,11 +172,30 @@ class EventLogContract:
             assert drain(two, 20) == expected
 
     def test_key_is_taken_once(self, log: EventLog) -> None:
+        assert log.count_under("msg_é") is None
         assert log.append(notes(2), key="msg_é").fresh
+        assert log.count_under("msg_é") == 2
         again = log.append([note("other")], key="msg_é")
         assert (again.fresh, again.count) == (False, 2)
         assert log.append([note("e3")], key="msg_2").fresh
         assert ids(list(log.read_match("m1"))) == ["e0", "e1", "e3"]
+
+    def test_who_signed_a_record_stays_with_it(self, open_again: Callable[[], EventLog]) -> None:
+        log = open_again()
+        mine, other = SignedBy("scout-1", "msg_1"), SignedBy("scout-2", "msg_2")
+        log.append([note("e0"), note("e1"), note("e0", "m2")], key="canonical:msg_1", signed_by=mine)
+        log.append([note("e2")], key="canonical:msg_2", signed_by=other)
+        log.append([note("e3")], key="dlq:0-7")
+        log.append([note("e4")])
+        again = open_again()
+        for reading in (log, again):
+            records = list(reading.read_match("m1"))
+            assert [record.signed_by for record in records] == [mine, mine, other, None, None]
+            assert [record.signed_by for record in reading.read_match("m2")] == [mine]
+        with closing(again.consumer("g")) as consumer:
+            read = drain(consumer, 6)
+        by_id = {record.event.event_id: record.signed_by for record in read if record.event.match_id == "m1"}
+        assert by_id == {"e0": mine, "e1": mine, "e2": other, "e3": None, "e4": None}
 
     def test_repeated_batch_adds_no_fact(self, open_again: Callable[[], EventLog]) -> None:
         """True of every log, also if another process gets the repetition."""
@@ -344,6 +363,7 @@ class KeysContract(EventLogContract):
             thread.join()
         assert sorted(fresh) == [False] * 8 + [True]
         assert ids(list(logs[0].read_match("m1"))) == ["e0", "e1", "e2"]
+        assert [log.count_under("k") for log in logs] == [3, 3, 3]
 
 
 class DurableContract(EventLogContract):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from origin.errors import ConfigError
-from origin.eventlog import EventLog, LogRecord, open_eventlog
+from origin.eventlog import EventLog, LogRecord, SignedBy, open_eventlog
 from origin.eventlog.codec import encode_event
 from testkit.services.kafka import KafkaBroker
 from testkit.services.postgres import PostgresServer
@@ -56,6 +56,23 @@ class TestSqlite(DurableSuite, KeysContract):
                 "INSERT INTO records (match_id, appended_ms, event) VALUES (?, 1, ?)", (match_id, payload)
             )
 
+    def test_a_log_of_an_older_version_gets_the_columns_it_lacks(self, own_url: str) -> None:
+        old = note("e0")
+        with contextlib.closing(sqlite3.connect(own_url.removeprefix("sqlite:///"))) as db, db:
+            db.execute(
+                'CREATE TABLE records ("offset" INTEGER PRIMARY KEY AUTOINCREMENT, match_id TEXT NOT NULL,'
+                " appended_ms INTEGER NOT NULL, event TEXT NOT NULL)"
+            )
+            values = (old.match_id, encode_event(old).decode())
+            db.execute("INSERT INTO records (match_id, appended_ms, event) VALUES (?, 1, ?)", values)
+        mine = SignedBy("scout-1", "msg_1")
+        with opener(own_url) as open_again:
+            first, second = open_again(), open_again()
+            first.append([note("e1")], signed_by=mine)
+            second.append([note("e2")])
+            assert [record.signed_by for record in first.read_match("m1")] == [None, mine, None]
+            assert ids(list(second.read_match("m1"))) == ["e0", "e1", "e2"]
+
 
 @pytest.mark.services
 class TestPostgres(DurableSuite, KeysContract, SharedContract):
@@ -81,6 +98,21 @@ class TestPostgres(DurableSuite, KeysContract, SharedContract):
                 " INSERT INTO touchline.records SELECT partition, here, %s, 1, %s FROM counted",
                 (match_id, match_id, payload),
             )
+
+    def test_a_log_of_an_older_version_gets_the_columns_it_lacks(self, own_url: str) -> None:
+        import psycopg
+
+        with opener(own_url) as open_again:
+            open_again().append([note("e0")])
+        with psycopg.connect(own_url.partition("?")[0]) as connection:
+            connection.execute("ALTER TABLE touchline.records DROP COLUMN key_name, DROP COLUMN webhook_id")
+        mine = SignedBy("scout-1", "msg_1")
+        with opener(own_url) as open_again:
+            first, second = open_again(), open_again()
+            first.append([note("e1")], signed_by=mine)
+            second.append([note("e2")])
+            assert [record.signed_by for record in first.read_match("m1")] == [None, mine, None]
+            assert ids(list(second.read_match("m1"))) == ["e0", "e1", "e2"]
 
 
 @pytest.mark.services

@@ -32,7 +32,7 @@ RESTARTS = "touchline_fanout_restarts_total"
 
 
 class BusWithADefect(MemoryBus):
-    """A real bus that raises what no caller expects, on the publishes of one seq.
+    """A real bus that raises what no caller expects, on the steps that have one seq.
 
     Args:
         seq: whose publish raises.
@@ -46,12 +46,12 @@ class BusWithADefect(MemoryBus):
         self.times = times
         self.takes = takes
 
-    def publish(self, match_id: str, published: Published, snapshot: bytes) -> bool:
-        if published.id.seq != self.seq or self.times <= 0:
-            return super().publish(match_id, published, snapshot)
+    def refill(self, match_id: str, deltas: Sequence[Published], snapshot: bytes) -> int:
+        if self.seq not in [published.id.seq for published in deltas] or self.times <= 0:
+            return super().refill(match_id, deltas, snapshot)
         self.times -= 1
         if self.takes:
-            super().publish(match_id, published, snapshot)
+            super().refill(match_id, deltas, snapshot)
         raise RuntimeError("a defect of the bus")
 
 

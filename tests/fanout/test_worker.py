@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,17 +43,17 @@ TEN_YEARS_MS = 3_650 * 86_400_000
 
 
 class BusThatFails(MemoryBus):
-    """A real bus whose first publishes find it out of reach, before or after it took them."""
+    """A real bus whose first steps find it out of reach, before or after it took them."""
 
     def __init__(self, failures: list[str]) -> None:
         super().__init__()
         self.failures = failures
 
-    def publish(self, match_id: str, published: Published, snapshot: bytes) -> bool:
+    def refill(self, match_id: str, deltas: Sequence[Published], snapshot: bytes) -> int:
         failure = self.failures.pop(0) if self.failures else ""
         if failure == "before":
             raise BusError("connection refused")
-        taken = super().publish(match_id, published, snapshot)
+        taken = super().refill(match_id, deltas, snapshot)
         if failure == "after":
             raise BusError("connection lost while waiting for the answer")
         return taken
@@ -109,6 +110,78 @@ def test_a_bus_error_is_retried_and_nothing_is_published_twice(failure: str) -> 
     worker = FanOut(log, bus, group="eu", random_unit=lambda: 0.0)
     assert sum(worker.step(0.1) for _ in range(4)) == 2
     assert [published.id.seq for published in received] == [1, 2]
+
+
+class BusThatCounts(MemoryBus):
+    """A real bus that notes which ids each of its steps was given, and the id of the snapshot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[tuple[str, list[int], DeltaId]] = []
+
+    def refill(self, match_id: str, deltas: Sequence[Published], snapshot: bytes) -> int:
+        position = Replica.restore(snapshot).position
+        self.steps.append((match_id, [published.id.seq for published in deltas], position))
+        return super().refill(match_id, deltas, snapshot)
+
+
+def test_a_batch_of_a_match_has_one_snapshot_at_its_last_id() -> None:
+    log, bus = MemoryEventLog(), BusThatCounts()
+    received: list[int] = []
+    bus.subscribe(MATCH, lambda published: received.append(published.id.seq))
+    first = events(1)[0]
+    log.append([*events(5), first, Event.from_json(event("g1", match_id="other"))])
+    assert FanOut(log, bus, group="eu").step(0.1) == 7
+    assert [(match_id, seqs) for match_id, seqs, _ in bus.steps] == [
+        (MATCH, [1, 2, 3, 4, 5]),
+        ("other", [1]),
+    ]
+    assert [position.seq for _, _, position in bus.steps] == [5, 1]
+    assert received == [1, 2, 3, 4, 5]  # a viewer gets every delta by itself
+
+
+def test_a_restart_makes_one_snapshot_of_a_match_however_far_apart_its_events_are() -> None:
+    log, bus = MemoryEventLog(), BusThatCounts()
+    apart = [Event.from_json(event(f"n{number}", match_id=f"m{number}")) for number in range(600)]
+    log.append([*events(1), *apart, *events(2)[1:], *apart, *events(3)[2:]])
+    worker = FanOut(log, bus, group=None)
+    while not worker.caught_up:
+        worker.step(0.0)
+    assert [seqs for match_id, seqs, _ in bus.steps if match_id == MATCH] == [[1, 2, 3]]
+    assert len(bus.steps) == 601
+
+
+@pytest.mark.parametrize("least", [1, 1_000])
+def test_a_start_leaves_the_garbage_collector_as_it_was(monkeypatch: pytest.MonkeyPatch, least: int) -> None:
+    monkeypatch.setattr("origin.fanout.worker.EXEMPT_FROM_COLLECTOR_MIN", least)
+    log, bus = MemoryEventLog(), MemoryBus()
+    log.append(events(3))
+    worker = FanOut(log, bus, group=None)
+    try:
+        work(worker, until=lambda: worker.caught_up)
+        assert gc.isenabled()
+        assert (gc.get_freeze_count() > 0) == (least == 1)
+    finally:
+        gc.unfreeze()
+
+
+def test_a_long_run_is_published_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("origin.fanout.worker.TURN_RECORDS", 2)
+    log, bus = MemoryEventLog(), BusThatCounts()
+    log.append(events(5))
+    worker = FanOut(log, bus, group="eu")
+    assert [worker.step(0.1) for _ in range(3)] == [2, 2, 1]
+    assert [seqs for _, seqs, _ in bus.steps] == [[1, 2], [3, 4], [5]]
+
+
+def test_an_embargoed_batch_is_published_up_to_what_is_due() -> None:
+    log, bus = LogWithAClockSetBack(10_000, 10_100, 15_000, 15_100), BusThatCounts()
+    now_ms = [12_000]
+    worker = FanOut(log, bus, group="eu", embargo_s=1.0, now_ms=lambda: now_ms[0])
+    assert worker.step(0.0) == 2
+    now_ms[0] = 20_000
+    assert worker.step(0.0) == 2
+    assert [seqs for _, seqs, _ in bus.steps] == [[1, 2], [3, 4]]
 
 
 def test_a_stop_while_the_bus_is_down_leaves_the_rest_to_the_successor() -> None:

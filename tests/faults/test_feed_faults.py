@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from origin.errors import EventLogError
-from origin.eventlog import Appended
+from origin.eventlog import Appended, SignedBy
 from origin.eventlog.memory import MemoryEventLog, wall_clock_ms
 from origin.eventlog.sqlite import SqliteEventLog
 from origin.feeds.vendor_document import STANDS_MS
@@ -175,13 +175,13 @@ class FailingLog(MemoryEventLog):
     broken = False
     taken = False
 
-    def append(self, events: object, key: str | None = None) -> Appended:
+    def append(self, events: object, key: str | None = None, signed_by: SignedBy | None = None) -> Appended:
         if self.broken:
             self.taken = not self.taken
             if self.taken:
-                super().append(events, key)  # type: ignore[arg-type]
+                super().append(events, key, signed_by)  # type: ignore[arg-type]
             raise EventLogError("no answer")
-        return super().append(events, key)  # type: ignore[arg-type]
+        return super().append(events, key, signed_by)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("push", [False, True])

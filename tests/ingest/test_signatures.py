@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from origin.errors import ConfigError, RequestError
-from origin.ingest.signatures import TOLERANCE_S, parse_key, parse_keys, sign, signed_headers, verify
+from origin.ingest.signatures import (
+    TOLERANCE_S,
+    IngestKey,
+    find_signer,
+    parse_key,
+    parse_keys,
+    sign,
+    signed_headers,
+    verify,
+    with_names,
+)
 
 KEY = b"k" * 24
 OTHER = b"o" * 32
@@ -137,3 +147,50 @@ def test_a_key_that_is_none_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_key(text)
     assert text not in str(caught.value)
+
+
+def test_a_key_may_have_a_name_and_limits() -> None:
+    encoded = "whsec_" + base64.b64encode(KEY).decode()
+    other = "whsec_" + base64.b64encode(OTHER).decode()
+    text = f"eng={encoded};prefix=eng-;rate=2.5;new_matches=0, {other} , {other};rate=1"
+    assert parse_keys(text) == (
+        IngestKey("eng", KEY, prefix="eng-", rate=2.5, new_matches=0),
+        OTHER,
+        IngestKey("key-3", OTHER, rate=1),
+    )
+    assert [key.name for key in with_names(parse_keys(text))] == ["eng", "key-2", "key-3"]
+    assert "k" * 8 not in repr(parse_keys(text)[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a b={secret}", "the name of ingest key 1 must be"),
+        ("{secret},ä={secret}", "the name of ingest key 2 must be"),
+        ("a={secret};rate=0", "ingest key 'a': rate '0' must be events per second"),
+        ("a={secret};rate=1e3", "ingest key 'a': rate '1e3' must be"),
+        ("a={secret};rate=-1", "ingest key 'a': rate '-1' must be"),
+        ("a={secret};rate=nan", "ingest key 'a': rate 'nan' must be"),
+        ("a={secret};new_matches=1.5", "ingest key 'a': new_matches '1.5' must be matches per hour"),
+        ("a={secret};new_matches=", "ingest key 'a': new_matches '' must be"),
+        ("a={secret};prefix=a/b", "ingest key 'a': prefix 'a/b' must be the beginning of match ids"),
+        (
+            "a={secret};rate=1;rate=2",
+            "ingest key 'a': after the secret come prefix, rate, new_matches, each once",
+        ),
+        ("a={secret};{secret}", "ingest key 'a': after the secret come"),
+        ("a={secret},a={secret}", "two ingest keys have the name 'a'"),
+        ("key-2={secret},{secret}", "two ingest keys have the name 'key-2'"),
+        ("a=whsec_???", "this one is not base64"),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_described_without_its_secret(text: str, message: str) -> None:
+    encoded = base64.b64encode(KEY).decode()
+    with pytest.raises(ConfigError) as caught:
+        parse_keys(text.replace("{secret}", f"whsec_{encoded}"))
+    assert message in str(caught.value)
+    assert encoded[:8] not in str(caught.value)
+
+
+def test_the_signer_is_the_first_key_that_signed() -> None:
+    assert find_signer(headers(), BODY, [OTHER, KEY, KEY], NOW_S) == ("msg_1", 1)

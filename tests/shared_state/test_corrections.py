@@ -286,6 +286,18 @@ def test_rule_7_shootout_is_counted_apart() -> None:
     assert apply(without_k1, retract("k2")).shootout is None
 
 
+def test_rule_7_a_goal_in_the_shootout_is_not_added_to_the_score() -> None:
+    in_pens = goal("p1", "home", 120, period="PENS")
+    match = match_of(HOME_18, in_pens)
+    assert (match.goals, match.score) == ((1, 0), (1, 0))
+    assert apply(match_of(HOME_18), in_pens).score == (1, 0)
+    # Its period may be corrected to one of play, and it counts from then on; and back again.
+    in_play = amend("p1", "GOAL", team="home", minute=120, period="ET2")
+    assert apply(match, in_play).score == (2, 0)
+    back = with_op("AMEND", "p1", "GOAL", rev=3, team="home", minute=120, period="PENS")
+    assert apply(apply(match, in_play), back).score == (1, 0)
+
+
 def test_rule_7_a_shootout_begins_with_its_status() -> None:
     assert match_of(status("p", "PENALTIES", "PENS")).shootout == (0, 0)
     assert match_of(status("p", "FT", "POST")).shootout is None

@@ -10,6 +10,7 @@ from hypothesis import given
 
 from shared_state import Event, InvalidEvent, fold
 from shared_state.events import DETAIL_MAX_BYTES, PERIODS, TYPES, default_period
+from shared_state.jsontext import canonical, parse
 from tests import strategies
 from tests.events_by_hand import add, goal, retract
 
@@ -262,6 +263,12 @@ def test_canonical_json_is_a_fixed_point(event: Event) -> None:
     again = Event.from_json(event.to_json())
     assert again == event
     assert again.to_json() == event.to_json()
+
+
+@given(strategies.events())
+def test_text_is_the_canonical_json_of_the_body(event: Event) -> None:
+    assert event.text() == canonical(event.body())
+    assert parse(event.text()) == event.body()
 
 
 @pytest.mark.parametrize("type_", ["goal", "2ND_BALL", "water-break", "Trinkpause"])

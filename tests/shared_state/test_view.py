@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shared_state import DeltaId, Event, Match, apply, fold
 from shared_state.events import PERIODS, STATUSES, TYPES
+from shared_state.timeline import rows
 from shared_state.view import announcement, json_ld, page_title, scoreboard, status_chip, summary_row
 from shared_state.wording import ticking
 
@@ -255,6 +256,14 @@ def test_a_shoot_out_is_shown_beside_the_score_and_never_in_it() -> None:
     assert page_title(match(info(), *events)) == "France 1–1 Croatia · FT (2–0 pens)"
     row = summary_row(match(*events))
     assert (row.home_score, row.away_score, row.chip, row.note) == (1, 1, "FT", "2–0 pens")
+
+
+def test_a_goal_in_the_period_of_the_shoot_out_is_no_line_under_its_side() -> None:
+    in_pens = goal("p", minute=120, period="PENS", player="Kicker")
+    article = shown(info(), goal("a"), goal("b", "away"), in_pens, status("PENALTIES", "PENS"))
+    assert article.one("tl-goals").text == "1–1"
+    assert [row.tally for row in rows(match(goal("a"), goal("b", "away"), in_pens))] == [(1, 0), (1, 1), None]
+    assert "Kicker" not in article.one("tl-players").text
 
 
 def test_an_open_shoot_out_has_a_place_for_each_kick_to_come() -> None:

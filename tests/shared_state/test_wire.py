@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared_state import (
+    PROTOCOL_VERSION,
     Delta,
     DeltaId,
     Event,
@@ -28,7 +30,7 @@ from shared_state import (
 )
 from shared_state.events import DETAIL_MAX_DEPTH
 from shared_state.jsontext import MAX_INTEGER, canonical, parse
-from shared_state.match import derive, hash_of_state, state_json
+from shared_state.match import derive, state_json
 from tests import strategies
 from tests.events_by_hand import add, amend, goal, kick, retract, status
 from tests.strategies import EPOCH, MATCH_ID
@@ -231,7 +233,7 @@ def test_snapshot_carries_all_a_reader_needs() -> None:
         "v epoch seq hash accepted_ms info "
         "clock events goals match_id pending period retracted score shootout status"
     )
-    assert (value["v"], value["epoch"], value["seq"], value["accepted_ms"]) == (1, EPOCH, 5, EPOCH + 7)
+    assert (value["v"], value["epoch"], value["seq"], value["accepted_ms"]) == (2, EPOCH, 5, EPOCH + 7)
     assert value["hash"] == match_hash(match)
     assert value["info"]["home"] == {"name": "France", "code": None}
     assert [len(value[key]) for key in ("events", "retracted", "pending")] == [2, 1, 1]
@@ -297,8 +299,9 @@ HASH = object()  # put in for the hash that fits the state, as a forger would
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"v": 2}, "protocol version 1"),
-        ({"v": None}, "protocol version 1"),
+        ({"v": 3}, "protocol version 2"),
+        ({"v": None}, "protocol version 2"),
+        ({"v": 1}, "hash must be"),
         ({"match_id": None}, "must name its match"),
         ({"match_id": 5}, "must name its match"),
         ({"match_id": "<script>"}, "must name its match"),
@@ -339,6 +342,17 @@ def test_no_snapshot_is_one_wire_error(data: bytes) -> None:
         decode_snapshot(data)
 
 
+@given(strategies.histories())
+def test_snapshot_of_the_release_before_is_read(history: list[Event]) -> None:
+    """After an upgrade the bus still has it: the same members, and the hash over all of them."""
+    match = fold(MATCH_ID, history)
+    first_hash = hashlib.sha256(canonical(state_json(match)).encode()).hexdigest()[:16]
+    stored = snapshot_of(match) | {"v": 1, "hash": first_hash}
+    assert decode_snapshot(json.dumps(stored))[0] == match
+    with pytest.raises(WireError, match="hash must be"):
+        decode_snapshot(json.dumps(stored | {"v": PROTOCOL_VERSION}))
+
+
 def test_counts_that_a_snapshot_claims_are_not_believed() -> None:
     value = snapshot_of(fold(MATCH_ID, [goal("g1", "home", 18)]))
     value |= {"score": {"home": 9, "away": 9}, "goals": None, "status": "FT"}
@@ -356,9 +370,11 @@ def test_a_forged_snapshot_is_still_the_match_of_some_events() -> None:
     ):
         forged = derive(MATCH_ID, records)
         state = state_json(forged)
-        value = {"v": 1, "epoch": EPOCH, "seq": 1, "hash": hash_of_state(canonical(state)), **state}
-        with pytest.raises(WireError, match="hash must be"):
-            decode_snapshot(json.dumps(value))
+        first_hash = hashlib.sha256(canonical(state).encode()).hexdigest()[:16]
+        for version, hash_ in ((1, first_hash), (PROTOCOL_VERSION, match_hash(forged))):
+            value = {"v": version, "epoch": EPOCH, "seq": 1, "hash": hash_, **state}
+            with pytest.raises(WireError, match="hash must be"):
+                decode_snapshot(json.dumps(value))
 
 
 # --- any bytes

@@ -87,8 +87,23 @@ def test_the_same_webhook_id_twice_is_one(app: Flask, client: FlaskClient) -> No
     first = client.post("/ingest/canonical", data=GOOD, headers=headers_for(GOOD))
     again = client.post("/ingest/canonical", data=GOOD, headers=headers_for(GOOD))
     assert first.json == {"accepted": 1, "webhook_id": "msg_1", "matches": [MATCH]}
-    assert (again.status_code, again.json and again.json["error"]["code"]) == (409, "replayed")
+    assert (again.status_code, again.json) == (200, {**first.json, "duplicate": True})
     assert len(list(origin_of(app).log.read_match(MATCH))) == 1
+
+
+def test_another_body_under_a_taken_webhook_id_adds_nothing_and_says_so(
+    app: Flask, client: FlaskClient
+) -> None:
+    client.post("/ingest/canonical", data=GOOD, headers=headers_for(GOOD))
+    body = json.dumps([event("g2"), event("g3")]).encode()
+    again = client.post("/ingest/canonical", data=body, headers=headers_for(body))
+    assert again.status_code == 200
+    assert again.json
+    assert (again.json["accepted"], again.json["duplicate"]) == (1, True)
+    assert [record.event.event_id for record in origin_of(app).log.read_match(MATCH)] == ["g1"]
+    metrics = client.get("/metrics").get_data(as_text=True)
+    assert 'touchline_ingest_accepted_events_total{feed="canonical"} 1.0' in metrics
+    assert 'touchline_ingest_duplicate_requests_total{feed="canonical"} 1.0' in metrics
 
 
 @pytest.mark.parametrize(
@@ -114,6 +129,16 @@ def test_a_match_that_is_too_large_takes_no_more_and_the_others_do(
     log = origin_of(poster.app).log
     assert (log.size_of(MATCH).events, log.size_of("other").events) == (taken, 0)
     assert poster.post(event("other", match_id="other")).status_code == 200
+
+
+def test_a_repeated_webhook_of_a_match_that_is_full_is_a_duplicate(make_app: Callable[..., Flask]) -> None:
+    app = make_app(match_limits=MatchLimits(1, 10_000))
+    first = app.test_client().post("/ingest/canonical", data=GOOD, headers=headers_for(GOOD))
+    again = app.test_client().post("/ingest/canonical", data=GOOD, headers=headers_for(GOOD))
+    assert first.json
+    assert (again.status_code, again.json) == (200, {**first.json, "duplicate": True})
+    new = signed_headers(KEY, "msg_2", int(time.time()), GOOD)
+    assert app.test_client().post("/ingest/canonical", data=GOOD, headers=new).status_code == 422
 
 
 def test_a_webhook_that_would_make_a_match_too_large_is_refused_as_a_whole(
