@@ -126,7 +126,7 @@ def test_records_that_are_read_again_are_committed_again() -> None:
     waiting = Backlog()
     for record in records:
         waiting.add(record, 0.0)
-    (lane,) = waiting.lanes()
+    (lane,) = list(waiting.lanes())
     for _ in records:
         waiting.done(lane)
     assert [position.offset for position in waiting.committable()] == [3]
@@ -143,6 +143,7 @@ class FloodMachine(RuleBasedStateMachine):
         super().__init__()
         self.bounds = pytest.MonkeyPatch()
         self.bounds.setattr(backlog, "LANE_RECORDS_MAX", 3)
+        self.bounds.setattr(backlog, "HEAP_SLACK", 0)
         self.bounds.setattr(worker, "LANE_RECORDS_MAX", 3)
         self.bounds.setattr(worker, "TURN_RECORDS", 2)
         self.now_ms = 1_000_000
