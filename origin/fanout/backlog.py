@@ -5,9 +5,10 @@ while the others go on, and a match with thousands of records takes turns with t
 committed by partition, up to the record before the first that is not done, so a successor reads whatever
 still waits here again.
 
-Of one match at most ``LANE_RECORDS_MAX`` records are in memory. Of those behind them only the range of
-their offsets is kept, and they are read from the log again once the first ones are done. So one match can
-neither fill the memory nor stop the reading of the log, in which other matches' events come next.
+Of one match at most ``LANE_RECORDS_MAX`` records are in memory, and fewer where many matches flood. Of those
+behind them only the range of their offsets is kept, and they are read from the log again once the first ones
+are done. So a flood can neither fill the memory nor stop the reading of the log, in which other matches'
+events come next.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ __all__ = ["LANE_RECORDS_MAX", "Backlog", "CommitPosition", "Lane", "Turns", "Un
 
 # Records of one match in memory, some 1.5 KB each.
 LANE_RECORDS_MAX = 500
+# With so many records of all matches in memory, a match keeps no more than a turn's worth: a hundred matches
+# that flood must not fill the memory either, because then nothing more is read.
+CROWDED_FROM = 25_000
+LANE_RECORDS_CROWDED = 20
 # Offsets that lanes have passed may stay in the heap, up to so many beside as many as there are lanes.
 HEAP_SLACK = 1_000
 
@@ -124,6 +129,11 @@ class Backlog:
         return self._in_memory
 
     @property
+    def lane_room(self) -> int:
+        """How many records of a match may be in memory now."""
+        return LANE_RECORDS_MAX if self._in_memory < CROWDED_FROM else LANE_RECORDS_CROWDED
+
+    @property
     def failing(self) -> int:
         """Matches whose last attempt failed."""
         return len(self._failing)
@@ -150,7 +160,7 @@ class Backlog:
         if lane is None:
             lane = self._lanes[match_id] = self._new[match_id] = Lane(match_id, partition)
             heappush(self._first_offsets.setdefault(partition, []), (offset, match_id))
-        if lane.skipped or len(lane.records) >= LANE_RECORDS_MAX:
+        if lane.skipped or len(lane.records) >= self.lane_room:
             if not lane.skipped:
                 lane.skipped_first = offset
             lane.skipped += 1
@@ -160,13 +170,13 @@ class Backlog:
         lane.read_s.append(read_s)
         self._in_memory += 1
 
-    def reload(self, lane: Lane, records: Sequence[LogRecord]) -> None:
+    def reload(self, lane: Lane, records: Sequence[LogRecord], asked: int) -> None:
         """Take records of a lane that were not kept and have been read from the log again.
 
         Args:
             lane: one without records in memory.
-            records: the next ones of the match from ``lane.skipped_first`` on. Fewer than
-                ``LANE_RECORDS_MAX`` mean that the log has no more.
+            records: the next ones of the match from ``lane.skipped_first`` on.
+            asked: the log was asked for so many; if there are fewer, it has no more.
         """
         taken = [record for record in records if record.offset <= lane.skipped_last]
         lane.records.extend(taken)
@@ -174,7 +184,7 @@ class Backlog:
         lane.read_s.extend(lane.skipped_s for _ in taken)
         self._in_memory += len(taken)
         skipped = max(0, lane.skipped - len(taken))
-        if len(taken) < LANE_RECORDS_MAX or taken[-1].offset >= lane.skipped_last:
+        if len(taken) < asked or taken[-1].offset >= lane.skipped_last:
             skipped = 0
         else:
             lane.skipped_first = taken[-1].offset + 1

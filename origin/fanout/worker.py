@@ -28,7 +28,7 @@ from origin.bus import Bus, Published
 from origin.errors import BusBehindError, BusError, EventLogError
 from origin.eventlog import EventLog, LogRecord
 from origin.eventlog.clock import JUMP_MS, wall_clock_ms
-from origin.fanout.backlog import LANE_RECORDS_MAX, Backlog, Lane, Unpublished
+from origin.fanout.backlog import Backlog, Lane, Unpublished
 from origin.fanout.repair import Repairer
 from origin.fanout.sequencer import EmbargoedSequencer, Sequencer, begin
 from origin.metrics import Metrics
@@ -245,7 +245,8 @@ class FanOut:
             EventLogError: the log cannot be read.
         """
         records = self._log.read_match(lane.match_id, lane.skipped_first - 1)
-        self._backlog.reload(lane, list(islice(records, LANE_RECORDS_MAX)))
+        asked = self._backlog.lane_room
+        self._backlog.reload(lane, list(islice(records, asked)), asked)
 
     def _postpone(self, lane: Lane, error: BusError | EventLogError) -> None:
         # One log line per doubling of the failures: a line per attempt and match of a shard would be a flood.
