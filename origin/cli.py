@@ -11,6 +11,7 @@ from origin.logs import configure_logging
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "backup": "Copy a SQLite log to a file, while it is in use.",
     "capacity": "The plan for N viewers, from figures measured on this machine.",
     "convert": "A vendor's file to canonical JSON lines.",
     "demo": "Everything in one go on this machine: origin, a real match, the widget.",
@@ -20,6 +21,7 @@ COMMANDS = {
     "ingest": "A vendor's feed into the event log.",
     "log": "What the event log has of a match and which key brought it; dates that a wrong clock has left.",
     "replay": "Post a canonical file to a running origin, in real or scaled time.",
+    "restore": "Make a SQLite log from a backup.",
     "serve": "The origin under gunicorn.",
 }
 

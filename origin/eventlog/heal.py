@@ -128,6 +128,10 @@ def heal_sqlite(
                     'UPDATE records SET appended_ms = ? WHERE "offset" = ?',
                     [(record.appended_ms, record.offset) for record in healing.dates],
                 )
+                # By these dates old keys are removed.
+                db.execute(
+                    "UPDATE keys SET appended_ms = ? WHERE appended_ms > ?", (now_ms(), now_ms() + JUMP_MS)
+                )
                 db.execute("COMMIT")
                 db.execute("PRAGMA journal_mode=WAL")
             return healing

@@ -60,6 +60,10 @@ FOREIGN_POLL_S = 0.1
 # Longer than any pause between two seasons.
 QUIET_DAYS_MAX = 180
 DAY_MS = 86_400_000
+# No sender repeats a webhook after a month. Once a minute the oldest keys are looked at.
+KEYS_KEPT_MS = 30 * DAY_MS
+PRUNE_S = 60.0
+PRUNE_KEYS = 2_000
 READ_BATCH = 500  # records of one match in memory at a time
 
 
@@ -79,6 +83,7 @@ class SqliteEventLog:
         self._now_ms = now_ms
         self._appended = threading.Condition()
         self._dead_lettered: set[int] = set()
+        self._next_prune_s = 0.0
         self._sizes = SizeCache(self._count_after)
         # A connection runs one statement at a time. Readers have their own, so that they do not wait until
         # an append is on the disk.
@@ -120,6 +125,7 @@ class SqliteEventLog:
             )
             if key is not None:
                 db.execute("INSERT INTO keys VALUES (?, ?, ?)", (key, len(events), now_ms))
+                self._prune_keys(db, now_ms)
         with self._appended:
             self._appended.notify_all()
         return Appended(True, len(events))
@@ -203,6 +209,17 @@ class SqliteEventLog:
             (offset, match_id, offset),
         )
         return events, size, last
+
+    def _prune_keys(self, db: sqlite3.Connection, now_ms: int) -> None:
+        """Remove keys that no sender uses any more, a few of the oldest at a time."""
+        if time.monotonic() < self._next_prune_s:
+            return
+        self._next_prune_s = time.monotonic() + PRUNE_S
+        db.execute(
+            "DELETE FROM keys WHERE rowid IN (SELECT rowid FROM keys ORDER BY rowid LIMIT ?)"
+            " AND appended_ms < ?",
+            (PRUNE_KEYS, now_ms - KEYS_KEPT_MS),
+        )
 
     def _compare_with_clock(self) -> None:
         """A process that has just started cannot know whether its clock has jumped; the log is a hint."""

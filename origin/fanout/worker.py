@@ -155,7 +155,7 @@ class FanOut:
     def step(self, timeout_s: float) -> int:
         """Read a batch and publish what is due; returns how many records were published or changed nothing.
 
-        Matches are served in turns (``Backlog.lanes``), each within the bounds of a turn, all within those
+        Matches are served in turns (``Backlog.turns``), each within the bounds of a turn, all within those
         of a step: a match with thousands of records delays itself alone.
 
         A match that the bus refuses is postponed, and the others go on. After one such failure the rest
@@ -167,7 +167,7 @@ class FanOut:
         """
         at_end = self._read(timeout_s)
         count = self._serve_lanes()
-        self._metrics.waiting_matches.set(sum(1 for lane in self._backlog.lanes() if lane.failures))
+        self._metrics.waiting_matches.set(self._backlog.failing)
         committable = self._backlog.committable()
         if committable:
             self._consumer.commit(committable)
@@ -179,26 +179,30 @@ class FanOut:
 
         A worker that has not caught up gives each match a turn.
 
-        However much one turn costs, each step has one for a match that is new in the backlog, and one for
-        the match that has waited longest for another turn. So neither can starve the other.
+        However much one turn costs, each step has one for a match that is new in the backlog, one for the
+        match that has waited longest for another turn, and one for a match that failed. So none of the
+        three can starve the others.
         """
         count = 0
-        is_used_up = has_served_again = False
         until_s = time.thread_time() + STEP_CPU_S
-        for lane in self._backlog.lanes():
-            if lane.retry_s > time.monotonic():
-                continue
-            if is_used_up and (has_served_again or not lane.turn):
-                continue
-            done = self._advance(lane)
-            count += done
-            if done:
-                has_served_again = has_served_again or lane.turn > 0
-                self._backlog.note_turn(lane)
-            if lane.failures or self._stop.is_set():
-                break
-            is_used_up = self.caught_up and (count >= STEP_RECORDS or time.thread_time() > until_s)
+        turns = self._backlog.turns()
+        for lanes in (turns.new, turns.again, turns.failing):
+            for lane in lanes:
+                if lane.retry_s > time.monotonic():
+                    continue
+                done = self._advance(lane)
+                count += done
+                if done:
+                    self._backlog.note_turn(lane)
+                if lane.failures or self._stop.is_set():
+                    return count
+                if done and self._is_used_up(count, until_s):
+                    break
         return count
+
+    def _is_used_up(self, count: int, until_s: float) -> bool:
+        """Whether a step has done its share; a worker that reads the log for the first time has no share."""
+        return self.caught_up and (count >= STEP_RECORDS or time.thread_time() > until_s)
 
     def _read(self, timeout_s: float) -> bool:
         """Read on in the log, waiting at most until something is due; returns whether it is at its end."""
@@ -259,6 +263,8 @@ class FanOut:
         for lane in self._backlog.lanes():
             embargo_s = min((lane.due_ms - now_ms) / 1000, lane.due_at_latest_s - now_s)
             timeout_s = min(timeout_s, max(lane.retry_s - now_s, embargo_s, 0.0))
+            if not timeout_s:
+                break
         return timeout_s
 
     def _advance(self, lane: Lane) -> int:
@@ -281,7 +287,8 @@ class FanOut:
             EventLogError: the log cannot be read.
         """
         records = self._log.read_match(lane.match_id, lane.skipped_first - 1)
-        self._backlog.reload(lane, list(islice(records, LANE_RECORDS_MAX)))
+        asked = self._backlog.lane_room
+        self._backlog.reload(lane, list(islice(records, asked)), asked)
 
     def _postpone(self, lane: Lane, error: BusError | EventLogError) -> None:
         # One log line per doubling of the failures: a line per attempt and match of a shard would be a flood.
@@ -290,8 +297,7 @@ class FanOut:
                 "match %s is postponed after %d failures: %s", lane.match_id, lane.failures + 1, error
             )
         self._metrics.bus_retries.inc()
-        lane.retry_s = time.monotonic() + self._pause_s(lane.failures)
-        lane.failures += 1
+        self._backlog.note_failure(lane, time.monotonic() + self._pause_s(lane.failures))
 
     def _publish_run(self, lane: Lane) -> int:
         """Publish a run: the first records of a match that are due; returns how many they are.

@@ -13,6 +13,7 @@ import pytest
 from origin.errors import ConfigError
 from origin.eventlog import EventLog, LogRecord, SignedBy, open_eventlog
 from origin.eventlog.codec import encode_event
+from origin.eventlog.sqlite import SqliteEventLog
 from testkit.services.kafka import KafkaBroker
 from testkit.services.postgres import PostgresServer
 from tests.eventlog.contract import DurableContract, KeysContract, SharedContract, drain, ids, note
@@ -73,6 +74,19 @@ class TestSqlite(DurableSuite, KeysContract):
             assert [record.signed_by for record in first.read_match("m1")] == [None, mine, None]
             assert ids(list(second.read_match("m1"))) == ["e0", "e1", "e2"]
 
+    def test_keys_are_known_for_a_month(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("origin.eventlog.sqlite.PRUNE_S", 0.0)
+        day_ms, now_ms = 86_400_000, 1_700_000_000_000
+        with contextlib.closing(SqliteEventLog(tmp_path / "log.db", lambda: now_ms)) as log:
+            log.append([note("e1")], key="first")
+            now_ms += day_ms
+            log.append([note("e2")], key="second")
+            now_ms += 30 * day_ms
+            assert not log.append([note("e2")], key="second").fresh
+            log.append([note("e3")], key="third")
+            assert log.rows("SELECT key FROM keys ORDER BY rowid", ()) == [("second",), ("third",)]
+            assert ids(list(log.read_match("m1"))) == ["e1", "e2", "e3"]
+
 
 @pytest.mark.services
 class TestPostgres(DurableSuite, KeysContract, SharedContract):
@@ -113,6 +127,27 @@ class TestPostgres(DurableSuite, KeysContract, SharedContract):
             second.append([note("e2")])
             assert [record.signed_by for record in first.read_match("m1")] == [None, mine, None]
             assert ids(list(second.read_match("m1"))) == ["e0", "e1", "e2"]
+
+    def test_a_wrong_date_stays_with_its_match(self, server: PostgresServer) -> None:
+        """As after an append while the server's clock was ten years ahead; all are in one partition."""
+        import psycopg
+
+        url = server.new_database()
+        ahead_ms = 3_650 * 86_400_000
+        with contextlib.closing(open_eventlog(f"{url}?partitions=1")) as log:
+            log.append([note("e1", "m1"), note("e1", "m2")])
+            with psycopg.connect(url) as connection:
+                connection.execute(
+                    "UPDATE touchline.records SET appended_ms = appended_ms + %s WHERE match_id = 'm1'",
+                    (ahead_ms,),
+                )
+                connection.execute("UPDATE touchline.partitions SET last_ms = last_ms + %s", (ahead_ms,))
+            log.append([note("e2", "m1"), note("e2", "m2"), note("e1", "m3")])
+            wrong, right, begun = (
+                [record.appended_ms for record in log.read_match(match_id)] for match_id in ("m1", "m2", "m3")
+            )
+        assert wrong[0] == wrong[1]
+        assert right[0] <= right[1] == begun[0] < wrong[0] - ahead_ms / 2
 
 
 @pytest.mark.services

@@ -144,6 +144,26 @@ def test_a_flooded_match_whose_shard_is_away_fills_no_memory_and_stops_nobody() 
     assert log.committed("eu") == FLOOD + 1
 
 
+def test_many_matches_that_flood_do_not_stop_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "BACKLOG_MAX", 1_000)
+    monkeypatch.setattr(backlog, "CROWDED_FROM", 500)
+    log, bus = MemoryEventLog(), RecordingBus()
+    for number in range(200):
+        log.append([goal(f"m{match}", number) for match in range(20)])
+    log.append([goal("quiet", 1)])
+    fanout = FanOut(log, bus, group="eu")
+    steps = 0
+    while "quiet" not in bus.taken:
+        fanout.step(0.0)
+        assert fanout._backlog.in_memory <= 1_000
+        steps += 1
+    assert steps <= 20 * 200 // 500 + 2
+    while len(fanout._backlog):
+        fanout.step(0.0)
+    for match in range(20):
+        assert bus.taken[f"m{match}"] == [(number + 1, f"g{number}") for number in range(200)]
+
+
 def test_records_that_are_read_again_are_committed_again() -> None:
     """As after a commit that failed, and a rebalance that gave the partition back."""
     log = MemoryEventLog()
@@ -152,7 +172,7 @@ def test_records_that_are_read_again_are_committed_again() -> None:
     waiting = Backlog()
     for record in records:
         waiting.add(record, 0.0)
-    (lane,) = waiting.lanes()
+    (lane,) = list(waiting.lanes())
     waiting.done(lane, len(records))
     assert [position.offset for position in waiting.committable()] == [3]
     assert waiting.committable() == []
@@ -168,7 +188,9 @@ class FloodMachine(RuleBasedStateMachine):
         super().__init__()
         self.bounds = pytest.MonkeyPatch()
         self.bounds.setattr(backlog, "LANE_RECORDS_MAX", 3)
-        self.bounds.setattr(worker, "LANE_RECORDS_MAX", 3)
+        self.bounds.setattr(backlog, "HEAP_SLACK", 0)
+        self.bounds.setattr(backlog, "CROWDED_FROM", 6)
+        self.bounds.setattr(backlog, "LANE_RECORDS_CROWDED", 1)
         self.bounds.setattr(worker, "TURN_RECORDS", 2)
         self.now_ms = 1_000_000
         self.log = MemoryEventLog(lambda: self.now_ms)
