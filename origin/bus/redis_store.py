@@ -364,7 +364,7 @@ class RedisStore:
         """
         try:
             write()
-        except REDIS_ERRORS as error:
+        except (BusError, *REDIS_ERRORS) as error:
             logger.debug("the list of matches cannot be written to: %s", error)
 
     def _put_in_index(self, match_id: str) -> None:
