@@ -23,13 +23,13 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
 from origin.errors import RequestError
 from origin.stream.http.forwarded import TrustedProxies, address_of_peer, group_of, viewer_address
-from origin.stream.http.framing import refusal
+from origin.stream.http.framing import FixedAnswer, refusal
 from origin.stream.http.request_body import CONTINUE, Body, begin, expects_continue
 from origin.stream.http.request_head import (
     HEAD_END,
@@ -38,7 +38,13 @@ from origin.stream.http.request_head import (
     check_host,
     request_line,
 )
-from origin.stream.http.stream_request import StreamRequest, Transport, parse
+from origin.stream.http.stream_request import (
+    StreamRequest,
+    Transport,
+    check_syntax,
+    keeps_alive,
+    parse,
+)
 from origin.stream.hub.decisions import Admit, Decision, Park, Refuse, Reply, Ticket
 from origin.stream.hub.hub import Hub
 from origin.stream.net.connection_state import (
@@ -142,6 +148,7 @@ class Connections:
         to_thread: takes all others, each with its whole ``message``; ``returned`` or ``ended`` once it is
             answered.
         trusted: the proxies whose ``X-Forwarded-For`` is believed.
+        fixed: pages that are answered here, by path: they wait for no thread.
         body_max_bytes: the largest body of a page request.
         bodies_max_bytes: what all bodies together may have in memory; room for one is always there.
     """
@@ -152,12 +159,14 @@ class Connections:
         to_thread: Callable[[Connection], None],
         trusted: TrustedProxies | None = None,
         *,
+        fixed: Mapping[str, FixedAnswer] | None = None,
         body_max_bytes: int = BODY_MAX_BYTES,
         bodies_max_bytes: int = _BODIES_MAX_BYTES,
     ) -> None:
         self._hub = hub
         self._to_thread = to_thread
         self._trusted = trusted or TrustedProxies()
+        self._fixed = dict(fixed or {})
         self._body_max_bytes = body_max_bytes
         self._bodies_max_bytes = max(bodies_max_bytes, 4 * body_max_bytes)
         self._body_bytes = 0
@@ -500,6 +509,10 @@ class Connections:
         head = canonical_head(head, line)
         body = begin(head, self._body_max_bytes)
         if body is None:
+            fixed = self._fixed.get(line.target.path)
+            if fixed is not None and line.method in ("GET", "HEAD"):
+                self._answer_fixed(connection, fixed, head, with_body=line.method == "GET")
+                return
             self._hand_to_thread(connection, head)
             return
         if not connection.buffer and expects_continue(head):
@@ -514,6 +527,15 @@ class Connections:
         # The body has as long as the head had.
         self._unfinished.discard(connection)
         self._unfinished.add(connection, time.monotonic(), self._hub.config.first_bytes_s)
+
+    def _answer_fixed(
+        self, connection: Connection, fixed: FixedAnswer, head: bytes, *, with_body: bool
+    ) -> None:
+        """Answer a page request here; a malformed head is refused, as a thread would."""
+        check_syntax(head)
+        keep_alive = keeps_alive(head) and self.may_keep(connection)
+        data = fixed.encode(keep_alive=keep_alive, with_body=with_body)
+        self._answer(connection, data, keep_alive=keep_alive)
 
     def _take_body(self, connection: Connection, data: bytes) -> None:
         assert connection.body is not None  # noqa: S101

@@ -31,7 +31,7 @@ from origin.stream.hub.hub import Hub
 from origin.stream.net.connection_state import State
 from origin.stream.net.slow_responses import PageSocket, SlowResponses
 from origin.stream.worker.connections import BODY_MAX_BYTES, Connection, Connections
-from origin.stream.worker.extensions import ORIGIN, STREAM_HUB
+from origin.stream.worker.extensions import FIXED_ANSWERS, ORIGIN, STREAM_HUB
 from origin.stream.worker.gunicorn_app import GunicornWorker
 
 __all__ = ["StreamWorker"]
@@ -259,7 +259,14 @@ class StreamWorker(GunicornWorker):
         )
         trusted = TrustedProxies(self.trusted_proxies)
         limit = getattr(services.config, "ingest_max_bytes", BODY_MAX_BYTES)
-        self._connections = Connections(self.hub, self.take_page, trusted, body_max_bytes=limit)
+        fixed_answers = self.wsgi.extensions.get(FIXED_ANSWERS)
+        self._connections = Connections(
+            self.hub,
+            self.take_page,
+            trusted,
+            fixed=None if fixed_answers is None else fixed_answers(),
+            body_max_bytes=limit,
+        )
         self._slow_responses = SlowResponses(self.hub.reactor, stalled_s=config.stalled_s)
         self.wsgi.extensions[STREAM_HUB] = self.hub
         self.watch(self.hub.reactor.fileno(), self._dispatch_streams)
