@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from testkit.services.origin import OriginServer
+from origin.ingest.signatures import signed_headers
+from testkit.poster import MATCH, event
+from testkit.services.origin import KEY, OriginServer
 from testkit.services.redis import RedisServer
 from tests.web.test_served import ask
 
@@ -92,3 +97,92 @@ def test_healthz_is_the_same_from_the_loop_and_from_flask(tmp_path: Path) -> Non
         assert (options[0], set(options[1]["allow"].split(", "))) == (200, {"get", "head", "options"})
     finally:
         server.stop()
+
+
+def webhook(number: int) -> bytes:
+    """A signed webhook with one goal."""
+    body = json.dumps(event(f"g{number}")).encode()
+    signed = signed_headers(KEY, f"msg_{number}", int(time.time()), body)
+    headers = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
+    head = f"POST /ingest/canonical HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {len(body)}\r\n"
+    return f"{head}Connection: close\r\n\r\n".encode() + body
+
+
+def send(port: int, request: bytes) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", port), timeout=30)
+    sock.sendall(request)
+    return sock
+
+
+def whole_answer(sock: socket.socket) -> bytes:
+    sock.setblocking(True)
+    sock.settimeout(30)
+    answer = b""
+    while data := sock.recv(65_536):
+        answer += data
+    return answer
+
+
+def post(port: int, number: int) -> bytes:
+    """The answer to a webhook."""
+    with send(port, webhook(number)) as sock:
+        return whole_answer(sock)
+
+
+LOCK = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.readline()
+db.execute("ROLLBACK")
+"""
+
+
+@contextlib.contextmanager
+def locked(log_path: Path) -> Iterator[None]:
+    """Another process has the write lock of the log."""
+    argv = [sys.executable, "-c", LOCK, str(log_path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"locked\n"
+        try:
+            yield
+        finally:
+            process.stdin.close()
+
+
+def test_a_locked_log_stops_no_page_and_a_full_ingest_says_so_at_once(tmp_path: Path) -> None:
+    server = OriginServer(tmp_path).start()
+    sockets: list[socket.socket] = []
+    try:
+        assert post(server.port, 0).startswith(b"HTTP/1.1 200 ")
+        while ask(server.port, f"/match/{MATCH}")[0] != 200:
+            time.sleep(0.01)
+        with locked(server.log_path):
+            sockets = [send(server.port, webhook(number)) for number in range(1, CROWD)]
+            for _ in range(20):
+                for path in ("/", f"/match/{MATCH}", f"/score?matchId={MATCH}", "/healthz", "/readyz"):
+                    assert ask(server.port, path)[0] == 200
+            assert 0 < answered(sockets) < len(sockets), (
+                "some wait for the log, the rest were answered at once"
+            )
+            # Those that wait, and those that wait for them, have one deadline: it does not add up.
+            answers = [whole_answer(sock) for sock in sockets]
+        codes = [json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] for answer in answers]
+        assert set(codes) == {"ingest_busy", "eventlog_unavailable"}
+        assert all(b"\r\nRetry-After: 1\r\n" in answer for answer in answers)
+        # What was refused is taken when it is sent again, and nothing twice.
+        for number in range(1, 4):
+            assert post(server.port, number).startswith(b"HTTP/1.1 200 ")
+    finally:
+        for sock in sockets:
+            sock.close()
+        server.stop()
+
+
+def test_webhooks_are_taken_while_all_pages_wait(hanging: OriginServer) -> None:
+    """The log of this origin works; its Redis hangs, and with it every page."""
+    for number in range(5):
+        assert post(hanging.port, number).startswith(b"HTTP/1.1 200 ")

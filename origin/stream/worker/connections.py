@@ -149,6 +149,7 @@ class Connections:
             answered.
         trusted: the proxies whose ``X-Forwarded-For`` is believed.
         fixed: pages that are answered here, by path: they wait for no thread.
+        refusal_of: says of a request, by its head, why it cannot be taken now; None if it can.
         body_max_bytes: the largest body of a page request.
         bodies_max_bytes: what all bodies together may have in memory; room for one is always there.
     """
@@ -160,6 +161,7 @@ class Connections:
         trusted: TrustedProxies | None = None,
         *,
         fixed: Mapping[str, FixedAnswer] | None = None,
+        refusal_of: Callable[[bytes], RequestError | None] = lambda _: None,
         body_max_bytes: int = BODY_MAX_BYTES,
         bodies_max_bytes: int = _BODIES_MAX_BYTES,
     ) -> None:
@@ -167,6 +169,7 @@ class Connections:
         self._to_thread = to_thread
         self._trusted = trusted or TrustedProxies()
         self._fixed = dict(fixed or {})
+        self._refusal_of = refusal_of
         self._body_max_bytes = body_max_bytes
         self._bodies_max_bytes = max(bodies_max_bytes, 4 * body_max_bytes)
         self._body_bytes = 0
@@ -507,6 +510,9 @@ class Connections:
             raise _head_too_large(_HEAD_MAX_BYTES)
         check_host(head, line.version)
         head = canonical_head(head, line)
+        busy = self._refusal_of(head)
+        if busy is not None:
+            raise busy  # before its body is read
         body = begin(head, self._body_max_bytes)
         if body is None:
             fixed = self._fixed.get(line.target.path)
@@ -547,6 +553,10 @@ class Connections:
             self._refuse(connection, error)
 
     def _hand_to_thread(self, connection: Connection, message: bytes) -> None:
+        busy = self._refusal_of(message)
+        if busy is not None:
+            self._refuse(connection, busy)
+            return
         connection.move(State.WITH_THREAD)
         self._leave(connection)
         connection.body = None  # its bytes stay counted until the thread is done with them
