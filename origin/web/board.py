@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from origin.bus import Bus, MatchRow
 from origin.errors import BusError
+from origin.metrics import Metrics
 from shared_state.view import Summary
 
 __all__ = ["PAGE_ROWS", "Board", "BuiltPage", "PageContent", "View"]
@@ -33,6 +34,10 @@ _INSERTS_MAX: Final = 32
 # Days and competitions that a page links to.
 _DAYS_AROUND: Final = 3
 _COMPETITIONS_MAX: Final = 24
+# A page waits so long for a reading that another request has begun.
+_WAIT_S: Final = 0.5
+# A reading that takes longer shows that the bus is slow; a command to Redis has a second.
+_SLOW_S: Final = 1.0
 _DAY_MS: Final = 86_400_000
 
 _Rank = tuple[int, int, str]
@@ -61,6 +66,7 @@ class PageContent:
         days: days near this one that have matches.
         competitions: the competitions of the rows.
         complete: False where a part of the bus does not answer: some rows stand as they were, or are missing.
+        read_ms: when the rows were last read, all of them, UTC milliseconds; None if they never were.
     """
 
     rows: Sequence[Summary]
@@ -70,6 +76,7 @@ class PageContent:
     days: Sequence[str]
     competitions: Sequence[str]
     complete: bool
+    read_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +108,19 @@ class Board:
     Args:
         bus: where the rows are.
         fresh_s: a reading is good for so long, seconds. 0 where one costs next to nothing.
+        open_s: after a reading that failed, or took longer than ``_SLOW_S``, the breaker is open for so long,
+            seconds: the rows stand as they were, and nobody waits for the bus.
+        metrics: shows whether the breaker is open.
     """
 
-    def __init__(self, bus: Bus, fresh_s: float = 0.0) -> None:
-        self._bus = bus
+    def __init__(
+        self, bus: Bus, fresh_s: float = 0.0, *, open_s: float = 0.0, metrics: Metrics | None = None
+    ) -> None:
         self._fresh_s = fresh_s
+        self._open_s = open_s
+        self._metrics = metrics or Metrics()
+        self._opened_until_s = -math.inf
+        self._read_ms: int | None = None
         self._reader = bus.row_reader()
         # Readings, one at a time; and what they change, which pages are built from.
         self._reading = threading.Lock()
@@ -125,19 +140,28 @@ class Board:
     def refresh(self) -> None:
         """Bring the rows up to date.
 
-        All who wait share one reading that began after they came: they see what was published before.
+        All who wait share one reading that began after they came: they see what was published before. If
+        there are rows to show, nobody waits for longer than ``_WAIT_S`` for another's reading, and
+        nobody waits at all while the breaker is open.
 
         Raises:
             BusError: the bus does not answer, and never has since this origin started.
         """
         seen = self._started
-        with self._reading:
-            if self._finished <= seen and time.monotonic() - self._read_s >= self._fresh_s:
+        if not self._reading.acquire(timeout=_WAIT_S if self._known else -1):
+            return
+        try:
+            now_s = time.monotonic()
+            due = now_s - self._read_s >= self._fresh_s and now_s >= self._opened_until_s
+            if self._finished <= seen and due:
                 self._started += 1
                 self._failed = self._read()
                 self._finished = self._started
                 self._read_s = time.monotonic()
+                self._set_breaker(open_=self._failed is not None or self._read_s - now_s > _SLOW_S)
             failed = self._failed
+        finally:
+            self._reading.release()
         if failed is not None and not self._known:
             raise failed
 
@@ -194,7 +218,7 @@ class Board:
                 return None
             shown = ranks[(number - 1) * PAGE_ROWS : number * PAGE_ROWS]
             rows = [self._rows[match_id] for _, _, match_id in shown]
-            version, complete = self._version, self._complete
+            version, complete, read_ms = self._version, self._complete, self._read_ms
             today = time.strftime("%Y-%m-%d", time.gmtime(now_ms / 1000))
             place = bisect_left(self._days, view.day or today)
             days = self._days[max(0, place - _DAYS_AROUND) : place + _DAYS_AROUND + 1]
@@ -205,8 +229,15 @@ class Board:
             if until is not None and until < until_ms:
                 until_ms = until
         competitions = sorted({text.competition for text in texts if text.competition})[:_COMPETITIONS_MAX]
-        content = PageContent(texts, view, number, numbers, days, competitions, complete)
+        content = PageContent(texts, view, number, numbers, days, competitions, complete, read_ms)
         return content, version, until_ms
+
+    def _set_breaker(self, *, open_: bool) -> None:
+        """Open the breaker for ``open_s``, or close it."""
+        if open_ and self._open_s:
+            self._opened_until_s = time.monotonic() + self._open_s
+            self._metrics.web_bus_breaker_opened.inc()
+        self._metrics.web_bus_breaker_open.set(open_ and self._open_s > 0)
 
     def _read(self) -> BusError | None:
         """Read what changed; the error if that cannot be done."""
@@ -219,6 +250,8 @@ class Board:
                     self._version += 1
             return error
         with self._lock:
+            if update.complete:
+                self._read_ms = time.time_ns() // 1_000_000
             changed = {
                 match_id: row for match_id, row in update.rows.items() if row != self._rows.get(match_id)
             }

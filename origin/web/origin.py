@@ -20,10 +20,12 @@ from origin.stream.worker.extensions import ORIGIN
 from origin.web.board import Board
 from origin.web.match_cache import Matches
 
-__all__ = ["BOARD_FRESH_S", "Origin", "origin", "origin_of"]
+__all__ = ["BOARD_FRESH_S", "BOARD_OPEN_S", "Origin", "origin", "origin_of"]
 
 #: The list of matches may be so old, seconds: an origin behind a cache is asked for it each second.
 BOARD_FRESH_S: Final = 0.2
+#: While the bus is slow or away, the list asks it again so often, seconds.
+BOARD_OPEN_S: Final = 2.0
 
 
 class Origin:
@@ -41,7 +43,12 @@ class Origin:
         self.bus: Bus = open_bus(config.bus_url)
         self.matches = Matches(self.bus)
         # A reading of the bus in this process costs microseconds, one of Redis a request.
-        self.board = Board(self.bus, fresh_s=0.0 if config.embedded else BOARD_FRESH_S)
+        self.board = Board(
+            self.bus,
+            fresh_s=0.0 if config.embedded else BOARD_FRESH_S,
+            open_s=BOARD_OPEN_S,
+            metrics=self.metrics,
+        )
         self.ingest = Ingest(
             self.log, config.ingest_keys, max_events=config.ingest_max_events, now_s=time.time
         )

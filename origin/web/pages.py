@@ -118,7 +118,12 @@ def _render_list(content: PageContent) -> str:
         content=content,
         address=list_address,
         row=_row_html,
+        iso=_iso,
     )
+
+
+def _iso(utc_ms: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(utc_ms / 1_000))
 
 
 @lru_cache(_ROWS_MAX)

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from origin.bus import open_bus
 from origin.ingest.signatures import signed_headers
 from testkit.poster import MATCH, event
 from testkit.services.origin import KEY, OriginServer
 from testkit.services.redis import RedisServer
+from tests.web.test_board import Season
 from tests.web.test_served import ask
 
 pytestmark = pytest.mark.services
@@ -186,3 +188,37 @@ def test_webhooks_are_taken_while_all_pages_wait(hanging: OriginServer) -> None:
     """The log of this origin works; its Redis hangs, and with it every page."""
     for number in range(5):
         assert post(hanging.port, number).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_list_is_shown_as_it_was_while_redis_hangs(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as redis:
+        with contextlib.closing(open_bus(redis.url)) as bus:
+            Season(bus).play(MATCH, "LIVE")
+        server = OriginServer(tmp_path, env={"BUS_URL": f"{redis.url}?timeout_s=1"}).start()
+        try:
+            fresh = ask(server.port, "/")[2]
+            assert f"/match/{MATCH}".encode() in fresh
+            assert b"not up to date" not in fresh
+            redis.pause()
+            deadline_s = time.monotonic() + 20
+            while b"not up to date" not in ask(server.port, "/")[2]:
+                assert time.monotonic() < deadline_s
+                time.sleep(0.05)
+            answers = [ask(server.port, "/") for _ in range(30)]
+            assert all(status == 200 and f"/match/{MATCH}".encode() in body for status, _, body in answers)
+            # One request waited for Redis; those after it do not, and the page says how old it is.
+            assert b"not up to date" in answers[-1][2]
+            assert b"all were read at <time datetime=" in answers[-1][2]
+            metrics = ask(server.port, "/metrics")[2]
+            assert b"touchline_web_bus_breaker_open 1.0" in metrics
+            opened = float(metrics.split(b"\ntouchline_web_bus_breaker_opened_total ")[1].split()[0])
+            assert 1 <= opened < 10, "it is asked for again now and then, not by each reader"
+            redis.resume()
+            deadline_s = time.monotonic() + 20
+            while b"not up to date" in ask(server.port, "/")[2]:
+                assert time.monotonic() < deadline_s
+                time.sleep(0.1)
+            assert b"touchline_web_bus_breaker_open 0.0" in ask(server.port, "/metrics")[2]
+        finally:
+            redis.resume()
+            server.stop()
