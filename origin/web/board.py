@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from origin.bus import Bus, MatchRow
+from origin.bus import Bus, MatchRow, RowReader
 from origin.errors import BusError
 from origin.metrics import Metrics
 from shared_state.view import Summary
@@ -121,7 +121,9 @@ class Board:
         self._metrics = metrics or Metrics()
         self._opened_until_s = -math.inf
         self._read_ms: int | None = None
-        self._reader = bus.row_reader()
+        self._bus = bus
+        # Made by the first reading: it may start threads, and this process may yet fork.
+        self._reader: RowReader | None = None
         # Readings, one at a time; and what they change, which pages are built from.
         self._reading = threading.Lock()
         self._started = self._finished = 0
@@ -241,6 +243,8 @@ class Board:
 
     def _read(self) -> BusError | None:
         """Read what changed; the error if that cannot be done."""
+        if self._reader is None:
+            self._reader = self._bus.row_reader()
         try:
             update = self._reader.read()
         except BusError as error:
