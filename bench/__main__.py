@@ -12,6 +12,7 @@ SUITE = (
     ("bench.bench_fold",),
     ("bench.bench_delta_bytes",),
     ("bench.bench_eventlog",),
+    ("bench.bench_list",),
     ("bench.bench_bus", "publish", "--repeats", "3"),
     ("bench.bench_bus", "replay", "--repeats", "1"),
     ("bench.bench_browser",),

@@ -204,7 +204,7 @@ def measure_step(repeats: int) -> JsonObject:
     def keys_and_args(name: str, published: Published, snapshot: bytes) -> tuple[Any, ...]:
         stream, state, channel = (f"touchline:{{{name}}}:{part}" for part in ("stream", "state", "live"))
         fixed = (stream, state, "PUBLISH", channel, 2000, 86400, 86400, snapshot)
-        return (*fixed, *published.id, published.delta)
+        return (*fixed, *published.id, b"", name, 10_000, published.delta)
 
     def by_script(server: RedisServer) -> Callable[[str, Published, bytes], object]:
         sha: Any = server.client.script_load(PUBLISH_SCRIPT)
@@ -216,7 +216,7 @@ def measure_step(repeats: int) -> JsonObject:
 
     def by_multi(server: RedisServer) -> Callable[[str, Published, bytes], object]:
         def publish(name: str, published: Published, snapshot: bytes) -> None:
-            stream, state, _, channel, limit, ttl, _, *_ = keys_and_args(name, published, snapshot)
+            stream, state, _, channel, limit, ttl, *_ = keys_and_args(name, published, snapshot)
             pipeline = server.client.pipeline(transaction=True)
             pipeline.xadd(stream, {"d": published.delta}, id=str(published.id), maxlen=limit)
             pipeline.hset(state, mapping={"id": str(published.id), "snapshot": snapshot})

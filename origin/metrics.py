@@ -36,6 +36,16 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0),
             registry=self.registry,
         )
+        self.web_bus_breaker_open = Gauge(
+            "touchline_web_bus_breaker_open",
+            "1 while the list of matches is shown as it was read last, because the bus is slow or away",
+            registry=self.registry,
+        )
+        self.web_bus_breaker_opened = Counter(
+            "touchline_web_bus_breaker_opened",
+            "Readings of the list of matches after which the bus was left alone for a while",
+            registry=self.registry,
+        )
         self.published = Counter(
             "touchline_fanout_published_deltas",
             "Deltas this worker published on the bus",

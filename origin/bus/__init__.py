@@ -15,11 +15,12 @@ implementation, chosen by the URL's scheme and imported only then:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from origin.backends import open_backend
+from origin.bus.match_row import MatchRow
 from origin.errors import BusError
 from shared_state import DeltaId
 
@@ -27,8 +28,11 @@ __all__ = [
     "Bus",
     "BusHealth",
     "Gap",
+    "MatchRow",
     "Published",
     "Replay",
+    "RowReader",
+    "RowUpdate",
     "Snapshot",
     "Subscription",
     "Suffix",
@@ -96,6 +100,33 @@ class BusHealth:
     reason: str = ""
     lagging: int = 0
     healed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RowUpdate:
+    """What changed in the list of matches since the reading before.
+
+    Attributes:
+        rows: by match: its newest row, or None if the bus no longer knows the match. A match whose row is
+            unchanged may be here too.
+        complete: False where a part of the bus does not answer: its matches may be missing or out of date.
+    """
+
+    rows: Mapping[str, MatchRow | None]
+    complete: bool = True
+
+
+class RowReader(Protocol):
+    """Reads the rows of all matches, and then only those that changed. For one thread at a time."""
+
+    def read(self) -> RowUpdate:
+        """The rows that changed since the last reading that returned; all of them the first time.
+
+        It writes nothing: a bus that refuses writes can be read.
+
+        Raises:
+            BusError: the service does not answer. Reading again is safe, and misses nothing.
+        """
 
 
 class Subscription(Protocol):
@@ -206,6 +237,13 @@ class Bus(Protocol):
 
         Raises:
             BusError: the service does not answer.
+        """
+
+    def row_reader(self) -> RowReader:
+        """A new reader of the rows of all matches, which has read nothing yet.
+
+        A row is kept beside its match's snapshot and changes with it. Reading costs what has changed, and not
+        what there is.
         """
 
     def is_complete(self) -> bool:

@@ -1,17 +1,31 @@
-"""The bus inside one process: the embedded default, and the reference the contract suite compares with."""
+"""The bus inside one process: the embedded default, and the reference the contract suite compares with.
+
+The deltas and snapshots of matches that are played or to come are in memory. Of those that ended, the
+``ENDED_IN_MEMORY`` that changed last are, too; the others are in a temporary file (``EndedMatches``), and
+only their row of the list stays. They are read, replayed, corrected and subscribed to like any other.
+"""
 
 from __future__ import annotations
 
+import itertools
+import logging
+import sqlite3
 import threading
-from collections import deque
+import time
+import zlib
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+import msgspec
 
 from origin.bus import (
     BusHealth,
     Gap,
+    MatchRow,
     Published,
     Replay,
+    RowUpdate,
     Snapshot,
     Subscription,
     Suffix,
@@ -19,22 +33,42 @@ from origin.bus import (
     check_run,
     follows,
 )
+from origin.bus.ended_matches import EndedMatches
+from origin.bus.match_row import ENDED_STATUSES, status_of
 from origin.errors import BusBehindError, BusError
 from shared_state import DeltaId
 
 __all__ = ["MemoryBus", "open_url"]
 
+logger = logging.getLogger(__name__)
+
 # A match has 100 to 300 deltas; one that is amended all evening stays within ten times that.
 REPLAY_MAX_DELTAS = 2_000
+# A weekend's results, which most readers ask for and most corrections are about.
+ENDED_IN_MEMORY = 200
+# One publish looks at so few of them.
+_PUT_AT_ONCE = 4
+# If the temporary file cannot be written to, the next attempt is so much later.
+PUT_AGAIN_S = 60.0
+_FILE_ERRORS = (sqlite3.Error, zlib.error, msgspec.DecodeError)
 
 
 @dataclass(slots=True)
 class _Channel:
-    """The replay, the snapshot and the subscribers of one match."""
+    """The replay, the snapshot and the subscribers of one match, and its row once somebody has read it."""
 
     replay: deque[Published] = field(default_factory=lambda: deque(maxlen=REPLAY_MAX_DELTAS))
     snapshot: Snapshot | None = None
     subscribers: dict[int, Callable[[Published], None]] = field(default_factory=dict)
+    row: MatchRow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What stays in memory of a match that is in the temporary file."""
+
+    head: DeltaId
+    row: MatchRow | None
 
 
 class MemoryBus:
@@ -46,6 +80,13 @@ class MemoryBus:
         # delta on a queue, so that takes microseconds. Reentrant: a callback may unsubscribe.
         self._lock = threading.RLock()
         self._channels: dict[str, _Channel] = {}
+        self._ended: dict[str, _Ended] = {}  # those that are not among the channels
+        self._ended_here: OrderedDict[str, None] = OrderedDict()  # ended and among the channels, oldest first
+        self._file = EndedMatches()
+        self._put_again_s = 0.0
+        # The number of the last change of each match, the latest last.
+        self._changes: dict[str, int] = {}
+        self._change = 0
         self._next_subscriber = 0
         self._complete = False
 
@@ -57,28 +98,36 @@ class MemoryBus:
         """See ``Bus.refill``."""
         check_run(deltas)
         with self._lock:
-            channel = self._channels.get(match_id)
-            head = None if channel is None or channel.snapshot is None else channel.snapshot.id
+            head = self.head(match_id)
             fresh = [published for published in deltas if head is None or published.id > head]
             if not fresh:
                 return 0
             if not follows(fresh[0].id, head):
                 raise BusBehindError(match_id, fresh[0].id, head)
-            if channel is None:
-                channel = self._channels[match_id] = _Channel()
+            channel = self._channel(match_id)
             if head is not None and head.epoch != fresh[0].id.epoch:
                 channel.replay.clear()
             channel.replay.extend(fresh)
             channel.snapshot = Snapshot(fresh[-1].id, snapshot)
+            channel.row = None
+            self._note_change(match_id)
             for published in fresh:
                 for on_delta in list(channel.subscribers.values()):
                     on_delta(published)
+            self._ended_here.pop(match_id, None)
+            if status_of(snapshot) in ENDED_STATUSES:
+                self._ended_here[match_id] = None
+                self._put_away()
             return len(fresh)
 
     def head(self, match_id: str) -> DeltaId | None:
         """See ``Bus.head``."""
-        snapshot = self.snapshot(match_id)
-        return None if snapshot is None else snapshot.id
+        with self._lock:
+            channel = self._channels.get(match_id)
+            if channel is not None and channel.snapshot is not None:
+                return channel.snapshot.id
+            ended = self._ended.get(match_id)
+            return None if ended is None else ended.head
 
     def heads(self, match_ids: Sequence[str]) -> dict[str, DeltaId | BusError | None]:
         """See ``Bus.heads``."""
@@ -88,20 +137,23 @@ class MemoryBus:
         """See ``Bus.snapshot``."""
         with self._lock:
             channel = self._channels.get(match_id)
-            return None if channel is None else channel.snapshot
+            if channel is not None:
+                return channel.snapshot
+            return self._read_ended(match_id)[0] if match_id in self._ended else None
 
     def replay(self, match_id: str, after: DeltaId) -> Replay:
         """See ``Bus.replay``."""
         with self._lock:
-            channel = self._channels.get(match_id)
-            if channel is None or channel.snapshot is None:
+            head = self.head(match_id)
+            if head is None:
                 return Gap(None)
-            head = channel.snapshot.id
             if after == head:
                 return UpToDate()
             if after.epoch != head.epoch or after.seq > head.seq:
                 return Gap(head)
-            missed = [published for published in channel.replay if published.id > after]
+            channel = self._channels.get(match_id)
+            replay = self._read_ended(match_id)[1] if channel is None else channel.replay
+            missed = [published for published in replay if published.id > after]
         # Nothing is missing if and only if the count is the distance.
         return Suffix(missed) if len(missed) == head.seq - after.seq else Gap(head)
 
@@ -116,7 +168,7 @@ class MemoryBus:
         with self._lock:
             self._next_subscriber += 1
             key = self._next_subscriber
-            self._channels.setdefault(match_id, _Channel()).subscribers[key] = on_delta
+            self._channel(match_id).subscribers[key] = on_delta
         return _MemorySubscription(self, match_id, key)
 
     def unsubscribe(self, match_id: str, key: int) -> None:
@@ -132,7 +184,35 @@ class MemoryBus:
     def matches(self) -> list[str]:
         """See ``Bus.matches``."""
         with self._lock:
-            return [match_id for match_id, channel in self._channels.items() if channel.snapshot is not None]
+            return list(self._changes)
+
+    def row_reader(self) -> _MemoryRowReader:
+        """See ``Bus.row_reader``."""
+        return _MemoryRowReader(self)
+
+    def rows_after(self, change: int) -> tuple[int, dict[str, MatchRow | None]]:
+        """The rows that changed after a change.
+
+        Args:
+            change: the number of the last change that is known; 0 for none.
+
+        Returns:
+            The number of the last change there is, and the rows. What was published with bytes that are no
+            snapshot has none.
+        """
+        with self._lock:
+            names = []
+            for match_id, number in reversed(self._changes.items()):
+                if number <= change:
+                    break
+                names.append(match_id)
+            last = self._change
+        rows: dict[str, MatchRow | None] = {}
+        for match_id in names:
+            row = self._row(match_id)
+            if row is not None:
+                rows[match_id] = row
+        return last, rows
 
     def is_complete(self) -> bool:
         """See ``Bus.is_complete``."""
@@ -151,6 +231,91 @@ class MemoryBus:
         with self._lock:
             for channel in self._channels.values():
                 channel.subscribers.clear()
+            self._file.close()
+
+    def _note_change(self, match_id: str) -> None:
+        self._change += 1
+        self._changes.pop(match_id, None)
+        self._changes[match_id] = self._change
+
+    def _row(self, match_id: str) -> MatchRow | None:
+        with self._lock:
+            channel = self._channels.get(match_id)
+            if channel is None:
+                ended = self._ended.get(match_id)
+                return None if ended is None else ended.row
+            row, snapshot = channel.row, channel.snapshot
+        if row is not None or snapshot is None:
+            return row
+        row = MatchRow.of_snapshot(snapshot.data)  # without the lock: no publisher waits for a reader
+        with self._lock:
+            if channel.snapshot is snapshot:
+                channel.row = row
+        return row
+
+    def _channel(self, match_id: str) -> _Channel:
+        """The channel of a match; it is read back from the file, or new.
+
+        Raises:
+            BusError: it cannot be read back.
+        """
+        channel = self._channels.get(match_id)
+        if channel is None:
+            channel = _Channel()
+            ended = self._ended.get(match_id)
+            if ended is not None:
+                channel.snapshot, deltas = self._read_ended(match_id)
+                channel.replay.extend(deltas)
+                channel.row = ended.row
+                del self._ended[match_id]
+                self._ended_here[match_id] = None
+            self._channels[match_id] = channel
+        return channel
+
+    def _read_ended(self, match_id: str) -> tuple[Snapshot, list[Published]]:
+        try:
+            return self._file.get(match_id)
+        except (KeyError, *_FILE_ERRORS) as error:
+            # Fan-out finds that the match is gone, and refills it from the log.
+            del self._ended[match_id]
+            self._changes.pop(match_id, None)
+            raise BusError(
+                f"the match {match_id!r} cannot be read from the temporary file: {error}"
+            ) from error
+
+    def _put_away(self) -> None:
+        """Put the matches that ended longest ago into the file, down to as many as may be in memory."""
+        if len(self._ended_here) <= ENDED_IN_MEMORY or time.monotonic() < self._put_again_s:
+            return
+        for match_id in list(itertools.islice(self._ended_here, _PUT_AT_ONCE)):
+            if len(self._ended_here) <= ENDED_IN_MEMORY:
+                return
+            channel = self._channels[match_id]
+            if channel.subscribers or channel.snapshot is None:
+                self._ended_here.move_to_end(match_id)  # it has viewers; the next ones are looked at first
+                continue
+            try:
+                self._file.put(match_id, channel.snapshot, channel.replay)
+            except sqlite3.Error as error:
+                logger.warning("matches that ended stay in memory: no temporary file: %s", error)
+                self._put_again_s = time.monotonic() + PUT_AGAIN_S
+                return
+            row = channel.row or MatchRow.of_snapshot(channel.snapshot.data)
+            self._ended[match_id] = _Ended(channel.snapshot.id, row)
+            del self._channels[match_id], self._ended_here[match_id]
+
+
+class _MemoryRowReader:
+    """See ``origin.bus.RowReader``."""
+
+    def __init__(self, bus: MemoryBus) -> None:
+        self._bus = bus
+        self._change = 0
+
+    def read(self) -> RowUpdate:
+        """See ``RowReader.read``."""
+        self._change, rows = self._bus.rows_after(self._change)
+        return RowUpdate(rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Read in this order: ``redis_servers`` (which servers there are), ``redis_store`` (the keys, and the one
 script that changes them), ``redis_cursor`` (what was delivered), ``redis_live`` (live connections),
-``redis_completeness`` (how a Redis that was emptied is recognised).
+``redis_completeness`` (how a Redis that was emptied is recognised), ``redis_rows`` (the list of matches).
 ``docs/bus.md`` describes what happens when something fails.
 """
 
@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from origin.bus import BusHealth, Published, Replay, Snapshot, Subscription
+from origin.bus import BusHealth, Published, Replay, RowReader, Snapshot, Subscription
 from origin.bus.redis_completeness import CompletenessMarker
 from origin.bus.redis_cursor import Cursor, Subscriber
 from origin.bus.redis_live import Live
+from origin.bus.redis_rows import RedisRowReader
 from origin.bus.redis_servers import Options, Servers, open_servers, parse_bus_url
 from origin.bus.redis_store import RedisStore
 from origin.errors import BusError
@@ -76,6 +77,10 @@ class RedisBus:
     def matches(self) -> list[str]:
         """See ``Bus.matches``."""
         return self._store.matches()
+
+    def row_reader(self) -> RowReader:
+        """See ``Bus.row_reader``."""
+        return RedisRowReader(self._servers, self._store)
 
     def is_complete(self) -> bool:
         """See ``Bus.is_complete``."""

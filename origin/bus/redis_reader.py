@@ -18,8 +18,9 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from redis.connection import Connection
+from redis.exceptions import ResponseError
 
-from origin.bus.redis_servers import REDIS_ERRORS, Node
+from origin.bus.redis_servers import REDIS_ERRORS, Node, is_answer_to_ping
 from shared_state import delay_ms
 
 __all__ = ["Attempts", "Link", "Reader"]
@@ -175,7 +176,7 @@ class Reader:
         try:
             for _ in range(MESSAGES_PER_TURN):
                 # The rest of a message that has begun comes at once, or the server hangs.
-                message = link.connection.read_response(disconnect_on_error=False, timeout=self._timeout_s)
+                message = self._read(link)
                 link.heard = time.monotonic()
                 link.pinged = False
                 if isinstance(message, list) and len(message) == 3:  # all but the answer to a PING
@@ -191,6 +192,19 @@ class Reader:
             self._drop(link, "it cannot be read")
             return
         self._queue(lambda: self._receive(link))  # the parser has bytes that select cannot see
+
+    def _read(self, link: Link) -> Any:
+        """The next message; None for the answer to a PING that is an error.
+
+        Raises:
+            REDIS_ERRORS: the connection cannot be used any more.
+        """
+        try:
+            return link.connection.read_response(disconnect_on_error=False, timeout=self._timeout_s)
+        except ResponseError as error:
+            if not (link.pinged and is_answer_to_ping(error)):
+                raise
+            return None
 
     def _ping_silent(self, now: float) -> None:
         for link in list(self._links):

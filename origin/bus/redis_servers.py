@@ -21,7 +21,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import PRIMARY, ClusterNode, RedisCluster
 from redis.connection import Connection, SSLConnection
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 from redis.retry import Retry
 
 from origin.errors import BusError, ConfigError
@@ -33,6 +33,7 @@ __all__ = [
     "Options",
     "Servers",
     "by_node",
+    "is_answer_to_ping",
     "open_servers",
     "parse_bus_url",
 ]
@@ -224,7 +225,7 @@ class _Single:
         self._node = address.nodes[0]
         self._settings = _connection_settings(address, options) | {"db": address.database}
         self._client = Redis(host=self._node.host, port=self._node.port, **self._settings)
-        self._client.ping()
+        _ping(self._client)
 
     def commands(self) -> Redis:
         return self._client
@@ -245,7 +246,7 @@ class _Single:
         self._client.connection_pool.disconnect(inuse_connections=False)
 
     def probe(self) -> None:
-        self._client.ping()
+        _ping(self._client)
 
     def close(self) -> None:
         self._client.connection_pool.disconnect(inuse_connections=False)
@@ -315,7 +316,7 @@ class _Sentinels:
             self._sentinels_answer = False
         if moved:
             self.refresh()
-        self._client.ping()
+        _ping(self._client)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False)
@@ -432,7 +433,7 @@ class _Cluster:
         # The one that answered last time first: each that hangs costs a timeout.
         for node in sorted(nodes, key=lambda node: node != self._answered):
             try:
-                self.client_of(node).ping()
+                _ping(self.client_of(node))
             except REDIS_ERRORS as failure:
                 error = failure
             else:
@@ -445,6 +446,22 @@ class _Cluster:
             for client in self._clients.values():
                 client.close()
         self._cluster.close()
+
+
+def is_answer_to_ping(error: Exception) -> bool:
+    """Whether an error shows that the server works.
+
+    A Redis that could not save its data refuses writes, and PING with them; it still answers reads.
+    """
+    return isinstance(error, ResponseError) and str(error).startswith("MISCONF")
+
+
+def _ping(client: Redis) -> None:
+    try:
+        client.ping()
+    except ResponseError as error:
+        if not is_answer_to_ping(error):
+            raise
 
 
 def _connection_settings(address: Address, options: Options) -> dict[str, Any]:

@@ -4,16 +4,18 @@
 key                            type    contents
 =============================  ======  ===================================================================
 ``touchline:{<match>}:stream`` stream  the last deltas, entry id ``<epoch>-<seq>``, one field ``d``
-``touchline:{<match>}:state``  hash    ``id``, the latest id; ``snapshot``, the match at that id
+``touchline:{<match>}:state``  hash    ``id``, the latest id; ``snapshot`` and ``row``, the match at that id
 ``touchline:{<match>}:live``   channel ``<epoch>-<seq> <delta>``
 ``touchline:matches``          set     the ids of all matches, and ``""`` while the set is complete
+``touchline:changes:{…}``      stream  one entry for each publish, one field ``m``, the match (``redis_rows``)
 =============================  ======  ===================================================================
 
 The braces put what belongs to one match into one slot of a cluster, so that one script changes all of it.
-The set is in another slot, so the script cannot change it in the same step. Later steps correct it: a
-publisher that could not add its match adds it with the next delta, and adds it again now and then in case
-the set lost it; a reader that removes an expired match checks it once more; and a reader that finds the
-``""`` missing (the shard of the set was lost) finds the matches by SCAN.
+The set and the stream of changes are in other slots, so in a cluster the script cannot change them in the
+same step; of one server it adds to the stream. Later steps correct the set: a publisher that could not add
+its match adds it with the next delta, and adds it again now and then in case the set lost it; a reader that
+removes an expired match checks it once more; and a reader that finds the ``""`` missing (the shard of the
+set was lost) finds the matches by SCAN.
 """
 
 from __future__ import annotations
@@ -25,18 +27,27 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-import msgspec
 from redis import Redis
 from redis.exceptions import AskError, NoScriptError, ReadOnlyError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from origin.bus import Gap, Published, Replay, Snapshot, Suffix, UpToDate, check_run
+from origin.bus.match_row import ENDED_STATUSES, MatchRow, status_of
 from origin.bus.redis_servers import REDIS_ERRORS, Options, Servers, by_node
 from origin.errors import BusBehindError, BusError
 from shared_state import DeltaId
 
-__all__ = ["PUBLISH_SCRIPT", "Head", "RedisStore", "decode_message"]
+__all__ = [
+    "PUBLISH_SCRIPT",
+    "SERVER_LOST",
+    "Head",
+    "RedisStore",
+    "bus_error",
+    "decode_message",
+    "id_of",
+    "text_of",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +63,8 @@ PUBLISH_SCRIPT = """
 local stream, state = KEYS[1], KEYS[2]
 local publish, channel, max_deltas, stream_ttl, state_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local snapshot, epoch_text, epoch, first = ARGV[6], ARGV[7], tonumber(ARGV[7]), tonumber(ARGV[8])
-local last = first + #ARGV - 9
+local row, match_id, max_changes = ARGV[9], ARGV[10], ARGV[11]
+local last = first + #ARGV - 12
 local head = redis.call('HGET', state, 'id')
 local following = 1
 local goes_on = false
@@ -77,27 +89,35 @@ local ids = {}
 for seq = following, last do
   local id = epoch_text .. '-' .. string.format('%.0f', seq)
   ids[seq] = id
-  redis.call('XADD', stream, 'MAXLEN', '~', max_deltas, id, 'd', ARGV[9 + seq - first])
+  redis.call('XADD', stream, 'MAXLEN', '~', max_deltas, id, 'd', ARGV[12 + seq - first])
 end
-redis.call('HSET', state, 'id', ids[last], 'snapshot', snapshot)
+redis.call('HSET', state, 'id', ids[last], 'snapshot', snapshot, 'row', row)
 redis.call('EXPIRE', stream, stream_ttl)
 redis.call('EXPIRE', state, state_ttl)
 for seq = following, last do
-  redis.call(publish, channel, ids[seq] .. ' ' .. ARGV[9 + seq - first])
+  redis.call(publish, channel, ids[seq] .. ' ' .. ARGV[12 + seq - first])
+end
+if KEYS[3] then
+  redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', max_changes, '*', 'm', match_id)
 end
 return {last - following + 1, ids[last], goes_on and 1 or 0}
 """
 _PUBLISH_SHA = hashlib.sha1(PUBLISH_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
-_ENDED = frozenset({"FT", "AET", "FT_PENS", "CANCELLED", "ABANDONED", "AWARDED"})
 _COMPLETE = b""  # no match has this id
 _SCAN_COUNT = 1_000
 _INDEXED_MAX = 20_000
 # If the primary of the set dies, the latest additions may not have reached its replica. A running match is
 # then missing for this long at most; that costs one SADD per match and minute.
 INDEX_AGAIN_S = 60.0
+# In a busy hour a hundred matches change a few times a minute each: a reader that comes back after a quarter
+# of an hour still reads what changed, and not everything.
+CHANGES_MAX = 10_000
+# While the shard of the stream of changes is down, a publisher tries so often: each attempt costs a timeout.
+_CHANGES_AGAIN_S = 1.0
+_UNNOTED_MAX = 20_000
 # The server, or the address of the primary, has changed; the command itself is fine.
-_SERVER_LOST = (RedisConnectionError, RedisTimeoutError, ReadOnlyError)
+SERVER_LOST = (RedisConnectionError, RedisTimeoutError, ReadOnlyError)
 # The key is at another server, or is being moved there. To redis-py, MOVED is a kind of ASK.
 _ELSEWHERE = (AskError, TryAgainError)
 
@@ -114,13 +134,6 @@ class Head(NamedTuple):
     elsewhere: bool
 
 
-class _Status(msgspec.Struct):
-    status: str = ""
-
-
-_read_status = msgspec.json.Decoder(_Status).decode
-
-
 class RedisStore:
     """Commands about matches. Errors of Redis become ``BusError``."""
 
@@ -131,7 +144,12 @@ class RedisStore:
         # database would receive each other's messages.
         self._channel_prefix = options.prefix if database == 0 else f"{options.prefix}.{database}"
         self._index = f"{options.prefix}:matches"
+        #: The key of the stream of changes, in the slot of the list: one shard has both, or neither.
+        self.changes_key = f"{options.prefix}:changes:{{{self._index}}}"
         self._indexed: dict[str, float] = {}  # when each was last added
+        # Of a cluster: published, and not in the stream of changes yet.
+        self._unnoted: dict[str, None] = {}
+        self._note_again_s = 0.0
 
     def stream_key(self, match_id: str) -> str:
         """The key of the replay; its slot is that of everything else of the match."""
@@ -154,10 +172,12 @@ class RedisStore:
         check_run(deltas)
         epoch, first = deltas[0].id
         options = self._options
-        ended = _status(snapshot) in _ENDED
-        keys_and_args = (
-            self.stream_key(match_id),
-            self.state_key(match_id),
+        ended = status_of(snapshot) in ENDED_STATUSES
+        row = MatchRow.of_snapshot(snapshot)
+        keys = [self.stream_key(match_id), self.state_key(match_id)]
+        if not self._servers.sharded:
+            keys.append(self.changes_key)
+        args = (
             "SPUBLISH" if self._servers.sharded else "PUBLISH",
             self.channel(match_id),
             options.replay_max,
@@ -166,25 +186,30 @@ class RedisStore:
             snapshot,
             epoch,
             first,
+            b"" if row is None else row.encode(),
+            match_id,
+            CHANGES_MAX,
             *(published.delta for published in deltas),
         )
-        added, head, known = self._try(lambda: self._run_script(keys_and_args))
+        added, head, known = self.attempt(lambda: self._run_script(keys, args))
         if added < 0:
             raise BusBehindError(match_id, deltas[0].id, DeltaId.parse(head.decode()) if head else None)
         added_at = self._indexed.get(match_id)
         if not known or added_at is None or time.monotonic() - added_at > INDEX_AGAIN_S:
             self._put_in_index(match_id)
+        if added > 0 and self._servers.sharded:
+            self._note_change(match_id)
         return int(added)
 
     def head(self, match_id: str) -> DeltaId | None:
         """See ``Bus.head``."""
         client = self._servers.commands
-        return _id(self._try(lambda: client().hget(self.state_key(match_id), "id")))
+        return id_of(self.attempt(lambda: client().hget(self.state_key(match_id), "id")))
 
     def heads(self, match_ids: Sequence[str]) -> dict[str, DeltaId | BusError | None]:
         """See ``Bus.heads``."""
         found = self._heads(match_ids)
-        lost = [name for name, head in found.items() if isinstance(head, _SERVER_LOST)]
+        lost = [name for name, head in found.items() if isinstance(head, SERVER_LOST)]
         if lost:
             try:
                 self._servers.refresh()
@@ -192,7 +217,7 @@ class RedisStore:
             except REDIS_ERRORS as error:
                 logger.warning("cannot find the servers of %d matches: %s", len(lost), error)
         return {
-            name: _bus_error(head) if isinstance(head, Exception) else head for name, head in found.items()
+            name: bus_error(head) if isinstance(head, Exception) else head for name, head in found.items()
         }
 
     def heads_at(self, client: Redis, match_ids: Sequence[str]) -> list[Head | Exception]:
@@ -201,9 +226,9 @@ class RedisStore:
         Raises:
             REDIS_ERRORS: the server did not answer.
         """
-        answers = self._ask(client, [("HGET", self.state_key(match_id), "id") for match_id in match_ids])
+        answers = self.ask(client, [("HGET", self.state_key(match_id), "id") for match_id in match_ids])
         return [
-            answer if isinstance(answer, Exception) else Head(_id(answer), elsewhere)
+            answer if isinstance(answer, Exception) else Head(id_of(answer), elsewhere)
             for answer, elsewhere in answers
         ]
 
@@ -223,13 +248,13 @@ class RedisStore:
     def snapshot(self, match_id: str) -> Snapshot | None:
         """See ``Bus.snapshot``."""
         client = self._servers.commands
-        fields: Any = self._try(lambda: client().hmget(self.state_key(match_id), ["id", "snapshot"]))
-        id_ = _id(fields[0])
+        fields: Any = self.attempt(lambda: client().hmget(self.state_key(match_id), ["id", "snapshot"]))
+        id_ = id_of(fields[0])
         return None if id_ is None else Snapshot(id_, fields[1])
 
     def replay(self, match_id: str, after: DeltaId) -> Replay:
         """See ``Bus.replay``."""
-        return self._try(lambda: self._replay(match_id, after))
+        return self.attempt(lambda: self._replay(match_id, after))
 
     def replays(self, client: Redis, wanted: Sequence[tuple[str, DeltaId]]) -> list[Replay | Exception]:
         """The deltas after an id, for several matches of one server, in one round trip; each may fail alone.
@@ -242,7 +267,7 @@ class RedisStore:
             # In this order: an empty range with the head at ``after`` proves that nothing was missed.
             commands.append(("XRANGE", self.stream_key(match_id), f"({after}", "+"))
             commands.append(("HGET", self.state_key(match_id), "id"))
-        answers = [answer for answer, _ in self._ask(client, commands)]
+        answers = [answer for answer, _ in self.ask(client, commands)]
         found: list[Replay | Exception] = []
         for (_, after), entries, head in zip(wanted, answers[::2], answers[1::2], strict=True):
             failed = next((answer for answer in (entries, head) if isinstance(answer, Exception)), None)
@@ -255,21 +280,29 @@ class RedisStore:
         While a shard is down, its matches stay in the list. While the shard of the set is down, or while the
         set is incomplete and one shard cannot be searched, this fails: a part would look like the full list.
         """
-        members = self._try(lambda: self._servers.commands().smembers(self._index))
-        names = {_text(member) for member in members if member != _COMPLETE}
-        if _COMPLETE not in members:
-            names |= self._try(self._scan)
-            found = names
-            self._try(lambda: self._servers.commands().sadd(self._index, _COMPLETE, *found))
-        return self._try(lambda: self._still_there(sorted(names)))
+        return self.still_there(sorted(self.listed()))
 
-    def _run_script(self, keys_and_args: tuple[Any, ...]) -> Any:
+    def listed(self) -> set[str]:
+        """The matches of the list, of which some may have expired.
+
+        Raises:
+            BusError: as ``matches``.
+        """
+        members = self.attempt(lambda: self._servers.commands().smembers(self._index))
+        names = {text_of(member) for member in members if member != _COMPLETE}
+        if _COMPLETE not in members:
+            names |= self.attempt(self._scan)
+            found = names
+            self._improve_index(lambda: self._servers.commands().sadd(self._index, _COMPLETE, *found))
+        return names
+
+    def _run_script(self, keys: Sequence[str], args: tuple[Any, ...]) -> Any:
         commands = self._servers.commands()
         try:
-            return commands.evalsha(_PUBLISH_SHA, 2, *keys_and_args)
+            return commands.evalsha(_PUBLISH_SHA, len(keys), *keys, *args)
         except NoScriptError:
             # The server does not have the script: it is new, promoted or was restarted. EVAL stores it.
-            return commands.eval(PUBLISH_SCRIPT, 2, *keys_and_args)
+            return commands.eval(PUBLISH_SCRIPT, len(keys), *keys, *args)
 
     def _replay(self, match_id: str, after: DeltaId) -> Replay:
         servers = self._servers
@@ -280,7 +313,7 @@ class RedisStore:
             raise answer
         return answer
 
-    def _ask(self, client: Redis, commands: Iterable[tuple[str, ...]]) -> list[tuple[Any, bool]]:
+    def ask(self, client: Redis, commands: Iterable[tuple[str, ...]]) -> list[tuple[Any, bool]]:
         """The answer or the error for each command, and whether another server had to be asked for it.
 
         While a slot moves to another shard, its server answers ASK for each match that has moved already,
@@ -303,9 +336,36 @@ class RedisStore:
                     answer = every.execute_command(*command)
                 except REDIS_ERRORS as error:
                     answer = error
-                    lost = error if isinstance(error, _SERVER_LOST) else None
+                    lost = error if isinstance(error, SERVER_LOST) else None
             found.append((answer, elsewhere))
         return found
+
+    def _note_change(self, match_id: str) -> None:
+        """Add a match of a cluster to the stream of changes, and those that could not be added before."""
+        if len(self._unnoted) < _UNNOTED_MAX:
+            self._unnoted[match_id] = None
+        if time.monotonic() < self._note_again_s:
+            return
+        for name in list(self._unnoted):
+            try:
+                self._servers.commands().xadd(self.changes_key, {"m": name}, maxlen=CHANGES_MAX)
+            except REDIS_ERRORS as error:
+                # The match is published; a failure of this shard must not stop it.
+                logger.warning("the list of matches shows %s late: %s", name, error)
+                self._note_again_s = time.monotonic() + _CHANGES_AGAIN_S
+                return
+            self._unnoted.pop(name, None)
+
+    def _improve_index(self, write: Callable[[], object]) -> None:
+        """Write to the set of matches what makes the next reading cheaper; this one does not need it.
+
+        A Redis that is full, cannot save, was made a replica or gives this user no right to write still
+        answers reads.
+        """
+        try:
+            write()
+        except (BusError, *REDIS_ERRORS) as error:
+            logger.debug("the list of matches cannot be written to: %s", error)
 
     def _put_in_index(self, match_id: str) -> None:
         self._indexed.pop(match_id, None)
@@ -329,20 +389,26 @@ class RedisStore:
         )
         return {match[1] for match in found if match}
 
-    def _still_there(self, names: list[str]) -> list[str]:
+    def still_there(self, names: list[str]) -> list[str]:
         """The matches that have not expired; the others are removed from the set."""
         gone = self._expired(names)
         if gone:
-            self._servers.commands().srem(self._index, *gone)
-            # A match that was published again meanwhile may have been added before it was removed here, and
-            # its publisher takes it for added. One that is published from now on is added after the removal.
-            back = sorted(set(gone) - set(self._expired(gone)))
-            if back:
-                self._try(lambda: self._servers.commands().sadd(self._index, *back))
-            gone = sorted(set(gone) - set(back))
-            for name in gone:
-                self._indexed.pop(name, None)
-        return sorted(set(names) - set(gone))
+            back: set[str] = set()
+
+            def remove() -> None:
+                self._servers.commands().srem(self._index, *gone)
+                # A match that was published again meanwhile may have been added before it was removed here,
+                # and its publisher takes it for added. One that is published from now on is added after the
+                # removal.
+                back.update(set(gone) - set(self._expired(gone)))
+                if back:
+                    self.attempt(lambda: self._servers.commands().sadd(self._index, *sorted(back)))
+                for name in set(gone) - back:
+                    self._indexed.pop(name, None)
+
+            self._improve_index(remove)
+            return sorted(set(names) - (set(gone) - back))
+        return names
 
     def _expired(self, names: Sequence[str]) -> list[str]:
         """The matches that the bus does not know; those of a shard that does not answer do not count."""
@@ -352,16 +418,20 @@ class RedisStore:
             logger.warning("cannot check whether %d matches have expired: %s", len(unknown), unknown[-1])
         return [name for name, head in heads.items() if head is None]
 
-    def _try(self, command: Callable[[], _Result]) -> _Result:
-        """Run a command; if its server was lost, find the servers again and run it once more."""
+    def attempt(self, command: Callable[[], _Result]) -> _Result:
+        """Run a command; if its server was lost, find the servers again and run it once more.
+
+        Raises:
+            BusError: it failed.
+        """
         try:
             try:
                 return command()
-            except _SERVER_LOST:
+            except SERVER_LOST:
                 self._servers.refresh()
                 return command()
         except REDIS_ERRORS as error:
-            raise _bus_error(error) from error
+            raise bus_error(error) from error
 
 
 def decode_message(data: bytes) -> Published:
@@ -373,7 +443,7 @@ def decode_message(data: bytes) -> Published:
 def _replay(after: DeltaId, entries: Any, head: Any) -> Replay:
     """Decide what Redis' answer proves."""
     if not entries:
-        at = _id(head)
+        at = id_of(head)
         return UpToDate() if at == after else Gap(at)
     deltas = [Published(DeltaId.parse(id_.decode()), fields[b"d"]) for id_, fields in entries]
     # Nothing is missing: the ids of a stream rise, so only the complete run has this count and these ends.
@@ -383,20 +453,16 @@ def _replay(after: DeltaId, entries: Any, head: Any) -> Replay:
     return Gap(last)
 
 
-def _id(value: Any) -> DeltaId | None:
+def id_of(value: Any) -> DeltaId | None:
+    """The id in a field of Redis; None if there is none."""
     return None if value is None else DeltaId.parse(value.decode())
 
 
-def _status(snapshot: bytes) -> str:
-    try:
-        return _read_status(snapshot).status
-    except msgspec.DecodeError:
-        return ""
-
-
-def _bus_error(error: Exception) -> BusError:
+def bus_error(error: Exception) -> BusError:
+    """What the bus raises for an error of Redis."""
     return BusError(f"Redis: {type(error).__name__}: {error}")
 
 
-def _text(member: bytes | str) -> str:
+def text_of(member: bytes | str) -> str:
+    """A name in an answer of Redis."""
     return member.decode() if isinstance(member, bytes) else member

@@ -55,6 +55,7 @@ ADDED_COLUMNS = frozenset({"key_name", "webhook_id"})
 # Another process may have the write lock for one commit, which is one fsync: tens of milliseconds on a
 # slow disk. Seconds mean that something is wrong with the file.
 BUSY_TIMEOUT_S = 5.0
+BUSY_AGAIN_TIMEOUT_S = 0.2
 # An append in this process wakes its consumers at once; one by another process is read this much later.
 FOREIGN_POLL_S = 0.1
 # Longer than any pause between two seasons.
@@ -85,6 +86,7 @@ class SqliteEventLog:
         self._dead_lettered: set[int] = set()
         self._next_prune_s = 0.0
         self._sizes = SizeCache(self._count_after)
+        self._gave_up = False  # the last transaction could not begin
         # A connection runs one statement at a time. Readers have their own, so that they do not wait until
         # an append is on the disk.
         self._lock, self._read_lock = threading.Lock(), threading.Lock()
@@ -249,10 +251,29 @@ class SqliteEventLog:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: rolled back on an exception, and on the disk once the block is left without one."""
-        with self._lock:
+        """A transaction: rolled back on an exception, and on the disk once the block is left without one.
+
+        Raises:
+            EventLogError: it could not begin within ``BUSY_TIMEOUT_S``, or the file took nothing.
+        """
+        # One deadline for both locks: of several threads that wait for another process, each would otherwise
+        # begin to wait for the file when the one before it has given up. And those that come after one has
+        # given up wait for little more than a commit, until one succeeds.
+        wait_s = BUSY_AGAIN_TIMEOUT_S if self._gave_up else BUSY_TIMEOUT_S
+        deadline_s = time.monotonic() + wait_s
+        if not self._lock.acquire(timeout=wait_s):
+            self._gave_up = True
+            raise EventLogError(f"the event log {str(self._path)!r} took nothing: it is busy")
+        try:
             try:
-                self._db.execute("BEGIN IMMEDIATE")
+                left_ms = max(1, int((deadline_s - time.monotonic()) * 1_000))
+                self._db.execute(f"PRAGMA busy_timeout={left_ms}")
+                try:
+                    self._db.execute("BEGIN IMMEDIATE")
+                except sqlite3.Error:
+                    self._gave_up = True
+                    raise
+                self._gave_up = False
                 try:
                     yield self._db
                     self._db.execute("COMMIT")
@@ -262,6 +283,8 @@ class SqliteEventLog:
                     raise
             except sqlite3.Error as error:
                 raise EventLogError(f"the event log {str(self._path)!r} took nothing: {error}") from error
+        finally:
+            self._lock.release()
 
     def rows(self, sql: str, values: tuple[object, ...]) -> list[Any]:
         """The rows that a query finds now.

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from origin.config import Config
 from origin.errors import BusError, OriginError, RequestError
-from origin.stream.worker.extensions import ORIGIN, STREAM_HUB
+from origin.stream.worker.extensions import FIXED_ANSWERS, ORIGIN, STREAM_HUB
 from origin.web import assets, health, pages, polls, security_headers, webhook
 from origin.web.cache_policy import NO_STORE, set_policy
 from origin.web.origin import Origin, origin_of
@@ -39,6 +39,7 @@ def create_app(config: Config, *, start: bool = True, admin_routes: bool = True)
         app.register_blueprint(health.admin)
     assets.init_app(app)
     _add_errors_and_headers(app)
+    app.extensions[FIXED_ANSWERS] = lambda: health.fixed_answers(app)
     if start:
         origin_of(app).start()
     return app

@@ -1,4 +1,4 @@
-"""Matches as pages and polls show them, read from the bus: any origin can serve any match at any time.
+"""Matches as their pages and polls show them, read from the bus: any origin can serve any match at any time.
 
 Everything here is a cache over the bus, never a second truth: an entry is used only under the id it was
 computed for.
@@ -19,7 +19,7 @@ from shared_state.errors import shown
 from shared_state.events import MATCH_ID_PATTERN
 from shared_state.view import scoreboard
 
-__all__ = ["Fragment", "Listing", "Matches", "Scoreboard"]
+__all__ = ["Fragment", "Matches", "Scoreboard"]
 
 # Fragments of a few KB each: the newest of every live match, with room for viewers a few ids behind.
 FRAGMENTS_MAX = 2_000
@@ -64,19 +64,6 @@ class Fragment:
     final: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Every match, as far as it can be known.
-
-    Attributes:
-        complete: False where a part of the bus does not answer. Its matches are shown as this origin saw
-            them last, and left out if it never did.
-    """
-
-    boards: list[Scoreboard]
-    complete: bool
-
-
 class Matches:
     """What pages, polls and fragments ask for."""
 
@@ -87,8 +74,6 @@ class Matches:
         self._fragments: OrderedDict[tuple[str, DeltaId], str] = OrderedDict()
         # The state that the last fragment of a match was made from, to fold on from.
         self._folded: OrderedDict[str, tuple[DeltaId, Match]] = OrderedDict()
-        # What the list named when it could last be read.
-        self._listed: list[str] | None = None
         # The second by which an id of each match is dated, to date the later ones from.
         self._dated: OrderedDict[str, tuple[DeltaId, int]] = OrderedDict()
 
@@ -113,8 +98,11 @@ class Matches:
         Raises:
             RequestError: as ``snapshot``.
         """
-        snapshot = self.snapshot(match_id)
         known = self._seen_last(match_id)
+        # The head is a fraction of the snapshot, which may be in a file or behind a network.
+        if known is not None and self._bus.head(match_id) == known.id:
+            return known
+        snapshot = self.snapshot(match_id)
         if known is not None and known.id == snapshot.id:
             return known
         replica = Replica.restore(snapshot.data)
@@ -122,37 +110,6 @@ class Matches:
         with self._lock:
             _remember(self._restored, match_id, restored, RESTORED_MAX)
         return restored
-
-    def all(self) -> Listing:
-        """Every match the bus knows; one that vanishes meanwhile is left out.
-
-        Raises:
-            BusError: the list cannot be had, nor has it been since this origin started.
-        """
-        complete = True
-        try:
-            names = self._listed = self._bus.matches()
-        except BusError:
-            if self._listed is None:
-                raise
-            names, complete = self._listed, False
-        found = []
-        for match_id, head in self._bus.heads(names).items():
-            board = self._seen_last(match_id)
-            if isinstance(head, BusError):
-                complete = False
-            elif head is None:
-                continue
-            elif board is None or board.id != head:
-                try:
-                    board = self.latest(match_id)
-                except RequestError:
-                    continue
-                except BusError:  # its server was lost after it had given the head
-                    complete = False
-            if board is not None:
-                found.append(board)
-        return Listing(found, complete)
 
     def fragment(self, match_id: str, id_: DeltaId) -> Fragment:
         """The scoreboard's HTML at an id.
@@ -208,7 +165,10 @@ class Matches:
     def _seen_last(self, match_id: str) -> Scoreboard | None:
         """The match as this origin restored it last, whatever has come since."""
         with self._lock:
-            return self._restored.get(match_id)
+            known = self._restored.get(match_id)
+            if known is not None:
+                self._restored.move_to_end(match_id)
+            return known
 
     def _at(self, match_id: str, id_: DeltaId) -> tuple[Match, str | None]:
         """The match at an id, with the announcement of the step to it; None if that delta is gone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from flask import Flask, current_app
 
@@ -19,9 +19,15 @@ from origin.ingest.key_file import KeyFile
 from origin.ingest.service import Ingest
 from origin.metrics import Metrics
 from origin.stream.worker.extensions import ORIGIN
+from origin.web.board import Board
 from origin.web.match_cache import Matches
 
-__all__ = ["Origin", "origin", "origin_of"]
+__all__ = ["BOARD_FRESH_S", "BOARD_OPEN_S", "Origin", "origin", "origin_of"]
+
+#: The list of matches may be so old, seconds: an origin behind a cache is asked for it each second.
+BOARD_FRESH_S: Final = 0.2
+#: While the bus is slow or away, the list asks it again so often, seconds.
+BOARD_OPEN_S: Final = 2.0
 
 
 class Origin:
@@ -39,6 +45,13 @@ class Origin:
         self.log: EventLog = open_eventlog(config.eventlog_url)
         self.bus: Bus = open_bus(config.bus_url)
         self.matches = Matches(self.bus)
+        # A reading of the bus in this process costs microseconds, one of Redis a request.
+        self.board = Board(
+            self.bus,
+            fresh_s=0.0 if config.embedded else BOARD_FRESH_S,
+            open_s=BOARD_OPEN_S,
+            metrics=self.metrics,
+        )
         self.ingest = Ingest(
             self.log,
             config.ingest_keys,

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, get_template_attribute, render_template, request
 from markupsafe import Markup
 
-from origin.web.cache_policy import IMMUTABLE, LATEST, set_policy
+from origin.errors import RequestError
+from origin.web.board import PageContent, View
+from origin.web.cache_policy import IMMUTABLE, LATEST, NO_STORE, set_policy
 from origin.web.match_cache import Scoreboard
 from origin.web.origin import origin
 from origin.web.polls import parse_id
+from shared_state.errors import shown
 from shared_state.jsonld import json_ld
 from shared_state.jsontext import Json, compact
-from shared_state.view import page_title, scoreboard, summary_row
+from shared_state.view import Summary, page_title, scoreboard
 
-__all__ = ["blueprint"]
+__all__ = ["blueprint", "list_address"]
 
+_PAGE_NUMBER: Final = re.compile("[1-9][0-9]{0,5}")
+# Rows of half a KB each, for the pages that are kept.
+_ROWS_MAX: Final = 4_096
 TAG_CHARS = 32  # 128 bits: no two pages of one address will ever meet
 
 blueprint = Blueprint("pages", __name__, template_folder="templates")
@@ -26,10 +36,27 @@ blueprint = Blueprint("pages", __name__, template_folder="templates")
 
 @blueprint.get("/")
 def index() -> Response:
-    """All matches, live first."""
-    listing = origin().matches.all()
-    rows = [summary_row(board.match, _now_ms()) for board in listing.boards]
-    return _page("index.html", matches=sorted(rows, key=lambda row: row.rank), complete=listing.complete)
+    """Matches, live first: all, or those of a day or a competition; a hundred on a page.
+
+    Each list has one address. What names another, or none, is no page of its own for a cache to keep: a
+    parameter that means nothing is redirected to the address without it, and a list that is not there is 404.
+
+    Raises:
+        RequestError: 404 there is no such list, or no such page of it.
+    """
+    view, number = View(request.args.get("day", ""), request.args.get("competition", "")), _page_number()
+    address = list_address(view, number)
+    if request.query_string.decode("latin-1") != address[2:]:
+        return set_policy(Response(status=302, headers={"Location": address}), NO_STORE)
+    board = origin().board
+    board.refresh()
+    page = board.page(view, number, _now_ms(), _render_list)
+    if page is None:
+        raise RequestError(404, "unknown_list", f"no list of matches {address!r}")
+    response = set_policy(Response(page.body, mimetype="text/html"), LATEST)
+    response.set_etag(page.tag)
+    response.make_conditional(request)
+    return response
 
 
 @blueprint.get("/match/<match_id>")
@@ -58,6 +85,52 @@ def fragment(match_id: str, id_text: str) -> Response:
     response.set_etag(str(id_))
     response.make_conditional(request)
     return response
+
+
+def list_address(view: View, number: int = 1) -> str:
+    """The one address of a page of the list of matches."""
+    given = (
+        ("day", view.day),
+        ("competition", view.competition),
+        ("page", str(number) if number > 1 else ""),
+    )
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given if value)
+    return f"/?{query}" if query else "/"
+
+
+def _page_number() -> int:
+    """The page that was asked for.
+
+    Raises:
+        RequestError: 404 it is no number of a page.
+    """
+    text = request.args.get("page", "1")
+    if not _PAGE_NUMBER.fullmatch(text):
+        raise RequestError(404, "unknown_list", f"no page {shown(text)}: must be a number from 1 on")
+    return int(text)
+
+
+def _render_list(content: PageContent) -> str:
+    return render_template(
+        "index.html",
+        matches=content.rows,
+        complete=content.complete,
+        content=content,
+        address=list_address,
+        row=_row_html,
+        iso=_iso,
+    )
+
+
+def _iso(utc_ms: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(utc_ms / 1_000))
+
+
+@lru_cache(_ROWS_MAX)
+def _row_html(summary: Summary) -> Markup:
+    """One row of a list. When a match changes, the other rows of its page are not rendered again."""
+    row = get_template_attribute("index_row.html", "list_row")
+    return Markup(row(summary))  # noqa: S704 - the template escapes it
 
 
 def _context(board: Scoreboard) -> Mapping[str, Json]:

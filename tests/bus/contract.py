@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from origin.bus import Bus, BusHealth, Gap, Published, Snapshot, Suffix, UpToDate
+from origin.bus import Bus, BusHealth, Gap, Published, RowUpdate, Snapshot, Suffix, UpToDate
 from origin.bus.memory import MemoryBus
 from origin.errors import BusBehindError
-from shared_state import DeltaId
+from shared_state import DeltaId, Event, Replica, encode_delta
+from shared_state.view import summary_row
 
-__all__ = ["BusContract", "Heard", "eventually", "run_of"]
+__all__ = ["BusContract", "Heard", "eventually", "real", "run_of"]
 
 EPOCH = 1_531_666_800_000
 # A test waits so long only when it fails.
@@ -69,6 +70,19 @@ class Heard:
         assert self.seqs == list(seqs)
 
 
+def real(match_id: str, *statuses: str, epoch: int = EPOCH) -> list[tuple[Published, bytes]]:
+    """The deltas and snapshots of a real match that goes through these statuses."""
+    replica = Replica.begin(match_id, epoch)
+    steps = []
+    for number, status in enumerate(statuses, 1):
+        fields = {"match_id": match_id, "event_id": f"s{number}", "rev": 1, "op": "ADD"}
+        fields |= {"type": "STATUS_CHANGE", "period": "H1", "minute": number, "detail": {"to": status}}
+        made = replica.assign(Event.from_json(fields), epoch + number)
+        assert made is not None
+        steps.append((Published(made.id, encode_delta(made)), replica.snapshot()))
+    return steps
+
+
 class BusContract:
     """Subclasses supply ``open_again``: another client of the same bus, as another process would have."""
 
@@ -104,6 +118,32 @@ class BusContract:
         }
         assert other.snapshot(match_id) == Snapshot(DeltaId(EPOCH, 2), snapshot_at(2))
         assert match_id in other.matches()
+
+    def test_a_row_changes_with_its_match(
+        self, bus: Bus, open_again: Callable[[], Bus], match_id: str
+    ) -> None:
+        reader = open_again().row_reader()
+        assert reader.read() == RowUpdate({})
+        other = f"other-{match_id}"
+        for name in (match_id, other):
+            for published, snapshot in real(name, "LIVE"):
+                bus.publish(name, published, snapshot)
+        first = reader.read()
+        assert first.complete
+        assert {name: row and (row.id, row.status) for name, row in first.rows.items()} == {
+            match_id: (DeltaId(EPOCH, 1), "LIVE"),
+            other: (DeltaId(EPOCH, 1), "LIVE"),
+        }
+        published, snapshot = real(match_id, "LIVE", "FT")[1]
+        bus.publish(match_id, published, snapshot)
+        row = reader.read().rows[match_id]
+        assert row is not None
+        assert (row.id, row.status, row.ended) == (DeltaId(EPOCH, 2), "FT", True)
+        assert row.summary == summary_row(Replica.restore(snapshot).match)
+        assert row.hash == Replica.restore(snapshot).hash()
+        newcomer = open_again().row_reader().read()
+        assert newcomer.rows[match_id] == row
+        assert set(newcomer.rows) == {match_id, other}
 
     def test_bytes_come_back_as_they_were(self, bus: Bus, match_id: str) -> None:
         odd = '{"p":"Mandžukić \\u0000 ⚽"}'.encode() + b" \r\n\x00\xff"

@@ -61,7 +61,8 @@ def publish_unheard(server: RedisServer, seq: int) -> None:
         2,
         STREAM,
         STATE,
-        *("PUBLISH", "another-channel", 100, 60, 60, snapshot_at(seq), EPOCH, seq, delta(seq).delta),
+        *("PUBLISH", "another-channel", 100, 60, 60, snapshot_at(seq), EPOCH, seq),
+        *("", MATCH, 100, delta(seq).delta),
     )
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from origin.bus import Bus, Published, Suffix, UpToDate, open_bus, redis_store
+from origin.bus import Bus, MatchRow, Published, Suffix, UpToDate, open_bus, redis_store
 from origin.bus.redis_store import PUBLISH_SCRIPT
 from origin.errors import BusError
-from origin.web.match_cache import Matches
+from origin.web.board import Board
 from shared_state import DeltaId, Event, Replica, encode_delta
 from testkit.services.redis import SERVICE, RedisCluster, RedisSentinels, RedisServer
 from tests.bus.contract import EPOCH, Heard, delta, eventually, publish, run_of, snapshot_at
@@ -57,10 +57,17 @@ def publish_real(publisher: Bus, match_id: str, seq: int) -> None:
     publisher.publish(match_id, Published(latest.id, encode_delta(latest)), replica.snapshot())
 
 
+def read(board: Board) -> list[MatchRow]:
+    """The rows of all matches, read anew."""
+    board.refresh()
+    return board.rows()
+
+
 def publish_unheard(server: RedisServer, match_id: str, seq: int) -> None:
     """Publish as the bus does, but the message is lost on the way."""
-    arguments = ("PUBLISH", "another-channel", 100, 60, 60, snapshot_at(seq), EPOCH, seq, delta(seq).delta)
-    server.client.eval(PUBLISH_SCRIPT, 2, stream(match_id), state(match_id), *arguments)
+    arguments = ("PUBLISH", "another-channel", 100, 60, 60, snapshot_at(seq), EPOCH, seq)
+    row = ("", match_id, 100, delta(seq).delta)
+    server.client.eval(PUBLISH_SCRIPT, 2, stream(match_id), state(match_id), *arguments, *row)
 
 
 @pytest.fixture
@@ -139,27 +146,27 @@ class TestADeadShard:
         kept = next(on_server(cluster, alive))
         for match_id in (*lost, kept):
             publish_real(publisher, match_id, 1)
-        matches = Matches(bus)
-        assert sorted(board.match.match_id for board in matches.all().boards) == sorted([*lost, kept])
-        assert matches.all().complete
+        board = Board(bus)
+        assert sorted(row.match_id for row in read(board)) == sorted([*lost, kept])
+        assert board.is_complete()
         if hangs:
             dead.pause()
         else:
             dead.kill()
         publish_real(publisher, kept, 2)
         before_s = time.monotonic()
-        listing = matches.all()
+        rows = read(board)
         took_s = time.monotonic() - before_s
-        assert {board.match.match_id: board.id.seq for board in listing.boards} == {
+        assert {row.match_id: row.id.seq for row in rows} == {
             **dict.fromkeys(lost, 1),
             kept: 2,
         }
-        assert not listing.complete
+        assert not board.is_complete()
         # Two seconds are its timeout: a few of those, not one for each match and attempt.
         assert took_s < 2 * len(lost), "one hanging server delayed the page once per match"
-        newcomer = Matches(bus).all()
-        assert [board.match.match_id for board in newcomer.boards] == [kept]
-        assert not newcomer.complete
+        newcomer = Board(bus)
+        assert [row.match_id for row in read(newcomer)] == [kept]
+        assert not newcomer.is_complete()
 
     def test_the_page_of_all_matches_outlives_the_shard_of_the_list(
         self, cluster: RedisCluster, bus: Bus, publisher: Bus
@@ -167,15 +174,15 @@ class TestADeadShard:
         list_server = cluster.owner(INDEX)
         kept = next(on_server(cluster, next(s for s in cluster.servers if s is not list_server)))
         publish_real(publisher, kept, 1)
-        matches = Matches(bus)
-        assert matches.all().complete
+        board = Board(bus)
+        assert [row.id.seq for row in read(board)] == [1]
+        assert board.is_complete()
         list_server.kill()
         publish_real(publisher, kept, 2)
-        listing = matches.all()
-        assert [(board.match.match_id, board.id.seq) for board in listing.boards] == [(kept, 2)]
-        assert not listing.complete
+        assert [(row.match_id, row.id.seq) for row in read(board)] == [(kept, 2)]
+        assert not board.is_complete()
         with pytest.raises(BusError):
-            Matches(bus).all()
+            Board(bus).refresh()
 
     def test_a_match_without_a_live_connection_is_read_on_the_timer(self, tmp_path: Path) -> None:
         with (

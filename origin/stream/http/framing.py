@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from email.utils import formatdate
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from wsproto.frame_protocol import FrameProtocol
 from wsproto.utilities import generate_accept_token
@@ -28,7 +28,16 @@ from origin.stream.http.stream_request import StreamRequest
 from shared_state import DeltaId
 from shared_state.jsontext import compact
 
-__all__ = ["SERVICE_RESTART", "Framing", "SseFraming", "WebSocketFraming", "answer", "refusal", "text_frame"]
+__all__ = [
+    "SERVICE_RESTART",
+    "FixedAnswer",
+    "Framing",
+    "SseFraming",
+    "WebSocketFraming",
+    "answer",
+    "refusal",
+    "text_frame",
+]
 
 _REASONS = {
     200: "OK",
@@ -166,6 +175,22 @@ def answer(status: int, headers: dict[str, str], body: bytes = b"", *, keep_aliv
         lines.append(f"Content-Length: {len(body)}")
     lines.append("Connection: keep-alive" if keep_alive else "Connection: close")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class FixedAnswer(NamedTuple):
+    """A page whose answer never changes, so that the loop gives it and no thread is waited for.
+
+    Attributes:
+        headers: those of the application, without Content-Length.
+    """
+
+    headers: Mapping[str, str]
+    body: bytes
+
+    def encode(self, *, keep_alive: bool, with_body: bool) -> bytes:
+        """The bytes of the answer; without the body for a HEAD."""
+        whole = answer(200, dict(self.headers), self.body, keep_alive=keep_alive)
+        return whole if with_body else whole[: -len(self.body)]
 
 
 def refusal(error: RequestError, *, keep_alive: bool, with_body: bool = True) -> bytes:

@@ -25,7 +25,7 @@ from origin.stream.http.request_head import (
 from origin.stream.http.sse import last_event_id
 from shared_state import DeltaId
 
-__all__ = ["StreamRequest", "Transport", "parse"]
+__all__ = ["StreamRequest", "Transport", "check_syntax", "keeps_alive", "parse"]
 
 _STREAM: Final = "/stream/"
 _WEBSOCKET: Final = "/ws/match/"
@@ -64,19 +64,24 @@ class StreamRequest(NamedTuple):
     @property
     def keep_alive(self) -> bool:
         """Whether further requests may follow an answer that ends."""
-        lower = self.head.lower()
-        return (
-            lower[: lower.find(b"\r\n")].endswith(b" http/1.1")
-            and b"close" not in (header_value(self.head, lower, b"\nconnection:") or b"").lower()
-            and header_value(self.head, lower, b"\ncontent-length:") in (None, b"0")
-            and header_value(self.head, lower, b"\ntransfer-encoding:") is None
-        )
+        return keeps_alive(self.head)
 
     @property
     def forwarded_for(self) -> list[str]:
         """Every ``X-Forwarded-For`` line as it came; whether to believe it depends on who sent it."""
         values = header_values(self.head, self.head.lower(), b"\nx-forwarded-for:")
         return [value.decode("latin-1") for value in values]
+
+
+def keeps_alive(head: bytes) -> bool:
+    """Whether further requests may follow one whose answer ends."""
+    lower = head.lower()
+    return (
+        lower[: lower.find(b"\r\n")].endswith(b" http/1.1")
+        and b"close" not in (header_value(head, lower, b"\nconnection:") or b"").lower()
+        and header_value(head, lower, b"\ncontent-length:") in (None, b"0")
+        and header_value(head, lower, b"\ntransfer-encoding:") is None
+    )
 
 
 class _SyntaxOnly:
@@ -103,12 +108,7 @@ def parse(head: bytes, line: RequestLine | None = None) -> StreamRequest:
         RequestError: it cannot be granted.
     """
     line = line or request_line(head)
-    try:
-        HttpRequestParser(_SYNTAX_ONLY).feed_data(head)
-    except HttpParserUpgrade:
-        pass  # not an error: the request asks for another protocol
-    except HttpParserError as error:
-        raise RequestError(400, "malformed_request", f"not an HTTP request: {error}") from None
+    check_syntax(head)
     check_host(head, line.version)
     method = line.method
     transport, name, resume = _asked(method, line.target.path, line.target.query)
@@ -118,6 +118,20 @@ def parse(head: bytes, line: RequestLine | None = None) -> StreamRequest:
         return StreamRequest(method, transport, name, after, head)
     key = _websocket_key(head, lower) if method == "GET" else b""
     return StreamRequest(method, transport, name, after, head, key)
+
+
+def check_syntax(head: bytes) -> None:
+    """Check the syntax of all header lines.
+
+    Raises:
+        RequestError: 400 it is not HTTP.
+    """
+    try:
+        HttpRequestParser(_SYNTAX_ONLY).feed_data(head)
+    except HttpParserUpgrade:
+        pass  # not an error: the request asks for another protocol
+    except HttpParserError as error:
+        raise RequestError(400, "malformed_request", f"not an HTTP request: {error}") from None
 
 
 @lru_cache(maxsize=256)

@@ -23,13 +23,13 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
 from origin.errors import RequestError
 from origin.stream.http.forwarded import TrustedProxies, address_of_peer, group_of, viewer_address
-from origin.stream.http.framing import refusal
+from origin.stream.http.framing import FixedAnswer, refusal
 from origin.stream.http.request_body import CONTINUE, Body, begin, expects_continue
 from origin.stream.http.request_head import (
     HEAD_END,
@@ -38,7 +38,13 @@ from origin.stream.http.request_head import (
     check_host,
     request_line,
 )
-from origin.stream.http.stream_request import StreamRequest, Transport, parse
+from origin.stream.http.stream_request import (
+    StreamRequest,
+    Transport,
+    check_syntax,
+    keeps_alive,
+    parse,
+)
 from origin.stream.hub.decisions import Admit, Decision, Park, Refuse, Reply, Ticket
 from origin.stream.hub.hub import Hub
 from origin.stream.net.connection_state import (
@@ -152,6 +158,8 @@ class Connections:
         has_room_for_page: whether a thread will have time for one more page soon.
         evict_answering: closes one connection whose answer waits for its reader; whether there was one.
         trusted: the proxies whose ``X-Forwarded-For`` is believed.
+        fixed: pages that are answered here, by path: they wait for no thread.
+        refusal_of: says of a request, by its head, why it cannot be taken now; None if it can.
         body_max_bytes: the largest body of a page request.
         bodies_max_bytes: what all bodies together may have in memory; room for one is always there.
     """
@@ -164,6 +172,8 @@ class Connections:
         *,
         has_room_for_page: Callable[[], bool] = _always,
         evict_answering: Callable[[], bool] = _never,
+        fixed: Mapping[str, FixedAnswer] | None = None,
+        refusal_of: Callable[[bytes], RequestError | None] = lambda _: None,
         body_max_bytes: int = BODY_MAX_BYTES,
         bodies_max_bytes: int = _BODIES_MAX_BYTES,
     ) -> None:
@@ -172,6 +182,8 @@ class Connections:
         self._has_room_for_page = has_room_for_page
         self._evict_answering = evict_answering
         self._trusted = trusted or TrustedProxies()
+        self._fixed = dict(fixed or {})
+        self._refusal_of = refusal_of
         self._body_max_bytes = body_max_bytes
         self._bodies_max_bytes = max(bodies_max_bytes, 4 * body_max_bytes)
         self._body_bytes = 0
@@ -521,8 +533,15 @@ class Connections:
             raise _head_too_large(_HEAD_MAX_BYTES)
         check_host(head, line.version)
         head = canonical_head(head, line)
+        busy = self._refusal_of(head)
+        if busy is not None:
+            raise busy  # before its body is read
         body = begin(head, self._body_max_bytes)
         if body is None:
+            fixed = self._fixed.get(line.target.path)
+            if fixed is not None and line.method in ("GET", "HEAD"):
+                self._answer_fixed(connection, fixed, head, with_body=line.method == "GET")
+                return
             self._hand_to_thread(connection, head)
             return
         if not connection.buffer and expects_continue(head):
@@ -538,6 +557,15 @@ class Connections:
         self._unfinished.discard(connection)
         self._unfinished.add(connection, time.monotonic(), self._hub.config.first_bytes_s)
 
+    def _answer_fixed(
+        self, connection: Connection, fixed: FixedAnswer, head: bytes, *, with_body: bool
+    ) -> None:
+        """Answer a page request here; a malformed head is refused, as a thread would."""
+        check_syntax(head)
+        keep_alive = keeps_alive(head) and self.may_keep(connection)
+        data = fixed.encode(keep_alive=keep_alive, with_body=with_body)
+        self._answer(connection, data, keep_alive=keep_alive)
+
     def _take_body(self, connection: Connection, data: bytes) -> None:
         assert connection.body is not None  # noqa: S101
         if not self._make_room_for_body(connection, len(data)):
@@ -551,6 +579,10 @@ class Connections:
         if not self._has_room_for_page():
             # Viewers and health do not wait for pages: those that no thread has time for are refused at once.
             self._refuse(connection, _busy("too_many_pages", "too many pages are being computed; ask again"))
+            return
+        busy = self._refusal_of(message)
+        if busy is not None:
+            self._refuse(connection, busy)
             return
         connection.move(State.WITH_THREAD)
         self._leave(connection)

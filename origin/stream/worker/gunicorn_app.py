@@ -12,7 +12,7 @@ import select
 import selectors
 import socket
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from typing import Any, Final, Protocol, TypeVar
 
 from gunicorn import __version__ as gunicorn_version
@@ -240,13 +240,16 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
             looked_at.register(listener.fileno(), select.POLLIN)
         return {fd for fd, _ in looked_at.poll(0)}
 
-    def submit_page(self, sock: socket.socket, connection: Any, message: bytes) -> None:
+    def submit_page(
+        self, sock: socket.socket, connection: Any, message: bytes, pool: Executor | None = None
+    ) -> None:
         """Have a thread answer a whole request.
 
         Args:
             sock: where the answer goes.
             connection: comes back with the answer; has ``peer`` and ``server``.
             message: the request, to its last byte.
+            pool: whose threads; None for those of pages.
         """
         self.nr_conns += 1
         conn = TConn(self.cfg, sock, connection.peer, connection.server)
@@ -255,7 +258,11 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         # takes for longer than we did is cut short, and waits for nobody.
         conn.parser = get_parser(self.cfg, [message], connection.peer)
         conn.connection = connection
-        self.enqueue_req(conn)
+        if pool is None:
+            self.enqueue_req(conn)
+            return
+        done = pool.submit(self.handle, conn)
+        done.add_done_callback(lambda future: self.method_queue.defer(self.finish_request, conn, future))
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Called by gunicorn on a thread."""

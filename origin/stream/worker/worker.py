@@ -31,12 +31,17 @@ from origin.stream.hub.hub import Hub
 from origin.stream.net.connection_state import State
 from origin.stream.net.slow_responses import PageSocket, SlowResponses
 from origin.stream.worker.connections import BATCH_MAX, BODY_MAX_BYTES, Connection, Connections
-from origin.stream.worker.extensions import ORIGIN, STREAM_HUB
+from origin.stream.worker.extensions import FIXED_ANSWERS, ORIGIN, STREAM_HUB
 from origin.stream.worker.gunicorn_app import GunicornWorker
 
 __all__ = ["StreamWorker"]
 
 _READERS: Final = 4
+# Webhooks have threads of their own: a log that hangs stops no page, and pages stop no webhook. An append
+# takes milliseconds, so a few threads do; three more requests may wait for each of them.
+_INGEST: Final = b"POST /ingest/"
+_INGEST_THREADS: Final = 8
+_INGEST_MAX: Final = 4 * _INGEST_THREADS
 _FILES_RESERVED_MIN: Final = 48
 _ACCEPT_PAUSE_S: Final = 0.25
 # A full worker leaves waiting connections to the others and looks this often. From a queue that it has
@@ -68,6 +73,8 @@ class StreamWorker(GunicornWorker):
         self._accept_again_s = 0.0
         self._found_waiting: dict[int, int] = {}
         self._connections_max = 0
+        self._ingest_pool: ThreadPoolExecutor | None = None
+        self._ingesting = 0
 
     # --- accepting
 
@@ -98,7 +105,22 @@ class StreamWorker(GunicornWorker):
         bare = connection.sock
         sock = PageSocket(bare.family, bare.detach())
         connection.sock = sock
+        if connection.message.startswith(_INGEST):
+            self._ingesting += 1
+            self.submit_page(sock, connection, connection.message, self._ingest_pool)
+            return
         self.submit_page(sock, connection, connection.message)
+
+    def _refusal_of(self, head: bytes) -> RequestError | None:
+        """Why a page request cannot be taken now."""
+        if not head.startswith(_INGEST) or self._ingesting < _INGEST_MAX:
+            return None
+        return RequestError(
+            503,
+            "ingest_busy",
+            f"{_INGEST_MAX} webhooks are being taken; nothing was taken of this one, send it again",
+            headers={"Retry-After": "1"},
+        )
 
     def stream_request_of(self, req: Any) -> StreamRequest | RequestError | None:
         """See ``GunicornWorker``. Where ``connections`` reads the requests, it gives gunicorn no streams."""
@@ -115,6 +137,8 @@ class StreamWorker(GunicornWorker):
 
     def page_done(self, connection: Connection, sock: PageSocket, keeps: bool) -> None:
         """See ``GunicornWorker``."""
+        if connection.message.startswith(_INGEST):
+            self._ingesting -= 1
         connections, slow_responses = self._connections, self._slow_responses
         assert connections is not None  # noqa: S101 - it gave the page away
         assert slow_responses is not None  # noqa: S101
@@ -262,6 +286,7 @@ class StreamWorker(GunicornWorker):
         reserved = min(FILES_RESERVED, max(_FILES_RESERVED_MIN, files // 4))
         # A quarter of the reserve is for connections that are no viewers, so that those get an answer.
         self._connections_max = files - reserved * 3 // 4
+        self._ingest_pool = ThreadPoolExecutor(_INGEST_THREADS, thread_name_prefix="ingest")
         readers = ThreadPoolExecutor(_READERS, thread_name_prefix="bus-reader")
         self.hub = Hub(
             services.bus,
@@ -271,6 +296,7 @@ class StreamWorker(GunicornWorker):
         )
         trusted = TrustedProxies(self.trusted_proxies)
         limit = getattr(services.config, "ingest_max_bytes", BODY_MAX_BYTES)
+        fixed_answers = self.wsgi.extensions.get(FIXED_ANSWERS)
         self._slow_responses = SlowResponses(self.hub.reactor, stalled_s=config.stalled_s)
         self._connections = Connections(
             self.hub,
@@ -278,6 +304,8 @@ class StreamWorker(GunicornWorker):
             trusted,
             has_room_for_page=lambda: bool(self.nr_conns < self.worker_connections),
             evict_answering=self._slow_responses.evict,
+            fixed=None if fixed_answers is None else fixed_answers(),
+            refusal_of=self._refusal_of,
             body_max_bytes=limit,
         )
         self.wsgi.extensions[STREAM_HUB] = self.hub
@@ -332,6 +360,8 @@ class StreamWorker(GunicornWorker):
             self._slow_responses.close()
             self.unwatch(hub.reactor.fileno())
             hub.close()
+        if self._ingest_pool is not None:
+            self._ingest_pool.shutdown(wait=False)
 
     def _stop_listening(self) -> None:
         """Take what has been queued, then leave the queue to others.

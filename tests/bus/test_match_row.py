@@ -1,0 +1,55 @@
+"""A row of the list, made from a snapshot alone, is what the restored match would show."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from origin.bus.match_row import MatchRow, status_of
+from shared_state import Event, Replica
+from shared_state.view import summary_row
+from tests.strategies import MATCH_ID, histories
+
+EPOCH = 1_531_666_800_000
+
+
+def replica_of(events: list[Event]) -> Replica:
+    replica = Replica.begin(MATCH_ID, EPOCH)
+    for number, event in enumerate(events):
+        replica.assign(event, EPOCH + number)
+    return replica
+
+
+@given(events=histories(), now_ms=st.integers(EPOCH - 10**7, EPOCH + 10**8))
+def test_a_row_shows_what_the_match_shows(events: list[Event], now_ms: int) -> None:
+    replica = replica_of(events)
+    row = MatchRow.of_snapshot(replica.snapshot())
+    assert row is not None
+    assert row.summary == summary_row(replica.match)
+    assert (row.id, row.hash, row.status) == (replica.position, replica.hash(), replica.match.status)
+    text, until_ms = row.at(now_ms)
+    assert text == summary_row(replica.match, now_ms)
+    if until_ms is not None:
+        assert until_ms > now_ms
+    assert summary_row(replica.match, (until_ms or now_ms + 60_000) - 1) == text
+    assert MatchRow.decode(row.encode()) == row
+    assert status_of(replica.snapshot()) == row.status
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[]", b"\xff", b'{"epoch":1,"seq":1,"status":"LIVE"}', b"null"]
+)
+def test_what_is_no_snapshot_has_no_row(data: bytes) -> None:
+    assert MatchRow.of_snapshot(data) is None
+
+
+@pytest.mark.parametrize("data", [None, b"", b"\xff", b"[2,[]]", b"{}", b'[1,[[1,1],"h"]]'])
+def test_a_row_of_another_version_is_none(data: bytes | None) -> None:
+    assert MatchRow.decode(data) is None
+
+
+def test_the_status_of_a_snapshot_is_not_that_of_an_event_in_it() -> None:
+    assert status_of(b'{"status":"LIVE","events":[{"status":"FT"}]}') == "LIVE"
+    assert status_of(b'{"events":[{"status":"FT"}],"status":"LIVE"}') == "LIVE"
+    assert status_of(b'{"events":[{"status":"FT"}]}') == ""
