@@ -28,7 +28,8 @@ def main(step: str, group: str) -> None:
     bus = open_bus(os.environ["BUS_URL"])
     worker = FanOut(open_eventlog(os.environ["EVENTLOG_URL"]), bus, group=group)
     owner: Any = bus if step.endswith("publish") else worker._consumer
-    name = {"read": "poll"}.get(step) or step.rpartition(" ")[2]
+    call = step.rpartition(" ")[2]
+    name = {"read": "poll", "publish": "refill"}.get(call, call)
     setattr(owner, name, _deadly(getattr(owner, name), before=step.startswith("before")))
     worker.run()
 

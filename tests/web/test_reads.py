@@ -6,7 +6,7 @@ import html
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -423,20 +423,19 @@ def test_an_origin_is_unready_until_it_has_published_what_was_in_the_log(
     """An earlier viewer would get 404 for a match that is there, or the score of an hour ago."""
     first = Poster(make_app())
     head = first.publish(INFO, LIVE, GOAL)
-    go_on = threading.Event()
-    publish = MemoryBus.publish
+    reached, go_on = threading.Event(), threading.Event()
+    refill = MemoryBus.refill
 
-    def blocked(bus: MemoryBus, match_id: str, published: Published, snapshot: bytes) -> bool:
-        if published.id.seq == 3:
+    def blocked(bus: MemoryBus, match_id: str, deltas: Sequence[Published], snapshot: bytes) -> int:
+        if deltas[-1].id.seq == 3:
+            reached.set()
             go_on.wait(10)
-        return publish(bus, match_id, published, snapshot)
+        return refill(bus, match_id, deltas, snapshot)
 
-    monkeypatch.setattr(MemoryBus, "publish", blocked)
+    monkeypatch.setattr(MemoryBus, "refill", blocked)
     later = Poster(make_app())
     try:
-        deadline = time.monotonic() + 5
-        while later.head() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
+        assert reached.wait(5)
         unready = later.client.get("/readyz")
         assert unready.status_code == 503
         assert unready.json == {"status": "unready", "reasons": ["fan-out has not read the whole log yet"]}
