@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -241,6 +242,23 @@ class SlowBus(MemoryBus):
         return super().rows_after(change)
 
 
+class CountingLock:
+    """A lock that counts who asked for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counting = threading.Lock()
+        self.asked = 0
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        with self._counting:
+            self.asked += 1
+        return self._lock.acquire(blocking, timeout)
+
+    def release(self) -> None:
+        self._lock.release()
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_one_reading_serves_all_who_wait(fails: bool) -> None:
     bus = SlowBus()
@@ -248,18 +266,21 @@ def test_one_reading_serves_all_who_wait(fails: bool) -> None:
     season.play("early", "LIVE")
     bus.fails = fails
     with ThreadPoolExecutor(9) as pool:
+        lock = CountingLock()
+        board._reading = lock  # type: ignore[assignment]
         first = pool.submit(board.refresh)
         assert bus.begun.acquire(timeout=20)
-        entered = threading.Barrier(9)
 
         def late() -> list[str]:
-            entered.wait(20)
             board.refresh()
             return [row.match_id for row in board.rows()]
 
         season.play("late", "LIVE")
         others = [pool.submit(late) for _ in range(8)]
-        entered.wait(20)
+        deadline = time.monotonic() + 20
+        while lock.asked < 9:  # all have come while the first reading is under way
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
         bus.go_on.release()
         assert bus.begun.acquire(timeout=20)
         bus.go_on.release(8)
