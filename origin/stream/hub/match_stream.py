@@ -490,9 +490,10 @@ class MatchStream:
 
     def _ask_behind(self) -> None:
         """Ask for the median of the ids that lie behind the window."""
-        for id_ in [id_ for id_, group in self._behind.items() if not group]:
-            del self._behind[id_]
-        if self._asked_behind is not None or not self._behind:
+        if self._asked_behind is not None:
+            return  # before anything is looked through: this is asked for each viewer that comes
+        self._behind = {id_: group for id_, group in self._behind.items() if group}
+        if not self._behind:
             return
         ids = sorted(self._behind)
         asked = self._asked_behind = ids[len(ids) // 2]
@@ -506,7 +507,9 @@ class MatchStream:
         if window is None:
             return
         for id_ in sorted(self._behind):
-            group = self._behind[id_]
+            group = self._behind.get(id_)
+            if not group:
+                continue  # whoever waited has left; it is dropped before the next question
             known = window.answer(id_)
             if known is not None:  # another epoch has begun meanwhile
                 del self._behind[id_]
@@ -530,10 +533,9 @@ class MatchStream:
             self._resolve_with(ticket, self._answer_for(ticket.request, window, resumed))
 
     def _resolve_as_gap(self, ticket: Ticket, window: ReplayWindow) -> None:
-        gap = Resumed(window.head, (), True, "gap")
         framing = self.subscribers[ticket.request.transport].framing
         # Not kept for others: an id that is unknown now may be published in a moment.
-        self._resolve_with(ticket, Answer(gap.answer, framing.gap(self.match_id, window.head)))
+        self._resolve_with(ticket, Answer("gap", framing.gap(self.match_id, window.head)))
 
     def _resolve_with(self, ticket: Ticket, answer: Answer) -> None:
         request = ticket.request
