@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from origin.errors import ConfigError, EventLogError
 from origin.eventlog import Appended, LogRecord, MatchSize, SignedBy
+from origin.eventlog.checkpoints import Checkpoint, StoredRecord
 from origin.eventlog.clock import MACHINE_CLOCK
 from origin.eventlog.codec import decode_event, encode_event, names_of, signed_by_of
 from origin.eventlog.deadletter import DeadLetter
@@ -49,6 +50,7 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     payload BLOB NOT NULL,
     removed INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS checkpoints (match_id TEXT PRIMARY KEY, seal BLOB NOT NULL, row BLOB NOT NULL);
 """
 # Columns of ``records`` that the first version of this file did not have.
 ADDED_COLUMNS = frozenset({"key_name", "webhook_id"})
@@ -157,6 +159,47 @@ class SqliteEventLog:
                 record = self._read(*row)
                 if record is not None:
                     yield record
+
+    def last_offset(self) -> int:
+        """See ``origin.eventlog.checkpoints.CheckpointLog``."""
+        return int(self.rows('SELECT coalesce(max("offset"), 0) FROM records', ())[0][0])
+
+    def match_ids(self, until: int) -> list[str]:
+        """See ``origin.eventlog.checkpoints.CheckpointLog``."""
+        rows = self.rows(
+            'SELECT match_id FROM records WHERE "offset" <= ? GROUP BY match_id ORDER BY min("offset")',
+            (until,),
+        )
+        return [row[0] for row in rows]
+
+    def stored_records(self, match_id: str, until: int) -> list[StoredRecord]:
+        """See ``origin.eventlog.checkpoints.CheckpointLog``."""
+        return self.rows(
+            'SELECT "offset", appended_ms, event FROM records'
+            ' WHERE match_id = ? AND "offset" <= ? ORDER BY "offset"',
+            (match_id, until),
+        )
+
+    def read_stored(self, match_id: str, stored: StoredRecord) -> LogRecord | None:
+        """See ``origin.eventlog.checkpoints.CheckpointLog``."""
+        record = self._read(*stored, None, None)
+        return record if record is None or record.event.match_id == match_id else None
+
+    def consumer_after(self, offset: int) -> OffsetConsumer:
+        """See ``origin.eventlog.checkpoints.CheckpointLog``."""
+        consumer = OffsetConsumer(self, None)
+        consumer.skip_to(offset)
+        return consumer
+
+    def checkpoints(self) -> dict[str, Checkpoint]:
+        """See ``origin.eventlog.checkpoints.CheckpointLog``."""
+        rows = self.rows("SELECT match_id, seal, row FROM checkpoints", ())
+        return {match_id: Checkpoint(match_id, seal, row) for match_id, seal, row in rows}
+
+    def write_checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """See ``origin.eventlog.checkpoints.CheckpointLog``."""
+        with self.transaction() as db:
+            db.executemany("REPLACE INTO checkpoints VALUES (?, ?, ?)", checkpoints)
 
     def size_of(self, match_id: str) -> MatchSize:
         """See ``EventLog.size_of``."""

@@ -32,6 +32,7 @@ from origin.eventlog import EventLog, LogRecord
 from origin.eventlog.clock import JUMP_MS, wall_clock_ms
 from origin.fanout.backlog import LANE_RECORDS_MAX, Backlog, Lane, Unpublished
 from origin.fanout.repair import Repairer
+from origin.fanout.restart import restart_of
 from origin.fanout.sequencer import EmbargoedSequencer, Sequencer, begin
 from origin.metrics import Metrics
 from shared_state import DeltaId, encode_delta, is_conflict
@@ -104,6 +105,9 @@ class FanOut:
         self._repairer = Repairer(log, bus, self._refill, self._metrics, restores=group is not None)
         self._stop = threading.Event()
         self._next_future_alarm_s = 0.0
+        self._restart = None
+        if group is None and not self._embargo_ms:
+            self._restart = restart_of(log, bus, self._refill, self._note_future_dates)
         self.caught_up = False
 
     def run(self) -> None:
@@ -119,6 +123,8 @@ class FanOut:
                 try:
                     self.step(0.0 if self._repairer.busy else POLL_S)
                     self._repairer.work()
+                    if self._restart is not None:
+                        self._restart.work()
                     failures = 0
                 except (EventLogError, BusError) as error:
                     logger.warning("fan-out cannot go on and tries again: %s", error)
@@ -138,6 +144,10 @@ class FanOut:
         was_enabled = gc.isenabled()
         gc.disable()
         try:
+            if self._restart is not None:
+                restored = self._restart.run(self._stop)
+                self._consumer = self._restart.consumer_after(restored.offset)
+                count += restored.records_folded
             while not (self.caught_up or self._stop.is_set()) and (done := self.step(0.0)):
                 count += done
         except (EventLogError, BusError) as error:
@@ -238,24 +248,28 @@ class FanOut:
         read_s = time.monotonic()
         for record in records:
             self._backlog.add(record, read_s)
-        self._note_future_dates(records)
+        self._note_future_dates([(record.appended_ms, record.event.match_id) for record in records])
         return len(records)
 
-    def _note_future_dates(self, records: Sequence[LogRecord]) -> None:
-        """Report records that are dated after this machine's clock: that clock or the log's is wrong."""
-        now_ms = self._now_ms()
-        future = [record for record in records if record.appended_ms > now_ms + JUMP_MS]
+    def _note_future_dates(self, dates: Sequence[tuple[int, str]]) -> None:
+        """Report records that are dated after this machine's clock: that clock or the log's is wrong.
+
+        Args:
+            dates: of each record its date, UTC milliseconds, and its match.
+        """
+        latest_ms = self._now_ms() + JUMP_MS
+        future = [date for date in dates if date[0] > latest_ms]
         if not future:
             return
         self._metrics.future_dated.inc(len(future))
         if time.monotonic() >= self._next_future_alarm_s:
             self._next_future_alarm_s = time.monotonic() + FUTURE_ALARM_S
-            latest = max(future, key=lambda record: record.appended_ms)
+            appended_ms, match_id = max(future)
             logger.error(
                 "the log has records that are dated after this machine's clock, one of match %s by %.0f s:"
                 " one of the two clocks is or was wrong (docs/operations.md, Clocks)",
-                latest.event.match_id,
-                (latest.appended_ms - now_ms) / 1000,
+                match_id,
+                (appended_ms - latest_ms + JUMP_MS) / 1000,
             )
 
     def _until_due_s(self, timeout_s: float) -> float:
@@ -389,6 +403,8 @@ class FanOut:
             logger.warning("%s; refilling it from the log", error)
             self._refill(match_id, run.deltas[-1].id)
         self._repairer.note_published(match_id, run.deltas[-1].id)
+        if self._restart is not None:
+            self._restart.note_changed(match_id)
 
     def _refill(self, match_id: str, least: DeltaId | None) -> DeltaId | None:
         """Give the bus a match's history as the log has it, with all that is due by now.
