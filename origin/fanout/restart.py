@@ -203,7 +203,9 @@ def checkpoint_of(row: MatchRow, stored: Sequence[StoredRecord]) -> Checkpoint |
 
 
 def _believed(checkpoint: Checkpoint | None, stored: Sequence[StoredRecord]) -> MatchRow | None:
-    if checkpoint is None or checkpoint.seal != _seal(stored, checkpoint.row):
+    if checkpoint is None or not isinstance(checkpoint.row, bytes):  # a file can have anything
+        return None
+    if checkpoint.seal != _seal(stored, checkpoint.row):
         return None
     row = MatchRow.decode(checkpoint.row)
     return row if row is not None and row.match_id == checkpoint.match_id else None
