@@ -42,8 +42,8 @@ def _parse(data: bytes | str) -> Json:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeEncodeError):
         return parse(data)  # it says what is wrong
-    # Without an escape, a quotation mark and a colon follow each other at the end of a key only. So a key that
-    # is there twice, or has white space behind it, makes another number.
+    # Without an escape, a quotation mark and a colon follow each other at the end of a key only. So a key
+    # that is there twice, or has white space behind it, makes another number.
     return value if _keys(value) == data.count('":') else parse(data)
 
 

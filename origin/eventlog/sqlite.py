@@ -53,7 +53,9 @@ CREATE TABLE IF NOT EXISTS dead_letters (
 CREATE TABLE IF NOT EXISTS checkpoints (match_id TEXT PRIMARY KEY, seal BLOB NOT NULL, row BLOB NOT NULL);
 """
 TABLES = frozenset({"records", "keys", "commits", "dead_letters", "checkpoints"})
-_NO_SPACE_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY})
+_NO_SPACE_CODES = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+)
 # Columns of ``records`` that the first version of this file did not have.
 ADDED_COLUMNS = frozenset({"key_name", "webhook_id"})
 # Another process may have the write lock for one commit, which is one fsync: tens of milliseconds on a
@@ -92,26 +94,22 @@ class SqliteEventLog:
         self._sizes = SizeCache(self._count_after)
         self._gave_up = False  # the last transaction could not begin
         self._prepared = False
+        self._alone = False  # see ``_read_alone``
         self._write_error = ""  # why the last transaction failed, as on a full disk; empty if it did not
         # A connection runs one statement at a time. Readers have their own, so that they do not wait until
         # an append is on the disk.
         self._lock, self._read_lock = threading.Lock(), threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db, self._reader = (
-                sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-                for _ in range(2)
-            )
             # Before the file is used: it cannot be replaced between this and the first look at it.
+            self._connect()
             self._opened = _identities(path)
-            self._db.execute("PRAGMA synchronous=FULL")
             try:
                 self._prepare()
             except sqlite3.OperationalError as error:
-                # A disk may be full. What is in the log can be read all the same, so viewers are served.
-                self._write_error = str(error)
-                _check_readable(self._reader)
-                logger.error("the event log %r takes nothing, and is only read: %s", str(path), error)
+                if not _is_about_space(error):
+                    raise
+                self._read_alone(error)
             self._wal = _identity(_wal_of(path))
         except (OSError, sqlite3.Error) as error:
             raise EventLogError(f"the event log {str(path)!r} cannot be opened: {error}") from error
@@ -324,10 +322,10 @@ class SqliteEventLog:
             try:
                 left_ms = max(1, int((deadline_s - time.monotonic()) * 1_000))
                 self._db.execute(f"PRAGMA busy_timeout={left_ms}")
-                self._check_file()
                 try:
-                    if not self._prepared:
-                        self._prepare()
+                    if self._alone:
+                        self._leave_alone()
+                    self._check_file()
                     self._db.execute("BEGIN IMMEDIATE")
                 except sqlite3.Error:
                     self._gave_up = True
@@ -365,6 +363,49 @@ class SqliteEventLog:
         """Why the log takes nothing, although it can be read; empty if it does."""
         return self._write_error
 
+    def _connect(self) -> None:
+        self._db, self._reader = (
+            sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            for _ in range(2)
+        )
+
+    def _read_alone(self, error: sqlite3.Error) -> None:
+        """Serve readers from a log that cannot be written to now, as on a full disk.
+
+        Several connections share an index of the ``-wal`` file in a file of their own, for which there may be
+        no space. A connection that locks all others out has it in its memory.
+
+        Raises:
+            sqlite3.Error: it cannot be read either, or it is of a version that has to be changed first.
+        """
+        self._db.close()
+        self._reader.close()
+        self._db = self._reader = sqlite3.connect(
+            self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        self._reader.execute("PRAGMA locking_mode=EXCLUSIVE")
+        _check_readable(self._reader)
+        if not self._write_error:
+            logger.error("the event log %r takes nothing, and is only read: %s", str(self._path), error)
+        self._alone, self._write_error = True, str(error)
+
+    def _leave_alone(self) -> None:
+        """Open the log as usual once that is possible.
+
+        Raises:
+            sqlite3.Error: it is not; it can be read as before.
+        """
+        with self._read_lock:
+            self._reader.close()
+            self._connect()
+            try:
+                self._prepare()
+            except sqlite3.OperationalError as error:
+                self._read_alone(error)
+                raise
+            self._alone = False
+            self._wal = _identity(_wal_of(self._path))
+
     def _prepare(self) -> None:
         """Make the tables that are missing. Fails on a full disk, and is then repeated by the next append."""
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -386,7 +427,7 @@ class SqliteEventLog:
                 " taken until this process is restarted"
             )
         wal = _identity(_wal_of(self._path))
-        if wal is None and self._wal is None:
+        if self._alone or (wal is None and self._wal is None):
             return
         if self._wal is None:
             self._wal = wal  # made by the first transaction

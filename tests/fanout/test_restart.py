@@ -238,8 +238,13 @@ def test_a_stored_event_is_read_as_the_strict_parser_reads_it(data: str | bytes)
 
 @pytest.mark.parametrize(
     "text",
-    ['{"a":1,"a":2}', '{"a":{"b":1,"b":1}}', '{"a" :1}', '{"a":9007199254740993}', '{"a":NaN}', '{"a":1e999}']
-    + [
+    [
+        '{"a":1,"a":2}',
+        '{"a":{"b":1,"b":1}}',
+        '{"a" :1}',
+        '{"a":9007199254740993}',
+        '{"a":NaN}',
+        '{"a":1e999}',
         '{"a":[{"b":1,"b":2}]}',
         '{"a":1.5}',
         '{"a":"\\ud800"}',

@@ -72,8 +72,15 @@ def another_directory(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "lose",
-    [remove_all, remove_the_log, remove_the_wal, rename_the_directory, replace_by_a_copy, restore_a_backup]
-    + [another_directory],
+    [
+        remove_all,
+        remove_the_log,
+        remove_the_wal,
+        rename_the_directory,
+        replace_by_a_copy,
+        restore_a_backup,
+        another_directory,
+    ],
 )
 def test_a_log_that_is_not_there_any_more_takes_nothing(tmp_path: Path, lose: Callable[[Path], None]) -> None:
     directory = tmp_path / "volume"
@@ -120,12 +127,11 @@ def fill(disk: Path) -> Path:
 def test_an_origin_starts_on_a_full_disk_and_goes_on_when_there_is_space(
     small_disk: Path, tmp_path: Path, clean: bool
 ) -> None:
-    origin = OriginServer(small_disk, env={"TMPDIR": str(tmp_path)})
+    origin = OriginServer(tmp_path, env={"EVENTLOG_URL": f"sqlite:///{small_disk / 'log.db'}"})
     try:
         origin.start()
         assert origin.post(goal("g1")) == 200
         origin.stop() if clean else origin.kill()
-        (small_disk / "origin.log").unlink()
         filler = fill(small_disk)
         origin.start()
         assert json.loads(origin.get(f"/score?matchId={MATCH}")[1])["score"] == {"home": 1, "away": 0}
