@@ -22,10 +22,10 @@ import math
 import random
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import islice
 
+from origin.bounded_cache import BoundedCache
 from origin.bus import Bus, Published
 from origin.errors import BusBehindError, BusError, EventLogError
 from origin.eventlog import EventLog, LogRecord
@@ -41,8 +41,10 @@ __all__ = ["FanOut"]
 
 logger = logging.getLogger(__name__)
 
-# A match in memory takes some 50 KB. One that was dropped is folded from the log again at its next event.
-MATCHES_MAX = 5_000
+# Records of the matches in memory, some 0.5 KB each; a match counts for ten more. One that was dropped is
+# folded from the log again at its next event.
+MATCH_RECORDS_MAX = 500_000
+MATCH_COST = 10
 # How long a poll waits for the log, and so how long a stop may take; an append ends the wait at once.
 POLL_S = 0.2
 # A release waits this much longer than the embargo, because the log's clock may be this far behind this
@@ -101,7 +103,7 @@ class FanOut:
         self._generation = self._consumer.generation
         self._embargo_ms = round(embargo_s * 1000)
         self._backlog = Backlog()
-        self._matches: OrderedDict[str, Sequencer] = OrderedDict()
+        self._matches: BoundedCache[str, Sequencer] = BoundedCache(MATCH_RECORDS_MAX)
         self._repairer = Repairer(log, bus, self._refill, self._metrics, restores=group is not None)
         self._stop = threading.Event()
         self._next_future_alarm_s = 0.0
@@ -446,11 +448,10 @@ class FanOut:
         match_id = record.event.match_id
         sequencer = self._matches.get(match_id)
         if sequencer is None:
-            sequencer = self._matches[match_id] = self._fold_before(record)
-            if len(self._matches) > MATCHES_MAX:
-                self._matches.popitem(last=False)
-            self._metrics.matches.set(len(self._matches))
-        self._matches.move_to_end(match_id)
+            sequencer = self._fold_before(record)
+        cost = MATCH_COST + len(sequencer.published_replica.match.records)
+        self._matches.put(match_id, sequencer, cost)
+        self._metrics.matches.set(len(self._matches))
         return sequencer
 
     def _fold_before(self, record: LogRecord) -> Sequencer:
