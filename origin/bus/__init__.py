@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from origin.backends import open_backend
 from origin.bus.match_row import MatchRow
@@ -27,6 +27,7 @@ from shared_state import DeltaId
 __all__ = [
     "Bus",
     "BusHealth",
+    "DormantMatches",
     "Gap",
     "MatchRow",
     "Published",
@@ -270,6 +271,27 @@ class Bus(Protocol):
 
     def close(self) -> None:
         """End all subscriptions and close all connections."""
+
+
+@runtime_checkable
+class DormantMatches(Protocol):
+    """A bus that can know a match by its row, and gets the rest of it where somebody asks for it."""
+
+    def adopt(
+        self, row: MatchRow, load: Callable[[], tuple[Snapshot, Sequence[Published]]]
+    ) -> DeltaId | None:
+        """Know a match by its row; nothing if the bus knows the match already.
+
+        Args:
+            row: the match at its latest id.
+            load: gives the snapshot at the id of the row and all deltas up to it. It is called where they are
+                asked for, on the thread of who asks, and may be called again. It raises ``BusError`` if it
+                cannot give them.
+
+        Returns:
+            The id at which the match stands on the bus. None if somebody has subscribed to it before
+            anything was known of it: it must be given whole, for its subscribers are owed the deltas.
+        """
 
 
 def follows(id_: DeltaId, head: DeltaId | None) -> bool:

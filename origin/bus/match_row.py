@@ -15,7 +15,7 @@ import msgspec
 
 from shared_state import DeltaId, Event, Match, fold
 from shared_state.events import TYPES_OF_PLAY
-from shared_state.match import Score
+from shared_state.match import Score, match_hash
 from shared_state.view import Summary, summary_row
 from shared_state.wording import MINUTE_MS, Ticking, minute_text, ticking
 
@@ -99,6 +99,11 @@ class MatchRow(NamedTuple):
         except (ValueError, KeyError, TypeError, AttributeError):
             # WireError and InvalidEvent are ValueErrors. Bytes that are no snapshot make no row.
             return None
+
+    @classmethod
+    def of_match(cls, match: Match, id_: DeltaId) -> MatchRow:
+        """The row of a match at an id: equal to that of its snapshot, which need not be written for it."""
+        return cls(id_, match_hash(match), match.status, summary_row(match), ticking(match))
 
     def encode(self) -> bytes:
         """The row as bytes, for ``decode``."""

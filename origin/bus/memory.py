@@ -16,6 +16,7 @@ import zlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import msgspec
 
@@ -46,6 +47,8 @@ logger = logging.getLogger(__name__)
 REPLAY_MAX_DELTAS = 2_000
 # A weekend's results, which most readers ask for and most corrections are about.
 ENDED_IN_MEMORY = 200
+# Dormant matches of which the deltas and the snapshot stay for a while after they were read.
+LOADED_MAX = 200
 # One publish looks at so few of them.
 _PUT_AT_ONCE = 4
 # If the temporary file cannot be written to, the next attempt is so much later.
@@ -53,22 +56,37 @@ PUT_AGAIN_S = 60.0
 _FILE_ERRORS = (sqlite3.Error, zlib.error, msgspec.DecodeError)
 
 
+_Loaded: TypeAlias = tuple[Snapshot, Sequence[Published]]
+
+
 @dataclass(slots=True)
 class _Channel:
-    """The replay, the snapshot and the subscribers of one match, and its row once somebody has read it."""
+    """The replay, the snapshot and the subscribers of one match, and its row once somebody has read it.
+
+    Attributes:
+        dormant: what the match becomes again once nobody is subscribed, as long as it has not changed.
+    """
 
     replay: deque[Published] = field(default_factory=lambda: deque(maxlen=REPLAY_MAX_DELTAS))
     snapshot: Snapshot | None = None
     subscribers: dict[int, Callable[[Published], None]] = field(default_factory=dict)
     row: MatchRow | None = None
+    dormant: _Dormant | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
-    """What stays in memory of a match that is in the temporary file."""
+class _Dormant:
+    """What stays in memory of a match whose deltas and snapshot are elsewhere.
+
+    Attributes:
+        load: gets them; None if they are in the temporary file.
+        loading: one thread at a time gets them, the others wait for it.
+    """
 
     head: DeltaId
     row: MatchRow | None
+    load: Callable[[], _Loaded] | None = None
+    loading: threading.Lock = field(default_factory=threading.Lock)
 
 
 class MemoryBus:
@@ -80,7 +98,9 @@ class MemoryBus:
         # delta on a queue, so that takes microseconds. Reentrant: a callback may unsubscribe.
         self._lock = threading.RLock()
         self._channels: dict[str, _Channel] = {}
-        self._ended: dict[str, _Ended] = {}  # those that are not among the channels
+        self._dormant: dict[str, _Dormant] = {}  # those that are not among the channels
+        # What was got of dormant matches last, for those who read on in them.
+        self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
         self._ended_here: OrderedDict[str, None] = OrderedDict()  # ended and among the channels, oldest first
         self._file = EndedMatches()
         self._put_again_s = 0.0
@@ -97,6 +117,9 @@ class MemoryBus:
     def refill(self, match_id: str, deltas: Sequence[Published], snapshot: bytes) -> int:
         """See ``Bus.refill``."""
         check_run(deltas)
+        head = self.head(match_id)
+        if head is None or deltas[-1].id > head:
+            self._load(match_id)
         with self._lock:
             head = self.head(match_id)
             fresh = [published for published in deltas if head is None or published.id > head]
@@ -110,6 +133,7 @@ class MemoryBus:
             channel.replay.extend(fresh)
             channel.snapshot = Snapshot(fresh[-1].id, snapshot)
             channel.row = None
+            channel.dormant = None
             self._note_change(match_id)
             for published in fresh:
                 for on_delta in list(channel.subscribers.values()):
@@ -126,23 +150,35 @@ class MemoryBus:
             channel = self._channels.get(match_id)
             if channel is not None and channel.snapshot is not None:
                 return channel.snapshot.id
-            ended = self._ended.get(match_id)
-            return None if ended is None else ended.head
+            dormant = self._dormant.get(match_id)
+            return None if dormant is None else dormant.head
 
     def heads(self, match_ids: Sequence[str]) -> dict[str, DeltaId | BusError | None]:
         """See ``Bus.heads``."""
         return {match_id: self.head(match_id) for match_id in match_ids}
 
+    def adopt(self, row: MatchRow, load: Callable[[], _Loaded]) -> DeltaId | None:
+        """See ``DormantMatches.adopt``."""
+        match_id = row.match_id
+        with self._lock:
+            if match_id not in self._channels and match_id not in self._dormant:
+                self._dormant[match_id] = _Dormant(row.id, row, load)
+                self._note_change(match_id)
+            return self.head(match_id)
+
     def snapshot(self, match_id: str) -> Snapshot | None:
         """See ``Bus.snapshot``."""
+        self._load(match_id)
         with self._lock:
             channel = self._channels.get(match_id)
             if channel is not None:
                 return channel.snapshot
-            return self._read_ended(match_id)[0] if match_id in self._ended else None
+            return self._read_dormant(match_id)[0] if match_id in self._dormant else None
 
     def replay(self, match_id: str, after: DeltaId) -> Replay:
         """See ``Bus.replay``."""
+        if after != self.head(match_id):
+            self._load(match_id)
         with self._lock:
             head = self.head(match_id)
             if head is None:
@@ -152,7 +188,7 @@ class MemoryBus:
             if after.epoch != head.epoch or after.seq > head.seq:
                 return Gap(head)
             channel = self._channels.get(match_id)
-            replay = self._read_ended(match_id)[1] if channel is None else channel.replay
+            replay = self._read_dormant(match_id)[1] if channel is None else channel.replay
             missed = [published for published in replay if published.id > after]
         # Nothing is missing if and only if the count is the distance.
         return Suffix(missed) if len(missed) == head.seq - after.seq else Gap(head)
@@ -165,6 +201,7 @@ class MemoryBus:
     ) -> Subscription:
         """See ``Bus.subscribe``; nothing gets lost within a process, so ``on_gap`` is never called."""
         del on_gap
+        self._load(match_id)
         with self._lock:
             self._next_subscriber += 1
             key = self._next_subscriber
@@ -180,6 +217,10 @@ class MemoryBus:
             channel.subscribers.pop(key, None)
             if channel.snapshot is None and not channel.subscribers:
                 del self._channels[match_id]  # or made-up match ids would fill the memory
+            elif channel.dormant is not None and not channel.subscribers:
+                self._dormant[match_id] = channel.dormant
+                self._ended_here.pop(match_id, None)
+                del self._channels[match_id]
 
     def matches(self) -> list[str]:
         """See ``Bus.matches``."""
@@ -242,8 +283,8 @@ class MemoryBus:
         with self._lock:
             channel = self._channels.get(match_id)
             if channel is None:
-                ended = self._ended.get(match_id)
-                return None if ended is None else ended.row
+                dormant = self._dormant.get(match_id)
+                return None if dormant is None else dormant.row
             row, snapshot = channel.row, channel.snapshot
         if row is not None or snapshot is None:
             return row
@@ -262,22 +303,52 @@ class MemoryBus:
         channel = self._channels.get(match_id)
         if channel is None:
             channel = _Channel()
-            ended = self._ended.get(match_id)
-            if ended is not None:
-                channel.snapshot, deltas = self._read_ended(match_id)
+            dormant = self._dormant.get(match_id)
+            if dormant is not None:
+                channel.snapshot, deltas = self._read_dormant(match_id)
                 channel.replay.extend(deltas)
-                channel.row = ended.row
-                del self._ended[match_id]
-                self._ended_here[match_id] = None
+                channel.row = dormant.row
+                del self._dormant[match_id]
+                self._loaded.pop(match_id, None)
+                if dormant.load is not None:
+                    channel.dormant = dormant
+                else:
+                    self._ended_here[match_id] = None
             self._channels[match_id] = channel
         return channel
 
-    def _read_ended(self, match_id: str) -> tuple[Snapshot, list[Published]]:
+    def _load(self, match_id: str) -> None:
+        """Get what a dormant match has elsewhere; without the lock, because it may take long.
+
+        Raises:
+            BusError: it cannot be got.
+        """
+        with self._lock:
+            dormant = self._dormant.get(match_id)
+        if dormant is None or dormant.load is None:
+            return
+        with dormant.loading:
+            with self._lock:
+                if match_id in self._loaded:
+                    self._loaded.move_to_end(match_id)
+                    return
+            loaded = dormant.load()
+            with self._lock:
+                if self._dormant.get(match_id) is dormant:
+                    self._loaded[match_id] = loaded
+                    if len(self._loaded) > LOADED_MAX:
+                        self._loaded.popitem(last=False)
+
+    def _read_dormant(self, match_id: str) -> _Loaded:
+        dormant = self._dormant[match_id]
+        if dormant.load is not None:
+            # It was loaded a moment ago, unless many others have been since.
+            return self._loaded.get(match_id) or dormant.load()
         try:
             return self._file.get(match_id)
         except (KeyError, *_FILE_ERRORS) as error:
             # Fan-out finds that the match is gone, and refills it from the log.
-            del self._ended[match_id]
+            del self._dormant[match_id]
             self._changes.pop(match_id, None)
             raise BusError(
                 f"the match {match_id!r} cannot be read from the temporary file: {error}"
@@ -301,7 +372,7 @@ class MemoryBus:
                 self._put_again_s = time.monotonic() + PUT_AGAIN_S
                 return
             row = channel.row or MatchRow.of_snapshot(channel.snapshot.data)
-            self._ended[match_id] = _Ended(channel.snapshot.id, row)
+            self._dormant[match_id] = _Dormant(channel.snapshot.id, row)
             del self._channels[match_id], self._ended_here[match_id]
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from origin.backends import open_backend
 from origin.eventlog.deadletter import DeadLetters
@@ -30,6 +30,7 @@ __all__ = [
     "MatchSize",
     "Position",
     "SignedBy",
+    "WatchedLog",
     "open_eventlog",
 ]
 
@@ -199,6 +200,17 @@ class EventLog(Protocol):
 
     def close(self) -> None:
         """Close all connections and files; appended events stay."""
+
+
+@runtime_checkable
+class WatchedLog(EventLog, Protocol):
+    """A log that is a file, which can be removed and can be full."""
+
+    def unready(self) -> str:
+        """Why nothing is taken, and what is read may be out of date; empty if that is not so."""
+
+    def read_only(self) -> str:
+        """Why the last attempt to write failed, although the log can be read; empty if it did not."""
 
 
 _IMPLEMENTATIONS = {

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
+import msgspec
+
 from origin.eventlog import SignedBy
 from shared_state import Event
-from shared_state.jsontext import canonical, parse
+from shared_state.jsontext import MAX_INTEGER, Json, canonical, parse
 
 __all__ = ["decode_event", "encode_event", "names_of", "signed_by_of"]
+
+# Of what nests deeper ``parse`` is asked.
+_BRACKETS_MAX: Final = 16
 
 
 def encode_event(event: Event) -> bytes:
@@ -20,7 +28,42 @@ def decode_event(data: bytes | str) -> Event:
     Raises:
         ValueError: not JSON, or (as ``InvalidEvent``) not an event.
     """
-    return Event.from_json(parse(data))
+    return Event.from_json(_parse(data))
+
+
+def _parse(data: bytes | str) -> Json:
+    """``shared_state.jsontext.parse``, in a fraction of the time for what ``encode_event`` wrote.
+
+    A start reads a million records.
+    """
+    if isinstance(data, bytes) or "\\" in data or data.count("{") + data.count("[") > _BRACKETS_MAX:
+        return parse(data)
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return parse(data)  # it says what is wrong
+    # Without an escape, a quotation mark and a colon follow each other at the end of a key only. So a key
+    # that is there twice, or has white space behind it, makes another number.
+    return value if _keys(value) == data.count('":') else parse(data)
+
+
+def _keys(value: Json) -> float:
+    """How many keys a value has at all depths; NaN, which equals no number, if it has a doubtful number."""
+    if type(value) is list:
+        value = dict(enumerate(value))
+        count: float = -len(value)
+    elif type(value) is dict:
+        count = 0.0
+    else:
+        return math.nan
+    count += len(value)
+    for item in value.values():
+        kind = type(item)
+        if kind is dict or kind is list:
+            count += _keys(item)
+        elif kind is float or (kind is int and not -MAX_INTEGER <= item <= MAX_INTEGER):
+            return math.nan
+    return count
 
 
 def names_of(signed_by: SignedBy | None) -> tuple[str | None, str | None]:

@@ -31,6 +31,10 @@ class OffsetConsumer:
         self._group = group
         self._offset = 0 if group is None else log.committed(group)
 
+    def skip_to(self, offset: int) -> None:
+        """Read on behind an offset; nothing if that has been read already."""
+        self._offset = max(self._offset, offset)
+
     @property
     def generation(self) -> int:
         """See ``Consumer.generation``; the one partition never changes hands."""

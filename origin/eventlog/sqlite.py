@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from origin.errors import ConfigError, EventLogError
 from origin.eventlog import Appended, LogRecord, MatchSize, SignedBy
+from origin.eventlog.checkpoints import Checkpoint, StoredRecord
 from origin.eventlog.clock import MACHINE_CLOCK
 from origin.eventlog.codec import decode_event, encode_event, names_of, signed_by_of
 from origin.eventlog.deadletter import DeadLetter
@@ -49,7 +50,12 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     payload BLOB NOT NULL,
     removed INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS checkpoints (match_id TEXT PRIMARY KEY, seal BLOB NOT NULL, row BLOB NOT NULL);
 """
+TABLES = frozenset({"records", "keys", "commits", "dead_letters", "checkpoints"})
+_NO_SPACE_CODES = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+)
 # Columns of ``records`` that the first version of this file did not have.
 ADDED_COLUMNS = frozenset({"key_name", "webhook_id"})
 # Another process may have the write lock for one commit, which is one fsync: tens of milliseconds on a
@@ -87,19 +93,24 @@ class SqliteEventLog:
         self._next_prune_s = 0.0
         self._sizes = SizeCache(self._count_after)
         self._gave_up = False  # the last transaction could not begin
+        self._prepared = False
+        self._alone = False  # see ``_read_alone``
+        self._write_error = ""  # why the last transaction failed, as on a full disk; empty if it did not
         # A connection runs one statement at a time. Readers have their own, so that they do not wait until
         # an append is on the disk.
         self._lock, self._read_lock = threading.Lock(), threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db, self._reader = (
-                sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-                for _ in range(2)
-            )
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(SCHEMA)
-            _add_columns(self._db)
+            # Before the file is used: it cannot be replaced between this and the first look at it.
+            self._connect()
+            self._opened = _identities(path)
+            try:
+                self._prepare()
+            except sqlite3.OperationalError as error:
+                if not _is_about_space(error):
+                    raise
+                self._read_alone(error)
+            self._wal = _identity(_wal_of(path))
         except (OSError, sqlite3.Error) as error:
             raise EventLogError(f"the event log {str(path)!r} cannot be opened: {error}") from error
         self._compare_with_clock()
@@ -157,6 +168,49 @@ class SqliteEventLog:
                 record = self._read(*row)
                 if record is not None:
                     yield record
+
+    def last_offset(self) -> int:
+        """See ``origin.eventlog.checkpoints.CheckpointLog``."""
+        return int(self.rows('SELECT coalesce(max("offset"), 0) FROM records', ())[0][0])
+
+    def match_ids(self, until: int) -> list[str]:
+        """See ``origin.eventlog.checkpoints.CheckpointLog``."""
+        rows = self.rows(
+            'SELECT match_id FROM records WHERE "offset" <= ? GROUP BY match_id ORDER BY min("offset")',
+            (until,),
+        )
+        return [row[0] for row in rows]
+
+    def stored_records(self, match_id: str, until: int) -> list[StoredRecord]:
+        """See ``origin.eventlog.checkpoints.CheckpointLog``."""
+        return self.rows(
+            'SELECT "offset", appended_ms, event FROM records'
+            ' WHERE match_id = ? AND "offset" <= ? ORDER BY "offset"',
+            (match_id, until),
+        )
+
+    def read_stored(self, match_id: str, stored: StoredRecord) -> LogRecord | None:
+        """See ``origin.eventlog.checkpoints.CheckpointLog``."""
+        record = self._read(*stored, None, None)
+        return record if record is None or record.event.match_id == match_id else None
+
+    def consumer_after(self, offset: int) -> OffsetConsumer:
+        """See ``origin.eventlog.checkpoints.CheckpointLog``."""
+        consumer = OffsetConsumer(self, None)
+        consumer.skip_to(offset)
+        return consumer
+
+    def checkpoints(self) -> dict[str, Checkpoint]:
+        """See ``origin.eventlog.checkpoints.CheckpointLog``."""
+        if not self._prepared:
+            return {}  # the table may be missing, and cannot be made now
+        rows = self.rows("SELECT match_id, seal, row FROM checkpoints", ())
+        return {match_id: Checkpoint(match_id, seal, row) for match_id, seal, row in rows}
+
+    def write_checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """See ``origin.eventlog.checkpoints.CheckpointLog``."""
+        with self.transaction() as db:
+            db.executemany("REPLACE INTO checkpoints VALUES (?, ?, ?)", checkpoints)
 
     def size_of(self, match_id: str) -> MatchSize:
         """See ``EventLog.size_of``."""
@@ -269,22 +323,119 @@ class SqliteEventLog:
                 left_ms = max(1, int((deadline_s - time.monotonic()) * 1_000))
                 self._db.execute(f"PRAGMA busy_timeout={left_ms}")
                 try:
+                    if self._alone:
+                        self._leave_alone()
+                    self._check_file()
                     self._db.execute("BEGIN IMMEDIATE")
                 except sqlite3.Error:
                     self._gave_up = True
                     raise
                 self._gave_up = False
                 try:
+                    self._check_file()
                     yield self._db
+                    self._check_file()
                     self._db.execute("COMMIT")
+                    self._write_error = ""
+                    # Whoever removes the file now removes what was acknowledged, as ever; but what was
+                    # committed into a file that was gone before is not acknowledged.
+                    self._check_file()
                 except BaseException:
                     if self._db.in_transaction:
                         self._db.execute("ROLLBACK")
                     raise
             except sqlite3.Error as error:
+                if _is_about_space(error):
+                    self._write_error = str(error)
                 raise EventLogError(f"the event log {str(self._path)!r} took nothing: {error}") from error
         finally:
             self._lock.release()
+
+    def unready(self) -> str:
+        """Why new viewers should not be sent here; empty if they may come: see ``EventLog.unready``."""
+        try:
+            self._check_file()
+        except EventLogError as error:
+            return str(error)
+        return ""
+
+    def read_only(self) -> str:
+        """Why the log takes nothing, although it can be read; empty if it does."""
+        return self._write_error
+
+    def _connect(self) -> None:
+        self._db, self._reader = (
+            sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            for _ in range(2)
+        )
+
+    def _read_alone(self, error: sqlite3.Error) -> None:
+        """Serve readers from a log that cannot be written to now, as on a full disk.
+
+        Several connections share an index of the ``-wal`` file in a file of their own, for which there may be
+        no space. A connection that locks all others out has it in its memory.
+
+        Raises:
+            sqlite3.Error: it cannot be read either, or it is of a version that has to be changed first.
+        """
+        self._db.close()
+        self._reader.close()
+        self._db = self._reader = sqlite3.connect(
+            self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        self._reader.execute("PRAGMA locking_mode=EXCLUSIVE")
+        _check_readable(self._reader)
+        if not self._write_error:
+            logger.error("the event log %r takes nothing, and is only read: %s", str(self._path), error)
+        self._alone, self._write_error = True, str(error)
+
+    def _leave_alone(self) -> None:
+        """Open the log as usual once that is possible.
+
+        Raises:
+            sqlite3.Error: it is not; it can be read as before.
+        """
+        with self._read_lock:
+            self._reader.close()
+            self._connect()
+            try:
+                self._prepare()
+            except sqlite3.OperationalError as error:
+                self._read_alone(error)
+                raise
+            self._alone = False
+            self._wal = _identity(_wal_of(self._path))
+
+    def _prepare(self) -> None:
+        """Make the tables that are missing. Fails on a full disk, and is then repeated by the next append."""
+        self._db.execute("PRAGMA journal_mode=WAL")
+        if not {row[0] for row in self._db.execute("SELECT name FROM sqlite_master")} >= TABLES:
+            self._db.executescript(SCHEMA)
+        _add_columns(self._db)
+        self._prepared = True
+
+    def _check_file(self) -> None:
+        """Find out whether the open file still is the one that has the log's name.
+
+        Raises:
+            EventLogError: it was removed or replaced, or its ``-wal`` file was: what is written now would be
+                in a file that nobody finds.
+        """
+        if _identities(self._path) != self._opened:
+            raise EventLogError(
+                f"the event log {str(self._path)!r} was removed or replaced while it was open; nothing is"
+                " taken until this process is restarted"
+            )
+        wal = _identity(_wal_of(self._path))
+        if self._alone or (wal is None and self._wal is None):
+            return
+        if self._wal is None:
+            self._wal = wal  # made by the first transaction
+        elif wal != self._wal:
+            raise EventLogError(
+                f"the event log {str(self._path)!r} lost its -wal file while it was open; nothing is taken"
+                " until this process is restarted"
+            )
 
     def rows(self, sql: str, values: tuple[object, ...]) -> list[Any]:
         """The rows that a query finds now.
@@ -326,6 +477,38 @@ class SqliteDeadLetters:
         with self._log.transaction() as db:
             # The row stays: another reader may read the record later, and must not add it again.
             db.execute('UPDATE dead_letters SET removed = 1 WHERE "offset" = ?', (letter.offset,))
+
+
+def _wal_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """The device and the inode of a file; None if it cannot be found."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _identities(path: Path) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    """Of the file and of its directory: a file that came back in another directory has another ``-wal``."""
+    return _identity(path), _identity(path.parent)
+
+
+def _is_about_space(error: sqlite3.Error) -> bool:
+    """Whether a write failed for lack of space, or because the file may not be written to."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _NO_SPACE_CODES
+
+
+def _check_readable(db: sqlite3.Connection) -> None:
+    """Read from a log to which nothing can be written.
+
+    Raises:
+        sqlite3.Error: it is no log, or of a version whose tables have to be changed first.
+    """
+    db.execute("SELECT key_name, webhook_id FROM records LIMIT 1").fetchall()
 
 
 def _add_columns(db: sqlite3.Connection) -> None:

@@ -22,16 +22,17 @@ import math
 import random
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import islice
 
+from origin.bounded_cache import BoundedCache
 from origin.bus import Bus, Published
 from origin.errors import BusBehindError, BusError, EventLogError
 from origin.eventlog import EventLog, LogRecord
 from origin.eventlog.clock import JUMP_MS, wall_clock_ms
 from origin.fanout.backlog import LANE_RECORDS_MAX, Backlog, Lane, Unpublished
 from origin.fanout.repair import Repairer
+from origin.fanout.restart import restart_of
 from origin.fanout.sequencer import EmbargoedSequencer, Sequencer, begin
 from origin.metrics import Metrics
 from shared_state import DeltaId, encode_delta, is_conflict
@@ -40,8 +41,10 @@ __all__ = ["FanOut"]
 
 logger = logging.getLogger(__name__)
 
-# A match in memory takes some 50 KB. One that was dropped is folded from the log again at its next event.
-MATCHES_MAX = 5_000
+# Records of the matches in memory, some 0.5 KB each; a match counts for ten more. One that was dropped is
+# folded from the log again at its next event.
+MATCH_RECORDS_MAX = 500_000
+MATCH_COST = 10
 # How long a poll waits for the log, and so how long a stop may take; an append ends the wait at once.
 POLL_S = 0.2
 # A release waits this much longer than the embargo, because the log's clock may be this far behind this
@@ -100,10 +103,13 @@ class FanOut:
         self._generation = self._consumer.generation
         self._embargo_ms = round(embargo_s * 1000)
         self._backlog = Backlog()
-        self._matches: OrderedDict[str, Sequencer] = OrderedDict()
+        self._matches: BoundedCache[str, Sequencer] = BoundedCache(MATCH_RECORDS_MAX)
         self._repairer = Repairer(log, bus, self._refill, self._metrics, restores=group is not None)
         self._stop = threading.Event()
         self._next_future_alarm_s = 0.0
+        self._restart = None
+        if group is None and not self._embargo_ms:
+            self._restart = restart_of(log, bus, self._refill, self._note_future_dates)
         self.caught_up = False
 
     def run(self) -> None:
@@ -119,6 +125,8 @@ class FanOut:
                 try:
                     self.step(0.0 if self._repairer.busy else POLL_S)
                     self._repairer.work()
+                    if self._restart is not None:
+                        self._restart.work()
                     failures = 0
                 except (EventLogError, BusError) as error:
                     logger.warning("fan-out cannot go on and tries again: %s", error)
@@ -138,6 +146,10 @@ class FanOut:
         was_enabled = gc.isenabled()
         gc.disable()
         try:
+            if self._restart is not None:
+                restored = self._restart.run(self._stop)
+                self._consumer = self._restart.consumer_after(restored.offset)
+                count += restored.records_folded
             while not (self.caught_up or self._stop.is_set()) and (done := self.step(0.0)):
                 count += done
         except (EventLogError, BusError) as error:
@@ -238,24 +250,28 @@ class FanOut:
         read_s = time.monotonic()
         for record in records:
             self._backlog.add(record, read_s)
-        self._note_future_dates(records)
+        self._note_future_dates([(record.appended_ms, record.event.match_id) for record in records])
         return len(records)
 
-    def _note_future_dates(self, records: Sequence[LogRecord]) -> None:
-        """Report records that are dated after this machine's clock: that clock or the log's is wrong."""
-        now_ms = self._now_ms()
-        future = [record for record in records if record.appended_ms > now_ms + JUMP_MS]
+    def _note_future_dates(self, dates: Sequence[tuple[int, str]]) -> None:
+        """Report records that are dated after this machine's clock: that clock or the log's is wrong.
+
+        Args:
+            dates: of each record its date, UTC milliseconds, and its match.
+        """
+        latest_ms = self._now_ms() + JUMP_MS
+        future = [date for date in dates if date[0] > latest_ms]
         if not future:
             return
         self._metrics.future_dated.inc(len(future))
         if time.monotonic() >= self._next_future_alarm_s:
             self._next_future_alarm_s = time.monotonic() + FUTURE_ALARM_S
-            latest = max(future, key=lambda record: record.appended_ms)
+            appended_ms, match_id = max(future)
             logger.error(
                 "the log has records that are dated after this machine's clock, one of match %s by %.0f s:"
                 " one of the two clocks is or was wrong (docs/operations.md, Clocks)",
-                latest.event.match_id,
-                (latest.appended_ms - now_ms) / 1000,
+                match_id,
+                (appended_ms - latest_ms + JUMP_MS) / 1000,
             )
 
     def _until_due_s(self, timeout_s: float) -> float:
@@ -389,6 +405,8 @@ class FanOut:
             logger.warning("%s; refilling it from the log", error)
             self._refill(match_id, run.deltas[-1].id)
         self._repairer.note_published(match_id, run.deltas[-1].id)
+        if self._restart is not None:
+            self._restart.note_changed(match_id)
 
     def _refill(self, match_id: str, least: DeltaId | None) -> DeltaId | None:
         """Give the bus a match's history as the log has it, with all that is due by now.
@@ -430,11 +448,10 @@ class FanOut:
         match_id = record.event.match_id
         sequencer = self._matches.get(match_id)
         if sequencer is None:
-            sequencer = self._matches[match_id] = self._fold_before(record)
-            if len(self._matches) > MATCHES_MAX:
-                self._matches.popitem(last=False)
-            self._metrics.matches.set(len(self._matches))
-        self._matches.move_to_end(match_id)
+            sequencer = self._fold_before(record)
+        cost = MATCH_COST + len(sequencer.published_replica.match.records)
+        self._matches.put(match_id, sequencer, cost)
+        self._metrics.matches.set(len(self._matches))
         return sequencer
 
     def _fold_before(self, record: LogRecord) -> Sequencer:

@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from origin.stream.http.framing import FixedAnswer
 from origin.web.cache_policy import NO_STORE, set_policy
 from origin.web.metric_sum import exposition
+from origin.web.origin import origin_of
 from origin.web.worker_pool import WORKER_POOL, families, unready
 
 __all__ = ["admin", "blueprint", "fixed_answers"]
@@ -48,7 +49,9 @@ def readyz() -> Response:
         readiness = pool.readiness()
         reasons = readiness.reasons
         more = {"workers": {str(pid): state for pid, state in readiness.workers.items()}}
-    response = jsonify({"status": "unready" if reasons else "ready", "reasons": reasons, **more})
+    notes = origin_of(current_app).notes()
+    answer = {"status": "unready" if reasons else "ready", "reasons": reasons, **more}
+    response = jsonify({**answer, "notes": notes} if notes else answer)
     response.status_code = 503 if reasons else 200
     return set_policy(response, NO_STORE)
 

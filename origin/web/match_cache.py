@@ -7,10 +7,9 @@ computed for.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TypeVar
 
+from origin.bounded_cache import BoundedCache
 from origin.bus import Bus, Snapshot, Suffix, UpToDate
 from origin.errors import BusError, RequestError
 from shared_state import DeltaId, Match, Receipt, Replica, WireError, decode_delta
@@ -22,8 +21,12 @@ from shared_state.view import scoreboard
 __all__ = ["Fragment", "Matches", "Scoreboard"]
 
 # Fragments of a few KB each: the newest of every live match, with room for viewers a few ids behind.
-FRAGMENTS_MAX = 2_000
-RESTORED_MAX = 1_000
+FRAGMENTS_MAX_CHARS = 32_000_000
+# Of the snapshots; the match beside one takes about three times as much.
+RESTORED_MAX_BYTES = 32 * 2**20
+MATCH_BYTES = 1_000
+FOLDED_MAX_RECORDS = 100_000  # some 0.5 KB each
+DATED_MAX = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,12 @@ class Matches:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._lock = threading.Lock()
-        self._restored: OrderedDict[str, Scoreboard] = OrderedDict()
-        self._fragments: OrderedDict[tuple[str, DeltaId], str] = OrderedDict()
+        self._restored: BoundedCache[str, Scoreboard] = BoundedCache(RESTORED_MAX_BYTES)
+        self._fragments: BoundedCache[tuple[str, DeltaId], str] = BoundedCache(FRAGMENTS_MAX_CHARS)
         # The state that the last fragment of a match was made from, to fold on from.
-        self._folded: OrderedDict[str, tuple[DeltaId, Match]] = OrderedDict()
+        self._folded: BoundedCache[str, tuple[DeltaId, Match]] = BoundedCache(FOLDED_MAX_RECORDS)
         # The second by which an id of each match is dated, to date the later ones from.
-        self._dated: OrderedDict[str, tuple[DeltaId, int]] = OrderedDict()
+        self._dated: BoundedCache[str, tuple[DeltaId, int]] = BoundedCache(DATED_MAX)
 
     def snapshot(self, match_id: str) -> Snapshot:
         """The latest snapshot as stored.
@@ -108,7 +111,7 @@ class Matches:
         replica = Replica.restore(snapshot.data)
         restored = Scoreboard(replica, snapshot.data, replica.hash())
         with self._lock:
-            _remember(self._restored, match_id, restored, RESTORED_MAX)
+            self._restored.put(match_id, restored, len(snapshot.data) + MATCH_BYTES)
         return restored
 
     def fragment(self, match_id: str, id_: DeltaId) -> Fragment:
@@ -121,14 +124,13 @@ class Matches:
         with self._lock:
             known = self._fragments.get(key)
             if known is not None:
-                self._fragments.move_to_end(key)
                 return Fragment(known, final=True)
         match, announced = self._at(match_id, id_)
         html = scoreboard(match, id_, announcement=announced or "")
         with self._lock:
             if announced is not None:
-                _remember(self._fragments, key, html, FRAGMENTS_MAX)
-            _remember(self._folded, match_id, (id_, match), RESTORED_MAX)
+                self._fragments.put(key, html, len(html) + 200)
+            self._folded.put(match_id, (id_, match), len(match.records) + 10)
         return Fragment(html, final=announced is not None)
 
     def modified_s(self, board: Scoreboard) -> int | None:
@@ -159,16 +161,13 @@ class Matches:
             if start != id_:
                 return None
             with self._lock:
-                _remember(self._dated, match_id, (id_, second), RESTORED_MAX)
+                self._dated.put(match_id, (id_, second))
         return second if second >= 0 else None
 
     def _seen_last(self, match_id: str) -> Scoreboard | None:
         """The match as this origin restored it last, whatever has come since."""
         with self._lock:
-            known = self._restored.get(match_id)
-            if known is not None:
-                self._restored.move_to_end(match_id)
-            return known
+            return self._restored.get(match_id)
 
     def _at(self, match_id: str, id_: DeltaId) -> tuple[Match, str | None]:
         """The match at an id, with the announcement of the step to it; None if that delta is gone."""
@@ -207,14 +206,3 @@ class Matches:
             if replica.position == id_:
                 return replica.match, announcement(before, replica.match, delta.event)
         return replica.match, ""
-
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-def _remember(cache: OrderedDict[K, V], key: K, value: V, most: int) -> None:
-    cache[key] = value
-    cache.move_to_end(key)
-    if len(cache) > most:
-        cache.popitem(last=False)

@@ -11,7 +11,7 @@ from flask import Flask, current_app
 
 from origin.bus import Bus, open_bus
 from origin.config import Config
-from origin.eventlog import EventLog, open_eventlog
+from origin.eventlog import EventLog, WatchedLog, open_eventlog
 from origin.eventlog.clock import MACHINE_CLOCK
 from origin.fanout.embedded import EmbeddedFanOut
 from origin.fanout.worker import FanOut
@@ -81,10 +81,18 @@ class Origin:
             reasons.append("fan-out has ended")
         elif self._fanout is not None and (reason := self._fanout.unready()):
             reasons.append(reason)
+        if isinstance(self.log, WatchedLog) and (reason := self.log.unready()):
+            reasons.append(reason)
         health = self.bus.health()
         if not health.ok:
             reasons.append(health.reason)
         return reasons
+
+    def notes(self) -> list[str]:
+        """What an operator should know although viewers may come; empty if all is well."""
+        if isinstance(self.log, WatchedLog) and (reason := self.log.read_only()):
+            return [f"the event log is read-only, webhooks get 503: {reason}"]
+        return []
 
     def before_close(self, callback: Callable[[], None]) -> None:
         """Have something called at the beginning of ``close``, while everything still runs."""

@@ -29,7 +29,7 @@ def bus() -> Iterator[MemoryBus]:
     bus = MemoryBus()
     for match_id in (FIRST, *LATER):
         publish_ended(bus, match_id)
-    assert FIRST in bus._ended
+    assert FIRST in bus._dormant
     assert FIRST not in bus._channels
     yield bus
     bus.close()
@@ -49,7 +49,7 @@ def test_a_match_in_the_file_is_read_as_before(bus: MemoryBus) -> None:
     row = bus.row_reader().read().rows[FIRST]
     assert row is not None
     assert (row.id, row.status) == (head, "FT")
-    assert FIRST in bus._ended, "reading brings it back into memory"
+    assert FIRST in bus._dormant, "reading brings it back into memory"
 
 
 def test_a_match_in_the_file_is_corrected_and_followed(bus: MemoryBus) -> None:
@@ -68,7 +68,7 @@ def test_a_match_in_the_file_is_corrected_and_followed(bus: MemoryBus) -> None:
     for match_id in LATER:
         published, snapshot = real(match_id, "LIVE", "HALF_TIME", "FT", "AWARDED")[3]
         bus.publish(match_id, published, snapshot)
-    assert FIRST in bus._ended
+    assert FIRST in bus._dormant
     assert bus.snapshot(FIRST) == Snapshot(DeltaId(EPOCH, 5), STEPS[4][1])
 
 
@@ -79,7 +79,7 @@ def test_a_match_with_viewers_stays_in_memory() -> None:
         publish_ended(bus, match_id)
     assert heard.seqs == [1, 2, 3]
     assert FIRST in bus._channels
-    assert LATER[0] in bus._ended
+    assert LATER[0] in bus._dormant
     bus.close()
 
 
@@ -91,12 +91,12 @@ def test_a_file_that_cannot_be_written_to_leaves_matches_in_memory(monkeypatch: 
     db.execute("PRAGMA max_page_count=1")
     for match_id in (FIRST, *LATER):
         publish_ended(bus, match_id)
-    assert not bus._ended
+    assert not bus._dormant
     assert bus.snapshot(FIRST) == Snapshot(DeltaId(EPOCH, 3), STEPS[2][1])
     db.execute("PRAGMA max_page_count=1000000")
     monkeypatch.setattr(bus, "_put_again_s", 0.0)
     publish_ended(bus, "one-more")
-    assert FIRST in bus._ended
+    assert FIRST in bus._dormant
     assert bus.snapshot(FIRST) == Snapshot(DeltaId(EPOCH, 3), STEPS[2][1])
     bus.close()
 
@@ -139,7 +139,7 @@ def test_a_match_that_ended_costs_at_most_four_kilobytes(monkeypatch: pytest.Mon
         grown = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert len(bus._ended) == 301
+    assert len(bus._dormant) == 301
     assert grown / 300 < 4_096
     snapshot = bus.snapshot("m-7")
     assert snapshot is not None

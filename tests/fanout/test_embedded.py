@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from origin.bus import Published
+from origin.bus import MatchRow, Published, Snapshot
 from origin.bus.memory import MemoryBus
 from origin.errors import BusError
 from origin.eventlog import LogRecord
@@ -53,6 +53,14 @@ class BusWithADefect(MemoryBus):
         if self.takes:
             super().refill(match_id, deltas, snapshot)
         raise RuntimeError("a defect of the bus")
+
+    def adopt(
+        self, row: MatchRow, load: Callable[[], tuple[Snapshot, Sequence[Published]]]
+    ) -> DeltaId | None:
+        if self.times > 0 and row.id.seq >= self.seq and self.head(row.match_id) is None:
+            self.times -= 1
+            raise RuntimeError("a defect of the bus")
+        return super().adopt(row, load)
 
 
 class LogWithADefect(SqliteEventLog):

@@ -6,16 +6,17 @@ import html
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from origin.bus import Published
+from origin.bus import MatchRow, Published
 from origin.bus.memory import REPLAY_MAX_DELTAS, MemoryBus
 from origin.errors import BusError
 from origin.fanout.worker import FanOut
@@ -424,15 +425,15 @@ def test_an_origin_is_unready_until_it_has_published_what_was_in_the_log(
     first = Poster(make_app())
     head = first.publish(INFO, LIVE, GOAL)
     reached, go_on = threading.Event(), threading.Event()
-    refill = MemoryBus.refill
+    adopt = MemoryBus.adopt
 
-    def blocked(bus: MemoryBus, match_id: str, deltas: Sequence[Published], snapshot: bytes) -> int:
-        if deltas[-1].id.seq == 3:
+    def blocked(bus: MemoryBus, row: MatchRow, load: Callable[[], Any]) -> DeltaId | None:
+        if row.id.seq == 3:
             reached.set()
             go_on.wait(10)
-        return refill(bus, match_id, deltas, snapshot)
+        return adopt(bus, row, load)
 
-    monkeypatch.setattr(MemoryBus, "refill", blocked)
+    monkeypatch.setattr(MemoryBus, "adopt", blocked)
     later = Poster(make_app())
     try:
         assert reached.wait(5)
