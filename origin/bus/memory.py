@@ -181,6 +181,11 @@ class MemoryBus:
             if channel.snapshot is None and not channel.subscribers:
                 del self._channels[match_id]  # or made-up match ids would fill the memory
 
+    def server_of(self, match_id: str) -> str:
+        """See ``Bus.server_of``."""
+        del match_id
+        return ""
+
     def matches(self) -> list[str]:
         """See ``Bus.matches``."""
         with self._lock:
