@@ -122,9 +122,8 @@ def connect(settings: PostgresSettings, until_s: float = math.inf) -> PostgresSe
     session = PostgresSession.connect(
         settings.conninfo,
         autocommit=True,
-        connect_timeout=max(
-            2, int(min(settings.timeout_s, until_s - time.monotonic()))
-        ),  # whole seconds; libpq takes 1 for 2
+        # Whole seconds; libpq takes 1 for 2.
+        connect_timeout=max(2, int(min(settings.timeout_s, until_s - time.monotonic()))),
         # A host that is gone sends no reset: unanswered bytes end the connection instead.
         tcp_user_timeout=int(settings.timeout_s * 1000),
         keepalives_idle=5,

@@ -60,6 +60,7 @@ class Origin:
             now_s=time.time,
             key_file=KeyFile(config.ingest_keys_file) if config.ingest_keys_file else None,
             match_limits=config.match_limits,
+            default_limits=config.ingest_limits,
         )
         self._fanout: EmbeddedFanOut | None = None
         self._fanout_thread: threading.Thread | None = None

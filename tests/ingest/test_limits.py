@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from origin.errors import EventLogError, RequestError
 from origin.eventlog import Appended, SignedBy
 from origin.eventlog.memory import MemoryEventLog
-from origin.ingest.limits import DEFAULT_NEW_MATCHES, DefaultLimits, KeyLimits
+from origin.ingest.limits import DEFAULT_NEW_MATCHES, HOUR_S, DefaultLimits, KeyLimits
 from origin.ingest.service import Ingest
 from origin.ingest.signatures import IngestKey, signed_headers
 from shared_state import Event
@@ -221,19 +221,17 @@ def test_a_key_without_limits_has_the_default_ones() -> None:
     now_s = 1_000.0
     limits, defaults = KeyLimits(lambda: now_s), DefaultLimits()
     key = defaults.apply(IngestKey("stolen", b"k" * 32))
-    began = 0
+    for delivery in range(DEFAULT_NEW_MATCHES // 1_000):
+        limits.take(key, 1_000, [f"s{delivery}-{number}" for number in range(1_000)])
     with pytest.raises(RequestError) as refused:
-        for delivery in range(20):
-            limits.take(key, 1_000, [f"s{delivery}-{number}" for number in range(1_000)])
-            began += 1_000
-    assert (refused.value.code, began) == ("too_many_new_matches", DEFAULT_NEW_MATCHES)
+        limits.take(key, 1, ["one-more"])
+    assert refused.value.code == "too_many_new_matches"
     # A burst of events is taken, an endless one is not.
-    sent = 0
+    for _ in range(90):
+        limits.take(key, 1_000, [])
     with pytest.raises(RequestError) as refused:
-        for _ in range(1_000):
-            limits.take(key, 1_000, [])
-            sent += 1_000
-    assert (refused.value.code, began + sent) == ("rate_limited", 100_000)
+        limits.take(key, 1_000, [])
+    assert refused.value.code == "rate_limited"
 
 
 def test_limits_of_a_key_s_own_count_before_the_default_ones() -> None:
