@@ -76,8 +76,8 @@ class _Used:
 class KeyLimits:
     """The limits of all keys, by their names. For any number of threads.
 
-    The rate is a token bucket of a second's events (of ``burst``, if that is more) that may go into debt: a delivery is taken whatever its
-    size once there is a token, and the next one waits until it is paid for. So a delivery of 1,000 events
+    The rate is a token bucket of a second's events, or of ``burst``, that may go into debt: a delivery of any
+    size is taken once there is a token, and the next one waits until it is paid for. So a delivery of 1,000 events
     passes under any rate, and the mean is kept.
 
     Args:

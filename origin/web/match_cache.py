@@ -16,11 +16,12 @@ from origin.bus import Replay, Snapshot, Suffix, UpToDate
 from origin.errors import BusError, RequestError
 from origin.metrics import Metrics
 from origin.web.bus_breaker import GuardedBus
-from shared_state import DeltaId, Match, Receipt, Replica, WireError, decode_delta
+from shared_state import PROTOCOL_VERSION, DeltaId, Match, Receipt, Replica, WireError, decode_delta
 from shared_state.announce import announcement
 from shared_state.errors import shown
 from shared_state.events import MATCH_ID_PATTERN
 from shared_state.view import scoreboard
+from shared_state.wire import snapshot_version
 
 __all__ = ["Fragment", "Matches", "Scoreboard"]
 
@@ -148,7 +149,11 @@ class Matches:
         if known is not None and known.id == snapshot.id:
             return replace(known, as_of_ms=now_ms)
         replica = Replica.restore(snapshot.data)
-        return Scoreboard(replica, snapshot.data, replica.hash(), now_ms)
+        data = snapshot.data
+        if snapshot_version(data) != PROTOCOL_VERSION:
+            # A release before made it: its score and its hash are by other rules than those of the readers.
+            data = replica.snapshot()
+        return Scoreboard(replica, data, replica.hash(), now_ms)
 
     def _remember_board(self, board: Scoreboard) -> None:
         match_id = board.match.match_id

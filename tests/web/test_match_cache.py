@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from origin.bus import Published
 from origin.bus.memory import MemoryBus
 from origin.metrics import Metrics
 from origin.web import match_cache
 from origin.web.bus_breaker import Breakers, GuardedBus
 from origin.web.match_cache import Matches
+from shared_state import Replica, WireError, encode_delta
 from tests.web.test_board import Season
 
 
@@ -30,3 +35,27 @@ def test_what_is_known_has_a_bound_in_bytes(monkeypatch: pytest.MonkeyPatch) -> 
             assert matches.latest(name).match.match_id == name
     assert list(matches._restored) == names[-3:]
     assert matches._restored_bytes == sum(len(board.snapshot) for board in matches._restored.values())
+
+
+def test_a_snapshot_of_the_release_before_counts_no_goal_of_the_shoot_out() -> None:
+    """Made by the code of commit 9e78f63, which counted one: a goal of the first half, one of the shoot-out."""
+    data = (Path(__file__).parent / "snapshot_of_version_1.json").read_bytes()
+    assert json.loads(data)["score"] == {"away": 0, "home": 2}
+    bus = MemoryBus()
+    replica = Replica.begin("m", json.loads(data)["epoch"])
+    deltas = []
+    for event in Replica.restore(data).match.events():
+        delta = replica.assign(event, replica.position.epoch)
+        assert delta is not None
+        deltas.append(Published(delta.id, encode_delta(delta)))
+    bus.refill("m", deltas, data)
+    board = matches_of(bus).latest("m")
+    assert (board.match.score.home, board.match.score.away) == (1, 0)
+    assert json.loads(board.snapshot)["score"] == {"away": 0, "home": 1}
+    assert (json.loads(board.snapshot)["hash"], board.id) == (board.hash, replica.position)
+    [row] = bus.row_reader().read().rows.values()
+    assert row is not None
+    assert (row.summary.home_score, row.summary.away_score, row.hash) == (1, 0, board.hash)
+    # A snapshot of that version that is neither by the old rule nor by the new one is still refused.
+    with pytest.raises(WireError):
+        Replica.restore(data.replace(b'"minute":10', b'"minute":11'))
