@@ -305,7 +305,7 @@ def decode_snapshot(data: bytes | str) -> tuple[Match, DeltaId, int | None]:
     given = value.get(KEY_HASH)
     hash_ = match_hash(match) if version == PROTOCOL_VERSION else _first_hash(match)
     if version == _FIRST_VERSION and hash_ != given:
-        # The releases of that version counted a GOAL of the shoot-out. The events are right, and so is the fold.
+        # Releases of that version counted a GOAL of the shoot-out. The events are right, and so is the fold.
         hash_ = _first_hash(_with_goals_of_shootout(match))
     if hash_ != given:
         raise WireError("a snapshot's hash must be its state's", value.get(KEY_HASH))

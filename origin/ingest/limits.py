@@ -77,8 +77,8 @@ class KeyLimits:
     """The limits of all keys, by their names. For any number of threads.
 
     The rate is a token bucket of a second's events, or of ``burst``, that may go into debt: a delivery of any
-    size is taken once there is a token, and the next one waits until it is paid for. So a delivery of 1,000 events
-    passes under any rate, and the mean is kept.
+    size is taken once there is a token, and the next one waits until it is paid for. So a delivery of 1,000
+    events passes under any rate, and the mean is kept.
 
     Args:
         clock_s: seconds that never go back.

@@ -38,7 +38,7 @@ def test_what_is_known_has_a_bound_in_bytes(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_snapshot_of_the_release_before_counts_no_goal_of_the_shoot_out() -> None:
-    """Made by the code of commit 9e78f63, which counted one: a goal of the first half, one of the shoot-out."""
+    """Made by commit 9e78f63, which counted one: a goal of the first half and one of the shoot-out."""
     data = (Path(__file__).parent / "snapshot_of_version_1.json").read_bytes()
     assert json.loads(data)["score"] == {"away": 0, "home": 2}
     bus = MemoryBus()
