@@ -12,6 +12,7 @@ from origin.eventlog.limits import DEFAULT_MAX_BYTES as DEFAULT_MATCH_BYTES
 from origin.eventlog.limits import DEFAULT_MAX_EVENTS as DEFAULT_MATCH_EVENTS
 from origin.eventlog.limits import MatchLimits
 from origin.ingest.key_file import read_secret_file
+from origin.ingest.limits import DEFAULT_NEW_MATCHES, DEFAULT_RATE, DefaultLimits
 from origin.ingest.signatures import IngestKey, parse_keys
 from origin.logs import DEFAULT_LOG_LEVEL, LOG_LEVELS
 from origin.stream.hub.config import StreamConfig, bounds
@@ -28,6 +29,7 @@ BODY_LIMIT_BYTES: Final = 2**30
 BODY_LIMIT_EVENTS: Final = 1_000_000
 
 # A match is folded in memory, and each of its snapshots is as large as all of its events.
+INGEST_LIMIT_MAX = 999_999
 MATCH_LIMIT_EVENTS: Final = 1_000_000
 MATCH_LIMIT_BYTES: Final = 2**30
 
@@ -54,6 +56,8 @@ SETTINGS: Final = frozenset(
         "TOUCHLINE_INGEST_KEYS",
         "TOUCHLINE_INGEST_MAX_BYTES",
         "TOUCHLINE_INGEST_MAX_EVENTS",
+        "TOUCHLINE_INGEST_NEW_MATCHES",
+        "TOUCHLINE_INGEST_RATE",
         "TOUCHLINE_MATCH_MAX_EVENTS",
         "TOUCHLINE_MATCH_MAX_BYTES",
         "TOUCHLINE_PUBLIC_URL",
@@ -104,6 +108,7 @@ class Config:
     ingest_max_bytes: int = DEFAULT_MAX_BYTES
     ingest_max_events: int = DEFAULT_MAX_EVENTS
     match_limits: MatchLimits = field(default_factory=MatchLimits)
+    ingest_limits: DefaultLimits = field(default_factory=DefaultLimits)
     public_url: str = ""
     stream: StreamConfig = field(default_factory=StreamConfig)
     log_level: str = DEFAULT_LOG_LEVEL
@@ -131,6 +136,10 @@ class Config:
             match_limits=MatchLimits(
                 _count(env, "TOUCHLINE_MATCH_MAX_EVENTS", DEFAULT_MATCH_EVENTS, MATCH_LIMIT_EVENTS),
                 _count(env, "TOUCHLINE_MATCH_MAX_BYTES", DEFAULT_MATCH_BYTES, MATCH_LIMIT_BYTES),
+            ),
+            ingest_limits=DefaultLimits(
+                _limit(env, "TOUCHLINE_INGEST_RATE", DEFAULT_RATE),
+                new_matches=_limit(env, "TOUCHLINE_INGEST_NEW_MATCHES", DEFAULT_NEW_MATCHES),
             ),
             public_url=env.get("TOUCHLINE_PUBLIC_URL", "").rstrip("/"),
             stream=_stream(env),
@@ -208,6 +217,16 @@ def _count(env: Mapping[str, str], name: str, default: int, limit: int) -> int:
     if not _WHOLE_NUMBER.fullmatch(text) or not 1 <= int(text) <= limit:
         raise ConfigError(f"{name} {shown(text)}: must be a whole number from 1 to {limit}")
     return int(text)
+
+
+def _limit(env: Mapping[str, str], name: str, default: int) -> int | None:
+    """A limit of the ingest keys that have none of their own; None for 0."""
+    text = env.get(name, str(default))
+    if not _WHOLE_NUMBER.fullmatch(text) or int(text) > INGEST_LIMIT_MAX:
+        raise ConfigError(
+            f"{name} {shown(text)}: must be a whole number from 0 to {INGEST_LIMIT_MAX}; 0 is no limit"
+        )
+    return int(text) or None
 
 
 def _stream(env: Mapping[str, str]) -> StreamConfig:

@@ -38,12 +38,17 @@ class Metrics:
         )
         self.web_bus_breaker_open = Gauge(
             "touchline_web_bus_breaker_open",
-            "1 while the list of matches is shown as it was read last, because the bus is slow or away",
+            "Circuit breakers that are open: the list's, and one for each server of the bus",
             registry=self.registry,
         )
         self.web_bus_breaker_opened = Counter(
             "touchline_web_bus_breaker_opened",
-            "Readings of the list of matches after which the bus was left alone for a while",
+            "Calls for pages and polls after which a server of the bus was left alone for a while",
+            registry=self.registry,
+        )
+        self.web_stale_answers = Counter(
+            "touchline_web_stale_answers",
+            "Pages and polls of a match that showed it as it was known last, because the bus is slow or away",
             registry=self.registry,
         )
         self.published = Counter(

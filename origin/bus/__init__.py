@@ -233,6 +233,12 @@ class Bus(Protocol):
             BusError: the service does not answer; there is no subscription.
         """
 
+    def server_of(self, match_id: str) -> str:
+        """The name of the server that has a match, as far as known: matches of one server fail together.
+
+        Empty where the bus is in this process, or the server is not known. It asks nobody.
+        """
+
     def matches(self) -> list[str]:
         """The ids of all matches that the bus knows, in no particular order.
 

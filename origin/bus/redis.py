@@ -16,7 +16,7 @@ from origin.bus.redis_completeness import CompletenessMarker
 from origin.bus.redis_cursor import Cursor, Subscriber
 from origin.bus.redis_live import Live
 from origin.bus.redis_rows import RedisRowReader
-from origin.bus.redis_servers import Options, Servers, open_servers, parse_bus_url
+from origin.bus.redis_servers import REDIS_ERRORS, Options, Servers, open_servers, parse_bus_url
 from origin.bus.redis_store import RedisStore
 from origin.errors import BusError
 from shared_state import DeltaId
@@ -73,6 +73,13 @@ class RedisBus:
         """See ``Bus.subscribe``."""
         cursor, key = self._live.subscribe(match_id, Subscriber(on_delta, on_gap))
         return _RedisSubscription(self._live, cursor, key)
+
+    def server_of(self, match_id: str) -> str:
+        """See ``Bus.server_of``."""
+        try:
+            return str(self._servers.node_of(self._raw_store.state_key(match_id)))
+        except REDIS_ERRORS:
+            return ""
 
     def matches(self) -> list[str]:
         """See ``Bus.matches``."""

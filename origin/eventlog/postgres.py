@@ -21,6 +21,7 @@ Sessions have locks (``postgres_group``): a pooler must pool sessions, not trans
 from __future__ import annotations
 
 import threading
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -187,14 +188,19 @@ class PostgresEventLog:
     def session(self) -> Iterator[PostgresSession]:
         """A session for the time of the block; it is reused if it is idle afterwards.
 
+        All that is done in the block, and the connecting, has one deadline of ``timeout_s``: with one for
+        each statement, an append that waits for the rows of several partitions would last many times as long.
+
         Raises:
-            EventLogError: PostgreSQL raised an error in the block.
+            EventLogError: PostgreSQL raised an error in the block, or did not answer in time.
         """
+        until_s = time.monotonic() + self.settings.timeout_s
         with translated(self.settings):
             with self._lock:
                 session = self._idle.pop() if self._idle else None
             if session is None:
-                session = connect(self.settings)
+                session = connect(self.settings, until_s)
+            session.until_s = until_s
             try:
                 yield session
             except psycopg.OperationalError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,13 +86,15 @@ class PostgresSession(psycopg.Connection[Any]):
     """
 
     timeout_s = TIMEOUT_S
+    #: On the monotonic clock: no statement lasts beyond it, so that those of one call share one deadline.
+    until_s = math.inf
 
     def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
         """Wait as psycopg does; after the timeout the connection is closed, since its state is unknown."""
         return super().wait(self._bounded(gen), *args, **kwargs)
 
     def _bounded(self, gen: PQGen[T]) -> PQGen[T]:
-        deadline = time.monotonic() + self.timeout_s
+        deadline = min(time.monotonic() + self.timeout_s, self.until_s)
         try:
             wanted = next(gen)
             while True:
@@ -106,8 +109,12 @@ class PostgresSession(psycopg.Connection[Any]):
             return result
 
 
-def connect(settings: PostgresSettings) -> PostgresSession:
+def connect(settings: PostgresSettings, until_s: float = math.inf) -> PostgresSession:
     """A new connection in autocommit.
+
+    Args:
+        settings: where to.
+        until_s: on the monotonic clock; it, and what is done with it, lasts no longer.
 
     Raises:
         psycopg.OperationalError: the server does not answer, or refuses.
@@ -115,7 +122,8 @@ def connect(settings: PostgresSettings) -> PostgresSession:
     session = PostgresSession.connect(
         settings.conninfo,
         autocommit=True,
-        connect_timeout=max(2, int(settings.timeout_s)),  # whole seconds; libpq takes 1 for 2
+        # Whole seconds; libpq takes 1 for 2.
+        connect_timeout=max(2, int(min(settings.timeout_s, until_s - time.monotonic()))),
         # A host that is gone sends no reset: unanswered bytes end the connection instead.
         tcp_user_timeout=int(settings.timeout_s * 1000),
         keepalives_idle=5,
@@ -124,6 +132,7 @@ def connect(settings: PostgresSettings) -> PostgresSession:
         application_name="touchline",
     )
     session.timeout_s = settings.timeout_s
+    session.until_s = until_s
     session.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
     try:
         session.execute(

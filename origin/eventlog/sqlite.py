@@ -89,6 +89,7 @@ class SqliteEventLog:
         self._path = path
         self._now_ms = now_ms
         self._appended = threading.Condition()
+        self._appends = 0  # of this process
         self._dead_lettered: set[int] = set()
         self._next_prune_s = 0.0
         self._sizes = SizeCache(self._count_after)
@@ -140,6 +141,7 @@ class SqliteEventLog:
                 db.execute("INSERT INTO keys VALUES (?, ?, ?)", (key, len(events), now_ms))
                 self._prune_keys(db, now_ms)
         with self._appended:
+            self._appends += 1
             self._appended.notify_all()
         return Appended(True, len(events))
 
@@ -230,19 +232,22 @@ class SqliteEventLog:
         """Records after an offset, waiting for the first; what a consumer polls."""
         deadline = time.monotonic() + timeout_s
         while True:
-            with self._appended:  # locked during the read, or an append before the wait would not end it
-                rows = self.rows(
-                    'SELECT "offset", appended_ms, event, key_name, webhook_id FROM records'
-                    ' WHERE "offset" > ? ORDER BY "offset" LIMIT ?',
-                    (offset, limit),
-                )
-                records = [record for row in rows if (record := self._read(*row)) is not None]
-                if rows:
-                    offset = rows[-1][0]  # past the dead letters
-                left_s = deadline - time.monotonic()
-                if records or left_s <= 0:
-                    return records
-                self._appended.wait(min(left_s, FOREIGN_POLL_S))
+            # Counted and not locked during the read: an append must not wait for a reader whose disk is slow.
+            appends = self._appends
+            rows = self.rows(
+                'SELECT "offset", appended_ms, event, key_name, webhook_id FROM records'
+                ' WHERE "offset" > ? ORDER BY "offset" LIMIT ?',
+                (offset, limit),
+            )
+            records = [record for row in rows if (record := self._read(*row)) is not None]
+            if rows:
+                offset = rows[-1][0]  # past the dead letters
+            left_s = deadline - time.monotonic()
+            if records or left_s <= 0:
+                return records
+            with self._appended:
+                if self._appends == appends:
+                    self._appended.wait(min(left_s, FOREIGN_POLL_S))
 
     def committed(self, group: str) -> int:
         """The offset that a group has committed; 0 for a new group."""
@@ -441,13 +446,21 @@ class SqliteEventLog:
         """The rows that a query finds now.
 
         Raises:
-            EventLogError: the file cannot be read.
+            EventLogError: the file cannot be read, or not within ``BUSY_TIMEOUT_S``.
         """
-        with self._read_lock:
-            try:
-                return self._reader.execute(sql, values).fetchall()
-            except sqlite3.Error as error:
-                raise EventLogError(f"the event log {str(self._path)!r} cannot be read: {error}") from error
+        # One deadline for the lock of this process and that of the file, as in ``transaction``: of several
+        # readers of a file that is locked, each would otherwise begin to wait when the one before gives up.
+        deadline_s = time.monotonic() + BUSY_TIMEOUT_S
+        if not self._read_lock.acquire(timeout=BUSY_TIMEOUT_S):
+            raise EventLogError(f"the event log {str(self._path)!r} cannot be read: it is busy")
+        try:
+            left_ms = max(1, int((deadline_s - time.monotonic()) * 1_000))
+            self._reader.execute(f"PRAGMA busy_timeout={left_ms}")
+            return self._reader.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise EventLogError(f"the event log {str(self._path)!r} cannot be read: {error}") from error
+        finally:
+            self._read_lock.release()
 
 
 class SqliteDeadLetters:

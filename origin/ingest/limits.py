@@ -11,16 +11,51 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from origin.errors import RequestError
 from origin.ingest.signatures import IngestKey
 from shared_state.errors import shown
 
-__all__ = ["KeyLimits", "check_prefix"]
+__all__ = [
+    "DEFAULT_NEW_MATCHES",
+    "DEFAULT_RATE",
+    "DefaultLimits",
+    "KeyLimits",
+    "check_prefix",
+]
 
 HOUR_S: Final = 3_600.0
+#: Of a key without a limit of its own. A vendor that comes back after an outage sends the events of a hundred
+#: matches at once, and a backfill those of a season; what lasts is a few events a second.
+DEFAULT_RATE: Final = 200
+DEFAULT_NEW_MATCHES: Final = 10_000
+# What a key of the default rate may send at once: it pays for that in less than nine minutes.
+DEFAULT_BURST: Final = 100_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultLimits:
+    """The limits of keys that have none of their own.
+
+    Attributes:
+        rate: events per second in the mean; None: no limit.
+        burst: events at once.
+        new_matches: matches per hour that the log did not know; None: no limit.
+    """
+
+    rate: float | None = DEFAULT_RATE
+    burst: float = DEFAULT_BURST
+    new_matches: int | None = DEFAULT_NEW_MATCHES
+
+    def apply(self, key: IngestKey) -> IngestKey:
+        """The key, with what it has no limit of its own for."""
+        if key.rate is None and self.rate is not None:
+            key = replace(key, rate=self.rate, burst=self.burst)
+        if key.new_matches is None:
+            key = replace(key, new_matches=self.new_matches)
+        return key
 
 
 @dataclass(slots=True)
@@ -41,9 +76,9 @@ class _Used:
 class KeyLimits:
     """The limits of all keys, by their names. For any number of threads.
 
-    The rate is a token bucket of a second's events that may go into debt: a delivery is taken whatever its
-    size once there is a token, and the next one waits until it is paid for. So a delivery of 1,000 events
-    passes under any rate, and the mean is kept.
+    The rate is a token bucket of a second's events, or of ``burst``, that may go into debt: a delivery of any
+    size is taken once there is a token, and the next one waits until it is paid for. So a delivery of 1,000
+    events passes under any rate, and the mean is kept.
 
     Args:
         clock_s: seconds that never go back.
@@ -102,7 +137,7 @@ class KeyLimits:
 
     def _refilled(self, key: IngestKey) -> _Used:
         now_s = self._clock_s()
-        burst = max(1.0, key.rate or 0.0)
+        burst = max(1.0, key.rate or 0.0, key.burst)
         used = self._used.get(key.name)
         if used is None:
             used = self._used[key.name] = _Used(burst, now_s)

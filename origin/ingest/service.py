@@ -15,7 +15,7 @@ from origin.errors import EventLogError, MatchTooLargeError, RequestError
 from origin.eventlog import EventLog, SignedBy
 from origin.eventlog.limits import MatchLimits
 from origin.ingest.key_file import KeyFile
-from origin.ingest.limits import KeyLimits, check_prefix
+from origin.ingest.limits import DefaultLimits, KeyLimits, check_prefix
 from origin.ingest.signatures import IngestKey, find_signer, read_headers, with_names
 from origin.ingest.times import check_times, date_statuses
 from shared_state import Event, InvalidEvent
@@ -65,6 +65,7 @@ class Ingest:
         key_file: has the keys, instead of ``keys``.
         match_limits: how large a match may become; None: the defaults.
         clock_s: seconds that never go back, for the limits of keys.
+        default_limits: of keys that have none of their own; None: none.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Ingest:
         key_file: KeyFile | None = None,
         match_limits: MatchLimits | None = None,
         clock_s: Callable[[], float] = time.monotonic,
+        default_limits: DefaultLimits | None = None,
     ) -> None:
         self._log = log
         self._fixed_keys = with_names(keys)
@@ -85,6 +87,7 @@ class Ingest:
         self._now_s = now_s
         self._match_limits = match_limits or MatchLimits()
         self._key_limits = KeyLimits(clock_s)
+        self._default_limits = default_limits or DefaultLimits(rate=None, new_matches=None)
         self._known_matches: set[str] = set()
 
     def check(self, feed: str, headers: Mapping[str, str]) -> None:
@@ -118,7 +121,7 @@ class Ingest:
         keys = self._keys_for(feed)
         now_s = self._now_s()
         webhook_id, signer = find_signer(headers, body, [key.secret for key in keys], now_s)
-        key = keys[signer]
+        key = self._default_limits.apply(keys[signer])
         self._key_limits.check_rate(key)
         events: Sequence[Event] = read_events(body, self._max_events, int(now_s * 1_000))
         matches = sorted({event.match_id for event in events})

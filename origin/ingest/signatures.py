@@ -107,6 +107,7 @@ class IngestKey:
         prefix: the ids of the matches that it may write begin with this; empty: all.
         rate: events per second in the mean; None: no limit.
         new_matches: matches per hour that the log did not know; None: no limit.
+        burst: events that it may send at once; less than a second's worth counts as that.
     """
 
     name: str
@@ -114,6 +115,7 @@ class IngestKey:
     prefix: str = ""
     rate: float | None = None
     new_matches: int | None = None
+    burst: float = 0.0
 
 
 def parse_keys(text: str) -> tuple[bytes | IngestKey, ...]:

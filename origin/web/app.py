@@ -13,6 +13,7 @@ from origin.config import Config
 from origin.errors import BusError, OriginError, RequestError
 from origin.stream.worker.extensions import FIXED_ANSWERS, ORIGIN, STREAM_HUB
 from origin.web import assets, health, pages, polls, security_headers, webhook
+from origin.web.bus_breaker import BusBusyError
 from origin.web.cache_policy import NO_STORE, set_policy
 from origin.web.origin import Origin, origin_of
 
@@ -89,7 +90,9 @@ def _request_error(error: RequestError) -> Response:
 
 
 def _bus_error(error: OriginError) -> Response:
-    logger.warning("%s %s: %s", request.method, request.path, error)
+    # The breaker has logged that the bus is away; a line for each reader would be a flood.
+    level = logging.DEBUG if isinstance(error, BusBusyError) else logging.WARNING
+    logger.log(level, "%s %s: %s", request.method, request.path, error)
     return _request_error(
         RequestError(503, error.code, "the region's bus does not answer", headers={"Retry-After": "1"})
     )

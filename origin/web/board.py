@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from origin.bus import Bus, MatchRow, RowReader
 from origin.errors import BusError
-from origin.metrics import Metrics
+from origin.web.bus_breaker import SLOW_S, Breaker, BusBusyError
 from shared_state.view import Summary
 
 __all__ = ["PAGE_ROWS", "Board", "BuiltPage", "PageContent", "View"]
@@ -36,8 +36,6 @@ _DAYS_AROUND: Final = 3
 _COMPETITIONS_MAX: Final = 24
 # A page waits so long for a reading that another request has begun.
 _WAIT_S: Final = 0.5
-# A reading that takes longer shows that the bus is slow; a command to Redis has a second.
-_SLOW_S: Final = 1.0
 _DAY_MS: Final = 86_400_000
 
 _Rank = tuple[int, int, str]
@@ -108,18 +106,13 @@ class Board:
     Args:
         bus: where the rows are.
         fresh_s: a reading is good for so long, seconds. 0 where one costs next to nothing.
-        open_s: after a reading that failed, or took longer than ``_SLOW_S``, the breaker is open for so long,
-            seconds: the rows stand as they were, and nobody waits for the bus.
-        metrics: shows whether the breaker is open.
+        breaker: while it is open the rows stand as they were, and nobody waits for the bus; None: readings
+            are always waited for.
     """
 
-    def __init__(
-        self, bus: Bus, fresh_s: float = 0.0, *, open_s: float = 0.0, metrics: Metrics | None = None
-    ) -> None:
+    def __init__(self, bus: Bus, fresh_s: float = 0.0, breaker: Breaker | None = None) -> None:
         self._fresh_s = fresh_s
-        self._open_s = open_s
-        self._metrics = metrics or Metrics()
-        self._opened_until_s = -math.inf
+        self._breaker = breaker
         self._read_ms: int | None = None
         self._bus = bus
         # Made by the first reading: it may start threads, and this process may yet fork.
@@ -150,17 +143,19 @@ class Board:
             BusError: the bus does not answer, and never has since this origin started.
         """
         seen = self._started
-        if not self._reading.acquire(timeout=_WAIT_S if self._known else -1):
+        if self._breaker is not None and self._breaker.refuses():
+            self._check_known("the bus is slow or away, and is not asked now")
+            return
+        without_rows_s = -1.0 if self._breaker is None else SLOW_S
+        if not self._reading.acquire(timeout=_WAIT_S if self._known else without_rows_s):
+            self._check_known("the list of matches is being read")
             return
         try:
-            now_s = time.monotonic()
-            due = now_s - self._read_s >= self._fresh_s and now_s >= self._opened_until_s
-            if self._finished <= seen and due:
+            if self._finished <= seen and time.monotonic() - self._read_s >= self._fresh_s:
                 self._started += 1
-                self._failed = self._read()
+                self._failed = self._read_if_closed()
                 self._finished = self._started
                 self._read_s = time.monotonic()
-                self._set_breaker(open_=self._failed is not None or self._read_s - now_s > _SLOW_S)
             failed = self._failed
         finally:
             self._reading.release()
@@ -234,15 +229,24 @@ class Board:
         content = PageContent(texts, view, number, numbers, days, competitions, complete, read_ms)
         return content, version, until_ms
 
-    def _set_breaker(self, *, open_: bool) -> None:
-        """Open the breaker for ``open_s``, or close it."""
-        if open_ and self._open_s:
-            self._opened_until_s = time.monotonic() + self._open_s
-            self._metrics.web_bus_breaker_opened.inc()
-        self._metrics.web_bus_breaker_open.set(open_ and self._open_s > 0)
+    def _check_known(self, otherwise: str) -> None:
+        if not self._known:
+            raise BusBusyError(otherwise)
+
+    def _read_if_closed(self) -> BusError | None:
+        """Read what changed, behind the breaker; the error if that cannot be done."""
+        if self._breaker is None:
+            return self._read()
+        try:
+            with self._breaker.call():
+                error = self._read()
+                if error is not None:
+                    raise error
+        except BusError as error:
+            return error
+        return None
 
     def _read(self) -> BusError | None:
-        """Read what changed; the error if that cannot be done."""
         if self._reader is None:
             self._reader = self._bus.row_reader()
         try:

@@ -7,22 +7,27 @@ computed for.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 
 from origin.bounded_cache import BoundedCache
-from origin.bus import Bus, Snapshot, Suffix, UpToDate
+from origin.bus import Replay, Snapshot, Suffix, UpToDate
 from origin.errors import BusError, RequestError
-from shared_state import DeltaId, Match, Receipt, Replica, WireError, decode_delta
+from origin.metrics import Metrics
+from origin.web.bus_breaker import GuardedBus
+from shared_state import PROTOCOL_VERSION, DeltaId, Match, Receipt, Replica, WireError, decode_delta
 from shared_state.announce import announcement
 from shared_state.errors import shown
 from shared_state.events import MATCH_ID_PATTERN
 from shared_state.view import scoreboard
+from shared_state.wire import snapshot_version
 
 __all__ = ["Fragment", "Matches", "Scoreboard"]
 
 # Fragments of a few KB each: the newest of every live match, with room for viewers a few ids behind.
 FRAGMENTS_MAX_CHARS = 32_000_000
-# Of the snapshots; the match beside one takes about three times as much.
+# Of the snapshots; the match beside one takes about three times as much. What is here is what can be shown
+# while the bus does not answer.
 RESTORED_MAX_BYTES = 32 * 2**20
 MATCH_BYTES = 1_000
 FOLDED_MAX_RECORDS = 100_000  # some 0.5 KB each
@@ -37,11 +42,15 @@ class Scoreboard:
         replica: the match with its position; never changed once it is here.
         snapshot: the bytes of ``/api/match/<id>/state``.
         hash: the hash of the state; computed once, since every poll shows it.
+        as_of_ms: when the bus last said that this is the newest, UTC milliseconds.
+        stale: whether the bus could not be asked now: there may be a newer one.
     """
 
     replica: Replica
     snapshot: bytes
     hash: str
+    as_of_ms: int
+    stale: bool = False
 
     @property
     def match(self) -> Match:
@@ -68,10 +77,16 @@ class Fragment:
 
 
 class Matches:
-    """What pages, polls and fragments ask for."""
+    """What pages, polls and fragments ask for.
 
-    def __init__(self, bus: Bus) -> None:
+    Args:
+        bus: where the matches are.
+        metrics: counts the answers that may not be the newest.
+    """
+
+    def __init__(self, bus: GuardedBus, metrics: Metrics) -> None:
         self._bus = bus
+        self._metrics = metrics
         self._lock = threading.Lock()
         self._restored: BoundedCache[str, Scoreboard] = BoundedCache(RESTORED_MAX_BYTES)
         self._fragments: BoundedCache[tuple[str, DeltaId], str] = BoundedCache(FRAGMENTS_MAX_CHARS)
@@ -85,47 +100,93 @@ class Matches:
 
         Raises:
             RequestError: 400 no such id can exist; 404 the bus does not know the match.
+            BusError: the bus does not answer, or is not asked.
         """
-        if not MATCH_ID_PATTERN.fullmatch(match_id):
-            raise RequestError(
-                400, "bad_match_id", f"match id {shown(match_id)}: must match {MATCH_ID_PATTERN.pattern}"
-            )
+        _check_match_id(match_id)
         snapshot = self._bus.snapshot(match_id)
         if snapshot is None:
             raise RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
         return snapshot
 
+    def replay(self, match_id: str, after: DeltaId) -> Replay:
+        """See ``Bus.replay``.
+
+        Raises:
+            BusError: the bus does not answer, or is not asked.
+        """
+        return self._bus.replay(match_id, after)
+
     def latest(self, match_id: str) -> Scoreboard:
-        """The match at its latest id.
+        """The match at its latest id; where the bus cannot be asked, at the last one that is known here.
 
         Raises:
             RequestError: as ``snapshot``.
+            BusError: the bus does not answer, or is not asked, and nothing of the match is known here.
         """
+        _check_match_id(match_id)
         known = self._seen_last(match_id)
+        try:
+            board = self._newest(match_id, known)
+        except BusError:
+            if known is None:
+                raise
+            self._metrics.web_stale_answers.inc()
+            return replace(known, stale=True)
+        self._remember_board(board)
+        return board
+
+    def _newest(self, match_id: str, known: Scoreboard | None) -> Scoreboard:
+        """The match at its latest id.
+
+        Raises:
+            RequestError, BusError: as ``snapshot``.
+        """
+        # Before the bus is asked: what it says is true from then on at the latest.
+        now_ms = time.time_ns() // 1_000_000
         # The head is a fraction of the snapshot, which may be in a file or behind a network.
         if known is not None and self._bus.head(match_id) == known.id:
-            return known
+            return replace(known, as_of_ms=now_ms)
         snapshot = self.snapshot(match_id)
         if known is not None and known.id == snapshot.id:
-            return known
+            return replace(known, as_of_ms=now_ms)
         replica = Replica.restore(snapshot.data)
-        restored = Scoreboard(replica, snapshot.data, replica.hash())
+        data = snapshot.data
+        if snapshot_version(data) != PROTOCOL_VERSION:
+            # A release before made it: its score and its hash are by other rules than those of the readers.
+            data = replica.snapshot()
+        return Scoreboard(replica, data, replica.hash(), now_ms)
+
+    def _remember_board(self, board: Scoreboard) -> None:
+        match_id = board.match.match_id
         with self._lock:
-            self._restored.put(match_id, restored, len(snapshot.data) + MATCH_BYTES)
-        return restored
+            known = self._restored.get(match_id)
+            # Another thread may have read a newer one meanwhile.
+            newer = known is not None and known.id.epoch == board.id.epoch and known.id.seq > board.id.seq
+            if known is not None and newer and known.as_of_ms > board.as_of_ms:
+                return
+            self._restored.put(match_id, board, len(board.snapshot) + MATCH_BYTES)
 
     def fragment(self, match_id: str, id_: DeltaId) -> Fragment:
         """The scoreboard's HTML at an id.
 
         Raises:
             RequestError: 404 the match or the id is unknown; 410 what led to it is gone.
+            BusError: the bus does not answer, or is not asked, and the match is not known here at that id.
         """
         key = (match_id, id_)
         with self._lock:
             known = self._fragments.get(key)
             if known is not None:
                 return Fragment(known, final=True)
-        match, announced = self._at(match_id, id_)
+        _check_match_id(match_id)
+        try:
+            match, announced = self._at(match_id, id_)
+        except BusError:
+            latest = self._seen_last(match_id)
+            if latest is None or latest.id != id_:
+                raise
+            # What is at this id does not change; only the announcement of the step to it cannot be made.
+            match, announced = latest.match, None
         html = scoreboard(match, id_, announcement=announced or "")
         with self._lock:
             if announced is not None:
@@ -171,7 +232,9 @@ class Matches:
 
     def _at(self, match_id: str, id_: DeltaId) -> tuple[Match, str | None]:
         """The match at an id, with the announcement of the step to it; None if that delta is gone."""
-        head = self.snapshot(match_id).id
+        head = self._bus.head(match_id)
+        if head is None:
+            raise RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
         if id_.epoch != head.epoch or id_.seq > head.seq:
             raise RequestError(
                 404, "unknown_id", f"match {match_id!r} has no id {id_}; it is at {head}", head=str(head)
@@ -206,3 +269,15 @@ class Matches:
             if replica.position == id_:
                 return replica.match, announcement(before, replica.match, delta.event)
         return replica.match, ""
+
+
+def _check_match_id(match_id: str) -> None:
+    """Refuse an id that no match can have.
+
+    Raises:
+        RequestError: 400 ``bad_match_id``.
+    """
+    if not MATCH_ID_PATTERN.fullmatch(match_id):
+        raise RequestError(
+            400, "bad_match_id", f"match id {shown(match_id)}: must match {MATCH_ID_PATTERN.pattern}"
+        )

@@ -20,14 +20,15 @@ from origin.ingest.service import Ingest
 from origin.metrics import Metrics
 from origin.stream.worker.extensions import ORIGIN
 from origin.web.board import Board
+from origin.web.bus_breaker import Breakers, GuardedBus
 from origin.web.match_cache import Matches
 
-__all__ = ["BOARD_FRESH_S", "BOARD_OPEN_S", "Origin", "origin", "origin_of"]
+__all__ = ["BOARD_FRESH_S", "BUS_AGAIN_S", "Origin", "origin", "origin_of"]
 
 #: The list of matches may be so old, seconds: an origin behind a cache is asked for it each second.
 BOARD_FRESH_S: Final = 0.2
-#: While the bus is slow or away, the list asks it again so often, seconds.
-BOARD_OPEN_S: Final = 2.0
+#: While a server of the bus is slow or away, pages and polls ask it again so often, seconds.
+BUS_AGAIN_S: Final = 2.0
 
 
 class Origin:
@@ -44,13 +45,13 @@ class Origin:
         self.metrics.clock_ahead.set_function(MACHINE_CLOCK.ahead_s)
         self.log: EventLog = open_eventlog(config.eventlog_url)
         self.bus: Bus = open_bus(config.bus_url)
-        self.matches = Matches(self.bus)
+        breakers = Breakers(open_s=BUS_AGAIN_S, metrics=self.metrics)
+        self.matches = Matches(GuardedBus(self.bus, breakers), self.metrics)
         # A reading of the bus in this process costs microseconds, one of Redis a request.
         self.board = Board(
             self.bus,
             fresh_s=0.0 if config.embedded else BOARD_FRESH_S,
-            open_s=BOARD_OPEN_S,
-            metrics=self.metrics,
+            breaker=breakers.of_list,
         )
         self.ingest = Ingest(
             self.log,
@@ -59,6 +60,7 @@ class Origin:
             now_s=time.time,
             key_file=KeyFile(config.ingest_keys_file) if config.ingest_keys_file else None,
             match_limits=config.match_limits,
+            default_limits=config.ingest_limits,
         )
         self._fanout: EmbeddedFanOut | None = None
         self._fanout_thread: threading.Thread | None = None

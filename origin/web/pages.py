@@ -18,7 +18,7 @@ from origin.web.board import PageContent, View
 from origin.web.cache_policy import IMMUTABLE, LATEST, NO_STORE, set_policy
 from origin.web.match_cache import Scoreboard
 from origin.web.origin import origin
-from origin.web.polls import parse_id
+from origin.web.polls import mark_stale, parse_id
 from shared_state.errors import shown
 from shared_state.jsonld import json_ld
 from shared_state.jsontext import Json, compact
@@ -30,6 +30,9 @@ _PAGE_NUMBER: Final = re.compile("[1-9][0-9]{0,5}")
 # Rows of half a KB each, for the pages that are kept.
 _ROWS_MAX: Final = 4_096
 TAG_CHARS = 32  # 128 bits: no two pages of one address will ever meet
+
+# In the templates, where the time goes. No feed can write it: what it writes is escaped.
+_MADE: Final = "<made-ms>"
 
 blueprint = Blueprint("pages", __name__, template_folder="templates")
 
@@ -63,14 +66,14 @@ def index() -> Response:
 def match(match_id: str) -> Response:
     """One match, server-rendered, with its snapshot inline."""
     board = origin().matches.latest(match_id)
-    return _page("demo.html" if origin().config.demo else "match.html", **_context(board))
+    return _page("demo.html" if origin().config.demo else "match.html", board)
 
 
 @blueprint.get("/embed/<match_id>")
 def embed(match_id: str) -> Response:
     """The widget alone, for an iframe on somebody else's page."""
     board = origin().matches.latest(match_id)
-    return _page("embed.html", **_context(board))
+    return _page("embed.html", board)
 
 
 @blueprint.get("/match/<match_id>/fragment/<id_text>")
@@ -150,6 +153,9 @@ def _context(board: Scoreboard) -> Mapping[str, Json]:
         "json_ld": compact(json_ld(board.match, url)),
         "url": url,
         "public_url": public_url,
+        "made_ms": Markup(_MADE),  # noqa: S704 - a constant
+        "stale": board.stale,
+        "as_of": _iso(board.as_of_ms),
     }
 
 
@@ -157,17 +163,27 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _page(template: str, **context: Json) -> Response:
-    return _tagged(render_template(template, **context))
+def _page(template: str, board: Scoreboard) -> Response:
+    """A page of one match, which says when the match was known to be so.
+
+    The tag is that of the page without this time, or no page would ever be the one that the client has. So
+    a client may keep a page that says an earlier time than is true; never a later one.
+    """
+    html = render_template(template, **_context(board))
+    dated = html.replace(_MADE, str(board.as_of_ms), 1)
+    if board.stale:
+        return mark_stale(Response(dated, mimetype="text/html"), board)
+    return _tagged(dated, of=html)
 
 
-def _tagged(html: str) -> Response:
-    """HTML with a tag of its bytes.
+def _tagged(html: str, *, of: str | None = None) -> Response:
+    """HTML with a tag of its bytes, or a weak one of those of ``of``, which means the same to a reader.
 
     Not the id: the minute runs on, a release has other files, and the page and the embed differ, while the
     id stays the same. A cache in front would keep its old page.
     """
     response = set_policy(Response(html, mimetype="text/html"), LATEST)
-    response.set_etag(hashlib.sha256(html.encode()).hexdigest()[:TAG_CHARS])
+    tagged = html if of is None else of
+    response.set_etag(hashlib.sha256(tagged.encode()).hexdigest()[:TAG_CHARS], weak=of is not None)
     response.make_conditional(request)
     return response

@@ -12,13 +12,13 @@ from flask import Blueprint, Response, request
 
 from origin.bus import Suffix, UpToDate
 from origin.errors import RequestError
-from origin.web.cache_policy import IMMUTABLE, LATEST, NO_STORE, set_policy
+from origin.web.cache_policy import IMMUTABLE, LATEST, NO_STORE, STALE, set_policy
 from origin.web.match_cache import Scoreboard
 from origin.web.origin import origin
 from shared_state import DeltaId, Match, WireError
 from shared_state.jsontext import JsonObject, compact
 
-__all__ = ["blueprint", "conditional", "parse_id", "score_json"]
+__all__ = ["blueprint", "conditional", "mark_stale", "parse_id", "score_json"]
 
 blueprint = Blueprint("polls", __name__)
 
@@ -53,7 +53,7 @@ def delta_after(match_id: str, id_text: str) -> Response:
         raise RequestError(
             404, "unknown_id", f"match {match_id!r} has no id {after}; it is at {head}", head=str(head)
         )
-    replayed = origin().bus.replay(match_id, after)
+    replayed = origin().matches.replay(match_id, after)
     if isinstance(replayed, UpToDate):
         return set_policy(Response(status=204), NO_STORE)
     if not isinstance(replayed, Suffix):
@@ -93,6 +93,8 @@ def conditional(body: bytes, board: Scoreboard) -> Response:
     """
     response = set_policy(Response(body, mimetype="application/json"), LATEST)
     response.headers["Touchline-Id"] = str(board.id)
+    if board.stale:
+        return mark_stale(response, board)
     response.set_etag(str(board.id))
     modified_s = origin().matches.modified_s(board)
     accepted_s = (board.replica.accepted_ms or 0) / 1000
@@ -101,6 +103,15 @@ def conditional(body: bytes, board: Scoreboard) -> Response:
     if request.if_none_match or request.if_modified_since in (None, response.last_modified):
         response.make_conditional(request)
     return response
+
+
+def mark_stale(response: Response, board: Scoreboard) -> Response:
+    """Have an answer say since when it may be out of date, and return it.
+
+    It has no validator, and the client's is not looked at: 304 would say that nothing has changed.
+    """
+    response.headers["Touchline-As-Of"] = str(board.as_of_ms)
+    return set_policy(response, STALE)
 
 
 def score_json(match: Match, id_: DeltaId, accepted_ms: int | None, hash_: str) -> JsonObject:

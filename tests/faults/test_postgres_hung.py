@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +21,7 @@ from origin.bus import Published, open_bus
 from origin.errors import EventLogError
 from origin.eventlog import open_eventlog
 from origin.eventlog.postgres import PostgresEventLog, open_url
+from origin.eventlog.postgres_session import PostgresSettings, connect
 from shared_state import DeltaId, Replica, encode_delta
 from testkit.faults.bus_origin import follow
 from testkit.services.link import Link
@@ -244,3 +246,28 @@ def test_writer_that_hangs_amid_an_append_holds_nobody_up(log: PostgresEventLog,
         with pytest.raises(EventLogError):
             hang()
         assert ids(list(other.read_match("m1"))) == ["e1", "e2"]
+
+
+def test_an_append_to_several_partitions_has_one_deadline(log: PostgresEventLog, url: str) -> None:
+    """The row of each partition is locked for less than one statement may wait, one after the other."""
+    names = {zlib.crc32(name.encode()) % PARTITIONS: name for name in MATCHES}
+    partitions = sorted(names)[:4]
+    events = [note("late", names[partition]) for partition in partitions]
+    locks = []
+    for partition in partitions:
+        lock = connect(PostgresSettings.from_url(url.replace("session_s=2.0", "session_s=60")))
+        lock.execute("BEGIN")
+        lock.execute("SELECT 1 FROM touchline.partitions WHERE partition = %s FOR UPDATE", (partition,))
+        locks.append(lock)
+
+    def release() -> None:
+        for lock in locks:
+            time.sleep(2.0)
+            lock.close()
+
+    releasing = threading.Thread(target=release)
+    releasing.start()
+    with pytest.raises(EventLogError):
+        log.append(events, key="batch")
+    releasing.join()
+    assert log.append(events, key="batch").fresh, "nothing of the first attempt was kept"

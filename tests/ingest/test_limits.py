@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from origin.errors import EventLogError, RequestError
 from origin.eventlog import Appended, SignedBy
 from origin.eventlog.memory import MemoryEventLog
-from origin.ingest.limits import HOUR_S, KeyLimits
+from origin.ingest.limits import DEFAULT_NEW_MATCHES, HOUR_S, DefaultLimits, KeyLimits
 from origin.ingest.service import Ingest
 from origin.ingest.signatures import IngestKey, signed_headers
 from shared_state import Event
@@ -215,3 +215,27 @@ def test_the_mean_is_the_rate_and_waiting_as_told_is_enough(
         sent, last = sent + events, events
         # All but the latest delivery are paid for.
         assert sent - last <= max(1.0, rate) + rate * now_s + 1e-6 * sent
+
+
+def test_a_key_without_limits_has_the_default_ones() -> None:
+    now_s = 1_000.0
+    limits, defaults = KeyLimits(lambda: now_s), DefaultLimits()
+    key = defaults.apply(IngestKey("stolen", b"k" * 32))
+    for delivery in range(DEFAULT_NEW_MATCHES // 1_000):
+        limits.take(key, 1_000, [f"s{delivery}-{number}" for number in range(1_000)])
+    with pytest.raises(RequestError) as refused:
+        limits.take(key, 1, ["one-more"])
+    assert refused.value.code == "too_many_new_matches"
+    # A burst of events is taken, an endless one is not.
+    for _ in range(90):
+        limits.take(key, 1_000, [])
+    with pytest.raises(RequestError) as refused:
+        limits.take(key, 1_000, [])
+    assert refused.value.code == "rate_limited"
+
+
+def test_limits_of_a_key_s_own_count_before_the_default_ones() -> None:
+    own = IngestKey("own", b"k" * 32, rate=5.0, new_matches=0)
+    assert DefaultLimits().apply(own) == own
+    unlimited = IngestKey("unlimited", b"k" * 32)
+    assert DefaultLimits(rate=None, new_matches=None).apply(unlimited) == unlimited
