@@ -189,7 +189,7 @@ class Viewer:
         whole, mark, self._bytes = self._bytes.rpartition(b"\n\n")
         events = []
         for block in (whole + mark).decode().split("\n\n")[:-1]:
-            fields = dict(line.split(": ", 1) for line in block.split("\n"))
+            fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
             if "data" in fields:
                 event = {"event": fields["event"], "data": json.loads(fields["data"])}
                 events.append({**event, "id": fields["id"]} if "id" in fields else event)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
@@ -28,13 +28,14 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from origin.bus import Bus, Gap, Published, Replay, Snapshot, Subscription, Suffix, UpToDate
+from origin.stream.http.sse import heartbeat_member
 from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
-from origin.stream.hub.decisions import Answer, Decision, Park, Ticket
+from origin.stream.hub.decisions import Answer, Decision, Join, Park, Ticket
 from origin.stream.hub.metrics import StreamMetrics
 from origin.stream.hub.replay_window import ReplayWindow, Step
 from origin.stream.hub.resume import Resumed
-from origin.stream.hub.subscribers import Subscribers
+from origin.stream.hub.subscribers import Audience, MatchAudience, Subscribers
 from origin.stream.net.reactor import Reactor
 from shared_state import DeltaId
 
@@ -115,12 +116,23 @@ class MatchStream:
     """See the module.
 
     Attributes:
+        subscribers: the viewers of this match alone.
+        of_several: the viewers of several matches who watch this one.
         idle_since_s: when somebody was last seen watching it, on the monotonic clock.
     """
 
-    def __init__(self, host: StreamHost, match_id: str, sse: Subscribers, websocket: Subscribers) -> None:
+    def __init__(
+        self,
+        host: StreamHost,
+        match_id: str,
+        sse: Subscribers,
+        websocket: Subscribers,
+        of_several: MatchAudience,
+    ) -> None:
         self.match_id = match_id
         self.subscribers = {Transport.SSE: sse, Transport.WEBSOCKET: websocket}
+        self.of_several = of_several
+        self._audiences: Mapping[Transport, Audience] = {**self.subscribers, Transport.MULTI: of_several}
         self.idle_since_s = time.monotonic()
         self._host = host
         self._window: ReplayWindow | None = None  # None: the match is being opened
@@ -143,6 +155,7 @@ class MatchStream:
         self._take_posted = False
         self._filling_gap = False
         self._hash: tuple[DeltaId, str] | None = None
+        self._member: tuple[tuple[DeltaId, str], bytes] | None = None
         self._reading_hash = False
         self._suspected: DeltaId | None = None
         self._answers: dict[tuple[Transport, DeltaId | None], Answer] = {}
@@ -155,7 +168,7 @@ class MatchStream:
     @property
     def viewers(self) -> int:
         """How many watch it, or wait to."""
-        return len(self._parked) + sum(subscribers.size for subscribers in self.subscribers.values())
+        return len(self._parked) + sum(audience.size for audience in self._audiences.values())
 
     @property
     def opening(self) -> bool:
@@ -169,7 +182,7 @@ class MatchStream:
             return decision
         ticket = Ticket(request, address, time.monotonic() + self._host.config.bus_wait_s)
         self._parked[ticket] = None
-        self._host.parked += 1
+        self._host.parked += request.transport is not Transport.MULTI
         self._wait(ticket)
         return Park(ticket, self.cancel)
 
@@ -182,14 +195,24 @@ class MatchStream:
         window = self._window
         if window is None:
             return None
-        subscribers = self.subscribers[request.transport]
         answer = self.known_answer(request)
         if answer is None:
             resumed = window.answer(request.after)
             if resumed is None:
                 return None
             answer = self._answer_for(request, window, resumed)
-        return self._host.decide_known(request, address, subscribers, answer)
+        return self._admission(request, address, answer)
+
+    def _admission(self, request: StreamRequest, address: str, answer: Answer) -> Decision:
+        """The answer is known; a viewer of several matches was admitted before."""
+        if request.transport is Transport.MULTI:
+            return Join(answer)
+        return self._host.decide_known(request, address, self.subscribers[request.transport], answer)
+
+    def gap_answer(self, transport: Transport) -> Answer:
+        """The answer that is right whatever a viewer has. The match must be open."""
+        assert self._window is not None  # noqa: S101
+        return Answer("gap", self._audiences[transport].framing.gap(self.match_id, self._window.head))
 
     def known_answer(self, request: StreamRequest) -> Answer | None:
         """What another viewer with the same id got, if the match still stands where it stood."""
@@ -213,6 +236,15 @@ class MatchStream:
             if subscribers.size:
                 frame = subscribers.framing.heartbeat(head, hash_, server_ms)
                 self._host.metrics.heartbeats += subscribers.send_slice(index, frame)
+
+    def heartbeat_member(self) -> bytes:
+        """What the heartbeat of viewers of several matches says of this one; empty if it is not known."""
+        known = self._hash
+        if known is None:
+            return b""
+        if self._member is None or self._member[0] is not known:
+            self._member = (known, heartbeat_member(self.match_id, *known))
+        return self._member[1]
 
     def drop_overdue(self, now_s: float) -> None:
         """End viewers that take nothing; refuse those whom the bus has not answered in time."""
@@ -241,7 +273,7 @@ class MatchStream:
         """A ticket waits no more."""
         if ticket in self._parked:
             del self._parked[ticket]
-            self._host.parked -= 1
+            self._host.parked -= ticket.request.transport is not Transport.MULTI
             self._leave_group(ticket)
 
     def _leave_group(self, ticket: Ticket) -> None:
@@ -293,7 +325,7 @@ class MatchStream:
 
     def _answer_for(self, request: StreamRequest, window: ReplayWindow, resumed: Resumed) -> Answer:
         """The bytes of an answer. In a storm most left at one id, and the next of them gets these bytes."""
-        framing = self.subscribers[request.transport].framing
+        framing = self._audiences[request.transport].framing
         frames = framing.gap(self.match_id, window.head) if resumed.gap else framing.deltas(resumed.missed)
         answers = self._answers
         if self._answers_version != window.version or len(answers) >= _ANSWERS_MAX:
@@ -350,12 +382,12 @@ class MatchStream:
         host = self._host
         metrics = host.metrics
         accepted_ms = fresh[0].id.epoch + _accepted_in(fresh[0].delta).a
-        host.broadcast_began(sum(subscribers.size for subscribers in self.subscribers.values()))
+        host.broadcast_began(sum(audience.size for audience in self._audiences.values()))
         try:
-            for subscribers in self.subscribers.values():
-                if not subscribers.size:
+            for audience in self._audiences.values():
+                if not audience.size:
                     continue
-                frame = subscribers.framing.deltas(fresh)
+                frame = audience.framing.deltas(fresh)
 
                 def count_sent(count: int, size: int = len(frame)) -> None:
                     metrics.deliveries += count * len(fresh)
@@ -363,7 +395,7 @@ class MatchStream:
                     metrics.received.observe(time.monotonic() - since_s, count)
                     metrics.committed.observe(max(0.0, time.time() - accepted_ms / 1_000), count)
 
-                subscribers.broadcast(frame, count_sent)
+                audience.broadcast(frame, count_sent)
         finally:
             host.broadcast_ended()
 
@@ -371,9 +403,9 @@ class MatchStream:
         """Deltas are gone for good: all viewers are sent to the snapshot, and go on from ``head``."""
         window.reset(head)
         self._host.metrics.gaps += 1
-        for subscribers in self.subscribers.values():
-            if subscribers.size:
-                subscribers.broadcast(subscribers.framing.gap(self.match_id, head), _ignore)
+        for audience in self._audiences.values():
+            if audience.size:
+                audience.broadcast(audience.framing.gap(self.match_id, head), _ignore)
 
     def _fill_gap(self, window: ReplayWindow) -> None:
         """Read from the bus what it should have said."""
@@ -486,7 +518,7 @@ class MatchStream:
                     heapq.heappush(self._awaited_order, after)
                 self._join_group(ticket, self._awaited[after])
             else:
-                self._resolve_as_gap(ticket, window)
+                self._resolve_as_gap(ticket)
 
     def _ask_behind(self) -> None:
         """Ask for the median of the ids that lie behind the window."""
@@ -525,23 +557,20 @@ class MatchStream:
                 # Where an id is trimmed, so are all before it.
                 del self._behind[id_]
                 for ticket in list(group):
-                    self._resolve_as_gap(ticket, window)
+                    self._resolve_as_gap(ticket)
         self._ask_behind()
 
     def _resolve_group(self, group: dict[Ticket, None], window: ReplayWindow, resumed: Resumed) -> None:
         for ticket in list(group):
             self._resolve_with(ticket, self._answer_for(ticket.request, window, resumed))
 
-    def _resolve_as_gap(self, ticket: Ticket, window: ReplayWindow) -> None:
-        framing = self.subscribers[ticket.request.transport].framing
+    def _resolve_as_gap(self, ticket: Ticket) -> None:
         # Not kept for others: an id that is unknown now may be published in a moment.
-        self._resolve_with(ticket, Answer("gap", framing.gap(self.match_id, window.head)))
+        self._resolve_with(ticket, self.gap_answer(ticket.request.transport))
 
     def _resolve_with(self, ticket: Ticket, answer: Answer) -> None:
-        request = ticket.request
-        subscribers = self.subscribers[request.transport]
         self._forget(ticket)
-        ticket.resolve(self._host.decide_known(request, ticket.address, subscribers, answer))
+        ticket.resolve(self._admission(ticket.request, ticket.address, answer))
 
     def _joined(self, window: ReplayWindow, after: DeltaId, replay: Suffix) -> Resumed:
         """What the bus has behind an id, up to where this match stands here."""
