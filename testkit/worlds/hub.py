@@ -310,7 +310,12 @@ class Bench:
 
     def __init__(self, **config: Any) -> None:
         self.bus = FaultyBus()
-        defaults: dict[str, Any] = {"heartbeat_s": 30.0, "replay_window_deltas": 4, "stalled_s": 1e6}
+        defaults: dict[str, Any] = {
+            "heartbeat_s": 30.0,
+            "replay_window_deltas": 4,
+            "stalled_s": 1e6,
+            "broadcast_interval_s": 0.0,
+        }
         self.world = World(self.bus, StreamConfig(**{**defaults, "bus_wait_s": 1e6, **config}))
         self.origin = Replica.begin(MATCH, EPOCH)
         self.viewers: list[Viewer] = []

@@ -41,6 +41,7 @@ __all__ = [
     "SseFraming",
     "WebSocketFraming",
     "answer",
+    "answer_no_more",
     "refusal",
     "text_frame",
 ]
@@ -212,6 +213,12 @@ def answer(status: int, headers: dict[str, str], body: bytes = b"", *, keep_aliv
         lines.append(f"Content-Length: {len(body)}")
     lines.append("Connection: keep-alive" if keep_alive else "Connection: close")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def answer_no_more(*, keep_alive: bool) -> bytes:
+    """The answer to a viewer who has all of a match that is over."""
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **READABLE_BY_ANY_STREAM}
+    return answer(204, headers, keep_alive=keep_alive)
 
 
 class FixedAnswer(NamedTuple):

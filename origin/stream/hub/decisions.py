@@ -28,10 +28,15 @@ class Answer(NamedTuple):
 
 
 class Admit(NamedTuple):
-    """It becomes a viewer of these subscribers, and gets this answer first."""
+    """It becomes a viewer of these subscribers, and gets this answer first.
+
+    Attributes:
+        end: what it gets at last, where the match is over; its stream ends with it.
+    """
 
     subscribers: Subscribers
     answer: Answer
+    end: bytes = b""
 
 
 class Join(NamedTuple):

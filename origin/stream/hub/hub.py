@@ -7,6 +7,7 @@ few numbers here; what a delivery costs is one ``send`` (``subscribers.py``).
 
 from __future__ import annotations
 
+import heapq
 import logging
 import random
 import socket
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from functools import partial
 from typing import Final, TypeVar
 
 from origin.bus import Bus
@@ -25,7 +27,7 @@ from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.decisions import Admit, Answer, Decision, Refuse, Reply
 from origin.stream.hub.drain import AcceptRate, DrainPlan, retry_ms, window_s
 from origin.stream.hub.match_lookups import MatchLookups
-from origin.stream.hub.match_stream import MatchStream
+from origin.stream.hub.match_stream import FLUSH_S, MatchStream
 from origin.stream.hub.metrics import StreamMetrics
 from origin.stream.hub.multi_match import MultiMatchViewers
 from origin.stream.hub.subscribers import SLICES, Subscribers
@@ -111,6 +113,9 @@ class Hub:
         self._plan: DrainPlan | None = None
         self._leaving: Iterator[int] = iter(())
         self._left = 0
+        # What is to be done later: when, a number that keeps the order, and the action.
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timer = 0
 
     # --- requests
 
@@ -150,7 +155,7 @@ class Hub:
         ):
             return False
         stream = self._matches.get(request.match_id)
-        if stream is None or (known := stream.known_answer(request)) is None:
+        if stream is None or (known := stream.known_answer(request)) is None or stream.ended:
             return False
         self.admit(sock, request, Admit(stream.subscribers[request.transport], known))
         return True
@@ -271,7 +276,7 @@ class Hub:
         Returns:
             False if the connection is not there any more; it is closed then, and nothing is counted.
         """
-        subscribers, known = decision
+        subscribers, known, end = decision
         fd = sock.fileno()
         try:
             if self.config.send_buffer_bytes:
@@ -291,11 +296,16 @@ class Hub:
             self._address_of[fd] = address
             self._per_address[address] = self._per_address.get(address, 0) + 1
         opening = subscribers.framing.opening(request, self.retry_ms())
+        if request.flush:
+            subscribers.flushing.add(fd)
+            self.call_later(FLUSH_S, partial(subscribers.flush, (fd,)))
         if subscribers is self._several:
             self._several.admit(sock, fd, request, opening)
             return True
         metrics.replays[known.name] += 1
-        subscribers.add(sock, fd, opening + known.frames)
+        subscribers.add(sock, fd, opening + known.frames + subscribers.opening_end())
+        if end and self.reactor.handlers.get(fd) is subscribers:
+            subscribers.end(fd, end)
         return True
 
     def opened(self, stream: MatchStream) -> None:
@@ -354,10 +364,20 @@ class Hub:
         """How long the loop may sleep."""
         if self._plan is not None and self.viewers:
             return _DRAIN_TICK_S
-        return max(0.0, self._next_tick_s - now_s)
+        due_s = self._next_tick_s
+        if self._timers and self._timers[0][0] < due_s:
+            due_s = self._timers[0][0]
+        return max(0.0, due_s - now_s)
+
+    def call_later(self, delay_s: float, action: Callable[[], None]) -> None:
+        """See ``StreamHost.call_later``."""
+        self._timer += 1
+        heapq.heappush(self._timers, (time.monotonic() + delay_s, self._timer, action))
 
     def tick(self, now_s: float) -> None:
         """Do what is due."""
+        while self._timers and self._timers[0][0] <= now_s:
+            heapq.heappop(self._timers)[2]()
         if self._plan is not None:
             self._let_go(now_s)
         behind = 0

@@ -28,10 +28,12 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from origin.bus import Bus, Gap, Published, Replay, Snapshot, Subscription, Suffix, UpToDate
+from origin.bus.match_row import ENDED_STATUSES
+from origin.stream.http.framing import answer_no_more
 from origin.stream.http.sse import heartbeat_member
 from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
-from origin.stream.hub.decisions import Answer, Decision, Join, Park, Ticket
+from origin.stream.hub.decisions import Admit, Answer, Decision, Join, Park, Reply, Ticket
 from origin.stream.hub.metrics import StreamMetrics
 from origin.stream.hub.replay_window import ReplayWindow, Step
 from origin.stream.hub.resume import Resumed
@@ -39,10 +41,12 @@ from origin.stream.hub.subscribers import Audience, MatchAudience, Subscribers
 from origin.stream.net.reactor import Reactor
 from shared_state import DeltaId
 
-__all__ = ["MatchStream", "StreamHost"]
+__all__ = ["FLUSH_S", "MatchStream", "StreamHost"]
 
 _T = TypeVar("_T")
 
+#: So much later a viewer that asked for it gets a comment: what came before it is not the last piece then.
+FLUSH_S = 0.5
 # Answers kept between two deltas. A storm needs a handful; more are not worth their memory.
 _ANSWERS_MAX = 32
 # Parked viewers that are answered before deltas, pages and others get their turn.
@@ -60,6 +64,9 @@ class StreamHost(Protocol):
 
     def ask(self, read: Callable[[], _T], done: Callable[[_T | Exception], None]) -> None:
         """Have ``read`` run on a bus reader, and ``done`` with what it returned or raised back here."""
+
+    def call_later(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Have ``action`` run on the reactor's thread after a time."""
 
     def broadcast_began(self, viewers: int) -> None:
         """A fan-out begins."""
@@ -92,9 +99,11 @@ class _Accepted(msgspec.Struct):
 
 
 class _Hashed(msgspec.Struct):
-    """The part of a snapshot that goes into heartbeats."""
+    """The part of a snapshot that goes into heartbeats, or says whether the match is over."""
 
     hash: str
+    status: str = ""
+    accepted_ms: int | None = None
 
 
 _accepted_in = msgspec.json.Decoder(_Accepted).decode
@@ -108,8 +117,7 @@ class _Opening:
     subscription: Subscription
     head: DeltaId
     deltas: list[Published]
-    hash_id: DeltaId
-    hash: str
+    snapshot: Snapshot
 
 
 class MatchStream:
@@ -132,6 +140,7 @@ class MatchStream:
         self.match_id = match_id
         self.subscribers = {Transport.SSE: sse, Transport.WEBSOCKET: websocket}
         self.of_several = of_several
+        sse.opening_end = self._heartbeat_now
         self._audiences: Mapping[Transport, Audience] = {**self.subscribers, Transport.MULTI: of_several}
         self.idle_since_s = time.monotonic()
         self._host = host
@@ -155,6 +164,11 @@ class MatchStream:
         self._take_posted = False
         self._filling_gap = False
         self._hash: tuple[DeltaId, str] | None = None
+        # From when on the match is over if nothing changes it, UTC milliseconds, and the id that this is of.
+        self._over: tuple[DeltaId, float] | None = None
+        self._latest_heartbeat: tuple[int, tuple[DeltaId, str] | None, bytes] = (0, None, b"")
+        # Whether deltas went out so lately that further ones wait for company.
+        self._gated = False
         self._member: tuple[tuple[DeltaId, str], bytes] | None = None
         self._reading_hash = False
         self._suspected: DeltaId | None = None
@@ -174,6 +188,16 @@ class MatchStream:
     def opening(self) -> bool:
         """Whether the bus has not yet said where it stands."""
         return self._window is None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the match is over: in a final status, and unchanged for long. A correction reopens it."""
+        over, window = self._over, self._window
+        return over is not None and window is not None and over[0] == window.head and over[1] <= _now_ms()
+
+    def stands_at(self, after: DeltaId | None) -> bool:
+        """Whether a viewer with this id has missed nothing."""
+        return self._window is not None and self._window.head == after
 
     def decide(self, request: StreamRequest, address: str) -> Decision:
         """Answer a viewer, or park it until its answer is known."""
@@ -207,7 +231,14 @@ class MatchStream:
         """The answer is known; a viewer of several matches was admitted before."""
         if request.transport is Transport.MULTI:
             return Join(answer)
-        return self._host.decide_known(request, address, self.subscribers[request.transport], answer)
+        subscribers = self.subscribers[request.transport]
+        decision = self._host.decide_known(request, address, subscribers, answer)
+        if isinstance(decision, Admit) and self.ended:
+            if request.transport is Transport.SSE and self.stands_at(request.after):
+                # An EventSource that gets this does not come again.
+                return Reply(answer_no_more(keep_alive=request.keep_alive), request.keep_alive)
+            return decision._replace(end=subscribers.framing.end(self.match_id, "ended"))
+        return decision
 
     def gap_answer(self, transport: Transport) -> Answer:
         """The answer that is right whatever a viewer has. The match must be open."""
@@ -231,11 +262,33 @@ class MatchStream:
         if self._hash is None:
             return
         head, hash_ = self._hash
-        server_ms = time.time_ns() // 1_000_000
+        server_ms = _now_ms()
         for subscribers in self.subscribers.values():
             if subscribers.size:
                 frame = subscribers.framing.heartbeat(head, hash_, server_ms)
                 self._host.metrics.heartbeats += subscribers.send_slice(index, frame)
+                self._flush_later(subscribers, index)
+                if self.ended:
+                    end = subscribers.framing.end(self.match_id, "ended")
+                    for fd in subscribers.slice_of(index):
+                        subscribers.end(fd, end)
+
+    def _heartbeat_now(self) -> bytes:
+        """A heartbeat for one new viewer of this match alone, over SSE."""
+        known, server_ms = self._hash, _now_ms()
+        if known is None:
+            return b""
+        if self._latest_heartbeat[0] != server_ms or self._latest_heartbeat[1] is not known:
+            frame = self.subscribers[Transport.SSE].framing.heartbeat(*known, server_ms)
+            self._latest_heartbeat = (server_ms, known, frame)
+        return self._latest_heartbeat[2]
+
+    def _flush_later(self, audience: Audience, index: int | None = None) -> None:
+        """Send those a comment who hold back the last piece that they have got."""
+        if audience.flushing:
+            fds = audience.flushing if index is None else audience.flushing & set(audience.slice_of(index))
+            if fds:
+                self._host.call_later(FLUSH_S, partial(audience.flush, tuple(fds)))
 
     def heartbeat_member(self) -> bytes:
         """What the heartbeat of viewers of several matches says of this one; empty if it is not known."""
@@ -352,7 +405,7 @@ class MatchStream:
     def _take_published(self) -> None:
         self._take_posted = False
         window = self._window
-        if window is None or self._filling_gap or self._closed:
+        if window is None or self._filling_gap or self._closed or self._gated:
             return  # it is looked at again when that has ended
         fresh: list[Published] = []
         since_s = time.monotonic()
@@ -396,8 +449,17 @@ class MatchStream:
                     metrics.committed.observe(max(0.0, time.time() - accepted_ms / 1_000), count)
 
                 audience.broadcast(frame, count_sent)
+                self._flush_later(audience)
         finally:
             host.broadcast_ended()
+        if host.config.broadcast_interval_s:
+            self._gated = True
+            host.call_later(host.config.broadcast_interval_s, self._open_gate)
+
+    def _open_gate(self) -> None:
+        self._gated = False
+        if self._incoming:
+            self._take_published()
 
     def _lose(self, window: ReplayWindow, head: DeltaId) -> None:
         """Deltas are gone for good: all viewers are sent to the snapshot, and go on from ``head``."""
@@ -453,7 +515,7 @@ class MatchStream:
                     head = deltas[-1].id
                 case _:
                     deltas = []  # the bus keeps fewer; viewers with older ids are answered by it
-            return _Opening(subscription, head, deltas, snapshot.id, _hash_in(snapshot.data).hash)
+            return _Opening(subscription, head, deltas, snapshot)
         except Exception:
             subscription.close()
             raise
@@ -467,7 +529,7 @@ class MatchStream:
             self._window = ReplayWindow(
                 self.match_id, opening.head, opening.deltas, self._host.config.replay_window_deltas
             )
-            self._hash = (opening.hash_id, opening.hash)
+            self._take_hash(opening.snapshot)
             self._host.opened(self)
             self._take_published()
             self._make_ready(self._opening_group)
@@ -597,13 +659,21 @@ class MatchStream:
             self._reading_hash = True
             self._host.ask(partial(self._host.bus.snapshot, self.match_id), self._hash_read)
 
+    def _take_hash(self, snapshot: Snapshot) -> None:
+        found = _hash_in(snapshot.data)
+        self._hash = (snapshot.id, found.hash)
+        self._over = None
+        if found.status in ENDED_STATUSES:
+            changed_ms = _now_ms() if found.accepted_ms is None else found.accepted_ms
+            self._over = (snapshot.id, changed_ms + self._host.config.ended_after_s * 1_000)
+
     def _hash_read(self, snapshot: Snapshot | Exception | None) -> None:
         self._reading_hash = False
         window = self._window
         if not isinstance(snapshot, Snapshot) or window is None or self._closed:
             return
         if self._hash is None or self._hash[0] != snapshot.id:
-            self._hash = (snapshot.id, _hash_in(snapshot.data).hash)
+            self._take_hash(snapshot)
         if snapshot.id > window.head:
             # Still to arrive, or lost: if the next look finds the same, it is lost.
             if self._suspected == window.head:
@@ -611,6 +681,10 @@ class MatchStream:
             self._suspected = window.head
         else:
             self._suspected = None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _nothing(result: object) -> None:

@@ -20,13 +20,13 @@ from functools import partial
 from socket import SocketType
 from typing import Final, Protocol
 
-from origin.stream.http.framing import MatchOfSeveralFraming, SseFraming
+from origin.stream.http.framing import MatchOfSeveralFraming, SseFraming, answer_no_more
 from origin.stream.http.sse import end_frame, set_heartbeat_frame
 from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
-from origin.stream.hub.decisions import Answer, Decision, Join, Park, Refuse, Ticket
+from origin.stream.hub.decisions import Answer, Decision, Join, Park, Refuse, Reply, Ticket
 from origin.stream.hub.match_lookups import MatchLookups
-from origin.stream.hub.match_stream import MatchStream
+from origin.stream.hub.match_stream import FLUSH_S, MatchStream
 from origin.stream.hub.metrics import StreamMetrics
 from origin.stream.hub.subscribers import BLOCK_BITS, SLICES, Drop, MatchAudience, Subscribers
 from origin.stream.net.io_uring import Ring
@@ -49,6 +49,9 @@ class MultiMatchHost(Protocol):
     metrics: StreamMetrics
     reactor: Reactor
     parked: int  #: how many connections are parked
+
+    def call_later(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Have ``action`` run on the reactor's thread after a time."""
 
     def stream_of(self, match_id: str) -> MatchStream | None:
         """The match, if it is open or being opened."""
@@ -140,7 +143,7 @@ class MultiMatchViewers(Subscribers):
 
     def audience_of(self, match_id: str) -> MatchAudience:
         """A new audience, for a match that is being opened."""
-        return MatchAudience(MatchOfSeveralFraming(match_id), self.defer, self._drop, self._ring)
+        return MatchAudience(MatchOfSeveralFraming(match_id), self, self._drop, self._ring)
 
     # --- requests
 
@@ -148,6 +151,8 @@ class MultiMatchViewers(Subscribers):
         """Answer a viewer, or park it until one of its matches is known."""
         if self.memberships + len(request.matches) > self._config.memberships_max:
             return self._host.decide_too_many_memberships()
+        if refusal := self._nothing_more_for(request):
+            return refusal
         missing = []
         for match_id, _ in request.matches:
             stream = self._host.stream_of(match_id)
@@ -165,6 +170,19 @@ class MultiMatchViewers(Subscribers):
         for match_id in missing:
             self._lookups.find(match_id, partial(self._candidate_found, candidate, match_id))
         return Park(ticket, self._cancel)
+
+    def _nothing_more_for(self, request: StreamRequest) -> Reply | None:
+        """The answer to a viewer who has all of its matches, which are over; None if more may come."""
+        over = 0
+        for match_id, after in request.matches:
+            stream = self._host.stream_of(match_id)
+            if stream is not None and stream.ended and stream.stands_at(after):
+                over += 1
+            elif not self._host.is_unknown(match_id):
+                return None
+        if not over or request.method != "GET":
+            return None
+        return Reply(answer_no_more(keep_alive=request.keep_alive), request.keep_alive)
 
     def _cancel(self, ticket: Ticket) -> None:
         """The client of a parked request has gone."""
@@ -217,6 +235,7 @@ class MultiMatchViewers(Subscribers):
             self._early.pop(viewer, None)
             frames.append(self._heartbeat_of(viewer, _now_ms()))
         self._send(sock, fd, b"".join(frames))
+        self._end_what_is_over(viewer)
         self._end_if_empty(viewer)
 
     def _ask(self, viewer: _Viewer, match_id: str, frames: list[bytes]) -> None:
@@ -260,7 +279,7 @@ class MultiMatchViewers(Subscribers):
 
     def _say(self, viewer: _Viewer, frames: list[bytes]) -> None:
         """Send what matches that joined later begin with."""
-        if frames:
+        if frames and not viewer.gone:
             data = b"".join(frames)
             self.write(viewer.fd, data, len(data))
         if not viewer.gone:
@@ -292,6 +311,9 @@ class MultiMatchViewers(Subscribers):
             frames.append(answer.frames)
         fd = viewer.fd
         stream.of_several.join(fd, self._slices[(fd >> BLOCK_BITS) % SLICES].get(fd))
+        if fd in self.flushing:
+            stream.of_several.flushing.add(fd)
+            self._host.call_later(FLUSH_S, partial(self.flush, (fd,)))
         self._early[viewer] = None
         self._post_early()
 
@@ -306,6 +328,17 @@ class MultiMatchViewers(Subscribers):
         """End a viewer to which no match has anything more to say."""
         if not viewer.gone and not viewer.joined and not viewer.waiting:
             self.finish(viewer.fd)
+
+    def _end_what_is_over(self, viewer: _Viewer) -> None:
+        """The matches that are over say no more, once a heartbeat has said where they stand."""
+        frames: list[bytes] = []
+        for match_id, stream in list(viewer.joined.items()):
+            if not viewer.gone and stream.ended:
+                del viewer.joined[match_id]
+                viewer.heartbeat_key = None
+                stream.of_several.leave(viewer.fd)
+                self._end(viewer, match_id, "ended", frames)
+        self._say(viewer, frames)
 
     def _ask_again_later(self, viewer: _Viewer, match_id: str) -> None:
         viewer.unanswered.add(match_id)
@@ -324,10 +357,6 @@ class MultiMatchViewers(Subscribers):
             if ticket is not None and stream_of_ticket is not None:
                 stream_of_ticket.cancel(ticket)
         return super().remove(fd)
-
-    def defer(self, fd: int, rest: memoryview, extra_bytes: int) -> None:
-        """Keep what a viewer did not take of a match's frame."""
-        self._defer(fd, rest, extra_bytes)
 
     def _became_slow(self, fd: int) -> None:
         for stream in self._viewers[fd].joined.values():
@@ -359,6 +388,12 @@ class MultiMatchViewers(Subscribers):
             alive = {fd: sock for fd, sock in group.items() if fd in self._slices[index]}
             if alive:
                 self._host.metrics.heartbeats += self._send_to(alive, frame)
+            if flushing := self.flushing & group.keys():
+                self._host.call_later(FLUSH_S, partial(self.flush, tuple(flushing)))
+            if any(stream is not None and stream.ended for stream in map(self._host.stream_of, key)):
+                for fd in group:
+                    if (watching := self._viewers.get(fd)) is not None:
+                        self._end_what_is_over(watching)
 
     def _key_of(self, viewer: _Viewer) -> tuple[str, ...]:
         key = viewer.heartbeat_key = tuple(sorted(viewer.joined))
@@ -400,6 +435,7 @@ class MultiMatchViewers(Subscribers):
             if everybody or all(match_id in viewer.unanswered for match_id in viewer.waiting):
                 self._early.pop(viewer, None)
                 self.write(viewer.fd, self._heartbeat_of(viewer, server_ms))
+                self._end_what_is_over(viewer)
 
     # --- time
 

@@ -18,6 +18,7 @@ from socket import SocketType
 from typing import Final
 
 from origin.stream.http.framing import Framing
+from origin.stream.http.sse import COMMENT
 from origin.stream.http.stream_request import Transport
 from origin.stream.hub.config import StreamConfig
 from origin.stream.net.connection_state import REACTIONS, Happening, Reaction, State, happening_of
@@ -68,6 +69,7 @@ class Audience:
 
     Attributes:
         size: how many there are.
+        flushing: those who get a comment, as a piece of its own, half a second behind what is sent.
     """
 
     _slow: Mapping[int, object]
@@ -78,6 +80,7 @@ class Audience:
         self._ring = ring
         self._slices: list[dict[int, SocketType]] = [{} for _ in range(SLICES)]
         self.size = 0
+        self.flushing: set[int] = set()
 
     def __iter__(self) -> Iterator[int]:
         for viewers in self._slices:
@@ -99,7 +102,7 @@ class Audience:
                 count_sent(count)
         for fd in slow:
             if fd in self._slow:
-                self._defer(fd, memoryview(frame))
+                self.defer(fd, memoryview(frame))
 
     def send_slice(self, index: int, frame: bytes) -> int:
         """Send one frame to a slice of the viewers that are not slow.
@@ -133,10 +136,24 @@ class Audience:
         for fd in gone:
             self._drop(fd, "gone")
         for fd, sent in short:
-            self._defer(fd, memoryview(frame)[sent:])
+            self.defer(fd, memoryview(frame)[sent:])
         return total
 
-    def _defer(self, fd: int, rest: memoryview, extra_bytes: int = 0) -> None:
+    def slice_of(self, index: int) -> list[int]:
+        """The viewers of a slice that are not slow."""
+        return list(self._slices[index])
+
+    def flush(self, fds: Iterable[int]) -> None:
+        """Send a comment to those of these viewers that want one."""
+        for fd in fds:
+            if fd in self.flushing:
+                self.write(fd, COMMENT)
+
+    def write(self, fd: int, data: bytes, extra_bytes: int = 0) -> None:
+        """Send to one viewer alone, behind whatever waits for it."""
+        raise NotImplementedError
+
+    def defer(self, fd: int, rest: memoryview, extra_bytes: int = 0) -> None:
         """Keep what a viewer did not take, or end it."""
         raise NotImplementedError
 
@@ -146,14 +163,12 @@ class MatchAudience(Audience):
 
     Args:
         framing, drop, ring: see ``Audience``.
-        defer: keeps what a viewer did not take, or ends it.
+        sockets: all viewers of several matches.
     """
 
-    def __init__(
-        self, framing: Framing, defer: Callable[[int, memoryview, int], None], drop: Drop, ring: Ring | None
-    ) -> None:
+    def __init__(self, framing: Framing, sockets: Subscribers, drop: Drop, ring: Ring | None) -> None:
         super().__init__(framing, drop, ring)
-        self._defer_at = defer
+        self._sockets = sockets
         self._slow: dict[int, None] = {}
 
     def join(self, fd: int, sock: SocketType | None) -> None:
@@ -164,6 +179,7 @@ class MatchAudience(Audience):
     def leave(self, fd: int) -> None:
         """A viewer does not watch the match any more."""
         self.size -= 1
+        self.flushing.discard(fd)
         self._slow.pop(fd, None)
         self._slices[(fd >> BLOCK_BITS) % SLICES].pop(fd, None)
 
@@ -176,8 +192,13 @@ class MatchAudience(Audience):
             self._slow.pop(fd, None)
             self._slices[(fd >> BLOCK_BITS) % SLICES][fd] = sock
 
-    def _defer(self, fd: int, rest: memoryview, extra_bytes: int = 0) -> None:
-        self._defer_at(fd, rest, extra_bytes)
+    def write(self, fd: int, data: bytes, extra_bytes: int = 0) -> None:
+        """See ``Audience.write``."""
+        self._sockets.write(fd, data, extra_bytes)
+
+    def defer(self, fd: int, rest: memoryview, extra_bytes: int = 0) -> None:
+        """See ``Audience.defer``."""
+        self._sockets.defer(fd, rest, extra_bytes)
 
 
 class Subscribers(Audience):
@@ -209,6 +230,8 @@ class Subscribers(Audience):
         self._slow: dict[int, _Pending] = {}
         # Viewers that have ended their side, and took what was sent to them since.
         self._half_closed: set[int] = set()
+        #: What a new viewer gets behind its answer: a heartbeat, where the transport has one there.
+        self.opening_end: Callable[[], bytes] = bytes
         # Slow viewers to which nothing more will be said.
         self._finishing: set[int] = set()
 
@@ -223,6 +246,7 @@ class Subscribers(Audience):
         self.size -= 1
         self._half_closed.discard(fd)
         self._finishing.discard(fd)
+        self.flushing.discard(fd)
         pending = self._slow.pop(fd, None)
         return self._slices[(fd >> BLOCK_BITS) % SLICES].pop(fd) if pending is None else pending.sock
 
@@ -237,7 +261,7 @@ class Subscribers(Audience):
         pending = self._slow.get(fd)
         if pending is not None:
             pending.allowed_bytes += extra_bytes
-            self._defer(fd, memoryview(data))
+            self.defer(fd, memoryview(data))
             return
         self._send(self._slices[(fd >> BLOCK_BITS) % SLICES][fd], fd, data)
 
@@ -252,7 +276,13 @@ class Subscribers(Audience):
             return
         if sent != len(data):
             # What it gets on arrival is bounded by the replay window, not by the pending bound.
-            self._defer(fd, memoryview(data)[sent:], extra_bytes=len(data))
+            self.defer(fd, memoryview(data)[sent:], extra_bytes=len(data))
+
+    def end(self, fd: int, data: bytes) -> None:
+        """Send to a viewer the last that it gets."""
+        self.write(fd, data)
+        if self._reactor.handlers.get(fd) is self:
+            self.finish(fd)
 
     def finish(self, fd: int) -> None:
         """End a viewer once it has taken all that waits for it."""
@@ -319,7 +349,7 @@ class Subscribers(Audience):
         del fd, data
         return True
 
-    def _defer(self, fd: int, rest: memoryview, extra_bytes: int = 0) -> None:
+    def defer(self, fd: int, rest: memoryview, extra_bytes: int = 0) -> None:
         """Keep what a viewer did not take, or end it."""
         pending = self._slow.get(fd)
         if pending is None:
