@@ -87,6 +87,8 @@ def create() -> Flask:
                 if request.args.get("goal")
                 else {"text": "x" * int(request.args.get("size", "1"))},
             }
+            if "status" in request.args:
+                event |= {"type": "STATUS_CHANGE", "detail": {"status": request.args["status"]}}
             last = matches.add({"event": event, "ms": number // 1_000_000})
         return jsonify({"id": last})
 
