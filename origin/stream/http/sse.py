@@ -86,14 +86,20 @@ def end_json(match_id: str, reason: str) -> str:
     return compact({"match_id": match_id, "reason": reason})
 
 
-def set_heartbeat_frame(server_ms: int, matches: Iterable[bytes]) -> bytes:
+def set_heartbeat_frame(server_ms: int, matches: Iterable[bytes], cursor_ms: int | None = None) -> bytes:
     """A ``heartbeat`` event of several matches.
 
     Args:
         server_ms: the time, UTC milliseconds.
         matches: of each match what ``heartbeat_member`` gave.
+        cursor_ms: where the list stands; None for a viewer of none.
     """
-    return b'event: heartbeat\ndata: {"server_ms":%d,"matches":{%b}}\n\n' % (server_ms, b",".join(matches))
+    list_ = b"" if cursor_ms is None else b',"list":"%d"' % cursor_ms
+    return b'event: heartbeat\ndata: {"server_ms":%d,"matches":{%b}%b}\n\n' % (
+        server_ms,
+        b",".join(matches),
+        list_,
+    )
 
 
 def heartbeat_member(match_id: str, head: DeltaId, hash_: str) -> bytes:

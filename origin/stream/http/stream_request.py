@@ -48,6 +48,9 @@ _STREAM: Final = "/stream/"
 _WEBSOCKET: Final = "/ws/match/"
 _MATCH_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _QUERY_FIELDS_MAX: Final = 16
+_CURSOR: Final = re.compile(r"[0-9]{1,15}")
+#: Of the name of a list.
+LIST_NAME_MAX: Final = 200
 _METHODS: Final = "GET, HEAD, OPTIONS"
 _KEY_BYTES: Final = 16  # a Sec-WebSocket-Key is that many random bytes, in base64 (RFC 6455 section 4.2.1)
 
@@ -71,6 +74,8 @@ class StreamRequest(NamedTuple):
         head: the whole head; headers that few requests need are read from it on demand.
         websocket_key: what the handshake answers to; empty for SSE.
         flush: whether a comment follows what is sent, as a piece of its own, for scanners that hold the last.
+        list_name: the list whose rows are streamed, a day or a competition; empty for all, None for none.
+        list_after_ms: the cursor of that list.
         matches: of a stream of several matches: each, with the id to resume from; ``match_id`` is empty then.
     """
 
@@ -82,6 +87,8 @@ class StreamRequest(NamedTuple):
     websocket_key: bytes = b""
     flush: bool = False
     matches: tuple[tuple[str, DeltaId | None], ...] = ()
+    list_name: str | None = None
+    list_after_ms: int | None = None
 
     @property
     def keep_alive(self) -> bool:
@@ -215,7 +222,12 @@ def parse_set(method: str, target: Target, head: bytes) -> StreamRequest:
         )
     query = parse_qs(target.query, keep_blank_values=True)
     named = query.get("m", [])
-    if not named:
+    lists = query.get("list", [])
+    if len(lists) > 1 or (lists and len(lists[0]) > LIST_NAME_MAX):
+        raise RequestError(
+            400, "bad_list", f"list={lists[-1][:64]!r}: one list, of at most {LIST_NAME_MAX} characters"
+        )
+    if not named and not lists:
         raise RequestError(400, "missing_parameter", f"no match in {target.query[:64]!r}: /stream?m=<id>")
     if len(named) > MATCHES_MAX:
         raise RequestError(
@@ -230,7 +242,18 @@ def parse_set(method: str, target: Target, head: bytes) -> StreamRequest:
             raise RequestError(400, "match_named_twice", f"the match {name!r} is named twice", match_id=name)
         matches[name] = last_event_id(id_text, None)
     flush = query.get("flush", [""])[-1] == "1"
-    return StreamRequest(method, Transport.MULTI, "", None, head, flush=flush, matches=tuple(matches.items()))
+    cursor = query.get("list_id", [""])[-1].removeprefix("list@")
+    return StreamRequest(
+        method,
+        Transport.MULTI,
+        "",
+        None,
+        head,
+        flush=flush,
+        matches=tuple(matches.items()),
+        list_name=lists[0] if lists else None,
+        list_after_ms=int(cursor) if _CURSOR.fullmatch(cursor) else None,
+    )
 
 
 @lru_cache(maxsize=256)

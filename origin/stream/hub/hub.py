@@ -26,6 +26,7 @@ from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.decisions import Admit, Answer, Decision, Refuse, Reply
 from origin.stream.hub.drain import AcceptRate, DrainPlan, retry_ms, window_s
+from origin.stream.hub.list_stream import RenderRow
 from origin.stream.hub.match_lookups import MatchLookups
 from origin.stream.hub.match_stream import FLUSH_S, MatchStream
 from origin.stream.hub.metrics import StreamMetrics
@@ -64,6 +65,7 @@ class Hub:
         bus: the regional bus.
         config: limits and clocks.
         readers: runs what may wait for the bus; never the threads that serve pages.
+        render_row: makes the HTML of a row of the list; None where no pages are served.
         rng: where ``retry:`` is drawn from.
 
     Attributes:
@@ -81,6 +83,7 @@ class Hub:
         readers: Executor,
         connections_max: int,
         rng: random.Random | None = None,
+        render_row: RenderRow | None = None,
     ) -> None:
         self.bus = bus
         self.config = config
@@ -106,7 +109,7 @@ class Hub:
         self._per_address: dict[str, int] = {}
         self._sse = SseFraming()
         self._lookups = MatchLookups(self)
-        self._several = MultiMatchViewers(self, self._lookups, self._drop, self._ring)
+        self._several = MultiMatchViewers(self, self._lookups, self._drop, self._ring, render_row)
         self._slice = 0
         self._slice_s = config.heartbeat_s / SLICES
         self._next_tick_s = time.monotonic() + self._slice_s
@@ -325,6 +328,12 @@ class Hub:
     def decide_unknown(self, request: StreamRequest) -> Decision:
         """See ``StreamHost.decide_unknown``."""
         match_id = request.match_id or ", ".join(name for name, _ in request.matches[:_NAMED_MAX])
+        if request.list_name is not None:
+            return Refuse(
+                RequestError(404, "unknown_list", f"no list of matches {request.list_name!r}"),
+                keep_alive=request.keep_alive,
+                with_body=request.method != "HEAD",
+            )
         error = RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
         return Refuse(error, keep_alive=request.keep_alive, with_body=request.method != "HEAD")
 

@@ -25,6 +25,7 @@ from origin.stream.http.sse import end_frame, set_heartbeat_frame
 from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.decisions import Answer, Decision, Join, Park, Refuse, Reply, Ticket
+from origin.stream.hub.list_stream import ListHost, ListStream, RenderRow
 from origin.stream.hub.match_lookups import MatchLookups
 from origin.stream.hub.match_stream import FLUSH_S, MatchStream
 from origin.stream.hub.metrics import StreamMetrics
@@ -40,9 +41,11 @@ _RETRY_S: Final = 2.0
 # What the answers to one arriving viewer may have together; a match beyond it begins with a gap. The frames
 # of an answer are shared by all who get it, but what one slow viewer has not taken is not.
 _ANSWERS_MAX_BYTES: Final = 1_048_576
+# The list among the matches of a viewer; no match is called so.
+_LIST: Final = "@list"
 
 
-class MultiMatchHost(Protocol):
+class MultiMatchHost(ListHost, Protocol):
     """What these viewers need of the hub."""
 
     config: StreamConfig
@@ -82,16 +85,20 @@ class _Viewer:
         unanswered: those of ``waiting`` that the bus did not answer for; they are asked for again.
         heartbeat_key: the matches in ``joined``, to find the heartbeat of another viewer of the same ones.
         answers_bytes: what it got when its matches joined.
+        list_name: the list that it watches; None for none.
         gone: whether it has ended.
     """
 
     __slots__ = (
         *("after", "answers_bytes", "fd", "gone", "heartbeat_key", "joined", "unanswered"),
-        "waiting",
+        *("list_name", "waiting"),
     )
 
-    def __init__(self, fd: int, matches: tuple[tuple[str, DeltaId | None], ...]) -> None:
+    def __init__(
+        self, fd: int, matches: tuple[tuple[str, DeltaId | None], ...], list_name: str | None
+    ) -> None:
         self.fd = fd
+        self.list_name = list_name
         self.joined: dict[str, MatchStream] = {}
         self.after: dict[str, DeltaId | None] = dict(matches)
         self.waiting: dict[str, Ticket | None] = dict.fromkeys(self.after)
@@ -123,13 +130,22 @@ class MultiMatchViewers(Subscribers):
         host: the hub.
         lookups: finds matches that this worker has not opened.
         drop: ends a viewer, with the reason.
+        render_row: makes the HTML of a row of the list; None where no pages are served.
         ring: sends to many at once; None where the kernel has none for us.
 
     Attributes:
+        lists: the rows of the list of matches, for those who watch it.
         memberships: how many matches all viewers watch together, those that wait among them.
     """
 
-    def __init__(self, host: MultiMatchHost, lookups: MatchLookups, drop: Drop, ring: Ring | None) -> None:
+    def __init__(
+        self,
+        host: MultiMatchHost,
+        lookups: MatchLookups,
+        drop: Drop,
+        ring: Ring | None,
+        render_row: RenderRow | None = None,
+    ) -> None:
         super().__init__(Transport.MULTI, SseFraming(), host.reactor, host.config, drop, ring)
         self._host = host
         self._lookups = lookups
@@ -137,6 +153,7 @@ class MultiMatchViewers(Subscribers):
         self._candidates: dict[Ticket, _Candidate] = {}
         self._retries: deque[tuple[float, _Viewer, str]] = deque()
         self.memberships = 0
+        self.lists = ListStream(host, render_row, lambda: MatchAudience(SseFraming(), self, drop, ring))
         # Viewers that get a heartbeat before their turn, since matches have joined.
         self._early: dict[_Viewer, None] = {}
         self._early_posted = False
@@ -153,6 +170,8 @@ class MultiMatchViewers(Subscribers):
             return self._host.decide_too_many_memberships()
         if refusal := self._nothing_more_for(request):
             return refusal
+        if request.list_name is not None:
+            return self._decide_list(request, address)
         missing = []
         for match_id, _ in request.matches:
             stream = self._host.stream_of(match_id)
@@ -171,9 +190,35 @@ class MultiMatchViewers(Subscribers):
             self._lookups.find(match_id, partial(self._candidate_found, candidate, match_id))
         return Park(ticket, self._cancel)
 
+    def _decide_list(self, request: StreamRequest, address: str) -> Decision:
+        """A list is known once all rows have been read; its viewer needs none of its matches to be."""
+        if not self.lists.available:
+            return self._host.decide_unknown(request)
+        if self.lists.ready:
+            return self._decide_ready_list(request, address)
+        ticket = Ticket(request, address, time.monotonic() + self._config.bus_wait_s)
+        candidate = self._candidates[ticket] = _Candidate(ticket)
+        self.memberships += len(request.matches)
+        self._host.parked += 1
+
+        def read() -> None:
+            if candidate.ticket is not None:
+                self._resolve_candidate(ticket, self._decide_ready_list(request, address))
+
+        self.lists.when_ready(read)
+        return Park(ticket, self._cancel)
+
+    def _decide_ready_list(self, request: StreamRequest, address: str) -> Decision:
+        assert request.list_name is not None  # noqa: S101
+        if not self.lists.has(request.list_name):
+            return self._host.decide_unknown(request)
+        return self._host.decide_set(request, address)
+
     def _nothing_more_for(self, request: StreamRequest) -> Reply | None:
         """The answer to a viewer who has all of its matches, which are over; None if more may come."""
         over = 0
+        if request.list_name is not None:
+            return None
         for match_id, after in request.matches:
             stream = self._host.stream_of(match_id)
             if stream is not None and stream.ended and stream.stands_at(after):
@@ -224,11 +269,17 @@ class MultiMatchViewers(Subscribers):
 
     def admit(self, sock: SocketType, fd: int, request: StreamRequest, opening: bytes) -> None:
         """Take a viewer that is registered with the reactor; each match joins once its answer is known."""
-        viewer = self._viewers[fd] = _Viewer(fd, request.matches)
+        viewer = self._viewers[fd] = _Viewer(fd, request.matches, request.list_name)
         self.memberships += len(request.matches)
         frames = [opening]
         self.size += 1
         self._slices[(fd >> BLOCK_BITS) % SLICES][fd] = sock
+        if viewer.list_name is not None:
+            frames.append(self.lists.answer(viewer.list_name, request.list_after_ms))
+            audience = self.lists.audience_of(viewer.list_name)
+            audience.join(fd, sock)
+            if request.flush:
+                audience.flushing.add(fd)
         for match_id in list(viewer.waiting):
             self._ask(viewer, match_id, frames)
         if not any(name not in viewer.unanswered for name in viewer.waiting):
@@ -326,7 +377,7 @@ class MultiMatchViewers(Subscribers):
 
     def _end_if_empty(self, viewer: _Viewer) -> None:
         """End a viewer to which no match has anything more to say."""
-        if not viewer.gone and not viewer.joined and not viewer.waiting:
+        if not viewer.gone and not viewer.joined and not viewer.waiting and viewer.list_name is None:
             self.finish(viewer.fd)
 
     def _end_what_is_over(self, viewer: _Viewer) -> None:
@@ -352,6 +403,8 @@ class MultiMatchViewers(Subscribers):
         self.memberships -= len(viewer.joined) + len(viewer.waiting)
         for stream in viewer.joined.values():
             stream.of_several.leave(fd)
+        if viewer.list_name is not None:
+            self.lists.audience_of(viewer.list_name).leave(fd)
         for match_id, ticket in viewer.waiting.items():
             stream_of_ticket = self._host.stream_of(match_id)
             if ticket is not None and stream_of_ticket is not None:
@@ -359,12 +412,18 @@ class MultiMatchViewers(Subscribers):
         return super().remove(fd)
 
     def _became_slow(self, fd: int) -> None:
-        for stream in self._viewers[fd].joined.values():
+        viewer = self._viewers[fd]
+        for stream in viewer.joined.values():
             stream.of_several.place(fd, None)
+        if viewer.list_name is not None:
+            self.lists.audience_of(viewer.list_name).place(fd, None)
 
     def _became_fast(self, fd: int, sock: SocketType) -> None:
-        for stream in self._viewers[fd].joined.values():
+        viewer = self._viewers[fd]
+        for stream in viewer.joined.values():
             stream.of_several.place(fd, sock)
+        if viewer.list_name is not None:
+            self.lists.audience_of(viewer.list_name).place(fd, sock)
 
     # --- heartbeats
 
@@ -396,7 +455,7 @@ class MultiMatchViewers(Subscribers):
                         self._end_what_is_over(watching)
 
     def _key_of(self, viewer: _Viewer) -> tuple[str, ...]:
-        key = viewer.heartbeat_key = tuple(sorted(viewer.joined))
+        key = viewer.heartbeat_key = (*sorted(viewer.joined), *(() if viewer.list_name is None else (_LIST,)))
         return key
 
     def _heartbeat_frame(
@@ -405,13 +464,15 @@ class MultiMatchViewers(Subscribers):
         members = {} if members is None else members
         parts = []
         for match_id in key:
+            if match_id == _LIST:
+                continue
             member = members.get(match_id)
             if member is None:
                 stream = self._host.stream_of(match_id)
                 member = members[match_id] = b"" if stream is None else stream.heartbeat_member()
             if member:
                 parts.append(member)
-        return set_heartbeat_frame(server_ms, parts)
+        return set_heartbeat_frame(server_ms, parts, self.lists.cursor_ms if _LIST in key else None)
 
     def _heartbeat_of(self, viewer: _Viewer, server_ms: int) -> bytes:
         return self._heartbeat_frame(viewer.heartbeat_key or self._key_of(viewer), server_ms)
@@ -442,6 +503,7 @@ class MultiMatchViewers(Subscribers):
     def tick(self, now_s: float) -> None:
         """Do what is due; called each half second or so."""
         self.drop_stalled(now_s)
+        self.lists.tick()
         while self._candidates and (ticket := next(iter(self._candidates))).deadline_s < now_s:
             self._resolve_candidate(ticket, self._host.decide_unanswered(ticket.request))
         self._send_early(everybody=True)
