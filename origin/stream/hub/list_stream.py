@@ -176,7 +176,11 @@ class ListStream:
 
     def _changed(self, row: MatchRow, now_ms: int) -> _Change:
         assert self._render is not None  # noqa: S101
-        html, until_ms = self._render(row, now_ms)
+        if self._from_ms is None:
+            # Pages have the rows that are there at the beginning; rendering a season would take a second.
+            html, until_ms = "", row.at(now_ms)[1]
+        else:
+            html, until_ms = self._render(row, now_ms)
         live = row.summary.phase in ("live", "paused")
         data = compact({"match_id": row.match_id, "id": str(row.id), "live": live, "html": html})
         before = self._newest.get(row.match_id)
