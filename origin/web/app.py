@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -11,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from origin.config import Config
 from origin.errors import BusError, OriginError, RequestError
-from origin.stream.worker.extensions import FIXED_ANSWERS, ORIGIN, STREAM_HUB
+from origin.stream.worker.extensions import FIXED_ANSWERS, ORIGIN, ROW_RENDERER, STREAM_HUB
 from origin.web import assets, health, pages, polls, security_headers, webhook
 from origin.web.bus_breaker import BusBusyError
 from origin.web.cache_policy import NO_STORE, set_policy
@@ -41,6 +42,7 @@ def create_app(config: Config, *, start: bool = True, admin_routes: bool = True)
     assets.init_app(app)
     _add_errors_and_headers(app)
     app.extensions[FIXED_ANSWERS] = lambda: health.fixed_answers(app)
+    app.extensions[ROW_RENDERER] = partial(pages.render_row, app)
     if start:
         origin_of(app).start()
     return app
@@ -71,7 +73,7 @@ def _add_errors_and_headers(app: Flask) -> None:
 
 
 # Programs read these, whatever they say that they accept. An admin application has no pages at all.
-_API: Final = ("/score", "/api/", "/ingest/", "/stream/", "/ws/", "/healthz", "/readyz", "/metrics")
+_API: Final = ("/score", "/api/", "/ingest/", "/stream", "/ws/", "/healthz", "/readyz", "/metrics")
 
 
 def _request_error(error: RequestError) -> Response:

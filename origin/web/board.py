@@ -13,8 +13,8 @@ import threading
 import time
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from origin.bus import Bus, MatchRow, RowReader
@@ -65,6 +65,7 @@ class PageContent:
         competitions: the competitions of the rows.
         complete: False where a part of the bus does not answer: some rows stand as they were, or are missing.
         read_ms: when the rows were last read, all of them, UTC milliseconds; None if they never were.
+        ids: by match: the id of what its row shows.
     """
 
     rows: Sequence[Summary]
@@ -75,6 +76,7 @@ class PageContent:
     competitions: Sequence[str]
     complete: bool
     read_ms: int | None
+    ids: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +227,9 @@ class Board:
             texts.append(text)
             if until is not None and until < until_ms:
                 until_ms = until
+        ids = {row.match_id: str(row.id) for row in rows}
         competitions = sorted({text.competition for text in texts if text.competition})[:_COMPETITIONS_MAX]
-        content = PageContent(texts, view, number, numbers, days, competitions, complete, read_ms)
+        content = PageContent(texts, view, number, numbers, days, competitions, complete, read_ms, ids)
         return content, version, until_ms
 
     def _check_known(self, otherwise: str) -> None:

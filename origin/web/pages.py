@@ -10,9 +10,10 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
-from flask import Blueprint, Response, get_template_attribute, render_template, request
+from flask import Blueprint, Flask, Response, get_template_attribute, render_template, request
 from markupsafe import Markup
 
+from origin.bus import MatchRow
 from origin.errors import RequestError
 from origin.web.board import PageContent, View
 from origin.web.cache_policy import IMMUTABLE, LATEST, NO_STORE, set_policy
@@ -24,7 +25,7 @@ from shared_state.jsonld import json_ld
 from shared_state.jsontext import Json, compact
 from shared_state.view import Summary, page_title, scoreboard
 
-__all__ = ["blueprint", "list_address"]
+__all__ = ["blueprint", "list_address", "render_row"]
 
 _PAGE_NUMBER: Final = re.compile("[1-9][0-9]{0,5}")
 # Rows of half a KB each, for the pages that are kept.
@@ -129,11 +130,27 @@ def _iso(utc_ms: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(utc_ms / 1_000))
 
 
+def render_row(app: Flask, row: MatchRow, now_ms: int) -> tuple[str, int | None]:
+    """One row as the list page has it, outside of a request.
+
+    Args:
+        app: the application, for its templates.
+        row: the row.
+        now_ms: UTC milliseconds, to let the minute run to.
+
+    Returns:
+        The HTML, and the UTC milliseconds from which it may differ; None if only a delta changes it.
+    """
+    summary, until_ms = row.at(now_ms)
+    with app.app_context():
+        return str(_row_html(summary, str(row.id))).strip(), until_ms
+
+
 @lru_cache(_ROWS_MAX)
-def _row_html(summary: Summary) -> Markup:
+def _row_html(summary: Summary, id_text: str) -> Markup:
     """One row of a list. When a match changes, the other rows of its page are not rendered again."""
     row = get_template_attribute("index_row.html", "list_row")
-    return Markup(row(summary))  # noqa: S704 - the template escapes it
+    return Markup(row(summary, id_text))  # noqa: S704 - the template escapes it
 
 
 def _context(board: Scoreboard) -> Mapping[str, Json]:

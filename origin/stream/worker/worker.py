@@ -31,7 +31,7 @@ from origin.stream.hub.hub import Hub
 from origin.stream.net.connection_state import State
 from origin.stream.net.slow_responses import PageSocket, SlowResponses
 from origin.stream.worker.connections import BATCH_MAX, BODY_MAX_BYTES, Connection, Connections
-from origin.stream.worker.extensions import FIXED_ANSWERS, ORIGIN, STREAM_HUB
+from origin.stream.worker.extensions import FIXED_ANSWERS, ORIGIN, ROW_RENDERER, STREAM_HUB
 from origin.stream.worker.gunicorn_app import GunicornWorker
 
 __all__ = ["StreamWorker"]
@@ -293,6 +293,7 @@ class StreamWorker(GunicornWorker):
             config,
             readers=readers,
             connections_max=config.connections_max or files - reserved,
+            render_row=self.wsgi.extensions.get(ROW_RENDERER),
         )
         trusted = TrustedProxies(self.trusted_proxies)
         limit = getattr(services.config, "ingest_max_bytes", BODY_MAX_BYTES)

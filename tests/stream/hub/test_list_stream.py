@@ -1,0 +1,117 @@
+"""The list of matches as a stream, with the rows that the list page has."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from origin.bus import Published
+from origin.bus.memory import MemoryBus
+from origin.config import Config
+from origin.stream.hub.config import StreamConfig
+from origin.stream.hub.hub import Hub
+from origin.stream.worker.connections import Connections
+from origin.web.app import create_app
+from origin.web.pages import render_row
+from shared_state import Event, Replica, encode_delta
+
+
+class Lists:
+    """A hub over a memory bus, with the pages' own renderer."""
+
+    def __init__(self) -> None:
+        self.bus = MemoryBus()
+        self.app = create_app(Config(), start=False)
+        self.readers = ThreadPoolExecutor(1)
+        self.hub = Hub(
+            self.bus,
+            StreamConfig(heartbeat_s=1.0, broadcast_interval_s=0.0),
+            readers=self.readers,
+            connections_max=100,
+            rng=random.Random(1),
+            render_row=partial(render_row, self.app),
+        )
+        self.connections = Connections(self.hub, lambda connection: connection.sock.close())
+        self.clients: list[socket.socket] = []
+        self.replicas: dict[str, Replica] = {}
+
+    def goal(self, match_id: str) -> str:
+        replica = self.replicas.setdefault(match_id, Replica.begin(match_id, 1_700_000_000_000))
+        fields = {"event_id": f"g{time.monotonic_ns()}", "rev": 1, "op": "ADD", "type": "GOAL"}
+        event = Event.from_json(
+            {**fields, "match_id": match_id, "period": "H1", "minute": 1, "team": "home", "detail": {}}
+        )
+        delta = replica.assign(event, 1_700_000_000_000)
+        assert delta is not None
+        self.bus.publish(match_id, Published(delta.id, encode_delta(delta)), replica.snapshot())
+        return str(delta.id)
+
+    def ask(self, query: str) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        theirs.sendall(f"GET /stream?{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        self.connections.add(ours, "", None)
+        self.clients.append(theirs)
+        return theirs
+
+    def until(self, client: socket.socket, mark: bytes) -> bytes:
+        """What comes up to a mark, while the hub's loop runs."""
+        data = b""
+        deadline_s = time.monotonic() + 10
+        while mark not in data:
+            assert time.monotonic() < deadline_s, data
+            self.hub.reactor.dispatch(0.02)
+            self.hub.tick(time.monotonic())
+            with contextlib.suppress(BlockingIOError):
+                data += client.recv(65_536)
+        return data
+
+    def end(self) -> None:
+        for client in self.clients:
+            client.close()
+        self.connections.close_all()
+        self.hub.close()
+        self.readers.shutdown()
+
+
+def rows_in(data: bytes) -> list[dict[str, object]]:
+    blocks = [block.decode().split("\n") for block in data.split(b"\n\n")]
+    fields = [dict(line.split(": ", 1) for line in block if ": " in line) for block in blocks]
+    return [json.loads(one["data"]) for one in fields if one.get("event") == "row"]
+
+
+def test_rows_come_with_their_matches_and_a_cursor_resumes() -> None:
+    lists = Lists()
+    try:
+        lists.goal("a")
+        client = lists.ask("list=&m=a")
+        first = lists.until(client, b'"list":"')
+        assert b'"list":true,"url":"/"' in first
+        assert first.count(b"event: gap") == 2  # of the list, and of the match
+        id_ = lists.goal("a")
+        (row,) = rows_in(lists.until(client, b"</li>"))
+        # No event has said that it kicked off.
+        assert (row["match_id"], row["id"], row["live"]) == ("a", id_, False)
+        assert str(row["html"]).startswith(f'<li data-match="a" data-id="{id_}">')
+        cursor = lists.hub._several.lists.cursor_ms
+        back = lists.ask(f"list=&list_id={cursor}")
+        assert [one["id"] for one in rows_in(lists.until(back, b'"list":"'))] == [id_]
+        late = lists.ask("list=&list_id=1")
+        assert b'"list":true' in lists.until(late, b'"list":"')
+    finally:
+        lists.end()
+
+
+def test_a_list_that_is_not_there_is_404() -> None:
+    lists = Lists()
+    try:
+        lists.goal("a")
+        assert lists.until(lists.ask("list=Nobody+Plays"), b"unknown_list").startswith(b"HTTP/1.1 404")
+    finally:
+        lists.end()
