@@ -13,7 +13,7 @@ from testkit.services.process import ServerProcess, free_port, listening, requir
 __all__ = ["PURGE_TOKEN", "Cache", "NginxCache", "VarnishCache", "start_cache"]
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-PURGE_TOKEN = "a purge token of the tests, 32 characters"
+PURGE_TOKEN = "a-purge-token-of-the-tests-of-thirty-two"
 _LUA_MODULE = Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
 
 
