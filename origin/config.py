@@ -78,8 +78,8 @@ _SERVICE_LINK: Final = re.compile(
     re.DOTALL,
 )
 # Neither signs, spaces and underscores nor the digits of other scripts, all of which int() takes.
-_WHOLE_HEADER_TEXT: Final = re.compile("[!-~]*")
-_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+_HEADER_TEXT: Final = re.compile("[!-~]*")
+_WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
 
 

@@ -22,7 +22,11 @@ sub vcl_recv {
     if (req.url ~ "^/(metrics|readyz)([/?]|$)") { return (synth(404, "Not Found")); }
     unset req.http.X-Purge-Authorization;
     unset req.http.X-Forwarded-Host;
-    unset req.http.X-HTTP-Method-Override;
+    # VCL cannot drop all headers but a few; the origin reads none of these, and none shall reach it.
+    unset req.http.X-HTTP-Method-Override; unset req.http.X-HTTP-Method; unset req.http.X-Method-Override;
+    unset req.http.X-Original-URL; unset req.http.X-Rewrite-URL; unset req.http.X-Host; unset req.http.Forwarded;
+    unset req.http.X-Forwarded-Proto; unset req.http.X-Forwarded-Port; unset req.http.X-Forwarded-Prefix;
+    unset req.http.X-Forwarded-Scheme; unset req.http.X-Forwarded-Server; unset req.http.X-Real-IP;
     set req.http.X-Forwarded-For = client.ip;
     unset req.http.Cookie;
 

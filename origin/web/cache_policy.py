@@ -1,8 +1,8 @@
 """Every ``Cache-Control`` of the web tier. What may be kept, by whom and for how long is decided here.
 
-Beside it an answer has ``CDN-Cache-Control`` (RFC 9213), which is for shared caches alone, and, where it may be
-kept, its surrogate keys in ``Surrogate-Key`` (Varnish, Fastly) and ``Cache-Tag`` (Cloudflare, Akamai): a purge by
-key finds all that was made from a match.
+Beside it an answer has ``CDN-Cache-Control`` (RFC 9213), which is for shared caches alone, and, where it may
+be kept, its surrogate keys in ``Surrogate-Key`` (Varnish, Fastly) and ``Cache-Tag`` (Cloudflare, Akamai): a
+purge by key finds all that was made from a match.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ STABLE_NAME: Final = "public, max-age=300, stale-while-revalidate=3600, stale-if
 #: A browser asks for its service worker on every visit and must get the newest, or it is stuck with a bug.
 SERVICE_WORKER: Final = "public, no-cache"
 
-#: What a shared cache that reads ``CDN-Cache-Control`` does instead, by the policy; others are the same for it.
+#: What a shared cache that reads ``CDN-Cache-Control`` does instead; the other policies hold for it as well.
 FOR_SHARED_CACHES: Final[Mapping[str, str]] = MappingProxyType(
     {LATEST: "public, max-age=1, stale-while-revalidate=5, stale-if-error=86400"}
 )

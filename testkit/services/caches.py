@@ -1,4 +1,4 @@
-"""The shipped caches, nginx and Varnish, as the tests start them: the files of ``deploy/``, with other ports."""
+"""The shipped caches, as the tests start them: the files of ``deploy/``, with other ports."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from testkit.services.process import ServerProcess, free_port, listening, require_program, unavailable
@@ -51,12 +52,16 @@ class Cache:
         """``kill -9``, with its workers."""
         if self.process is not None:
             self.process.kill()
+        # Varnish's child ends once it finds that its parent is gone, and listens until then.
+        deadline_s = time.monotonic() + 10
+        while listening(self.port) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
 
     def log(self) -> str:
         return (self.directory / "cache.log").read_text(errors="replace")
 
     def __enter__(self) -> Cache:
-        return self.start()
+        return self
 
     def __exit__(self, *failure: object) -> None:
         if self.process is not None:
@@ -78,8 +83,8 @@ class NginxCache(Cache):
         (self.directory / "run").mkdir(mode=0o755)
         self.certificate.parent.mkdir()
         subprocess.run(
-            [require_program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-            + ["-keyout", conf / "tls/key.pem", "-out", self.certificate, "-subj", "/CN=localhost"],
+            f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
+            f"-keyout {conf}/tls/key.pem -out {self.certificate}".split(),
             check=True,
             capture_output=True,
         )

@@ -23,6 +23,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     #: Only so many bytes of the body are sent, then the connection is closed.
     cut_after: int | None = None
+    #: The connection is reset without a byte, as by an origin that is killed while it holds.
+    dropped: bool = False
 
 
 class CountingOrigin:
@@ -58,6 +60,10 @@ class CountingOrigin:
                         {name.lower(): value for name, value in self.headers.items()}
                     )
                 answer = owner.decide(self.path)
+                if answer.dropped:
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    self.close_connection = True
+                    return
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
@@ -71,7 +77,7 @@ class CountingOrigin:
                 elif self.command != "HEAD":
                     self.wfile.write(answer.body)
 
-            do_HEAD = do_POST = do_OPTIONS = do_GET
+            do_HEAD = do_POST = do_OPTIONS = do_GET  # noqa: N815
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import socket
 import ssl
@@ -134,19 +135,76 @@ def test_a_dead_origin_leaves_pages_as_they_were(world: World, path: str) -> Non
 
 
 def test_an_origin_killed_while_it_holds_is_asked_again(world: World) -> None:
-    world.answer = Answer(body=b"[]", headers={"Cache-Control": IMMUTABLE})
-    world.origin.stop()
-    world.origin = CountingOrigin(world._decide, world.origin.port)
-    world.origin.stop()
-    began = world.get(POLL) if world.kind != "lua" else None
-    if began is not None:
-        assert began.status_code == 503
-        assert began.headers["Retry-After"] == "1"
-        assert began.headers["Cache-Control"] == "no-store"
-        assert began.headers["Access-Control-Allow-Origin"] == "*"
-    world.origin.start()
-    time.sleep(1.5)
-    assert world.get(POLL).status_code == 200
+    """Fifty wait when the origin is killed. Each has the delta soon after its return, by a few requests."""
+    world.open.clear()
+    world.answer = Answer(dropped=True)
+
+    def poll() -> httpx.Response:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                found = world.get(POLL)
+            except httpx.HTTPError:
+                found = None
+            if found is not None and found.status_code == 200:
+                return found
+            assert time.monotonic() < deadline
+            if found is not None:
+                assert found.status_code == 503
+                assert found.headers["Retry-After"] == "1"
+                assert found.headers["Cache-Control"] == "no-store"
+                assert found.headers["Access-Control-Allow-Origin"] == "*"
+            time.sleep(0.5)
+
+    with ThreadPoolExecutor(50) as pool:
+        waiting = [pool.submit(poll) for _ in range(50)]
+        time.sleep(0.5)
+        world.open.set()
+        time.sleep(2)
+        world.answer = Answer(body=b'{"deltas":[1]}', headers={"Cache-Control": IMMUTABLE})
+        assert {one.result().content for one in waiting} == {b'{"deltas":[1]}'}
+    assert world.origin.seen[POLL] < 20
+
+
+CHAIN = [
+    f"/api/match/m1/deltas/17-{seq}/{slice_}" for seq, slice_ in [(3, 5), (3, 6), (3, 7), (4, 7), (9, 8)]
+]
+
+
+async def walk(port: int, path: str) -> list[str]:
+    """One poller on a kept connection: the paths that it asked for, to the end of the chain."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    walked = []
+    while path:
+        walked.append(path)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        assert " 200 " in head.split("\r\n")[0], head
+        path = (await reader.readexactly(int(head.split("content-length: ")[1].split("\r\n")[0]))).decode()
+    writer.close()
+    return walked
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_thousand_pollers_are_one_request_for_each_address(kind: str) -> None:
+    """Quiet slices, a delta, a burst of five in one answer; one that comes late walks by the cache alone."""
+
+    def decide(path: str) -> Answer:
+        at = CHAIN.index(path)
+        time.sleep(1.0)
+        following = CHAIN[at + 1] if at + 1 < len(CHAIN) else ""
+        return Answer(body=following.encode(), headers={"Cache-Control": IMMUTABLE})
+
+    async def crowd(port: int, size: int) -> list[list[str]]:
+        return await asyncio.gather(*(walk(port, CHAIN[0]) for _ in range(size)))
+
+    with CountingOrigin(decide) as origin, start_cache(kind, origin.port) as cache:
+        assert asyncio.run(crowd(cache.port, 1)) == [CHAIN]
+        assert origin.seen == dict.fromkeys(CHAIN, 1)
+    with CountingOrigin(decide) as origin, start_cache(kind, origin.port) as cache:
+        assert asyncio.run(crowd(cache.port, 1_000)) == [CHAIN] * 1_000
+        assert asyncio.run(crowd(cache.port, 1)) == [CHAIN]
+        assert origin.seen == dict.fromkeys(CHAIN, 1)
 
 
 def test_no_request_header_reaches_the_origin_or_another_reader(world: World) -> None:
@@ -230,8 +288,10 @@ def test_who_asks_past_the_cache_shares_one_request_a_second(world: World) -> No
 def test_smuggled_requests_are_refused(world: World) -> None:
     for head in (
         f"GET {STATE} HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n",
-        f"POST {STATE} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n"
-        "Connection: close\r\n\r\n0\r\n\r\nGET /evil HTTP/1.1\r\nHost: a\r\n\r\n",
+        (
+            f"POST {STATE} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n"
+            "Connection: close\r\n\r\n0\r\n\r\nGET /evil HTTP/1.1\r\nHost: a\r\n\r\n"
+        ),
     ):
         answer = raw(world.cache.port, head)
         assert b"200 OK" not in answer.split(b"\r\n")[0] or b"POST" in head.encode()
@@ -252,7 +312,7 @@ def test_a_purge_needs_the_token_and_shows_the_correction_at_once(world: World) 
         world.get(path)
     world.answer = Answer(body=b'{"made":2}', headers=keys)
     url = world.cache.url + "/purge"
-    for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer wrong"}):
+    for headers in ({}, {"Authorization": "Bearer"}, {"Authorization": "Bearer wrong"}):
         assert httpx.post(url, headers={"Touchline-Match": "m1", **headers}).status_code == 403
     right = {"Authorization": f"Bearer {PURGE_TOKEN}"}
     assert httpx.post(url, headers={"Touchline-Match": "m1|.*", **right}).status_code == 400
