@@ -1,7 +1,8 @@
 """The purge hook: an HTTP request to a cache when a match was corrected.
 
-Our caches keep what may change for a second, and need no purge. A CDN that is told to keep pages
-for longer does. Publishing never waits for the hook: a thread sends, and what it cannot keep up with is dropped and counted.
+Our caches keep what may change for a second, and need no purge.
+A CDN that is set to keep pages for longer does. Publishing never waits for the hook: a
+thread sends, and what it cannot keep up with is dropped and counted.
 """
 
 from __future__ import annotations
