@@ -357,7 +357,7 @@ def test_varnish_compiles_the_file_as_it_is() -> None:
         "-p",
         f"vcl_path={directory}",
         "-f",
-        directory / "touchline.vcl",
+        str(directory / "touchline.vcl"),
     ]
     assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
