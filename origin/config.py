@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Final
+from urllib.parse import urlsplit
 
 from origin.errors import ConfigError
 from origin.eventlog.limits import DEFAULT_MAX_BYTES as DEFAULT_MATCH_BYTES
@@ -41,6 +42,7 @@ SECRETS: Final = (
     "EVENTLOG_URL",
     "BUS_URL",
     "TOUCHLINE_INGEST_KEYS",
+    "TOUCHLINE_PURGE_TOKEN",
     "TOUCHLINE_FEED_URL",
     "TOUCHLINE_FEED_PUSH_URL",
     "TOUCHLINE_FEED_KEY",
@@ -61,6 +63,8 @@ SETTINGS: Final = frozenset(
         "TOUCHLINE_MATCH_MAX_EVENTS",
         "TOUCHLINE_MATCH_MAX_BYTES",
         "TOUCHLINE_PUBLIC_URL",
+        "TOUCHLINE_PURGE_URL",
+        "TOUCHLINE_PURGE_TOKEN",
         "TOUCHLINE_LOG_LEVEL",
         "TOUCHLINE_DEMO",
         "TOUCHLINE_FEED_URL",
@@ -78,6 +82,7 @@ _SERVICE_LINK: Final = re.compile(
     re.DOTALL,
 )
 # Neither signs, spaces and underscores nor the digits of other scripts, all of which int() takes.
+_HEADER_TEXT: Final = re.compile("[!-~]*")
 _WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
 
@@ -96,6 +101,8 @@ class Config:
         ingest_max_events: the most events in one such body.
         match_limits: how large a match may become.
         public_url: how readers reach this origin, without a trailing slash; empty: links are relative.
+        purge_url: what fan-out calls when a match was corrected; empty: nothing.
+        purge_token: sent with it as a bearer token.
         stream: the limits of the stream tier.
         log_level: records of this level and of worse ones are logged.
         demo: whether pages carry the panel that shows tier, id and latency.
@@ -110,6 +117,8 @@ class Config:
     match_limits: MatchLimits = field(default_factory=MatchLimits)
     ingest_limits: DefaultLimits = field(default_factory=DefaultLimits)
     public_url: str = ""
+    purge_url: str = ""
+    purge_token: str = field(default="", repr=False)
     stream: StreamConfig = field(default_factory=StreamConfig)
     log_level: str = DEFAULT_LOG_LEVEL
     demo: bool = False
@@ -142,6 +151,8 @@ class Config:
                 new_matches=_limit(env, "TOUCHLINE_INGEST_NEW_MATCHES", DEFAULT_NEW_MATCHES),
             ),
             public_url=env.get("TOUCHLINE_PUBLIC_URL", "").rstrip("/"),
+            purge_url=_purge_url(env),
+            purge_token=_purge_token(env),
             stream=_stream(env),
             log_level=env.get("TOUCHLINE_LOG_LEVEL", DEFAULT_LOG_LEVEL).lower(),
             demo=_switch(env, "TOUCHLINE_DEMO"),
@@ -180,6 +191,26 @@ def setting_of(env: Mapping[str, str], name: str) -> str | None:
 def _url(env: Mapping[str, str], name: str, default: str) -> str:
     url = setting_of(env, name)
     return default if url is None else url
+
+
+def _purge_url(env: Mapping[str, str]) -> str:
+    url = env.get("TOUCHLINE_PURGE_URL", "")
+    try:
+        parts = urlsplit(url)
+        usable = not url or bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
+    except ValueError:
+        usable = False
+    if not usable or not _HEADER_TEXT.fullmatch(url):
+        raise ConfigError(f"TOUCHLINE_PURGE_URL {shown(url)}: must be http://host/path or https://host/path")
+    return url
+
+
+def _purge_token(env: Mapping[str, str]) -> str:
+    token = setting_of(env, "TOUCHLINE_PURGE_TOKEN") or ""
+    if not _HEADER_TEXT.fullmatch(token):
+        # Not shown: it is a secret.
+        raise ConfigError("TOUCHLINE_PURGE_TOKEN: must be printable ASCII without spaces")
+    return token
 
 
 def _refuse_both_forms(env: Mapping[str, str]) -> None:

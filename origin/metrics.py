@@ -56,6 +56,12 @@ class Metrics:
             "Deltas this worker published on the bus",
             registry=self.registry,
         )
+        self.purges = Counter(
+            "touchline_fanout_purges",
+            "Purges of caches after a correction, by how they ended: sent, failed, dropped",
+            ["result"],
+            registry=self.registry,
+        )
         self.unchanged = Counter(
             "touchline_fanout_unchanged_events",
             "Events of the log that changed nothing: duplicates, lower revisions",

@@ -11,6 +11,7 @@ from origin.commands.working import Seconds, run
 from origin.config import Config
 from origin.errors import ConfigError, OriginError
 from origin.eventlog import open_eventlog
+from origin.fanout.purge import PurgeHook
 from origin.fanout.worker import FanOut
 from origin.logs import configure_logging
 from origin.metrics import Metrics
@@ -39,11 +40,14 @@ def command(group: str, embargo: float, metrics_port: int | None) -> None:
                 f"BUS_URL {config.bus_url!r} is inside the origin's process, which runs its own fan-out"
             )
         log, bus = open_eventlog(config.eventlog_url), open_bus(config.bus_url)
-        worker = FanOut(log, bus, group=group, embargo_s=embargo, metrics=metrics)
+        purge = PurgeHook(config.purge_url, config.purge_token, metrics) if config.purge_url else None
+        worker = FanOut(log, bus, group=group, embargo_s=embargo, metrics=metrics, purge=purge)
     except OriginError as error:
         raise click.ClickException(str(error)) from None
     try:
         run(worker, metrics, metrics_port)
     finally:
+        if purge is not None:
+            purge.close()
         bus.close()
         log.close()

@@ -31,6 +31,7 @@ from origin.errors import BusBehindError, BusError, EventLogError
 from origin.eventlog import EventLog, LogRecord
 from origin.eventlog.clock import JUMP_MS, wall_clock_ms
 from origin.fanout.backlog import LANE_RECORDS_MAX, Backlog, Lane, Unpublished
+from origin.fanout.purge import PurgeHook
 from origin.fanout.repair import Repairer
 from origin.fanout.restart import restart_of
 from origin.fanout.sequencer import EmbargoedSequencer, Sequencer, begin
@@ -77,6 +78,7 @@ class FanOut:
     Args:
         group: the consumer group, one per region; None reads the whole log anew at every start.
         embargo_s: seconds by which this region's deltas are delayed, to match its broadcast.
+        purge: called for each match that was corrected, once its new state is on the bus.
 
     Attributes:
         caught_up: whether the worker has reached the end of the log once, with everything before it on the
@@ -91,12 +93,14 @@ class FanOut:
         group: str | None,
         embargo_s: float = 0.0,
         metrics: Metrics | None = None,
+        purge: PurgeHook | None = None,
         now_ms: Callable[[], int] = wall_clock_ms,
         random_unit: Callable[[], float] = random.random,
     ) -> None:
         self._log = log
         self._bus = bus
         self._metrics = metrics or Metrics()
+        self._purge = purge
         self._now_ms = now_ms
         self._random_unit = random_unit
         self._consumer = log.consumer(group)
@@ -328,6 +332,9 @@ class FanOut:
             return 0
         if run.deltas:
             self._publish(lane.match_id, run)
+            # A start publishes corrections of long ago, which no cache has wrong.
+            if self._purge is not None and self.caught_up and _corrects(lane, run):
+                self._purge.note(lane.match_id)
             now_ms = self._now_ms()
             for appended_ms in run.appended_ms:
                 late_ms = now_ms - appended_ms - self._embargo_ms
@@ -477,3 +484,8 @@ class FanOut:
         """How long to wait before trying again."""
         # The bus is near and a whole region waits for it: no pause is longer than 2 s.
         return self._random_unit() * min(2.0, 0.05 * 2.0 ** min(failures, 10))
+
+
+def _corrects(lane: Lane, run: Unpublished) -> bool:
+    """Whether a run has a retraction or an amendment: what a cache shows may then be wrong, not only old."""
+    return any(record.event.op != "ADD" for record in islice(lane.records, run.records))

@@ -1,12 +1,31 @@
-"""Every ``Cache-Control`` of the web tier. What may be kept, by whom and for how long is decided here."""
+"""Every ``Cache-Control`` of the web tier. What may be kept, by whom and for how long is decided here.
+
+Beside it an answer has ``CDN-Cache-Control`` (RFC 9213), which is for shared caches alone, and, where it may
+be kept, its surrogate keys in ``Surrogate-Key`` (Varnish, Fastly) and ``Cache-Tag`` (Cloudflare, Akamai): a
+purge by key finds all that was made from a match.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
-from flask import Response
+from flask import Flask, Response, request
 
-__all__ = ["IMMUTABLE", "LATEST", "NO_STORE", "SERVICE_WORKER", "STABLE_NAME", "STALE", "set_policy"]
+__all__ = [
+    "FOR_SHARED_CACHES",
+    "IMMUTABLE",
+    "LATEST",
+    "NO_STORE",
+    "SERVICE_WORKER",
+    "STABLE_NAME",
+    "STALE",
+    "init_app",
+    "set_policy",
+    "surrogate_keys",
+]
 
 #: What is true for this request only: errors (a match that is unknown now may begin in a second), health,
 #: metrics, ingest, and "there is no next delta yet".
@@ -26,8 +45,47 @@ STABLE_NAME: Final = "public, max-age=300, stale-while-revalidate=3600, stale-if
 #: A browser asks for its service worker on every visit and must get the newest, or it is stuck with a bug.
 SERVICE_WORKER: Final = "public, no-cache"
 
+#: What a shared cache that reads ``CDN-Cache-Control`` does instead; the other policies hold for it as well.
+FOR_SHARED_CACHES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        LATEST: "public, max-age=1, stale-while-revalidate=5, stale-if-error=86400",
+        STALE: "public, max-age=1",
+    }
+)
+_MATCH: Final = re.compile("[A-Za-z0-9_-]{1,64}")
+
 
 def set_policy(response: Response, policy: str) -> Response:
     """Set ``Cache-Control`` to one of the policies above, and return the same response."""
     response.headers["Cache-Control"] = policy
+    return response
+
+
+def surrogate_keys(endpoint: str | None, match_id: str | None) -> list[str]:
+    """The keys by which an answer can be purged.
+
+    Args:
+        endpoint: the route that matched; None if none did.
+        match_id: the match that it is about, if it is about one.
+    """
+    if match_id is not None and _MATCH.fullmatch(match_id):
+        return [f"match-{match_id}"]
+    if endpoint == "pages.index":
+        return ["matches"]
+    return ["widget"] if endpoint is not None and endpoint.startswith("assets.") else []
+
+
+def init_app(app: Flask) -> None:
+    """Give every answer of an application the headers for shared caches; without a policy it is not kept."""
+    app.after_request(_add_headers)
+
+
+def _add_headers(response: Response) -> Response:
+    policy = response.headers.setdefault("Cache-Control", NO_STORE)
+    response.headers["CDN-Cache-Control"] = FOR_SHARED_CACHES.get(policy, policy)
+    if policy != NO_STORE:
+        match_id = (request.view_args or {}).get("match_id") or request.args.get("matchId")
+        if keys := surrogate_keys(request.endpoint, match_id):
+            response.headers["Surrogate-Key"] = " ".join(keys)
+            response.headers["Cache-Tag"] = ",".join(keys)
     return response

@@ -14,6 +14,7 @@ from origin.config import Config
 from origin.eventlog import EventLog, WatchedLog, open_eventlog
 from origin.eventlog.clock import MACHINE_CLOCK
 from origin.fanout.embedded import EmbeddedFanOut
+from origin.fanout.purge import PurgeHook
 from origin.fanout.worker import FanOut
 from origin.ingest.key_file import KeyFile
 from origin.ingest.service import Ingest
@@ -63,14 +64,18 @@ class Origin:
             default_limits=config.ingest_limits,
         )
         self._fanout: EmbeddedFanOut | None = None
+        self._purge: PurgeHook | None = None
         self._fanout_thread: threading.Thread | None = None
         self._before_close: list[Callable[[], None]] = []
 
     def start(self) -> None:
         """Start what runs beside requests. After fork, never before: threads do not survive it."""
         if self.config.embedded:
+            url, token = self.config.purge_url, self.config.purge_token
+            purge = self._purge = PurgeHook(url, token, self.metrics) if url else None
             self._fanout = EmbeddedFanOut(
-                lambda: FanOut(self.log, self.bus, group=None, metrics=self.metrics), self.metrics
+                lambda: FanOut(self.log, self.bus, group=None, metrics=self.metrics, purge=purge),
+                self.metrics,
             )
             self._fanout_thread = threading.Thread(target=self._fanout.run, name="fanout", daemon=True)
             self._fanout_thread.start()
@@ -107,6 +112,8 @@ class Origin:
         if self._fanout is not None and self._fanout_thread is not None:
             self._fanout.stop()
             self._fanout_thread.join(timeout=10)
+        if self._purge is not None:
+            self._purge.close()
         self.bus.close()
         self.log.close()
 

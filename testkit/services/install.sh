@@ -11,6 +11,7 @@ need redis-server redis-server
 need redis-sentinel redis-sentinel
 need nginx nginx
 need varnishd varnish
+[ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] || missing="$missing libnginx-mod-http-lua"
 need chromium chromium
 need java default-jre-headless
 need mvn maven
