@@ -78,6 +78,8 @@ class VendorDocument:
         score_error: makes an error that names where that score stands; None where nobody knows.
         doubts: what the document says that is left out, or against itself.
         read_ms: when it was read, by our own clock; None if nobody says.
+        anonymous: its rows have no ids but placeholders: ``origin.feeds.matching`` finds which is which.
+        clock: the vendor's clock of the match, as the index of the period and the minute; None if it has none.
     """
 
     match_id: str
@@ -91,6 +93,8 @@ class VendorDocument:
     score_error: Callable[[str], FeedError] | None = None
     doubts: Sequence[FeedError] = ()
     read_ms: int | None = None
+    anonymous: bool = False
+    clock: tuple[int, int] | None = None
 
 
 class VendorDocumentFeed:
@@ -126,14 +130,38 @@ class VendorDocumentFeed:
         """Whether a document was taken."""
         return self._newest_ms >= 0
 
-    def take(self, document: VendorDocument) -> list[Event]:
+    @property
+    def newest_ms(self) -> int:
+        """When the newest document was made; -1 before the first."""
+        return self._newest_ms
+
+    def check_match(self, document: VendorDocument) -> None:
+        """Refuse a document of another match.
+
+        Raises:
+            FeedError: it is one.
+        """
+        if document.match_id != self._match_id:
+            raise FeedError(f"document of match {document.match_id}, expected {self._match_id}")
+
+    def add(self, document: VendorDocument) -> list[Event]:
+        """The events of a document that was made before the newest, of which only new rows are believed."""
+        events = list(self._versions(document, False))
+        self._remember(document, False)
+        return events
+
+    def take(self, document: VendorDocument, *, trust_score: bool = True) -> list[Event]:
         """What the document adds to, changes in, or takes back from what was said before.
+
+        Args:
+            document: the document or message.
+            trust_score: whether a score that fell takes a missing goal back at once. It does not where nothing
+                shows that the document is newer than the last.
 
         Raises:
             FeedError: it is of another match; nothing changes.
         """
-        if document.match_id != self._match_id:
-            raise FeedError(f"document of match {document.match_id}, expected {self._match_id}")
+        self.check_match(document)
         newer = not document.pushed and document.at_ms > self._newest_ms
         if document.complete and not newer:  # it can only lack what came since
             return self.stands(document.read_ms, document.rows) if document.at_ms == self._newest_ms else []
