@@ -4,9 +4,10 @@ The contract for readers
 ------------------------
 A reader of a feed without ids makes a ``VendorDocument`` with ``anonymous=True``. Each of its rows has the
 placeholder id ``row_id(index)``, in ``events`` and in ``rows`` (a row of which no event is made stands in
-``rows`` alone). What a document has once (``info``, ``status``, ``result``) has that fixed id. All revisions
-are ``at_ms``, which is when the document was read, if it has no time of its own. ``clock`` is the vendor's own
-clock of the match, ``(index of the period, minute)``; it is what tells a newer document from a cached one.
+``rows`` alone). What a document has once (``info``, ``status``, ``result``) has that fixed id. All
+revisions are ``at_ms``, which is when the document was read, if it has no time of its own. ``clock`` is the
+vendor's own clock of the match, ``(index of the period, minute)``; by it a newer document is known from a
+cached one.
 ``complete`` is true where the feed lists all events. ``MatchingFeed`` takes such documents, and has the
 methods of ``VendorDocumentFeed``. ``Format(..., anonymous=True)`` is all that the feed worker needs to know.
 
@@ -23,7 +24,7 @@ How rows are paired
 4. Every other row is a new event: ``goal-3`` is the third goal that the log knows of this feed. So ids
    need no memory beside the log, and a feed that starts anew gives the same ones.
 
-The same pairing serves feeds that have ids (``renamed``): a goal under an id that nobody knows, in a document
+The same pairing serves feeds that have ids (``VendorDocumentFeed``, rule 4): a goal under an id that nobody knows, in a document
 that lacks a known goal, and whose own score agrees with its goals, is that goal.
 
 When a document is believed
@@ -43,19 +44,17 @@ A document without a time may come from a cache, and be older than what was read
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import lru_cache
 from typing import Final
 
 from origin.feeds import Warn
-from origin.feeds.assignment import assign
+from origin.feeds.pairing import age, pair, words
 from origin.feeds.vendor_document import VendorDocument, VendorDocumentFeed
 from shared_state import Event, Score
 
-__all__ = ["CACHE_MS", "ROWS_MAX", "MatchingFeed", "is_row_id", "pair", "row_id"]
+__all__ = ["CACHE_MS", "ROWS_MAX", "MatchingFeed", "is_row_id", "row_id"]
 
 # A cache lags by seconds. What is still said after so long is what the vendor says.
 CACHE_MS: Final = 30_000
@@ -63,20 +62,8 @@ CACHE_MS: Final = 30_000
 REMEMBERED_MAX: Final = 64
 # More rows of one match than any match has; a reader refuses more, since pairing costs their cube.
 ROWS_MAX: Final = 400
-# Of one family, that are equal to nothing known. Beyond it a document is another match or nonsense, and is
-# paired in order of play.
-ASSIGNED_MAX: Final = 60
 
 _ROW_ID: Final = re.compile(r"row-[0-9]{4}")
-
-_FAMILIES: Final = {"YELLOW_CARD": "card", "SECOND_YELLOW": "card", "RED_CARD": "card", "SHOOTOUT_KICK": "kick"}
-# In hundredths, so that sums are exact.
-_ALIKE, _UNKNOWN, _OTHER = 50, 100, 300
-_SIDE, _FLAG, _PER_MINUTE, _MINUTES_MAX, _PER_PLACE, _PLACES_MAX = 300, 50, 50, 300, 25, 100
-_LIMIT: Final = 400
-_LIMIT_NEAR: Final = 200
-_LIMIT_SCORE_SAYS_SO: Final = 700
-_LIMIT_REVIVED: Final = 150
 
 
 def row_id(index: int) -> str:
@@ -87,177 +74,6 @@ def row_id(index: int) -> str:
 def is_row_id(event_id: str) -> bool:
     """Whether an id is a placeholder."""
     return _ROW_ID.fullmatch(event_id) is not None
-
-
-def pair(
-    rows: Sequence[Event], known: Mapping[str, Event], dead: Mapping[str, Event], score: Score | None
-) -> dict[str, str]:
-    """Pair rows with known events.
-
-    Args:
-        rows: one document's rows, with placeholder ids.
-        known: the live events of the feed.
-        dead: the events that were taken back, as they were before.
-        score: the document's own score.
-
-    Returns:
-        The event id of each row that has one, by placeholder.
-    """
-    paired: dict[str, str] = {}
-    free = dict(known)
-    by_words: dict[object, list[str]] = {}
-    for event_id, event in sorted(free.items(), key=lambda item: _age(item[0])):
-        by_words.setdefault(_words(event), []).append(event_id)
-    left: list[Event] = []
-    for row in rows:
-        equal = by_words.get(_words(row))
-        if equal:
-            paired[row.event_id] = equal.pop(0)
-            del free[paired[row.event_id]]
-        else:
-            left.append(row)
-    if not left:
-        return paired
-    places = _places(rows) | _places(known.values())
-    for family in sorted({_family(row) for row in left}):
-        candidates = [event for event in free.values() if _family(event) == family]
-        _pair_family(
-            [row for row in left if _family(row) == family],
-            candidates,
-            places,
-            _score_limits(rows, known.values(), score) if family == "GOAL" else {},
-            paired,
-        )
-    left = [row for row in left if row.event_id not in paired]
-    for family in sorted({_family(row) for row in left}):
-        candidates = [event for event in dead.values() if _family(event) == family]
-        limits = dict.fromkeys(("home", "away", None), _LIMIT_REVIVED)
-        _pair_family([row for row in left if _family(row) == family], candidates, {}, limits, paired)
-    return paired
-
-
-def _pair_family(
-    rows: list[Event],
-    events: list[Event],
-    places: Mapping[str, int],
-    limits: Mapping[str | None, int],
-    paired: dict[str, str],
-) -> None:
-    if not events:
-        return
-    rows, events = rows[:ASSIGNED_MAX], sorted(events, key=lambda event: _age(event.event_id))[:ASSIGNED_MAX]
-    costs = [[_cost(row, event, places) for event in events] for row in rows]
-    most = [
-        [limits.get(row.team, _LIMIT) if row.team == event.team else _LIMIT for event in events]
-        for row in rows
-    ]
-    if limits:
-        most = [[min(limit, max(limits.values())) for limit in line] for line in most]
-    for row, column in zip(rows, assign(costs, most), strict=True):
-        if column is not None:
-            paired[row.event_id] = events[column].event_id
-
-
-def _score_limits(
-    rows: Iterable[Event], known: Iterable[Event], score: Score | None
-) -> Mapping[str | None, int]:
-    """How much two descriptions of one goal may differ, by side: the document's own score says it."""
-    if score is None:
-        return {}
-    listed, stood = _count(rows), _count(known)
-    limits: dict[str | None, int] = {}
-    for index, side in enumerate(("home", "away")):
-        if listed[index] < score[index]:
-            limits[side] = _LIMIT_NEAR
-        elif listed[index] == score[index] == stood[index]:
-            limits[side] = _LIMIT_SCORE_SAYS_SO
-        else:
-            limits[side] = _LIMIT
-    return limits
-
-
-def _count(events: Iterable[Event]) -> Score:
-    score = Score(0, 0)
-    for event in events:
-        if event.type == "GOAL":
-            score = score.plus(event.team, 1)
-    return score
-
-
-def _family(event: Event) -> str:
-    return _FAMILIES.get(event.type, event.type)
-
-
-def _age(event_id: str) -> tuple[int, str]:
-    """Sorts ``goal-10`` behind ``goal-9``."""
-    number = event_id.rpartition("-")[2]
-    return (int(number) if number.isdecimal() and len(number) < 9 else 0, event_id)
-
-
-def _words(event: Event) -> object:
-    return (
-        event.type, event.period, event.minute, event.stoppage, event.team, event.player, event.player2,
-        tuple(sorted((key, str(value)) for key, value in event.detail.items())),
-    )  # fmt: skip
-
-
-def _places(events: Iterable[Event]) -> dict[str, int]:
-    """The place of each goal among those of its side, in the order of play: the running score."""
-    places: dict[str, int] = {}
-    counts: Counter[str | None] = Counter()
-    for event in sorted(events, key=lambda event: (event.order()[1:4], _age(event.event_id))):
-        if event.type == "GOAL":
-            counts[event.team] += 1
-            places[event.event_id] = counts[event.team]
-    return places
-
-
-def _cost(row: Event, event: Event, places: Mapping[str, int]) -> int:
-    cost = 0
-    if row.type == "SUBSTITUTION":
-        cost += 2 * (_names(row.player, event.player) + _names(row.player2, event.player2)) // 3
-    else:
-        cost += _names(row.player, event.player)
-    if row.team != event.team:
-        cost += _SIDE
-    if row.type != event.type:
-        cost += _UNKNOWN
-    if row.type == "SHOOTOUT_KICK":
-        return cost + min(_OTHER, 100 * abs(row.detail["order"] - event.detail["order"]))
-    for flag in ("own_goal", "penalty", "outcome", "minutes"):
-        if row.detail.get(flag) != event.detail.get(flag):
-            cost += _FLAG
-    apart = _minutes_apart(row, event)
-    cost += _UNKNOWN if apart is None else min(_MINUTES_MAX, _PER_MINUTE * apart)
-    places_apart = abs(places.get(row.event_id, 0) - places.get(event.event_id, 0))
-    return cost + (min(_PLACES_MAX, _PER_PLACE * places_apart) if row.team == event.team else 0)
-
-
-def _minutes_apart(row: Event, event: Event) -> int | None:
-    if row.minute is None or event.minute is None:
-        return 0 if row.minute == event.minute else None
-    return abs(row.minute + row.stoppage - event.minute - event.stoppage)
-
-
-def _names(one: str | None, other: str | None) -> int:
-    if one == other:
-        return 0 if one else _ALIKE
-    if not one or not other:
-        return _UNKNOWN
-    first, second = _name_parts(one), _name_parts(other)
-    if not first or not second:
-        return _OTHER
-    if first == second:
-        return 0
-    # An initial and a surname, a surname alone, or one of two surnames.
-    return _ALIKE if first[-1] in second or second[-1] in first else _OTHER
-
-
-@lru_cache(maxsize=4096)
-def _name_parts(name: str) -> tuple[str, ...]:
-    decomposed = unicodedata.normalize("NFKD", name.casefold())
-    plain = "".join(char for char in decomposed if not unicodedata.combining(char))
-    return tuple(re.findall(r"\w+", plain))
 
 
 class MatchingFeed:
@@ -284,7 +100,6 @@ class MatchingFeed:
         self._doubted: object = None
         self._doubted_ms: int | None = None
         self._score: Score | None = None
-        self._fallen: Counter[str] = Counter()  # goals of a side by which the score fell, their rows staying
         self._nameless: set[str] = set()
 
     @property
@@ -301,8 +116,8 @@ class MatchingFeed:
         self._inner.check_match(document)
         if document.at_ms < self._inner.newest_ms:
             return []
-        words = _document_words(document)
-        doubted = self._is_doubted(document, words)
+        content = _document_words(document)
+        doubted = self._is_doubted(document, content)
         if doubted == "cached":
             return []
         paired = self._paired(document, only_new=doubted == "behind")
@@ -319,12 +134,12 @@ class MatchingFeed:
         var_is_new = any(event.type == "VAR" and event.event_id not in self._said for event in paired.events)
         emitted = self._inner.take(paired, trust_score=moved or var_is_new)
         self._keep(emitted)
-        self._older.pop(words, None)
-        if self._newest is not None and self._newest != words:
+        self._older.pop(content, None)
+        if self._newest is not None and self._newest != content:
             self._older[self._newest] = document.at_ms
             while len(self._older) > REMEMBERED_MAX:
                 del self._older[next(iter(self._older))]
-        self._newest = words
+        self._newest = content
         if document.clock is not None:
             self._clock = document.clock
         if document.score is not None:
@@ -338,10 +153,10 @@ class MatchingFeed:
         self._keep(events)
         return events
 
-    def _is_doubted(self, document: VendorDocument, words: object) -> str | None:
+    def _is_doubted(self, document: VendorDocument, content: object) -> str | None:
         """Whether it may come from a cache: ``cached``, ``behind``, or None."""
         reason = None
-        if words in self._older:
+        if content in self._older:
             reason = "cached"
         elif document.clock is not None and document.clock < self._clock:
             reason = "behind"
@@ -411,9 +226,8 @@ class MatchingFeed:
             goals = [event for event in events if event.type == "GOAL" and event.team == side]
             surplus = len(goals) - score[index]
             if surplus <= 0:
-                self._fallen[side] = 0
                 continue
-            latest = sorted(goals, key=lambda goal: (goal.order()[1:4], _age(goal.event_id)), reverse=True)
+            latest = sorted(goals, key=lambda goal: (goal.order()[1:4], age(goal.event_id)), reverse=True)
             # Taken back before, and the score still says so; also where that was before this process began.
             dead = [goal.event_id for goal in latest if goal.event_id in self._dead][:surplus]
             doubted = [
@@ -455,11 +269,8 @@ class MatchingFeed:
 
 def _document_words(document: VendorDocument) -> object:
     """What a document says, whatever the order of its rows."""
-    words: list[object] = [
-        event.event_id if not is_row_id(event.event_id) else None for event in document.events
-    ]
     said = Counter(
-        (None if is_row_id(event.event_id) else event.event_id, _words(event), event.status)
+        (None if is_row_id(event.event_id) else event.event_id, words(event), event.status)
         for event in document.events
     )
-    return (document.clock, document.score, len(words), frozenset(said.items()))
+    return (document.clock, document.score, frozenset(said.items()))
