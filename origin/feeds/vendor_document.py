@@ -410,7 +410,8 @@ def _renamed(document: VendorDocument, ids: Mapping[str, str]) -> VendorDocument
     if not ids.keys() & document.rows.keys():
         return document
     taken: set[str] = set()
-    events, rows = [], {}
+    events: list[Event] = []
+    rows: dict[str, int] = {}
     for event in document.events:
         event_id = ids.get(event.event_id, event.event_id)
         if event_id not in taken:  # of two later ids of one goal the first is meant
