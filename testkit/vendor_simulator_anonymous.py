@@ -1,8 +1,8 @@
 """A feed without ids that edits what it said: true matches, and the documents that a reader sees of them.
 
-``AnonymousStory`` draws a match and plays it. Each step is something that happens, or one edit of a row; after
-each step the feed publishes all rows in an order of its own. Its cache sometimes serves what was published
-before. The story knows what every edit was, so a matcher can be measured by kind.
+``AnonymousStory`` draws a match and plays it. Each step is something that happens, or one edit of a row;
+after each step the feed publishes all rows in an order of its own. Its cache sometimes serves what was
+published before. The story knows what every edit was, so a matcher can be measured by kind.
 """
 
 from __future__ import annotations

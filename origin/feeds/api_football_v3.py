@@ -94,19 +94,22 @@ def read_fixtures(
         FeedError: it is no answer of this API, with the path and line.
     """
     kind = kind_of_json(document.value)
-    if kind is not None:
+    if kind is not None and "API-Football" not in kind:
         raise document.error(f"is {kind}, not an API-Football v3 answer")
     if not document.has("response"):
         errors = document.at("errors").value if document.has("errors") else None
         if errors:
             raise document.at("errors").error("the vendor answers with errors")
         raise document.at("response").error("is missing: an API-Football v3 answer has it")
-    if document.at("errors").value:  # a quota or a bad key is an answer with status 200, and no matches
+    if (
+        document.has("errors") and document.at("errors").value
+    ):  # a quota or a bad key is an answer with status 200, and no matches
         raise document.at("errors").error("the vendor answers with errors")
     fixtures = list(document.at("response").items())
     if len(fixtures) > FIXTURES_MAX:
         raise document.at("response").error(f"has {len(fixtures)} matches, at most {FIXTURES_MAX} are read")
     found: dict[str, VendorDocument] = {}
+    doubts: list[FeedError] = []
     for node in fixtures:
         try:
             one = _read_fixture(node, now_ms)
@@ -116,7 +119,12 @@ def read_fixtures(
         except FeedError as error:
             if warn is None:
                 raise
-            warn(error)
+            doubts.append(error)
+    if doubts and not found:  # not one of them can be read: that is no answer
+        raise doubts[0]
+    for doubt in doubts:
+        if warn is not None:
+            warn(doubt)
     return list(found.values())
 
 
@@ -152,6 +160,7 @@ def _read_fixture(node: Node, now_ms: int | None) -> VendorDocument:
         doubts=reading.doubts,
         read_ms=now_ms,
         anonymous=True,
+        competition_id=_league(node),
         clock=None if status is None else (PERIOD_INDEX[status[1]], elapsed or 0),
     )
 
@@ -273,6 +282,12 @@ def _status(node: Node, elapsed: int | None) -> tuple[str, str] | None:
         period = default_period(elapsed)
         return _OF_THE_MINUTE[word], "ET1" if word == "ET" and period in ("PRE", "H1", "H2") else period
     return _STATUSES.get(word)
+
+
+def _league(node: Node) -> int | None:
+    if not node.has("league") or not node.at("league").has("id"):
+        return None
+    return node.at("league").at("id").integer(0, _ID_MAX)
 
 
 def _score(node: Node | None) -> Score | None:

@@ -94,6 +94,21 @@ class Intake:
             self._append_derived(lambda feed, one=document: guarded(feed.take, one), alive=True)  # type: ignore[misc]
         self._metrics.feed_documents.labels(self._format.name, "poll").inc()
 
+    def take(self, document: VendorDocument) -> bool:
+        """Take one match of an answer that has many; when this returns the log has what it changes.
+
+        Returns:
+            Whether the match is another one now.
+
+        Raises:
+            FeedError: it is of another match, or the match would be too large; nothing changes.
+            EventLogError: as ``read``.
+        """
+        before = self._match
+        self._append_derived(lambda feed: guarded(feed.take, document), alive=True)
+        self._metrics.feed_documents.labels(self._format.name, "poll").inc()
+        return self._match is not before
+
     def unchanged(self) -> None:
         """The vendor still has the document that was read last: an outage ends, and what it lacks is gone.
 

@@ -1,10 +1,10 @@
 """API-Football on loopback: matches that are played, edited, and answered with faults.
 
-It answers ``/fixtures?live=all``, ``/fixtures?ids=1-2`` and ``/fixtures?date=…`` as the vendor does: a match that is
-over is gone from ``live=all``. ``advance`` makes the next thing happen in a match; ``edit`` changes, deletes,
-re-enters or reorders what it said.
+It answers ``/fixtures?live=all``, ``/fixtures?ids=1-2`` and ``/fixtures?date=…`` as the vendor does: a match
+that is over is gone from ``live=all``. ``advance`` makes the next thing happen in a match; ``edit`` changes,
+deletes, re-enters or reorders what it said.
 
-By hand: ``python -m testkit.services.vendor_api_football 9000``, which plays the 2018 final every two minutes.
+By hand: ``python -m testkit.services.vendor_api_football 9000``, plays the 2018 final in two minutes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class FixtureMatch:
         self.teams = teams
         self.events: list[dict[str, Any]] = []
         self.to_come = deque(script)
-        self.short, self.elapsed = "NS", None if script else 0
+        self.short = "NS"
+        self.elapsed: int | None = None
         self.older: deque[dict[str, Any]] = deque(maxlen=3)
 
     @property
