@@ -1,21 +1,20 @@
-"""How many edits of a feed without ids are recognised for what they are: ``python -m bench.matching [MATCHES]``.
+"""How many edits of a feed without ids are recognised for what they are.
 
-Drawn matches (``testkit/vendor_simulator_anonymous.py``) are read document by document. An edit is classified right
-where the event that the row had is amended, taken back, or left alone, as that edit demands, and nothing else
-of the match is shown to change. Also counted: matches that do not end with the truth.
+``python -m bench.matching [MATCHES]`` reads drawn matches (``testkit/vendor_simulator_anonymous.py``) document by
+document. An edit is classified right where the event that the row had is amended or taken back, as that edit
+demands. Also counted: matches that end with the truth.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from pathlib import Path
 from random import Random
 
-from bench.results import write
+from bench.results import RESULTS, keep
 from origin.feeds.matching import MatchingFeed
 from origin.feeds.pairing import words
-from shared_state import fold
+from shared_state import Event, fold
 from testkit.vendor_simulator_anonymous import EDITS, MATCH_ID, AnonymousStory
 
 # What a viewer should see of each edit: the operation on the event that was edited.
@@ -32,7 +31,7 @@ def measure(matches: int, seed: int = 14) -> dict[str, dict[str, int]]:
         story = AnonymousStory(draw)
         feed = MatchingFeed(MATCH_ID, lambda _: None)
         ids: dict[int, str] = {}
-        events = []
+        events: list[Event] = []
         waiting: list[tuple[str, int]] = []
         for reading in story.readings:
             shown = feed.take(reading.document)
@@ -61,10 +60,17 @@ def main() -> None:
     matches = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     table = measure(matches)
     for kind, row in table.items():
-        print(
-            f"{kind:28} {row['right']:>8} of {row['edits']:>8}  {100 * row['right'] / max(1, row['edits']):.2f} %"
-        )
-    write("matching", {"command": f"python -m bench.matching {matches}", "table": table})
+        share = 100 * row["right"] / max(1, row["edits"])
+        print(f"{kind:28} {row['right']:>8} of {row['edits']:>8}  {share:.2f} %")
+    keep("matching", {"matches": matches, "by_kind": table})
+    title = f"## Edits of a feed without ids, {matches} matches"
+    lines = [title, "", f"`python -m bench.matching {matches}`", ""]
+    lines += ["| edit | made | classified right |", "|---|--:|--:|"]
+    for kind, row in table.items():
+        name = "matches that end with the truth" if kind == "matches" else kind
+        share = 100 * row["right"] / max(1, row["edits"])
+        lines.append(f"| {name} | {row['edits']} | {share:.2f} % |")
+    (RESULTS / "matching.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
