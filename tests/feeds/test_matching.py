@@ -17,6 +17,7 @@ from origin.feeds.pairing import words
 from origin.feeds.vendor_document import VendorDocument
 from shared_state import Event, Score, fold
 from testkit.vendor_simulator_anonymous import MATCH_ID, AnonymousStory
+from tests.feeds.fuzz_matching import fuzz
 
 AT = 1_700_000_000_000
 
@@ -220,3 +221,10 @@ def test_a_document_that_agrees_with_itself_is_what_is_shown(draw: Random) -> No
         if reading.document.clock is not None and reading.document.clock > clock:
             assert fold(MATCH_ID, events).score == reading.document.score
             clock = reading.document.clock
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_damaged_documents_in_a_row_give_events_or_one_typed_error(seed: int) -> None:
+    results = fuzz(1_500, seed)
+    assert results["events"] > 100
+    assert results["error"] > 100
