@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from origin.errors import FeedError
 from origin.feeds.api_football_v3 import convert, read_fixtures
 from origin.feeds.jsondoc import parse_document
-from origin.feedworker.simulated_api_football import FixtureMatch, event, final_2018
 from origin.feeds.matching import MatchingFeed
+from origin.feedworker.simulated_api_football import FixtureMatch, event, final_2018
 from shared_state import Event, Match, Score, fold
 from tests.feeds.fuzz_matching import damage
 
