@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+import time
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -49,6 +50,7 @@ class LivePoller:
         intake: makes the intake of a match.
         least_s: the shortest interval between two requests, seconds.
         over_s: how often a match that is over is read again, for corrections, seconds.
+        silence_s: without a good answer for so long, the matches that are live are marked as delayed.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class LivePoller:
         leagues: Collection[int] = (),
         least_s: float = 15.0,
         over_s: float = OVER_INTERVAL_MS / 1000,
+        silence_s: float = 60.0,
         metrics: Metrics,
         now_ms: Callable[[], int],
         random_unit: Callable[[], float],
@@ -78,6 +81,8 @@ class LivePoller:
         self._leagues = frozenset(leagues)
         self._least_ms = round(least_s * 1000)
         self._over_ms = round(over_s * 1000)
+        self._silence_s = silence_s
+        self._failing_since_s: float | None = None
         self._metrics = metrics
         self._now_ms = now_ms
         self._random_unit = random_unit
@@ -95,6 +100,7 @@ class LivePoller:
         """Poll until cancelled."""
         while True:
             hint_ms = await self._turn()
+            await self._mark_silence()
             await asyncio.sleep(self._wait_ms(hint_ms) / 1000)
 
     def _wait_ms(self, hint_ms: int | None) -> int:
@@ -135,6 +141,22 @@ class LivePoller:
                 return hint_ms
             self._over_read_ms |= {match_id: now_ms for match_id in chunk if self._intakes[match_id].over}
         return None
+
+    async def _mark_silence(self) -> None:
+        """Mark the live matches where the vendor has failed for long; the first good answer takes it back."""
+        if not self._failures:
+            self._failing_since_s = None
+            return
+        now_s = time.monotonic()
+        if self._failing_since_s is None:
+            self._failing_since_s = now_s
+        if now_s - self._failing_since_s < self._silence_s:
+            return
+        for match_id in sorted(self._live | self._begun):
+            try:
+                await asyncio.to_thread(self._intakes[match_id].mark_delayed)
+            except EventLogError as error:
+                logger.error("%s: could not be marked as delayed: %s", match_id, error)
 
     def _failed(self) -> bool:
         return self._failures > 0
