@@ -11,6 +11,7 @@ import asyncio
 import datetime
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -38,6 +39,7 @@ ACTIVE_MS: Final = 180_000
 PLAYED_MS: Final = 2 * 3_600_000 + 1_800_000
 # The corrections of a match that is over.
 OVER_INTERVAL_MS: Final = 600_000
+OVER_DOUBLINGS_MAX: Final = 6
 
 
 class LivePoller:
@@ -90,6 +92,7 @@ class LivePoller:
         self._live: set[str] = set()
         self._begun: set[str] = set()  # was live, and is not known to be over
         self._over_read_ms: dict[str, int] = {}
+        self._over_reads: Counter[str] = Counter()
         self._kickoffs: dict[str, int] = {}
         self._scheduled_ms: int | None = None
         self._active_ms = 0
@@ -139,7 +142,10 @@ class LivePoller:
             hint_ms = await self._ask(f"/fixtures?ids={numbers}")
             if self._failed():
                 return hint_ms
-            self._over_read_ms |= {match_id: now_ms for match_id in chunk if self._intakes[match_id].over}
+            for match_id in chunk:
+                if match_id in self._over_read_ms:
+                    self._over_read_ms[match_id] = now_ms
+                    self._over_reads[match_id] += 1
         return None
 
     async def _mark_silence(self) -> None:
@@ -163,10 +169,20 @@ class LivePoller:
 
     def _missing(self, now_ms: int) -> list[list[str]]:
         """Matches to be asked for by their ids: gone from the live ones, or over and due for corrections."""
-        for match_id in [one for one in self._begun if self._intakes[one].over]:
-            self._begun.discard(match_id)
-            self._over_read_ms.setdefault(match_id, 0)
-        due = [one for one, at_ms in self._over_read_ms.items() if now_ms - at_ms >= self._over_ms]
+        for match_id, intake in self._intakes.items():
+            # One that ended while no worker ran is known from the fixtures of the day alone, without its events.
+            ended = intake.over or self._kickoffs.get(match_id, now_ms) < now_ms - PLAYED_MS
+            if ended and match_id not in self._live:
+                self._over_read_ms.setdefault(match_id, 0)
+            if intake.over:
+                self._begun.discard(match_id)
+        # Corrections become rarer, and requests are counted: each reading doubles the wait for the next.
+        due = [
+            match_id
+            for match_id, at_ms in self._over_read_ms.items()
+            if now_ms - at_ms
+            >= self._over_ms << min(OVER_DOUBLINGS_MAX, max(0, self._over_reads[match_id] - 3))
+        ]
         wanted = sorted((self._begun - self._live) | set(due))
         return [wanted[index : index + IDS_MAX] for index in range(0, len(wanted), IDS_MAX)]
 
