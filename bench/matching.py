@@ -1,4 +1,4 @@
-"""How many edits of a feed without ids are recognised for what they are: ``python -m bench.matching [MATCHES]``.
+"""How many edits of a feed without ids are recognised: ``python -m bench.matching [MATCHES]``.
 
 Drawn matches are read document by document. An edit is classified right where the event that the row had is
 amended or taken back, as that edit demands. Also counted: matches that end with the truth.
