@@ -173,7 +173,7 @@ class LivePoller:
     def _missing(self, now_ms: int) -> list[list[str]]:
         """Matches to be asked for by their ids: gone from the live ones, or over and due for corrections."""
         for match_id, intake in self._intakes.items():
-            # One that ended while no worker ran is known from the fixtures of the day alone, without its events.
+            # One that ended while no worker ran is known from the fixtures of the day alone.
             ended = intake.over or self._kickoffs.get(match_id, now_ms) < now_ms - PLAYED_MS
             if ended and match_id not in self._live:
                 self._over_read_ms.setdefault(match_id, 0)
