@@ -359,6 +359,15 @@ def test_scorers_stand_under_the_side_that_is_credited() -> None:
         (event("e", "VAR", detail={"state": "OPEN"}), "VAR check In progress"),
         (event("e", "VAR", detail={"state": "CLOSED"}), "VAR Check complete"),
         (event("e", "VAR", detail={"state": "CLOSED", "outcome": "No goal"}), "VAR No goal"),
+        (
+            event("e", "VAR", detail={"state": "CLOSED", "outcome": "Goal Disallowed - offside"}),
+            "VAR No goal: offside",
+        ),
+        (event("e", "VAR", detail={"state": "CLOSED", "outcome": "unknown"}), "VAR Check complete"),
+        (
+            event("e", "VAR", detail={"state": "CLOSED", "outcome": "ball_out_of_play"}),
+            "VAR Ball out of play",
+        ),
         (event("e", "STOPPAGE_ANNOUNCED", detail={"minutes": 6}), "Added time 6 minutes"),
         (event("e", "STOPPAGE_ANNOUNCED", detail={"minutes": 1}), "Added time 1 minute"),
         (event("e", "NOTE", detail={"text": "Rain."}), "Rain."),
