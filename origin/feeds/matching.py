@@ -24,8 +24,8 @@ How rows are paired
 4. Every other row is a new event: ``goal-3`` is the third goal that the log knows of this feed. So ids
    need no memory beside the log, and a feed that starts anew gives the same ones.
 
-The same pairing serves feeds that have ids (``VendorDocumentFeed``, rule 4): a goal under an id that nobody knows, in a document
-that lacks a known goal, and whose own score agrees with its goals, is that goal.
+The same pairing serves feeds that have ids (``VendorDocumentFeed``, rule 4): a goal under an id that nobody
+knows, in a document that lacks a known goal, and whose own score agrees with its goals, is that goal.
 
 When a document is believed
 ---------------------------

@@ -84,6 +84,7 @@ class VendorDocument:
         read_ms: when it was read, by our own clock; None if nobody says.
         anonymous: its rows have no ids but placeholders: ``origin.feeds.matching`` finds which is which.
         clock: the vendor's clock of the match: the index of the period, and the minute; None without one.
+        competition_id: the vendor's number of the competition; None where it says none.
     """
 
     match_id: str
@@ -99,6 +100,7 @@ class VendorDocument:
     read_ms: int | None = None
     anonymous: bool = False
     clock: tuple[int, int] | None = None
+    competition_id: int | None = None
 
 
 class VendorDocumentFeed:
@@ -410,7 +412,8 @@ def _renamed(document: VendorDocument, ids: Mapping[str, str]) -> VendorDocument
     if not ids.keys() & document.rows.keys():
         return document
     taken: set[str] = set()
-    events, rows = [], {}
+    events: list[Event] = []
+    rows: dict[str, int] = {}
     for event in document.events:
         event_id = ids.get(event.event_id, event.event_id)
         if event_id not in taken:  # of two later ids of one goal the first is meant
