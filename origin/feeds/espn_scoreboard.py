@@ -181,8 +181,8 @@ def _rows(contest: Node, reading: SnapshotReading, sides: dict[str, str], *, ext
             continue
         if type_ == "SHOOTOUT_KICK":
             kicks += 1
-            detail = {"order": kicks, **detail}
-            reading.add(row, event_id, type_, "PENS", team=side, player=player, detail=detail)
+            ordered = {"order": kicks, **detail}
+            reading.add(row, event_id, type_, "PENS", team=side, player=player, detail=ordered)
             continue
         minute, stoppage = _minute(row.at("clock").at("displayValue")) if row.has("clock") else (None, 0)
         period = "POST" if minute is None else period_of_minute(minute, extra_time=extra_time)

@@ -1,11 +1,12 @@
 """football-data.org v4: a match, or a list of matches, as JSON.
 
-* Rows (``goals bookings substitutions penalties``) have no ids: ``origin.feeds.matching`` finds which is which.
-  A document without the key ``goals`` (the free plan) has no rows to compare: its score is shown as the result.
+* Rows (``goals bookings substitutions penalties``) have no ids: ``origin.feeds.matching`` finds which is
+  which. A document without the key ``goals`` (the free plan) has no rows to compare: its score is shown.
 * ``score.fullTime`` is the running score, and after a shoot-out contains its kicks: those are subtracted,
   only where ``score.penalties`` is there.
 * The side of an own goal is the one whose running score rose; where the row has no running score, its team.
-* Nothing has a time of change but ``lastUpdated``, which caches repeat. A document is dated by when it was read.
+* Nothing has a time of change but ``lastUpdated``, which caches repeat. A document is dated by when it was
+  read.
 """
 
 from __future__ import annotations

@@ -37,13 +37,17 @@ def match_id_of(node: Node, prefix: str) -> str:
     return match_id
 
 
-def time_ms(node: Node) -> int:
+def time_ms(node: Node, text: str | None = None) -> int:
     """A time with its zone, as UTC milliseconds.
+
+    Args:
+        node: where it stands.
+        text: the time, where it is put together of several values; None for what stands there.
 
     Raises:
         FeedError: it is none.
     """
-    text = node.text()
+    text = node.text() if text is None else text
     try:
         moment = datetime.datetime.fromisoformat(text)
         if moment.tzinfo is None:
@@ -161,12 +165,13 @@ class SnapshotReading:
         competition: str | None,
         kickoff: Node,
         venue: str | None,
+        kickoff_text: str | None = None,
     ) -> None:
         """Teams, competition, kick-off and venue; a kick-off that cannot be read costs a warning."""
         kickoff_ms = None
         if kickoff.value is not None:
             try:
-                kickoff_ms = time_ms(kickoff)
+                kickoff_ms = time_ms(kickoff, kickoff_text)
             except FeedError as doubt:
                 self.doubts.append(doubt)
         detail = {

@@ -1,7 +1,7 @@
 """Stats Perform MA1: a match, or a list of matches, as JSON.
 
-* Rows have ids (``optaEventId``, that of F24) and the time of their last change (``lastUpdated``). A row that is
-  gone was taken back: nothing else says so.
+* Rows have ids (``optaEventId``, that of F24) and the time of their last change (``lastUpdated``). A row that
+  is gone was taken back: nothing else says so.
 * ``timeMin`` is the displayed minute. The side of an own goal is the scorer's own, so it is the other that is
   credited.
 * ``scores.total`` contains the kicks of a shoot-out, ``scores.pen``.
@@ -151,12 +151,20 @@ def _info(reading: SnapshotReading, info: Node, sheets: dict[str, dict[str, str 
     competition = info.at("competition").at("name").optional_text() if info.has("competition") else None
     venue = info.at("venue").at("longName").optional_text() if info.has("venue") else None
     date, time = info.object().get("date"), info.object().get("time")
-    kickoff = info.at("date")
+    kickoff, kickoff_text = info.at("date"), None
     if isinstance(date, str) and isinstance(time, str):  # 2020-02-17Z and 20:00:00Z
-        kickoff = Node(f"{date.rstrip('Z')}T{time}", kickoff.path, "null")
-    elif date is not None:
-        kickoff = Node(None, kickoff.path, "null")  # the day alone is no moment
-    reading.info(info, sheets["home"], sheets["away"], competition=competition, kickoff=kickoff, venue=venue)
+        kickoff_text = f"{date.rstrip('Z')}T{time}"
+    elif isinstance(date, str):  # the day alone is no moment
+        kickoff = info.at("time")
+    reading.info(
+        info,
+        sheets["home"],
+        sheets["away"],
+        competition=competition,
+        kickoff=kickoff,
+        venue=venue,
+        kickoff_text=kickoff_text,
+    )
 
 
 def _take(reading: SnapshotReading, kind: str, row: Node, sides: dict[str, str], kicks: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from origin.commands.files import complaint
 from origin.errors import FeedError
 from origin.feeds import open_converter, stats_perform_ma1
 from origin.feeds.football_data_v4 import read_documents
@@ -128,4 +129,4 @@ def test_a_time_in_the_future_is_refused_by_its_path() -> None:
     document = parse_document(json.dumps(stats_perform()).encode())
     with pytest.raises(FeedError, match=r"must be at most 5 minutes ahead") as refused:
         list(stats_perform_ma1.read_documents(document, now_ms=1_000_000_000_000))
-    assert refused.value.evidence["where"] == "liveData.goal[0].lastUpdated"
+    assert "liveData.goal[0].lastUpdated" in complaint("f", refused.value)
