@@ -20,9 +20,9 @@ from origin.feeds.api_football_v3 import convert
 from origin.feeds.pairing import words
 from origin.feedworker.formats import open_format
 from origin.feedworker.poller import Intervals
+from origin.feedworker.simulated_api_football import EDITS, FAULTS, KEY, ApiFootball, drawn
 from origin.feedworker.worker import FeedWorker
 from shared_state import Match, fold
-from testkit.services.vendor_api_football import EDITS, FAULTS, KEY, ApiFootball, drawn
 
 # The vendor's day runs this many times as fast as ours, for the worker too: what a cache is measured by.
 SPEED = 600

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from origin.errors import FeedError
 from origin.feeds.api_football_v3 import convert, read_fixtures
 from origin.feeds.jsondoc import parse_document
+from origin.feeds.matching import MatchingFeed
+from origin.feedworker.simulated_api_football import FixtureMatch, event, final_2018
 from shared_state import Event, Match, Score, fold
-from testkit.services.vendor_api_football import FixtureMatch, event, final_2018
-from tests.feeds.hostile_documents import VALUES
+from tests.feeds.fuzz_matching import damage
 
 
 def answer(*fixtures: dict[str, Any], **more: Any) -> bytes:
@@ -103,24 +104,19 @@ def test_a_match_that_cannot_be_read_costs_itself_alone() -> None:
     assert len(doubts) == 1
 
 
-def damaged(draw: Random, body: bytes) -> bytes:
-    """The document cut, or with one value of another type."""
-    if draw.random() < 0.2:
-        return body[: draw.randrange(len(body))]
-    value = json.loads(body)
-    for _ in range(draw.randint(1, 3)):
-        node: Any = value
-        while True:
-            keys = list(node) if isinstance(node, dict) else list(range(len(node)))
-            if not keys:
-                break
-            key = draw.choice(keys)
-            if isinstance(node[key], dict | list) and node[key] and draw.random() < 0.9:
-                node = node[key]
-                continue
-            node[key] = draw.choice(VALUES)
-            break
-    return json.dumps(value).encode()
+def test_an_answer_and_a_match_have_bounds() -> None:
+    row = event(7, 1, 30, "Goal", "Normal Goal", "A. One")
+    with pytest.raises(FeedError, match="401 events, at most 400"):
+        events(answer(played().fixture() | {"events": [row] * 401}))
+    with pytest.raises(FeedError, match="2001 matches, at most 2000"):
+        events(answer(*[{}] * 2001))
+    # Rows that are equal to nothing known, twice, cost no more than their bound.
+    feed = MatchingFeed("af-7", lambda _: None)
+    for turn in (1, 2):
+        rows = [event(7, 1, 30, "Goal", "Normal Goal", f"{turn} {number}") for number in range(400)]
+        body = answer(played().fixture() | {"events": rows, "goals": {"home": 400, "away": 0}})
+        for document in read_fixtures(parse_document(body.replace(b"400", b"199")), now_ms=turn * 100_000):
+            feed.take(document)
 
 
 @settings(max_examples=200, deadline=None)
@@ -130,4 +126,4 @@ def test_any_damage_gives_events_or_one_typed_error(draw: Random) -> None:
     while not match.over:
         match.advance()
     with contextlib.suppress(FeedError):
-        events(damaged(draw, answer(match.fixture())))
+        events(damage(draw, answer(match.fixture())))

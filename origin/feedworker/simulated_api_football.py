@@ -4,30 +4,27 @@ It answers ``/fixtures?live=all``, ``/fixtures?ids=1-2`` and ``/fixtures?date=�
 that is over is gone from ``live=all``. ``advance`` makes the next thing happen in a match; ``edit`` changes,
 deletes, re-enters or reorders what it said.
 
-By hand: ``python -m testkit.services.vendor_api_football 9000``, plays the 2018 final in two minutes.
+``touchline simulate-vendor api-football`` plays the 2018 final with it, so that anyone can see live
+corrections without a key.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import sys
 import threading
-import time
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["EDITS", "FAULTS", "KEY", "ApiFootball", "FixtureMatch", "final_2018"]
+__all__ = ["EDITS", "FAULTS", "KEY", "ApiFootball", "FixtureMatch", "drawn", "event", "final_2018", "play"]
 
 KEY: Final = "a free key"
 EDITS: Final = ("scorer", "minute", "name", "delete", "again", "reorder", "duplicate", "var")
 FAULTS: Final = ("500", "429", "garbage", "half", "stale", "quota", "drop", "stall", "other")
-DATA: Final = Path(__file__).parents[2] / "tests" / "data" / "openfootball" / "worldcup-2018-full.json"
 KICKOFF_S: Final = 1_531_666_800
 _NAMES: Final = ("A. One", "B. Two", "C. Three", "D. Four", "E. Five", "F. Six")
 
@@ -52,6 +49,7 @@ class FixtureMatch:
 
     @property
     def over(self) -> bool:
+        """Whether it has ended."""
         return self.short == "FT"
 
     def advance(self) -> None:
@@ -125,20 +123,23 @@ class FixtureMatch:
 
 
 def final_2018(number: int = 1) -> FixtureMatch:
-    """The final of the World Cup of 2018, goals and cards."""
-    document = json.loads(DATA.read_bytes())
-    matches = document.get("matches") or [row for part in document["rounds"] for row in part["matches"]]
-    final = matches[-1]
-    rows = []
-    for side in (1, 2):
-        for goal in final.get(f"goals{side}", []):
-            minute, _, extra = str(goal["minute"]).partition("+")
-            detail = (
-                "Own Goal" if goal.get("owngoal") else "Penalty" if goal.get("penalty") else "Normal Goal"
-            )
-            rows.append(event(number, side, int(minute), "Goal", detail, goal["name"], extra=int(extra or 0)))
-    rows.sort(key=lambda row: row["time"]["elapsed"])
+    """The final of the World Cup of 2018: its goals, and two cards."""
+    rows = [
+        event(number, side, minute, type_, detail, player) for minute, side, type_, detail, player in _FINAL
+    ]
     return FixtureMatch(number, rows, ("France", "Croatia"))
+
+
+_FINAL: Final = (
+    (18, 1, "Goal", "Own Goal", "Mario Mandžukić"),
+    (27, 1, "Card", "Yellow Card", "N'Golo Kanté"),
+    (28, 2, "Goal", "Normal Goal", "Ivan Perišić"),
+    (38, 1, "Goal", "Penalty", "Antoine Griezmann"),
+    (41, 1, "Card", "Yellow Card", "Lucas Hernández"),
+    (59, 1, "Goal", "Normal Goal", "Paul Pogba"),
+    (65, 1, "Goal", "Normal Goal", "Kylian Mbappé"),
+    (69, 2, "Goal", "Normal Goal", "Mario Mandžukić"),
+)
 
 
 def event(
@@ -270,20 +271,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def main() -> None:
-    """Play the final until stopped."""
-    match = final_2018()
-    with ApiFootball(match, port=int(sys.argv[1]) if len(sys.argv) > 1 else 9000) as vendor:
-        print(f"{vendor.url}\nx-apisports-key: {KEY}", flush=True)
-        draw = Random(2018)
-        while not match.over:
-            time.sleep(8)
-            with vendor.lock:
-                match.advance()
-                if draw.random() < 0.3:
-                    match.edit(draw.choice(("scorer", "minute", "again", "reorder")), draw)
-        threading.Event().wait()
+def play(vendor: ApiFootball, match: FixtureMatch, seconds: float, draw: Random) -> None:
+    """Play a match to its end while a server shows it, edits between its events.
 
-
-if __name__ == "__main__":
-    main()
+    Args:
+        vendor: the server.
+        match: one of its matches.
+        seconds: how long the match takes.
+        draw: which edits come, and where.
+    """
+    pause_s = seconds / (2 * len(match.to_come) + 3)
+    while not match.over and not vendor.closing.wait(pause_s):
+        with vendor.lock:
+            match.advance()
+        if match.over or not match.to_come or vendor.closing.wait(pause_s):
+            continue
+        with vendor.lock:
+            if draw.random() < 0.5:
+                match.edit(draw.choice(("scorer", "minute", "again", "name", "reorder")), draw)
