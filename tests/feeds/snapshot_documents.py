@@ -34,7 +34,9 @@ def football_data(**changes: Any) -> dict[str, Any]:
             goal(23, None, "REGULAR", 10, "Ann", (1, 0)), goal(45, 2, "OWN", 10, "Cid", (1, 1)),
             goal(80, None, "PENALTY", 20, "Bob", (1, 2)), goal(90, 8, "REGULAR", 10, "Dan", (2, 2)),
         ],
-        "penalties": [{"player": {"name": "K"}, "team": {"id": team}, "scored": made} for team, made in kicks],
+        "penalties": [
+            {"player": {"name": "K"}, "team": {"id": team}, "scored": made} for team, made in kicks
+        ],
         "bookings": [
             {"minute": 60, "team": {"id": 20}, "player": {"name": "Eve"}, "card": "YELLOW_RED"},
             {"minute": 50, "team": {"id": 20}, "player": {"name": "Eve"}, "card": "YELLOW"},
