@@ -157,7 +157,7 @@ class Metrics:
         )
         self._feed_labels: set[str] = set()
         self.event_latency = Histogram(
-            "touchline_event_latency_seconds",
+            "touchline_feed_latency_seconds",
             "Of new events, by feed: vendor_received from when it happened until it came here, "
             "received_acknowledged until the log had it, log_published from there to the bus",
             ["feed", "step"],

@@ -63,8 +63,6 @@ def as_football_data(fixture: dict[str, Any]) -> dict[str, Any]:
             "duration": "REGULAR",
             "fullTime": fixture["goals"],
             "halfTime": {"home": half_time, "away": half_time},
-            if short in ("HT", "2H", "FT")
-            else {"home": None, "away": None},
         },
         "goals": goals,
         "bookings": cards,

@@ -50,6 +50,8 @@ def test_the_final_ends_with_the_truth(
             if process is not None:
                 process.terminate()
                 process.wait(20)
+                assert process.stdout is not None
+                process.stdout.close()
     match = fold(match_id, events)
     assert (match.score, match.status) == (Score(4, 2), "FT")
     assert match.info is not None

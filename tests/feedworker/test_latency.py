@@ -20,7 +20,7 @@ def goal(event_id: str, source: str | None, **fields: object) -> Event:
 
 def sample(metrics: Metrics, feed: str, step: str, what: str) -> float | None:
     return metrics.registry.get_sample_value(
-        f"touchline_event_latency_seconds_{what}", {"feed": feed, "step": step}
+        f"touchline_feed_latency_seconds_{what}", {"feed": feed, "step": step}
     )
 
 
