@@ -1,8 +1,7 @@
-"""How many edits of a feed without ids are recognised for what they are.
+"""How many edits of a feed without ids are recognised: ``python -m bench.matching [MATCHES]``.
 
-``python -m bench.matching [MATCHES]`` reads drawn matches (``testkit/vendor_simulator_anonymous.py``) document
-by document. An edit is classified right where the event that the row had is amended or taken back, as that edit
-demands. Also counted: matches that end with the truth.
+Drawn matches are read document by document. An edit is classified right where the event that the row had is
+amended or taken back, as that edit demands. Also counted: matches that end with the truth.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def _read_fixture(node: Node, now_ms: int | None) -> VendorDocument:
     listed = node.has("events")
     if listed:
         reading.rows_of(node)
-    if score is not None and status is not None and status[0] in _OVER:
+    if listed and score is not None and status is not None and status[0] in _OVER:
         reading.result(node, score, status[0])
     return VendorDocument(
         match_id=match_id,

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -37,6 +39,7 @@ ACTIVE_MS: Final = 180_000
 PLAYED_MS: Final = 2 * 3_600_000 + 1_800_000
 # The corrections of a match that is over.
 OVER_INTERVAL_MS: Final = 600_000
+OVER_DOUBLINGS_MAX: Final = 6
 
 
 class LivePoller:
@@ -49,6 +52,7 @@ class LivePoller:
         intake: makes the intake of a match.
         least_s: the shortest interval between two requests, seconds.
         over_s: how often a match that is over is read again, for corrections, seconds.
+        silence_s: without a good answer for so long, the matches that are live are marked as delayed.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class LivePoller:
         leagues: Collection[int] = (),
         least_s: float = 15.0,
         over_s: float = OVER_INTERVAL_MS / 1000,
+        silence_s: float = 60.0,
         metrics: Metrics,
         now_ms: Callable[[], int],
         random_unit: Callable[[], float],
@@ -78,6 +83,8 @@ class LivePoller:
         self._leagues = frozenset(leagues)
         self._least_ms = round(least_s * 1000)
         self._over_ms = round(over_s * 1000)
+        self._silence_s = silence_s
+        self._failing_since_s: float | None = None
         self._metrics = metrics
         self._now_ms = now_ms
         self._random_unit = random_unit
@@ -85,6 +92,7 @@ class LivePoller:
         self._live: set[str] = set()
         self._begun: set[str] = set()  # was live, and is not known to be over
         self._over_read_ms: dict[str, int] = {}
+        self._over_reads: Counter[str] = Counter()
         self._kickoffs: dict[str, int] = {}
         self._scheduled_ms: int | None = None
         self._active_ms = 0
@@ -95,6 +103,7 @@ class LivePoller:
         """Poll until cancelled."""
         while True:
             hint_ms = await self._turn()
+            await self._mark_silence()
             await asyncio.sleep(self._wait_ms(hint_ms) / 1000)
 
     def _wait_ms(self, hint_ms: int | None) -> int:
@@ -133,18 +142,50 @@ class LivePoller:
             hint_ms = await self._ask(f"/fixtures?ids={numbers}")
             if self._failed():
                 return hint_ms
-            self._over_read_ms |= {match_id: now_ms for match_id in chunk if self._intakes[match_id].over}
+            for match_id in chunk:
+                if match_id in self._over_read_ms:
+                    self._over_read_ms[match_id] = now_ms
+                    self._over_reads[match_id] += 1
         return None
+
+    async def _mark_silence(self) -> None:
+        """Mark the live matches where the vendor has failed for long; the first good answer takes it back."""
+        if not self._failures:
+            self._failing_since_s = None
+            return
+        now_s = time.monotonic()
+        if self._failing_since_s is None:
+            self._failing_since_s = now_s
+        if now_s - self._failing_since_s < self._silence_s:
+            return
+        for match_id in sorted(self._live | self._begun):
+            try:
+                await asyncio.to_thread(self._intakes[match_id].mark_delayed)
+            except EventLogError as error:
+                logger.error("%s: could not be marked as delayed: %s", match_id, error)
 
     def _failed(self) -> bool:
         return self._failures > 0
 
+    def _doublings(self, match_id: str) -> int:
+        return min(OVER_DOUBLINGS_MAX, max(0, self._over_reads[match_id] - 3))
+
     def _missing(self, now_ms: int) -> list[list[str]]:
         """Matches to be asked for by their ids: gone from the live ones, or over and due for corrections."""
-        for match_id in [one for one in self._begun if self._intakes[one].over]:
-            self._begun.discard(match_id)
-            self._over_read_ms.setdefault(match_id, 0)
-        due = [one for one, at_ms in self._over_read_ms.items() if now_ms - at_ms >= self._over_ms]
+        for match_id, intake in self._intakes.items():
+            # One that ended while no worker ran is known from the fixtures of the day alone, without its events.
+            ended = intake.over or self._kickoffs.get(match_id, now_ms) < now_ms - PLAYED_MS
+            if ended and match_id not in self._live:
+                self._over_read_ms.setdefault(match_id, 0)
+            if intake.over:
+                self._begun.discard(match_id)
+        # Corrections become rarer, and requests are counted: each reading doubles the wait for the next.
+        due = [
+            match_id
+            for match_id, at_ms in self._over_read_ms.items()
+            if now_ms - at_ms
+            >= self._over_ms << min(OVER_DOUBLINGS_MAX, max(0, self._over_reads[match_id] - 3))
+        ]
         wanted = sorted((self._begun - self._live) | set(due))
         return [wanted[index : index + IDS_MAX] for index in range(0, len(wanted), IDS_MAX)]
 

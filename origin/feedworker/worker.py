@@ -186,6 +186,7 @@ class FeedWorker:
             leagues=self._leagues,
             least_s=self._intervals.running_s,
             over_s=self._intervals.over_s,
+            silence_s=self._intervals.silence_s,
             metrics=self._metrics,
             now_ms=self._now_ms,
             random_unit=self._random_unit,

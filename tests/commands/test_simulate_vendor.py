@@ -51,7 +51,7 @@ def test_from_zero_to_live(tmp_path: Path) -> None:
         for process in (vendor, ingest):
             if process is not None:
                 process.terminate()
-                process.wait(20)
+                process.communicate(timeout=20)  # which closes its pipe too
     match = fold(MATCH, events)
     assert (match.score, match.status) == (Score(4, 2), "FT")
     assert match.info is not None

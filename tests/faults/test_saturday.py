@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from origin.eventlog import open_eventlog
+from origin.eventlog import EventLog, open_eventlog
 from origin.feeds.api_football_v3 import convert
 from origin.feeds.pairing import words
 from origin.feedworker.formats import open_format
@@ -112,6 +112,43 @@ def test_a_saturday_ends_with_the_truth(tmp_path: Path) -> None:
     for found, truth in saturday(6, tmp_path, seed=14, deadline_s=40).values():
         assert stands(found) == stands(truth)
         assert (found.score, found.status) == (truth.score, "FT")
+
+
+def status_of(log: EventLog, match_id: str) -> str:
+    return fold(match_id, [record.event for record in log.read_match(match_id)]).status
+
+
+def wait_for(log: EventLog, match_id: str, status: str) -> None:
+    until_s = time.monotonic() + 30
+    while status_of(log, match_id) != status:
+        assert time.monotonic() < until_s, f"{match_id} is {status_of(log, match_id)}, not {status}"
+        time.sleep(0.1)
+
+
+def test_a_vendor_that_fails_for_long_marks_its_live_matches(tmp_path: Path) -> None:
+    match = drawn(1, Random(1))
+    log = open_eventlog(f"sqlite:{tmp_path / 'log.db'}")
+    with ApiFootball(match) as vendor:
+        worker = FeedWorker(
+            open_format("api-football-v3"), log, [], vendor.url, key=KEY,
+            intervals=Intervals(running_s=READ_S, over_s=0.2, silence_s=0.3), random_unit=lambda: 0.1,
+        )  # fmt: skip
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        wait_for(log, "af-1", "SCHEDULED")
+        with vendor.lock:
+            match.advance()
+        wait_for(log, "af-1", "LIVE")
+        with vendor.lock:
+            vendor.faults.extend(["500"] * 40)
+        wait_for(log, "af-1", "DELAYED")
+        with vendor.lock:
+            vendor.faults.clear()
+        wait_for(log, "af-1", "LIVE")
+        worker.stop()
+        thread.join(10)
+        assert not thread.is_alive()
+    log.close()
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Damaged answers of API-Football, one after the other, through the reader and the matcher.
 
-``python -m tests.feeds.fuzz_matching COUNT [SEED]`` reads that many; ``make soak`` reads a million. Anything but
-events or one typed error ends it with the document that did it. After the last one the match is read undamaged,
-and has to end with the truth.
+``python -m tests.feeds.fuzz_matching COUNT [SEED]`` reads that many; ``make soak`` a million. Anything but
+events or one typed error ends it with the document that did it. After the last one the match is read
+undamaged, and has to end with the truth.
 """
 
 from __future__ import annotations
