@@ -52,6 +52,7 @@ __all__ = [
     "ATTRIBUTE_ID",
     "ATTRIBUTE_LOCAL_TIME",
     "ATTRIBUTE_MATCH",
+    "ATTRIBUTE_UNTIL",
     "DELTA_ACCEPTED",
     "DELTA_EVENT_ID",
     "DELTA_OP",
@@ -121,6 +122,7 @@ ATTRIBUTE_FRESH: Final = "data-fresh"
 ATTRIBUTE_ID: Final = "data-id"
 ATTRIBUTE_LOCAL_TIME: Final = "data-tl-local"
 ATTRIBUTE_MATCH: Final = "data-match"
+ATTRIBUTE_UNTIL: Final = "data-tl-until"
 SNAPSHOT_ELEMENT_ID: Final = "tl-snapshot"
 
 _ID_PATTERN: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")

@@ -22,7 +22,14 @@ from origin.metrics import Metrics
 
 __all__ = ["command"]
 
-FEEDS = ("api-football-v3", "opta-f24", "sportradar-v4")
+FEEDS = (
+    "api-football-v3",
+    "espn-scoreboard",
+    "football-data-v4",
+    "opta-f24",
+    "sportradar-v4",
+    "stats-perform-ma1",
+)
 
 
 def _url(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
@@ -64,7 +71,7 @@ def _zone(context: click.Context, parameter: click.Parameter, text: str) -> date
 )  # fmt: skip
 @click.option(
     "--match", "matches", multiple=True, metavar="ID",
-    help="opta-NUMBER, sr-NUMBER or af-NUMBER; may be given several times. api-football-v3 needs none.",
+    help="opta-, sr-, af-, fd-, espn- or sp-NUMBER; may be given several times. api-football-v3 needs none.",
 )  # fmt: skip
 @click.option(
     "--league", "leagues", multiple=True, type=click.IntRange(1), metavar="NUMBER",

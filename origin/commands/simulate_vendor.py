@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Final
 
 import click
 
 __all__ = ["command"]
 
+# By vendor: the header of its key, and where the match is.
+_FORMS: Final = {
+    "api-football": ("x-apisports-key", ""),
+    "football-data": ("X-Auth-Token", "/v4/matches/1"),
+    "espn": ("x-api-key", "/scoreboard"),
+}
+
 
 @click.command("simulate-vendor")
-@click.argument("vendor", type=click.Choice(["api-football"]))
+@click.argument("vendor", type=click.Choice(["api-football", "football-data", "espn"]))
 @click.option(
     "--match", default="2018-final", show_default=True, type=click.Choice(["2018-final"]), help="The match."
 )
@@ -25,13 +33,14 @@ def command(vendor: str, match: str, port: int, seconds: float, seed: int) -> No
 
     Its own key is printed; ``touchline ingest`` reads from it as from the vendor.
     """
-    del vendor, match  # there is one of each so far
+    del match  # there is one so far
     from origin.feedworker.simulated_api_football import KEY, ApiFootball, final_2018, play
 
     final = final_2018()
     try:
         with ApiFootball(final, port=port) as server:
-            click.echo(f"{server.url}  x-apisports-key: {KEY}")
+            header, path = _FORMS[vendor]
+            click.echo(f"{server.url}{path}  {header}: {KEY}")
             play(server, final, seconds, Random(seed))  # noqa: S311  which edits come is no secret
             click.echo("the match is over")
             server.closing.wait()

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import Final, ParamSpec, TypeVar
 
 from origin.errors import ConfigError, FeedError, OriginError
-from origin.feeds import Warn, api_football_v3, opta_f24, sportradar_v4
+from origin.feeds import (
+    Warn,
+    api_football_v3,
+    espn_scoreboard,
+    football_data_v4,
+    opta_f24,
+    sportradar_v4,
+    stats_perform_ma1,
+)
 from origin.feeds.jsondoc import Node, parse_document
 from origin.feeds.matching import MatchingFeed
 from origin.feeds.opta_f24 import Names
@@ -99,7 +107,44 @@ def _api_football(names: Names, zone: datetime.tzinfo) -> Format:
     return Format(name, name, prefix, "x-apisports-key", read, anonymous=True, many=True)
 
 
-_FEEDS: Final = {"api-football-v3": _api_football, "opta-f24": _opta, "sportradar-v4": _sportradar}
+def _football_data(names: Names, zone: datetime.tzinfo) -> Format:
+    del names, zone  # a match has both
+
+    def read(body: bytes, now_ms: int) -> list[VendorDocument]:
+        return list(football_data_v4.read_documents(parse_document(body), now_ms=now_ms))
+
+    name, prefix = football_data_v4.SOURCE, football_data_v4.PREFIX
+    return Format(name, name, prefix, "X-Auth-Token", read, anonymous=True)
+
+
+def _espn(names: Names, zone: datetime.tzinfo) -> Format:
+    del names, zone  # a scoreboard has both
+
+    def read(body: bytes, now_ms: int) -> list[VendorDocument]:
+        return list(espn_scoreboard.read_documents(parse_document(body), now_ms=now_ms))
+
+    name, prefix = espn_scoreboard.SOURCE, espn_scoreboard.PREFIX
+    return Format(name, name, prefix, "x-api-key", read, anonymous=True)
+
+
+def _stats_perform(names: Names, zone: datetime.tzinfo) -> Format:
+    del names, zone  # a match has both
+
+    def read(body: bytes, now_ms: int) -> list[VendorDocument]:
+        return list(stats_perform_ma1.read_documents(parse_document(body), now_ms=now_ms))
+
+    name, prefix = stats_perform_ma1.SOURCE, stats_perform_ma1.PREFIX
+    return Format(name, name, prefix, "x-api-key", read)
+
+
+_FEEDS: Final = {
+    "api-football-v3": _api_football,
+    "espn-scoreboard": _espn,
+    "football-data-v4": _football_data,
+    "opta-f24": _opta,
+    "sportradar-v4": _sportradar,
+    "stats-perform-ma1": _stats_perform,
+}
 FEEDS: Final = tuple(_FEEDS)
 
 

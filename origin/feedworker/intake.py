@@ -171,12 +171,13 @@ class Intake:
     def _append_derived(
         self, derived: Callable[[VendorDocumentFeed | MatchingFeed], list[Event]], *, alive: bool
     ) -> None:
+        received_ms = self._now_ms()
         feed = self._feed or self._open()
         try:
             events = derived(feed)
             if alive and self._marked():
                 events.append(self._unmark())
-            self._append(events, bounded=True)
+            self._append(events, bounded=True, received_ms=received_ms)
         except BaseException:
             self._feed = None  # it may know what the log does not
             raise
@@ -190,12 +191,15 @@ class Intake:
         self._feed = self._format.feed(self.match_id, self._warn, known)
         return self._feed
 
-    def _append(self, events: Iterable[Event], *, bounded: bool = False) -> None:
+    def _append(
+        self, events: Iterable[Event], *, bounded: bool = False, received_ms: int | None = None
+    ) -> None:
         """Append what changes the match.
 
         Args:
             events: in order.
             bounded: whether a match that is too large is refused; our own marks are few, and always taken.
+            received_ms: when they came; None for our own marks, which nobody sent.
 
         Raises:
             FeedError: the match would be too large.
@@ -214,6 +218,8 @@ class Intake:
             self._check_size(fresh)
         self._log.append(fresh)
         self._match = match
+        if received_ms is not None:
+            self._metrics.observe_received(fresh, received_ms, self._now_ms())
 
     def _check_size(self, events: list[Event]) -> None:
         try:

@@ -1,6 +1,7 @@
 """API-Football on loopback: matches that are played, edited, and answered with faults.
 
-It answers ``/fixtures?live=all``, ``/fixtures?ids=1-2`` and ``/fixtures?date=…`` as the vendor does: a match
+It answers ``/v4/matches/1`` as football-data.org and ``/scoreboard`` as ESPN (``simulated_forms``), and
+``/fixtures?live=all``, ``/fixtures?ids=1-2`` and ``/fixtures?date=…`` as the vendor does: a match
 that is over is gone from ``live=all``. ``advance`` makes the next thing happen in a match; ``edit`` changes,
 deletes, re-enters or reorders what it said.
 
@@ -19,6 +20,8 @@ from random import Random
 from types import TracebackType
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
+
+from origin.feedworker.simulated_forms import as_espn, as_football_data
 
 __all__ = ["EDITS", "FAULTS", "KEY", "ApiFootball", "FixtureMatch", "drawn", "event", "final_2018", "play"]
 
@@ -222,7 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
             api.remaining -= 1
             fault = api.faults.popleft() if api.faults else None
             body = json.dumps(self._answered(fault)).encode()
-        if self.headers.get("x-apisports-key") != KEY:
+        if KEY not in (self.headers.get(name) for name in ("x-apisports-key", "X-Auth-Token", "x-api-key")):
             return self._send(401, b"{}")
         match fault:
             case "500":
@@ -259,6 +262,13 @@ class _Handler(BaseHTTPRequestHandler):
                 del fixture["events"]
         if fault == "drop":
             fixtures = fixtures[1:]
+        path = urlsplit(self.path).path
+        if path.startswith("/v4/matches/"):
+            number = path.rpartition("/")[2]
+            found_here = [one for one in fixtures if str(one["fixture"]["id"]) == number]
+            return as_football_data(found_here[0]) if found_here else {"message": "no such match"}
+        if path.endswith("/scoreboard"):
+            return as_espn(fixtures)
         return {"get": "fixtures", "errors": [], "results": len(fixtures), "response": fixtures}
 
     def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:

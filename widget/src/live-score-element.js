@@ -21,6 +21,7 @@
  * whatever its author put there.
  */
 
+import { showDelayed } from "./delayed.js";
 import { LiveMatch } from "./live-match.js";
 import { morph } from "./morph.js";
 import { keepRuntime, mayKeep } from "./keep.js";
@@ -239,6 +240,7 @@ export class LiveScoreElement extends HTMLElement {
       const language = this.closest("[lang]")?.getAttribute("lang") || undefined;
       if (+at) write(time, at.toLocaleString(language, { dateStyle: "medium", timeStyle: "short" }));
     }
+    showDelayed(this.#place, now + live.clockOffsetMs);
     const lost = live.connection !== "open" && now - live.contactMs > AGE_AFTER_MS;
     const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
     if (age) write(age, lost ? ageText(live.contactMs, now) : "");

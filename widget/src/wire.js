@@ -48,4 +48,5 @@ export const ATTRIBUTE_FRESH = "data-fresh";
 export const ATTRIBUTE_ID = "data-id";
 export const ATTRIBUTE_LOCAL_TIME = "data-tl-local";
 export const ATTRIBUTE_MATCH = "data-match";
+export const ATTRIBUTE_UNTIL = "data-tl-until";
 export const SNAPSHOT_ELEMENT_ID = "tl-snapshot";
