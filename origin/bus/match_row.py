@@ -113,7 +113,9 @@ class MatchRow(NamedTuple):
     @classmethod
     def of_match(cls, match: Match, id_: DeltaId) -> MatchRow:
         """The row of a match at an id: equal to that of its snapshot, which need not be written for it."""
-        return cls(id_, match_hash(match), match.status, summary_row(match), ticking(match))
+        return cls(
+            id_, match_hash(match), match.status, summary_row(match), ticking(match), believed_until(match)
+        )
 
     def encode(self) -> bytes:
         """The row as bytes, for ``decode``."""
