@@ -173,13 +173,12 @@ def test_an_error_page_is_a_page_that_no_script_elsewhere_may_read(client: Flask
 def test_an_error_of_the_bus_and_of_ours_have_the_headers_too(
     app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # In this order: a bus that is away is left alone for a while.
-    for error, status in ((RuntimeError("ours"), 500), (BusError("away"), 503)):
+    for error, status in ((BusError("away"), 503), (RuntimeError("ours"), 500)):
 
         def fails(*_: object, error: Exception = error) -> None:
             raise error
 
-        monkeypatch.setattr(origin_of(app).bus, "snapshot", fails)
+        monkeypatch.setattr(origin_of(app).matches, "latest", fails)
         response = client.get(f"/match/{MATCH}", headers={"Accept": BROWSER})
         assert (response.status_code, response.mimetype) == (status, "text/html")
         assert directives(response)["frame-ancestors"] == "'none'"
