@@ -200,8 +200,22 @@ class Hub:
         self.metrics.matches = len(self._matches)
         return stream
 
-    def _send_off(self, request: StreamRequest) -> Reply:
+    def poll_held(self, address: str, count: int) -> None:
+        """See ``LongPollHost.poll_held``."""
+        if self.config.connections_per_address_max:
+            self._count_address(address, count)
+
+    def _count_address(self, address: str, count: int) -> None:
+        total = self._per_address.get(address, 0) + count
+        if total:
+            self._per_address[address] = total
+        else:
+            del self._per_address[address]
+
+    def _send_off(self, request: StreamRequest) -> Decision:
         """Answer a viewer that comes while the worker ends: when to come back, and nothing else."""
+        if request.transport is Transport.LONG_POLL:
+            return self._refuse_busy("ending", "this server ends; ask again")
         wait_ms = self.retry_ms()
         if request.transport is not Transport.WEBSOCKET:
             return Reply(self._sse.opening(request, wait_ms), keep_alive=False)
@@ -297,7 +311,7 @@ class Hub:
         metrics.accepted[name] += 1
         if self.config.connections_per_address_max:
             self._address_of[fd] = address
-            self._per_address[address] = self._per_address.get(address, 0) + 1
+            self._count_address(address, 1)
         opening = subscribers.framing.opening(request, self.retry_ms())
         if request.flush:
             subscribers.flushing.add(fd)
@@ -357,11 +371,7 @@ class Hub:
         self.metrics.close(why)
         address = self._address_of.pop(fd, None)
         if address is not None:
-            left = self._per_address[address] - 1
-            if left:
-                self._per_address[address] = left
-            else:
-                del self._per_address[address]
+            self._count_address(address, -1)
 
     def _forget(self, stream: MatchStream) -> None:
         del self._matches[stream.match_id]
