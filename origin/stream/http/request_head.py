@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 from origin.errors import RequestError
 
 __all__ = [
+    "LONG_POLL_PATH",
     "RequestLine",
     "Target",
     "canonical_head",
@@ -39,6 +40,8 @@ _PATH_SAFE: Final = "/!$&'()*+,;=:@~"
 _KNOWN_TARGET_MAX_BYTES: Final = 512
 _STREAM_PREFIXES: Final = ("/stream/", "/ws/match/")
 _STREAM_OF_SEVERAL: Final = "/stream"
+#: The deltas of a match after an id, in a slice of time.
+LONG_POLL_PATH: Final = re.compile(r"/api/match/([^/]+)/deltas/([^/]+)/([^/]+)")
 
 
 class Target(NamedTuple):
@@ -97,7 +100,9 @@ def _read_target(raw: bytes) -> Target:
         path,
         query.decode("latin-1"),
         quote(path.encode("latin-1"), safe=_PATH_SAFE).encode("ascii") + mark + query,
-        path == _STREAM_OF_SEVERAL or path.startswith(_STREAM_PREFIXES),
+        path == _STREAM_OF_SEVERAL
+        or path.startswith(_STREAM_PREFIXES)
+        or LONG_POLL_PATH.fullmatch(path) is not None,
     )
 
 

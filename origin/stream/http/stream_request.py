@@ -16,6 +16,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from origin.errors import RequestError
 from origin.stream.http.request_head import (
+    LONG_POLL_PATH,
     RequestLine,
     Target,
     check_host,
@@ -24,9 +25,10 @@ from origin.stream.http.request_head import (
     request_line,
 )
 from origin.stream.http.sse import last_event_id
-from shared_state import DeltaId
+from shared_state import DeltaId, WireError
 
 __all__ = [
+    "LATEST_SECOND",
     "MATCHES_MAX",
     "MULTI_PATH",
     "MULTI_TARGET_MAX_BYTES",
@@ -51,6 +53,10 @@ _QUERY_FIELDS_MAX: Final = 16
 _CURSOR: Final = re.compile(r"[0-9]{1,15}")
 #: Of the name of a list.
 LIST_NAME_MAX: Final = 200
+# One way to write a number, so that an answer has one address.
+_SLICE: Final = re.compile(r"0|[1-9][0-9]{0,11}")
+#: For how long a cache may keep that something is still to come.
+LATEST_SECOND: Final = "public, max-age=0, s-maxage=1"
 _METHODS: Final = "GET, HEAD, OPTIONS"
 _KEY_BYTES: Final = 16  # a Sec-WebSocket-Key is that many random bytes, in base64 (RFC 6455 section 4.2.1)
 
@@ -60,6 +66,7 @@ class Transport(Enum):
 
     SSE = "sse"
     WEBSOCKET = "websocket"
+    LONG_POLL = "long_poll"  #: one answer to each request, held until there is one
     MULTI = "sse_multi"  #: SSE of several matches; each frame names its match
 
     # Each viewer is looked up by it several times, and an Enum's own is a call of Python.
@@ -76,6 +83,7 @@ class StreamRequest(NamedTuple):
         flush: whether a comment follows what is sent, as a piece of its own, for scanners that hold the last.
         list_name: the list whose rows are streamed, a day or a competition; empty for all, None for none.
         list_after_ms: the cursor of that list.
+        slice_: of a long-poll, the slice of the server's time that it is about.
         matches: of a stream of several matches: each, with the id to resume from; ``match_id`` is empty then.
     """
 
@@ -89,6 +97,7 @@ class StreamRequest(NamedTuple):
     matches: tuple[tuple[str, DeltaId | None], ...] = ()
     list_name: str | None = None
     list_after_ms: int | None = None
+    slice_: int = 0
 
     @property
     def keep_alive(self) -> bool:
@@ -142,6 +151,8 @@ def parse(head: bytes, line: RequestLine | None = None) -> StreamRequest:
     method = line.method
     if line.target.path == MULTI_PATH:
         return parse_set(method, line.target, head)
+    if LONG_POLL_PATH.fullmatch(line.target.path):
+        return parse_long_poll(method, line.target, head)
     transport, name, resume, flush = _asked(method, line.target.path, line.target.query)
     lower = head.lower()
     after = _after(header_value(head, lower, b"\nlast-event-id:"), resume)
@@ -254,6 +265,36 @@ def parse_set(method: str, target: Target, head: bytes) -> StreamRequest:
         list_name=lists[0] if lists else None,
         list_after_ms=int(cursor) if _CURSOR.fullmatch(cursor) else None,
     )
+
+
+def parse_long_poll(method: str, target: Target, head: bytes) -> StreamRequest:
+    """Read a request for the deltas of a slice.
+
+    Raises:
+        RequestError: 400 an id or a slice that is none, or a query; 404 a name that no match can have; 405.
+    """
+    found = LONG_POLL_PATH.fullmatch(target.path)
+    assert found is not None  # noqa: S101 - the path was recognised by the same pattern
+    match_id, id_text, slice_text = found.groups()
+    _check_method(method)
+    if not _MATCH_ID.fullmatch(match_id):
+        raise RequestError(
+            404,
+            "unknown_match",
+            f"no match {match_id[:64]!r}",
+            headers={"Cache-Control": LATEST_SECOND},
+            match_id=match_id[:64],
+        )
+    if target.query:
+        # Each query would be another address of the same answer, which a cache would ask for.
+        raise RequestError(400, "unexpected_query", f"no query belongs here: {target.query[:64]!r}")
+    try:
+        after = DeltaId.parse(id_text)
+    except WireError as error:
+        raise RequestError(400, "bad_id", str(error)) from None
+    if not _SLICE.fullmatch(slice_text):
+        raise RequestError(400, "bad_slice", f"a slice is a number of at most 12 digits: {slice_text[:64]!r}")
+    return StreamRequest(method, Transport.LONG_POLL, match_id, after, head, slice_=int(slice_text))
 
 
 @lru_cache(maxsize=256)

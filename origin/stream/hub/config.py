@@ -54,6 +54,7 @@ class StreamConfig:
             some 300 bytes.
         broadcast_interval_s: the deltas of one match go out at most so often. One that comes alone goes at
             once; those of a burst that come sooner go out together, as soon as they may. 0 for no limit.
+        long_poll_slice_s: how long a slice of time is that a long-poll names; the same on all servers.
         ended_after_s: a match in a final status that has not changed for so long is over: its streams end.
         retry_min_ms: the shortest ``retry:`` given out.
         drain_notice_s: after SIGTERM, how long to serve on while ``/readyz`` says no, so that a load
@@ -79,6 +80,7 @@ class StreamConfig:
     ring_entries: Annotated[int, Between(0, 32_768)] = 1_024
     memberships_max: Annotated[int, Between(1, 100_000_000)] = 500_000
     broadcast_interval_s: Annotated[float, Between(0, 10)] = 0.25
+    long_poll_slice_s: Annotated[float, Between(0.1, 60)] = 10.0
     ended_after_s: Annotated[float, Between(0, 31_536_000)] = 1_800.0
     retry_min_ms: Annotated[int, Between(1, 600_000)] = 1_000
     drain_notice_s: Annotated[float, Between(0, 600)] = 0.0

@@ -22,7 +22,7 @@ from origin.bus import Bus
 from origin.errors import OriginError, RequestError
 from origin.stream.http.cors import METHODS, READABLE_BY_ANY_STREAM, RESUME, preflight_headers
 from origin.stream.http.framing import SseFraming, WebSocketFraming, answer
-from origin.stream.http.stream_request import StreamRequest, Transport
+from origin.stream.http.stream_request import LATEST_SECOND, StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.decisions import Admit, Answer, Decision, Refuse, Reply
 from origin.stream.hub.drain import AcceptRate, DrainPlan, retry_ms, window_s
@@ -200,8 +200,28 @@ class Hub:
         self.metrics.matches = len(self._matches)
         return stream
 
-    def _send_off(self, request: StreamRequest) -> Reply:
+    def poll_held(self, address: str, count: int) -> None:
+        """See ``LongPollHost.poll_held``."""
+        if self.config.connections_per_address_max:
+            self._count_address(address, count)
+
+    def refuse_hold(self, request: StreamRequest, address: str) -> Decision | None:
+        """See ``StreamHost.refuse_hold``."""
+        if self._plan is not None:
+            return self._send_off(request)
+        return self._room_refusal(address, self.parked)
+
+    def _count_address(self, address: str, count: int) -> None:
+        total = self._per_address.get(address, 0) + count
+        if total:
+            self._per_address[address] = total
+        else:
+            del self._per_address[address]
+
+    def _send_off(self, request: StreamRequest) -> Decision:
         """Answer a viewer that comes while the worker ends: when to come back, and nothing else."""
+        if request.transport is Transport.LONG_POLL:
+            return self._refuse_busy("ending", "this server ends; ask again")
         wait_ms = self.retry_ms()
         if request.transport is not Transport.WEBSOCKET:
             return Reply(self._sse.opening(request, wait_ms), keep_alive=False)
@@ -297,7 +317,7 @@ class Hub:
         metrics.accepted[name] += 1
         if self.config.connections_per_address_max:
             self._address_of[fd] = address
-            self._per_address[address] = self._per_address.get(address, 0) + 1
+            self._count_address(address, 1)
         opening = subscribers.framing.opening(request, self.retry_ms())
         if request.flush:
             subscribers.flushing.add(fd)
@@ -334,13 +354,17 @@ class Hub:
                 keep_alive=request.keep_alive,
                 with_body=request.method != "HEAD",
             )
-        error = RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
+        # A cache holds back the crowd that asks for a match before its first event.
+        headers = {"Cache-Control": LATEST_SECOND} if request.transport is Transport.LONG_POLL else {}
+        error = RequestError(
+            404, "unknown_match", f"no match {match_id!r}", headers=headers, match_id=match_id
+        )
         return Refuse(error, keep_alive=request.keep_alive, with_body=request.method != "HEAD")
 
     def decide_unanswered(self, request: StreamRequest) -> Decision:
         """See ``StreamHost.decide_unanswered``."""
-        del request
-        return self._refuse_busy("bus_unavailable", "the region's bus does not answer")
+        refusal = self._refuse_busy("bus_unavailable", "the region's bus does not answer")
+        return refusal._replace(with_body=request.method != "HEAD")
 
     def _drop(self, fd: int, why: str) -> None:
         """End a viewer."""
@@ -357,11 +381,7 @@ class Hub:
         self.metrics.close(why)
         address = self._address_of.pop(fd, None)
         if address is not None:
-            left = self._per_address[address] - 1
-            if left:
-                self._per_address[address] = left
-            else:
-                del self._per_address[address]
+            self._count_address(address, -1)
 
     def _forget(self, stream: MatchStream) -> None:
         del self._matches[stream.match_id]

@@ -23,17 +23,19 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
 from origin.bus import Bus, Gap, Published, Replay, Snapshot, Subscription, Suffix, UpToDate
 from origin.bus.match_row import ENDED_STATUSES
 from origin.stream.http.framing import answer_no_more
+from origin.stream.http.long_poll import accepted_ms_of
 from origin.stream.http.sse import heartbeat_member
 from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.decisions import Admit, Answer, Decision, Join, Park, Reply, Ticket
+from origin.stream.hub.long_poll import LongPolls
 from origin.stream.hub.metrics import StreamMetrics
 from origin.stream.hub.replay_window import ReplayWindow, Step
 from origin.stream.hub.resume import Resumed
@@ -61,6 +63,12 @@ class StreamHost(Protocol):
     metrics: StreamMetrics
     reactor: Reactor
     parked: int  #: how many tickets are out, of all matches
+
+    def poll_held(self, address: str, count: int) -> None:
+        """So many more (or fewer) held long-polls of an address."""
+
+    def refuse_hold(self, request: StreamRequest, address: str) -> Decision | None:
+        """Why a long-poll that was parked cannot be held; None if there is room."""
 
     def ask(self, read: Callable[[], _T], done: Callable[[_T | Exception], None]) -> None:
         """Have ``read`` run on a bus reader, and ``done`` with what it returned or raised back here."""
@@ -92,10 +100,8 @@ class StreamHost(Protocol):
         """The bus did not answer; the viewer must come again."""
 
 
-class _Accepted(msgspec.Struct):
-    """The part of a delta that says when the log took it."""
-
-    a: int = 0
+# What ``_decide`` gives for a long-poll whose slice is not over; nobody else sees it.
+_HOLD: Final = Reply(b"", keep_alive=False)
 
 
 class _Hashed(msgspec.Struct):
@@ -106,7 +112,6 @@ class _Hashed(msgspec.Struct):
     accepted_ms: int | None = None
 
 
-_accepted_in = msgspec.json.Decoder(_Accepted).decode
 _hash_in = msgspec.json.Decoder(_Hashed).decode
 
 
@@ -126,6 +131,7 @@ class MatchStream:
     Attributes:
         subscribers: the viewers of this match alone.
         of_several: the viewers of several matches who watch this one.
+        polls: the long-polls that are held.
         idle_since_s: when somebody was last seen watching it, on the monotonic clock.
     """
 
@@ -138,6 +144,7 @@ class MatchStream:
         of_several: MatchAudience,
     ) -> None:
         self.match_id = match_id
+        self.polls = LongPolls(host, match_id)
         self.subscribers = {Transport.SSE: sse, Transport.WEBSOCKET: websocket}
         self.of_several = of_several
         sse.opening_end = self._heartbeat_now
@@ -182,7 +189,8 @@ class MatchStream:
     @property
     def viewers(self) -> int:
         """How many watch it, or wait to."""
-        return len(self._parked) + sum(audience.size for audience in self._audiences.values())
+        watching = sum(audience.size for audience in self._audiences.values())
+        return len(self._parked) + len(self.polls) + watching
 
     @property
     def opening(self) -> bool:
@@ -202,9 +210,12 @@ class MatchStream:
     def decide(self, request: StreamRequest, address: str) -> Decision:
         """Answer a viewer, or park it until its answer is known."""
         decision = self._decide(request, address)
-        if decision is not None:
+        if decision is not None and decision is not _HOLD:
             return decision
         ticket = Ticket(request, address, time.monotonic() + self._host.config.bus_wait_s)
+        if decision is _HOLD:
+            self.polls.hold(ticket)
+            return Park(ticket, self.cancel)
         self._parked[ticket] = None
         self._host.parked += request.transport is not Transport.MULTI
         self._wait(ticket)
@@ -213,12 +224,16 @@ class MatchStream:
     def cancel(self, ticket: Ticket) -> None:
         """The client of a parked ticket has gone."""
         self._forget(ticket)
+        self.polls.cancel(ticket)
 
     def _decide(self, request: StreamRequest, address: str) -> Decision | None:
-        """What is decided; None if only the bus knows."""
+        """What is decided; None if only the bus knows, ``_HOLD`` for a long-poll that is to be held."""
         window = self._window
         if window is None:
             return None
+        if request.transport is Transport.LONG_POLL:
+            resumed = window.answer(request.after)
+            return None if resumed is None else self._decide_poll(request, resumed)
         answer = self.known_answer(request)
         if answer is None:
             resumed = window.answer(request.after)
@@ -226,6 +241,13 @@ class MatchStream:
                 return None
             answer = self._answer_for(request, window, resumed)
         return self._admission(request, address, answer)
+
+    def _decide_poll(self, request: StreamRequest, resumed: Resumed) -> Decision:
+        return self.polls.decide(request, resumed, ended=self.ended, quiet=self._is_quiet) or _HOLD
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing that the bus said is still to be handled."""
+        return not self._incoming and not self._filling_gap and self._suspected is None
 
     def _admission(self, request: StreamRequest, address: str, answer: Answer) -> Decision:
         """The answer is known; a viewer of several matches was admitted before."""
@@ -303,6 +325,7 @@ class MatchStream:
         """End viewers that take nothing; refuse those whom the bus has not answered in time."""
         for subscribers in self.subscribers.values():
             subscribers.drop_stalled(now_s)
+        self.polls.tick(ended=self.ended, quiet=self._is_quiet)
         while self._parked and (ticket := next(iter(self._parked))).deadline_s < now_s:
             self._resolve(ticket, self._host.decide_unanswered(ticket.request))
 
@@ -317,6 +340,7 @@ class MatchStream:
         """Resolve every ticket that is out by what is decided for its request alone."""
         for ticket in list(self._parked):
             self._resolve(ticket, decide(ticket.request))
+        self.polls.resolve_all(decide)
 
     def _resolve(self, ticket: Ticket, decision: Decision) -> None:
         self._forget(ticket)
@@ -372,6 +396,14 @@ class MatchStream:
             decision = self._decide(ticket.request, ticket.address)
             if decision is None:
                 self._wait(ticket)
+            elif decision is _HOLD:
+                self._forget(ticket)
+                # Others may have come while this one was parked.
+                refusal = self._host.refuse_hold(ticket.request, ticket.address)
+                if refusal is None:
+                    self.polls.hold(ticket)
+                else:
+                    ticket.resolve(refusal)
             else:
                 self._resolve(ticket, decision)
         self._make_ready({})
@@ -434,7 +466,7 @@ class MatchStream:
             return
         host = self._host
         metrics = host.metrics
-        accepted_ms = fresh[0].id.epoch + _accepted_in(fresh[0].delta).a
+        accepted_ms = accepted_ms_of(fresh[0])
         host.broadcast_began(sum(audience.size for audience in self._audiences.values()))
         try:
             for audience in self._audiences.values():
@@ -450,6 +482,7 @@ class MatchStream:
 
                 audience.broadcast(frame, count_sent)
                 self._flush_later(audience)
+            self.polls.broadcast(fresh, self._is_quiet)
         finally:
             host.broadcast_ended()
         if host.config.broadcast_interval_s:
@@ -468,6 +501,7 @@ class MatchStream:
         for audience in self._audiences.values():
             if audience.size:
                 audience.broadcast(audience.framing.gap(self.match_id, head), _ignore)
+        self.polls.lost(head)
 
     def _fill_gap(self, window: ReplayWindow) -> None:
         """Read from the bus what it should have said."""
@@ -624,9 +658,17 @@ class MatchStream:
 
     def _resolve_group(self, group: dict[Ticket, None], window: ReplayWindow, resumed: Resumed) -> None:
         for ticket in list(group):
+            if ticket.request.transport is Transport.LONG_POLL:
+                self._resolve(ticket, self._decide_poll(ticket.request, resumed))
+                continue
             self._resolve_with(ticket, self._answer_for(ticket.request, window, resumed))
 
     def _resolve_as_gap(self, ticket: Ticket) -> None:
+        if ticket.request.transport is Transport.LONG_POLL:
+            assert self._window is not None  # noqa: S101 - only an open match knows of a gap
+            gap = Resumed(self._window.head, (), True, "gap")
+            self._resolve(ticket, self._decide_poll(ticket.request, gap))
+            return
         # Not kept for others: an id that is unknown now may be published in a moment.
         self._resolve_with(ticket, self.gap_answer(ticket.request.transport))
 
