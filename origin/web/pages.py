@@ -29,6 +29,8 @@ __all__ = ["blueprint", "list_address"]
 _PAGE_NUMBER: Final = re.compile("[1-9][0-9]{0,5}")
 # Rows of half a KB each, for the pages that are kept.
 _ROWS_MAX: Final = 4_096
+#: Pages are dated in steps of this many milliseconds, always with the step's beginning.
+AS_OF_STEP_MS: Final = 10_000
 TAG_CHARS = 32  # 128 bits: no two pages of one address will ever meet
 
 blueprint = Blueprint("pages", __name__, template_folder="templates")
@@ -62,15 +64,17 @@ def index() -> Response:
 @blueprint.get("/match/<match_id>")
 def match(match_id: str) -> Response:
     """One match, server-rendered, with its snapshot inline."""
+    as_of_ms = _as_of_ms()
     board = origin().matches.latest(match_id)
-    return _page("demo.html" if origin().config.demo else "match.html", **_context(board))
+    return _page("demo.html" if origin().config.demo else "match.html", **_context(board, as_of_ms))
 
 
 @blueprint.get("/embed/<match_id>")
 def embed(match_id: str) -> Response:
     """The widget alone, for an iframe on somebody else's page."""
+    as_of_ms = _as_of_ms()
     board = origin().matches.latest(match_id)
-    return _page("embed.html", **_context(board))
+    return _page("embed.html", **_context(board, as_of_ms))
 
 
 @blueprint.get("/match/<match_id>/fragment/<id_text>")
@@ -133,7 +137,7 @@ def _row_html(summary: Summary) -> Markup:
     return Markup(row(summary))  # noqa: S704 - the template escapes it
 
 
-def _context(board: Scoreboard) -> Mapping[str, Json]:
+def _context(board: Scoreboard, as_of_ms: int) -> Mapping[str, Json]:
     """What the templates of one match need.
 
     Addresses are below the configured public URL, or relative. The Host of the request is never repeated:
@@ -145,7 +149,7 @@ def _context(board: Scoreboard) -> Mapping[str, Json]:
         "match": board.match,
         "position": board.id,
         "title": page_title(board.match),
-        "fragment": Markup(scoreboard(board.match, board.id, now_ms=_now_ms())),  # noqa: S704
+        "fragment": Markup(scoreboard(board.match, board.id, now_ms=_now_ms(), as_of_ms=as_of_ms)),  # noqa: S704
         "snapshot_json": board.snapshot.decode(),
         "json_ld": compact(json_ld(board.match, url)),
         "url": url,
@@ -155,6 +159,16 @@ def _context(board: Scoreboard) -> Mapping[str, Json]:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _as_of_ms() -> int:
+    """The date that a page made now bears, UTC milliseconds: now, or a little earlier.
+
+    The page's tag is that of its bytes. With a date to the millisecond no two answers would have the same
+    tag, and a cache could never be told that its page is still right.
+    """
+    now_ms = _now_ms()
+    return now_ms - now_ms % AS_OF_STEP_MS
 
 
 def _page(template: str, **context: Json) -> Response:

@@ -17,6 +17,7 @@ from origin.web.match_cache import Scoreboard
 from origin.web.origin import origin
 from shared_state import DeltaId, Match, WireError
 from shared_state.jsontext import JsonObject, compact
+from shared_state.wire import HEADER_AS_OF
 
 __all__ = ["blueprint", "conditional", "parse_id", "score_json"]
 
@@ -32,16 +33,18 @@ def score() -> Response:
     match_id = request.args.get("matchId")
     if match_id is None:
         raise RequestError(400, "missing_parameter", "matchId is required: /score?matchId=<id>")
+    as_of_ms = _now_ms()
     board = origin().matches.latest(match_id)
     body = compact(score_json(board.match, board.id, board.replica.accepted_ms, board.hash))
-    return conditional(body.encode(), board)
+    return conditional(body.encode(), board, as_of_ms)
 
 
 @blueprint.get("/api/match/<match_id>/state")
 def state(match_id: str) -> Response:
     """The snapshot: all that a client needs to go on alone."""
+    as_of_ms = _now_ms()
     board = origin().matches.latest(match_id)
-    return conditional(board.snapshot, board)
+    return conditional(board.snapshot, board, as_of_ms)
 
 
 @blueprint.get("/api/match/<match_id>/deltas/<id_text>")
@@ -84,15 +87,22 @@ def parse_id(text: str) -> DeltaId:
         raise RequestError(400, "bad_id", str(error)) from None
 
 
-def conditional(body: bytes, board: Scoreboard) -> Response:
+def conditional(body: bytes, board: Scoreboard, as_of_ms: int) -> Response:
     """The answer with its validators, or 304 if the client has it.
 
     By date a client has it only if it names the very date of this id. HTTP would also accept a later date,
     but what the log took earlier may be published later: a client that sends the time of its last poll would
     get 304 for a change that it never saw.
+
+    Args:
+        body: the answer's bytes.
+        board: the match that it is of.
+        as_of_ms: until when this origin knew it to be the newest, UTC milliseconds. A cache keeps the date with
+            the answer, so a client sees how old a kept one is.
     """
     response = set_policy(Response(body, mimetype="application/json"), LATEST)
     response.headers["Touchline-Id"] = str(board.id)
+    response.headers[HEADER_AS_OF] = str(as_of_ms)
     response.set_etag(str(board.id))
     modified_s = origin().matches.modified_s(board)
     accepted_s = (board.replica.accepted_ms or 0) / 1000
@@ -101,6 +111,10 @@ def conditional(body: bytes, board: Scoreboard) -> Response:
     if request.if_none_match or request.if_modified_since in (None, response.last_modified):
         response.make_conditional(request)
     return response
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def score_json(match: Match, id_: DeltaId, accepted_ms: int | None, hash_: str) -> JsonObject:
