@@ -179,9 +179,12 @@ class RawClient:
         return status, headers, body
 
     def event(self) -> dict[str, str]:
-        """The next event of a stream, by field."""
-        lines = self.until(b"\n\n").decode().strip().split("\n")
-        return dict(line.split(": ", 1) for line in lines)
+        """The next event of a stream, by field; comments are left out."""
+        while True:
+            lines = self.until(b"\n\n").decode().strip().split("\n")
+            fields = dict(line.split(": ", 1) for line in lines if not line.startswith(":"))
+            if fields:
+                return fields
 
     def events(self) -> Iterator[dict[str, str]]:
         """Events until the stream ends."""

@@ -70,7 +70,7 @@ def _add_errors_and_headers(app: Flask) -> None:
 
 
 # Programs read these, whatever they say that they accept. An admin application has no pages at all.
-_API: Final = ("/score", "/api/", "/ingest/", "/stream/", "/ws/", "/healthz", "/readyz", "/metrics")
+_API: Final = ("/score", "/api/", "/ingest/", "/stream", "/ws/", "/healthz", "/readyz", "/metrics")
 
 
 def _request_error(error: RequestError) -> Response:

@@ -143,7 +143,7 @@ def route_class(endpoint: str | None, path: str) -> RouteClass:
 
 def is_stream_path(path: str) -> bool:
     """Whether a path belongs to the stream tier."""
-    return path.startswith(("/stream/", "/ws/"))
+    return path == "/stream" or path.startswith(("/stream/", "/ws/"))
 
 
 def init_app(app: Flask) -> None:

@@ -189,7 +189,7 @@ class Viewer:
         whole, mark, self._bytes = self._bytes.rpartition(b"\n\n")
         events = []
         for block in (whole + mark).decode().split("\n\n")[:-1]:
-            fields = dict(line.split(": ", 1) for line in block.split("\n"))
+            fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
             if "data" in fields:
                 event = {"event": fields["event"], "data": json.loads(fields["data"])}
                 events.append({**event, "id": fields["id"]} if "id" in fields else event)
@@ -310,7 +310,12 @@ class Bench:
 
     def __init__(self, **config: Any) -> None:
         self.bus = FaultyBus()
-        defaults: dict[str, Any] = {"heartbeat_s": 30.0, "replay_window_deltas": 4, "stalled_s": 1e6}
+        defaults: dict[str, Any] = {
+            "heartbeat_s": 30.0,
+            "replay_window_deltas": 4,
+            "stalled_s": 1e6,
+            "broadcast_interval_s": 0.0,
+        }
         self.world = World(self.bus, StreamConfig(**{**defaults, "bus_wait_s": 1e6, **config}))
         self.origin = Replica.begin(MATCH, EPOCH)
         self.viewers: list[Viewer] = []

@@ -8,19 +8,24 @@ from collections.abc import Iterable, Mapping
 from email.utils import formatdate
 from typing import NamedTuple, Protocol
 
-from wsproto.frame_protocol import FrameProtocol
+from wsproto.frame_protocol import CloseReason, FrameProtocol
 from wsproto.utilities import generate_accept_token
 
 from origin.bus import Published
 from origin.errors import RequestError
 from origin.stream.http.cors import READABLE_BY_ANY_STREAM
 from origin.stream.http.sse import (
+    COMMENT,
     STREAM_HEADERS,
     delta_frame,
+    end_frame,
+    end_json,
     gap_frame,
     gap_json,
     heartbeat_frame,
     heartbeat_json,
+    match_delta_frame,
+    match_gap_frame,
     retry_frame,
     websocket_message,
 )
@@ -32,9 +37,11 @@ __all__ = [
     "SERVICE_RESTART",
     "FixedAnswer",
     "Framing",
+    "MatchOfSeveralFraming",
     "SseFraming",
     "WebSocketFraming",
     "answer",
+    "answer_no_more",
     "refusal",
     "text_frame",
 ]
@@ -46,6 +53,7 @@ _REASONS = {
     404: "Not Found",
     405: "Method Not Allowed",
     408: "Request Timeout",
+    414: "URI Too Long",
     426: "Upgrade Required",
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
@@ -73,6 +81,9 @@ class Framing(Protocol):
 
     def goodbye(self, retry_ms: int) -> bytes:
         """The last a viewer gets: when to come back."""
+
+    def end(self, match_id: str, reason: str) -> bytes:
+        """The match says no more."""
 
     def probe(self) -> bytes:
         """A few bytes without a meaning, for a client that may have left; empty where it is sure to have."""
@@ -106,7 +117,8 @@ class SseFraming:
 
     def deltas(self, published: Iterable[Published]) -> bytes:
         """See ``Framing.deltas``."""
-        return b"".join(map(delta_frame, published))
+        frames = b"".join(map(delta_frame, published))
+        return frames + COMMENT if frames else b""
 
     def gap(self, match_id: str, head: DeltaId) -> bytes:
         """See ``Framing.gap``."""
@@ -120,9 +132,30 @@ class SseFraming:
         """See ``Framing.goodbye``."""
         return retry_frame(retry_ms)
 
+    def end(self, match_id: str, reason: str) -> bytes:
+        """See ``Framing.end``."""
+        return end_frame(match_id, reason)
+
     def probe(self) -> bytes:
         """See ``Framing.probe``: a comment."""
-        return b":\n\n"
+        return COMMENT
+
+
+class MatchOfSeveralFraming(SseFraming):
+    """The frames of one match on a stream of several: the id of each names the match."""
+
+    def __init__(self, match_id: str) -> None:
+        super().__init__()
+        self._match_id = match_id
+
+    def deltas(self, published: Iterable[Published]) -> bytes:
+        """See ``Framing.deltas``."""
+        frames = b"".join(match_delta_frame(self._match_id, one) for one in published)
+        return frames + COMMENT if frames else b""
+
+    def gap(self, match_id: str, head: DeltaId) -> bytes:
+        """See ``Framing.gap``."""
+        return match_gap_frame(match_id, head)
 
 
 class WebSocketFraming:
@@ -153,6 +186,11 @@ class WebSocketFraming:
         close = FrameProtocol(client=False, extensions=[]).close(SERVICE_RESTART, "restarting")
         return _retry_message(retry_ms) + bytes(close)
 
+    def end(self, match_id: str, reason: str) -> bytes:
+        """See ``Framing.end``: and the close frame that ends the stream."""
+        close = FrameProtocol(client=False, extensions=[]).close(CloseReason.NORMAL_CLOSURE, reason)
+        return text_frame(websocket_message("end", end_json(match_id, reason))) + bytes(close)
+
     def probe(self) -> bytes:
         """See ``Framing.probe``: a WebSocket is ended by a close frame; TCP alone means that it is gone."""
         return b""
@@ -175,6 +213,12 @@ def answer(status: int, headers: dict[str, str], body: bytes = b"", *, keep_aliv
         lines.append(f"Content-Length: {len(body)}")
     lines.append("Connection: keep-alive" if keep_alive else "Connection: close")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def answer_no_more(*, keep_alive: bool) -> bytes:
+    """The answer to a viewer who has all of a match that is over."""
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **READABLE_BY_ANY_STREAM}
+    return answer(204, headers, keep_alive=keep_alive)
 
 
 class FixedAnswer(NamedTuple):

@@ -38,6 +38,7 @@ _PATH_SAFE: Final = "/!$&'()*+,;=:@~"
 # So that strangers fill half a megabyte of memory with them at the most.
 _KNOWN_TARGET_MAX_BYTES: Final = 512
 _STREAM_PREFIXES: Final = ("/stream/", "/ws/match/")
+_STREAM_OF_SEVERAL: Final = "/stream"
 
 
 class Target(NamedTuple):
@@ -96,7 +97,7 @@ def _read_target(raw: bytes) -> Target:
         path,
         query.decode("latin-1"),
         quote(path.encode("latin-1"), safe=_PATH_SAFE).encode("ascii") + mark + query,
-        path.startswith(_STREAM_PREFIXES),
+        path == _STREAM_OF_SEVERAL or path.startswith(_STREAM_PREFIXES),
     )
 
 

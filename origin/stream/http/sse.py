@@ -5,25 +5,36 @@ Every frame is built once and shared by all viewers as the same ``bytes``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from origin.bus import Published
 from origin.stream.http.cors import READABLE_BY_ANY_STREAM
 from shared_state import DeltaId, WireError
 from shared_state.jsontext import Json, compact
 
 __all__ = [
+    "COMMENT",
     "CONTENT_TYPE",
     "HEARTBEAT_S",
     "STREAM_HEADERS",
     "delta_frame",
+    "end_frame",
+    "end_json",
     "gap_frame",
     "gap_json",
     "heartbeat_frame",
     "heartbeat_json",
+    "heartbeat_member",
     "last_event_id",
+    "match_delta_frame",
+    "match_gap_frame",
     "retry_frame",
+    "set_heartbeat_frame",
     "websocket_message",
 ]
 
+#: Sent behind deltas: some virus scanners and proxies hold back the last event that they have seen.
+COMMENT = b":\n\n"
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 # Proxies close idle connections after 30 to 60 s; two heartbeats fit in the shorter.
 HEARTBEAT_S = 15.0
@@ -41,6 +52,53 @@ STREAM_HEADERS = {
 def delta_frame(published: Published) -> bytes:
     """A ``score`` event. The delta is compact JSON, hence one line."""
     return b"id: %b\nevent: score\ndata: %b\n\n" % (str(published.id).encode(), published.delta)
+
+
+def match_delta_frame(match_id: str, published: Published) -> bytes:
+    """A ``score`` event of one of several matches; its id names the match."""
+    return b"event: score\nid: %b@%b\ndata: %b\n\n" % (
+        match_id.encode(),
+        str(published.id).encode(),
+        published.delta,
+    )
+
+
+def match_gap_frame(match_id: str, head: DeltaId) -> bytes:
+    """A ``gap`` event of one of several matches."""
+    data = compact(
+        {
+            "match_id": match_id,
+            "epoch": head.epoch,
+            "seq": head.seq,
+            "snapshot": f"/api/match/{match_id}/state",
+        }
+    )
+    return f"event: gap\nid: {match_id}@{head}\ndata: {data}\n\n".encode()
+
+
+def end_frame(match_id: str, reason: str) -> bytes:
+    """An ``end`` event: this match says no more on this stream. It has no ``id:``."""
+    return b"event: end\ndata: %b\n\n" % end_json(match_id, reason).encode()
+
+
+def end_json(match_id: str, reason: str) -> str:
+    """``{match_id, reason}``; the reason is ``ended`` or ``unknown_match``."""
+    return compact({"match_id": match_id, "reason": reason})
+
+
+def set_heartbeat_frame(server_ms: int, matches: Iterable[bytes]) -> bytes:
+    """A ``heartbeat`` event of several matches.
+
+    Args:
+        server_ms: the time, UTC milliseconds.
+        matches: of each match what ``heartbeat_member`` gave.
+    """
+    return b'event: heartbeat\ndata: {"server_ms":%d,"matches":{%b}}\n\n' % (server_ms, b",".join(matches))
+
+
+def heartbeat_member(match_id: str, head: DeltaId, hash_: str) -> bytes:
+    """Where one of several matches stands: ``"<match>":["<id>","<hash>"]``."""
+    return f'"{match_id}":["{head}","{hash_}"]'.encode()
 
 
 def heartbeat_frame(head: DeltaId, hash_: str, server_ms: int) -> bytes:

@@ -17,6 +17,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from origin.errors import RequestError
 from origin.stream.http.request_head import (
     RequestLine,
+    Target,
     check_host,
     header_value,
     header_values,
@@ -25,7 +26,23 @@ from origin.stream.http.request_head import (
 from origin.stream.http.sse import last_event_id
 from shared_state import DeltaId
 
-__all__ = ["StreamRequest", "Transport", "check_syntax", "keeps_alive", "parse"]
+__all__ = [
+    "MATCHES_MAX",
+    "MULTI_PATH",
+    "MULTI_TARGET_MAX_BYTES",
+    "StreamRequest",
+    "Transport",
+    "check_syntax",
+    "keeps_alive",
+    "parse",
+]
+
+#: The stream of several matches.
+MULTI_PATH: Final = "/stream"
+#: Of one stream.
+MATCHES_MAX: Final = 200
+#: As long as an address with the longest names and ids that many matches can have.
+MULTI_TARGET_MAX_BYTES: Final = 20_480
 
 _STREAM: Final = "/stream/"
 _WEBSOCKET: Final = "/ws/match/"
@@ -40,6 +57,7 @@ class Transport(Enum):
 
     SSE = "sse"
     WEBSOCKET = "websocket"
+    MULTI = "sse_multi"  #: SSE of several matches; each frame names its match
 
     # Each viewer is looked up by it several times, and an Enum's own is a call of Python.
     __hash__ = object.__hash__
@@ -52,6 +70,8 @@ class StreamRequest(NamedTuple):
         after: the id it resumes from; None for a new viewer.
         head: the whole head; headers that few requests need are read from it on demand.
         websocket_key: what the handshake answers to; empty for SSE.
+        flush: whether a comment follows what is sent, as a piece of its own, for scanners that hold the last.
+        matches: of a stream of several matches: each, with the id to resume from; ``match_id`` is empty then.
     """
 
     method: str
@@ -60,6 +80,8 @@ class StreamRequest(NamedTuple):
     after: DeltaId | None
     head: bytes
     websocket_key: bytes = b""
+    flush: bool = False
+    matches: tuple[tuple[str, DeltaId | None], ...] = ()
 
     @property
     def keep_alive(self) -> bool:
@@ -111,11 +133,13 @@ def parse(head: bytes, line: RequestLine | None = None) -> StreamRequest:
     check_syntax(head)
     check_host(head, line.version)
     method = line.method
-    transport, name, resume = _asked(method, line.target.path, line.target.query)
+    if line.target.path == MULTI_PATH:
+        return parse_set(method, line.target, head)
+    transport, name, resume, flush = _asked(method, line.target.path, line.target.query)
     lower = head.lower()
     after = _after(header_value(head, lower, b"\nlast-event-id:"), resume)
     if transport is Transport.SSE:
-        return StreamRequest(method, transport, name, after, head)
+        return StreamRequest(method, transport, name, after, head, flush=flush)
     key = _websocket_key(head, lower) if method == "GET" else b""
     return StreamRequest(method, transport, name, after, head, key)
 
@@ -135,11 +159,11 @@ def check_syntax(head: bytes) -> None:
 
 
 @lru_cache(maxsize=256)
-def _asked(method: str, path: str, query_text: str) -> tuple[Transport, str, str | None]:
+def _asked(method: str, path: str, query_text: str) -> tuple[Transport, str, str | None, bool]:
     """What a target names: the same for all who watch a match, whatever else they send.
 
     Returns:
-        The transport, the match's id, and the id to resume from as the query has it.
+        The transport, the match's id, the id to resume from as the query has it, and whether to flush.
 
     Raises:
         RequestError: it cannot be granted.
@@ -151,10 +175,7 @@ def _asked(method: str, path: str, query_text: str) -> tuple[Transport, str, str
     query = parse_qs(query_text) if query_text else {}
     is_sse = path.startswith(_STREAM)
     name = path[len(_STREAM if is_sse else _WEBSOCKET) :]
-    if method not in ("GET", "HEAD", "OPTIONS"):
-        raise RequestError(
-            405, "method_not_allowed", f"{method} is not allowed here", headers={"Allow": _METHODS}
-        )
+    _check_method(method)
     if is_sse and name == "score" and method != "OPTIONS":
         # /stream/score is the stream by query, not a match called "score".
         name = query.get("matchId", [""])[0]
@@ -163,7 +184,53 @@ def _asked(method: str, path: str, query_text: str) -> tuple[Transport, str, str
     if not _MATCH_ID.fullmatch(name):
         raise RequestError(404, "unknown_match", f"no match {name[:64]!r}", match_id=name[:64])
     resume = query["last_event_id"][0] if "last_event_id" in query else None
-    return Transport.SSE if is_sse else Transport.WEBSOCKET, name, resume
+    flush = query.get("flush", [""])[-1] == "1"
+    return Transport.SSE if is_sse else Transport.WEBSOCKET, name, resume, flush
+
+
+def _check_method(method: str) -> None:
+    if method not in ("GET", "HEAD", "OPTIONS"):
+        raise RequestError(
+            405, "method_not_allowed", f"{method} is not allowed here", headers={"Allow": _METHODS}
+        )
+
+
+def parse_set(method: str, target: Target, head: bytes) -> StreamRequest:
+    """Read what a stream of several matches is asked for: ``?m=<match>@<epoch>-<seq>&m=<match>``.
+
+    Raises:
+        RequestError: 400 no match, too many, or one that cannot be or comes twice; 405; 414 a target that no
+            such request needs.
+    """
+    _check_method(method)
+    if len(target.encoded) > MULTI_TARGET_MAX_BYTES:
+        raise RequestError(
+            414, "uri_too_long", f"the address has {len(target.encoded)} bytes, of {MULTI_TARGET_MAX_BYTES}"
+        )
+    if method == "OPTIONS":
+        return StreamRequest(method, Transport.MULTI, "", None, head)
+    if (fields := target.query.count("&") + 1) > MATCHES_MAX + _QUERY_FIELDS_MAX:
+        raise RequestError(
+            400, "too_many_matches", f"a query of {fields} fields: at most {MATCHES_MAX} matches are streamed"
+        )
+    query = parse_qs(target.query, keep_blank_values=True)
+    named = query.get("m", [])
+    if not named:
+        raise RequestError(400, "missing_parameter", f"no match in {target.query[:64]!r}: /stream?m=<id>")
+    if len(named) > MATCHES_MAX:
+        raise RequestError(
+            400, "too_many_matches", f"{len(named)} matches: at most {MATCHES_MAX} are streamed at once"
+        )
+    matches: dict[str, DeltaId | None] = {}
+    for text in named:
+        name, _, id_text = text.partition("@")
+        if not _MATCH_ID.fullmatch(name):
+            raise RequestError(400, "bad_match_id", f"m={text[:128]!r}: must be <match> or <match>@<id>")
+        if name in matches:
+            raise RequestError(400, "match_named_twice", f"the match {name!r} is named twice", match_id=name)
+        matches[name] = last_event_id(id_text, None)
+    flush = query.get("flush", [""])[-1] == "1"
+    return StreamRequest(method, Transport.MULTI, "", None, head, flush=flush, matches=tuple(matches.items()))
 
 
 @lru_cache(maxsize=256)

@@ -50,6 +50,11 @@ class StreamConfig:
         accept_rate_per_s: reconnecting viewers one process takes per second, until it has measured it.
         ring_entries: to how many viewers one call sends, by io_uring, where the kernel allows it to this
             process; 0 for a call for each viewer, as where it does not.
+        memberships_max: the matches that the viewers of several watch, all together; more get 503. Each costs
+            some 300 bytes.
+        broadcast_interval_s: the deltas of one match go out at most so often. One that comes alone goes at
+            once; those of a burst that come sooner go out together, as soon as they may. 0 for no limit.
+        ended_after_s: a match in a final status that has not changed for so long is over: its streams end.
         retry_min_ms: the shortest ``retry:`` given out.
         drain_notice_s: after SIGTERM, how long to serve on while ``/readyz`` says no, so that a load
             balancer that polls it stops sending viewers here first.
@@ -72,6 +77,9 @@ class StreamConfig:
     websocket_message_max_bytes: Annotated[int, Between(125, 2**20)] = 4_096
     accept_rate_per_s: Annotated[float, Between(1, 1_000_000)] = 2_000.0
     ring_entries: Annotated[int, Between(0, 32_768)] = 1_024
+    memberships_max: Annotated[int, Between(1, 100_000_000)] = 500_000
+    broadcast_interval_s: Annotated[float, Between(0, 10)] = 0.25
+    ended_after_s: Annotated[float, Between(0, 31_536_000)] = 1_800.0
     retry_min_ms: Annotated[int, Between(1, 600_000)] = 1_000
     drain_notice_s: Annotated[float, Between(0, 600)] = 0.0
 

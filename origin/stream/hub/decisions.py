@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from origin.stream.hub.subscribers import Subscribers
     from shared_state import DeltaId
 
-__all__ = ["Admit", "Answer", "Decision", "Park", "Refuse", "Reply", "Ticket"]
+__all__ = ["Admit", "Answer", "Decision", "Join", "Park", "Refuse", "Reply", "Ticket"]
 
 
 class Answer(NamedTuple):
@@ -28,9 +28,20 @@ class Answer(NamedTuple):
 
 
 class Admit(NamedTuple):
-    """It becomes a viewer of these subscribers, and gets this answer first."""
+    """It becomes a viewer of these subscribers, and gets this answer first.
+
+    Attributes:
+        end: what it gets at last, where the match is over; its stream ends with it.
+    """
 
     subscribers: Subscribers
+    answer: Answer
+    end: bytes = b""
+
+
+class Join(NamedTuple):
+    """A viewer of several matches gets this answer to one of them, and its deltas from then on."""
+
     answer: Answer
 
 
@@ -86,4 +97,4 @@ class Park(NamedTuple):
     cancel: Callable[[Ticket], None]
 
 
-Decision = Admit | Reply | Refuse | Park
+Decision = Admit | Join | Reply | Refuse | Park

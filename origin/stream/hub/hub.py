@@ -7,6 +7,7 @@ few numbers here; what a delivery costs is one ``send`` (``subscribers.py``).
 
 from __future__ import annotations
 
+import heapq
 import logging
 import random
 import socket
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from functools import partial
 from typing import Final, TypeVar
 
 from origin.bus import Bus
@@ -24,8 +26,10 @@ from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.decisions import Admit, Answer, Decision, Refuse, Reply
 from origin.stream.hub.drain import AcceptRate, DrainPlan, retry_ms, window_s
-from origin.stream.hub.match_stream import MatchStream
+from origin.stream.hub.match_lookups import MatchLookups
+from origin.stream.hub.match_stream import FLUSH_S, MatchStream
 from origin.stream.hub.metrics import StreamMetrics
+from origin.stream.hub.multi_match import MultiMatchViewers
 from origin.stream.hub.subscribers import SLICES, Subscribers
 from origin.stream.hub.websocket import WebSocketSubscribers
 from origin.stream.net.io_uring import Ring
@@ -46,6 +50,8 @@ _UNKNOWN_MAX: Final = 1_024
 _OPENING_MAX: Final = 256
 # Each half second: a viewer refused ten seconds ago has come back, or was refused again.
 _REFUSED_DECAY: Final = 0.9
+# Of the matches of a set that are all unknown, so many are named in the refusal.
+_NAMED_MAX: Final = 5
 # Reasons for which a viewer has been sent a farewell before it is dropped.
 _WITH_FAREWELL: Final = frozenset({"left", "protocol", "drained"})
 _PREFLIGHT = {**READABLE_BY_ANY_STREAM, **preflight_headers(RESUME), "Allow": METHODS}
@@ -99,12 +105,17 @@ class Hub:
         self._address_of: dict[int, str] = {}
         self._per_address: dict[str, int] = {}
         self._sse = SseFraming()
+        self._lookups = MatchLookups(self)
+        self._several = MultiMatchViewers(self, self._lookups, self._drop, self._ring)
         self._slice = 0
         self._slice_s = config.heartbeat_s / SLICES
         self._next_tick_s = time.monotonic() + self._slice_s
         self._plan: DrainPlan | None = None
         self._leaving: Iterator[int] = iter(())
         self._left = 0
+        # What is to be done later: when, a number that keeps the order, and the action.
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timer = 0
 
     # --- requests
 
@@ -123,13 +134,15 @@ class Hub:
             return self._send_off(request)
         if request.method == "GET" and (refusal := self._room_refusal(address, self.parked)) is not None:
             return refusal
+        if request.transport is Transport.MULTI:
+            return self._several.decide(request, address)
         stream = self._matches.get(request.match_id)
         if stream is None:
-            if self._unknown.get(request.match_id, 0.0) > time.monotonic():
+            if self.is_unknown(request.match_id):
                 return self.decide_unknown(request)
             if self._opening >= _OPENING_MAX:
                 return self._refuse_busy("busy", "too many matches are being opened")
-            stream = self._open(request.match_id)
+            stream = self.open_stream(request.match_id)
         return stream.decide(request, address)
 
     def try_fast_path(self, sock: socket.SocketType, request: StreamRequest) -> bool:
@@ -142,7 +155,7 @@ class Hub:
         ):
             return False
         stream = self._matches.get(request.match_id)
-        if stream is None or (known := stream.known_answer(request)) is None:
+        if stream is None or (known := stream.known_answer(request)) is None or stream.ended:
             return False
         self.admit(sock, request, Admit(stream.subscribers[request.transport], known))
         return True
@@ -173,21 +186,48 @@ class Hub:
         )
         return Refuse(error)
 
-    def _open(self, match_id: str) -> MatchStream:
+    def open_stream(self, match_id: str) -> MatchStream:
+        """See ``LookupHost.open_stream``."""
         sse = Subscribers(Transport.SSE, self._sse, self.reactor, self.config, self._drop, self._ring)
         websocket = WebSocketSubscribers(self.reactor, self.config, self._drop, self._ring)
         self._opening += 1
-        stream = self._matches[match_id] = MatchStream(self, match_id, sse, websocket)
+        stream = self._matches[match_id] = MatchStream(
+            self, match_id, sse, websocket, self._several.audience_of(match_id)
+        )
         self.metrics.matches = len(self._matches)
         return stream
 
     def _send_off(self, request: StreamRequest) -> Reply:
         """Answer a viewer that comes while the worker ends: when to come back, and nothing else."""
         wait_ms = self.retry_ms()
-        if request.transport is Transport.SSE:
+        if request.transport is not Transport.WEBSOCKET:
             return Reply(self._sse.opening(request, wait_ms), keep_alive=False)
         framing = WebSocketFraming()
         return Reply(framing.opening(request, wait_ms) + framing.goodbye(wait_ms), keep_alive=False)
+
+    # --- MultiMatchHost, LookupHost: what viewers of several matches need
+
+    def stream_of(self, match_id: str) -> MatchStream | None:
+        """See ``MultiMatchHost.stream_of``."""
+        return self._matches.get(match_id)
+
+    def is_unknown(self, match_id: str) -> bool:
+        """See ``MultiMatchHost.is_unknown``."""
+        return self._unknown.get(match_id, 0.0) > time.monotonic()
+
+    def remember_unknown(self, match_id: str) -> None:
+        """See ``LookupHost.remember_unknown``."""
+        if len(self._unknown) >= _UNKNOWN_MAX:
+            self._unknown.clear()
+        self._unknown[match_id] = time.monotonic() + self.config.unknown_match_s
+
+    def decide_set(self, request: StreamRequest, address: str) -> Decision:
+        """See ``MultiMatchHost.decide_set``."""
+        return self.decide_known(request, address, self._several, Answer("", b""))
+
+    def decide_too_many_memberships(self) -> Decision:
+        """See ``MultiMatchHost``."""
+        return self._refuse_busy("too_many_matches_watched", "this server streams all the matches it can")
 
     # --- StreamHost: what a match needs
 
@@ -236,7 +276,7 @@ class Hub:
         Returns:
             False if the connection is not there any more; it is closed then, and nothing is counted.
         """
-        subscribers, known = decision
+        subscribers, known, end = decision
         fd = sock.fileno()
         try:
             if self.config.send_buffer_bytes:
@@ -252,17 +292,26 @@ class Hub:
         self.viewers += 1
         metrics.viewers[name] += 1
         metrics.accepted[name] += 1
-        metrics.replays[known.name] += 1
         if self.config.connections_per_address_max:
             self._address_of[fd] = address
             self._per_address[address] = self._per_address.get(address, 0) + 1
-        subscribers.add(sock, fd, subscribers.framing.opening(request, self.retry_ms()) + known.frames)
+        opening = subscribers.framing.opening(request, self.retry_ms())
+        if request.flush:
+            subscribers.flushing.add(fd)
+            self.call_later(FLUSH_S, partial(subscribers.flush, (fd,)))
+        if subscribers is self._several:
+            self._several.admit(sock, fd, request, opening)
+            return True
+        metrics.replays[known.name] += 1
+        subscribers.add(sock, fd, opening + known.frames + subscribers.opening_end())
+        if end and self.reactor.handlers.get(fd) is subscribers:
+            subscribers.end(fd, end)
         return True
 
     def opened(self, stream: MatchStream) -> None:
         """See ``StreamHost.opened``."""
-        del stream
         self._opening -= 1
+        self._lookups.opened(stream)
 
     def not_opened(self, stream: MatchStream, *, unknown: bool) -> None:
         """See ``StreamHost.not_opened``."""
@@ -270,13 +319,12 @@ class Hub:
         if self._matches.get(stream.match_id) is stream:
             self._forget(stream)
         if unknown:
-            if len(self._unknown) >= _UNKNOWN_MAX:
-                self._unknown.clear()
-            self._unknown[stream.match_id] = time.monotonic() + self.config.unknown_match_s
+            self.remember_unknown(stream.match_id)
+        self._lookups.opened(stream)
 
     def decide_unknown(self, request: StreamRequest) -> Decision:
         """See ``StreamHost.decide_unknown``."""
-        match_id = request.match_id
+        match_id = request.match_id or ", ".join(name for name, _ in request.matches[:_NAMED_MAX])
         error = RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
         return Refuse(error, keep_alive=request.keep_alive, with_body=request.method != "HEAD")
 
@@ -316,10 +364,20 @@ class Hub:
         """How long the loop may sleep."""
         if self._plan is not None and self.viewers:
             return _DRAIN_TICK_S
-        return max(0.0, self._next_tick_s - now_s)
+        due_s = self._next_tick_s
+        if self._timers and self._timers[0][0] < due_s:
+            due_s = self._timers[0][0]
+        return max(0.0, due_s - now_s)
+
+    def call_later(self, delay_s: float, action: Callable[[], None]) -> None:
+        """See ``StreamHost.call_later``."""
+        self._timer += 1
+        heapq.heappush(self._timers, (time.monotonic() + delay_s, self._timer, action))
 
     def tick(self, now_s: float) -> None:
         """Do what is due."""
+        while self._timers and self._timers[0][0] <= now_s:
+            heapq.heappop(self._timers)[2]()
         if self._plan is not None:
             self._let_go(now_s)
         behind = 0
@@ -329,6 +387,7 @@ class Hub:
             self._next_tick_s += self._slice_s
             for stream in list(self._matches.values()):
                 stream.heartbeat(self._slice)
+            self._several.heartbeat(self._slice)
             self._slice = (self._slice + 1) % SLICES
         if behind == SLICES:
             self._next_tick_s = now_s + self._slice_s
@@ -339,6 +398,7 @@ class Hub:
     def _tidy(self, now_s: float) -> None:
         """Let go of what nobody needs."""
         self._refused_lately *= _REFUSED_DECAY
+        self._several.tick(now_s)
         for stream in list(self._matches.values()):
             stream.drop_overdue(now_s)
             if stream.viewers or stream.opening:
@@ -368,11 +428,13 @@ class Hub:
         self.draining = True
         for stream in self._matches.values():
             stream.resolve_all(self._send_off_or_busy)
+        self._several.resolve_all(self._send_off_or_busy)
         window = min(limit_s, window_s(self.viewers, self.rate.per_s))
         self._plan = DrainPlan(self.viewers, now_s, window)
         everybody = [
             fd for stream in self._matches.values() for each in stream.subscribers.values() for fd in each
         ]
+        everybody += self._several
         self._leaving = iter(everybody)
         return window
 
@@ -397,6 +459,8 @@ class Hub:
 
     def close(self) -> None:
         """End everything at once. The reactor's thread must not run any more."""
+        for fd in list(self._several):
+            self._drop(fd, "ended")
         for stream in self._matches.values():
             for subscribers in stream.subscribers.values():
                 for fd in list(subscribers):

@@ -20,7 +20,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
@@ -28,20 +28,25 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from origin.bus import Bus, Gap, Published, Replay, Snapshot, Subscription, Suffix, UpToDate
+from origin.bus.match_row import ENDED_STATUSES
+from origin.stream.http.framing import answer_no_more
+from origin.stream.http.sse import heartbeat_member
 from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
-from origin.stream.hub.decisions import Answer, Decision, Park, Ticket
+from origin.stream.hub.decisions import Admit, Answer, Decision, Join, Park, Reply, Ticket
 from origin.stream.hub.metrics import StreamMetrics
 from origin.stream.hub.replay_window import ReplayWindow, Step
 from origin.stream.hub.resume import Resumed
-from origin.stream.hub.subscribers import Subscribers
+from origin.stream.hub.subscribers import Audience, MatchAudience, Subscribers
 from origin.stream.net.reactor import Reactor
 from shared_state import DeltaId
 
-__all__ = ["MatchStream", "StreamHost"]
+__all__ = ["FLUSH_S", "MatchStream", "StreamHost"]
 
 _T = TypeVar("_T")
 
+#: So much later a viewer that asked for it gets a comment: what came before it is not the last piece then.
+FLUSH_S = 0.5
 # Answers kept between two deltas. A storm needs a handful; more are not worth their memory.
 _ANSWERS_MAX = 32
 # Parked viewers that are answered before deltas, pages and others get their turn.
@@ -59,6 +64,9 @@ class StreamHost(Protocol):
 
     def ask(self, read: Callable[[], _T], done: Callable[[_T | Exception], None]) -> None:
         """Have ``read`` run on a bus reader, and ``done`` with what it returned or raised back here."""
+
+    def call_later(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Have ``action`` run on the reactor's thread after a time."""
 
     def broadcast_began(self, viewers: int) -> None:
         """A fan-out begins."""
@@ -91,9 +99,11 @@ class _Accepted(msgspec.Struct):
 
 
 class _Hashed(msgspec.Struct):
-    """The part of a snapshot that goes into heartbeats."""
+    """The part of a snapshot that goes into heartbeats, or says whether the match is over."""
 
     hash: str
+    status: str = ""
+    accepted_ms: int | None = None
 
 
 _accepted_in = msgspec.json.Decoder(_Accepted).decode
@@ -107,20 +117,31 @@ class _Opening:
     subscription: Subscription
     head: DeltaId
     deltas: list[Published]
-    hash_id: DeltaId
-    hash: str
+    snapshot: Snapshot
 
 
 class MatchStream:
     """See the module.
 
     Attributes:
+        subscribers: the viewers of this match alone.
+        of_several: the viewers of several matches who watch this one.
         idle_since_s: when somebody was last seen watching it, on the monotonic clock.
     """
 
-    def __init__(self, host: StreamHost, match_id: str, sse: Subscribers, websocket: Subscribers) -> None:
+    def __init__(
+        self,
+        host: StreamHost,
+        match_id: str,
+        sse: Subscribers,
+        websocket: Subscribers,
+        of_several: MatchAudience,
+    ) -> None:
         self.match_id = match_id
         self.subscribers = {Transport.SSE: sse, Transport.WEBSOCKET: websocket}
+        self.of_several = of_several
+        sse.opening_end = self._heartbeat_now
+        self._audiences: Mapping[Transport, Audience] = {**self.subscribers, Transport.MULTI: of_several}
         self.idle_since_s = time.monotonic()
         self._host = host
         self._window: ReplayWindow | None = None  # None: the match is being opened
@@ -143,6 +164,12 @@ class MatchStream:
         self._take_posted = False
         self._filling_gap = False
         self._hash: tuple[DeltaId, str] | None = None
+        # From when on the match is over if nothing changes it, UTC milliseconds, and the id that this is of.
+        self._over: tuple[DeltaId, float] | None = None
+        self._latest_heartbeat: tuple[int, tuple[DeltaId, str] | None, bytes] = (0, None, b"")
+        # Whether deltas went out so lately that further ones wait for company.
+        self._gated = False
+        self._member: tuple[tuple[DeltaId, str], bytes] | None = None
         self._reading_hash = False
         self._suspected: DeltaId | None = None
         self._answers: dict[tuple[Transport, DeltaId | None], Answer] = {}
@@ -155,12 +182,22 @@ class MatchStream:
     @property
     def viewers(self) -> int:
         """How many watch it, or wait to."""
-        return len(self._parked) + sum(subscribers.size for subscribers in self.subscribers.values())
+        return len(self._parked) + sum(audience.size for audience in self._audiences.values())
 
     @property
     def opening(self) -> bool:
         """Whether the bus has not yet said where it stands."""
         return self._window is None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the match is over: in a final status, and unchanged for long. A correction reopens it."""
+        over, window = self._over, self._window
+        return over is not None and window is not None and over[0] == window.head and over[1] <= _now_ms()
+
+    def stands_at(self, after: DeltaId | None) -> bool:
+        """Whether a viewer with this id has missed nothing."""
+        return self._window is not None and self._window.head == after
 
     def decide(self, request: StreamRequest, address: str) -> Decision:
         """Answer a viewer, or park it until its answer is known."""
@@ -169,7 +206,7 @@ class MatchStream:
             return decision
         ticket = Ticket(request, address, time.monotonic() + self._host.config.bus_wait_s)
         self._parked[ticket] = None
-        self._host.parked += 1
+        self._host.parked += request.transport is not Transport.MULTI
         self._wait(ticket)
         return Park(ticket, self.cancel)
 
@@ -182,14 +219,31 @@ class MatchStream:
         window = self._window
         if window is None:
             return None
-        subscribers = self.subscribers[request.transport]
         answer = self.known_answer(request)
         if answer is None:
             resumed = window.answer(request.after)
             if resumed is None:
                 return None
             answer = self._answer_for(request, window, resumed)
-        return self._host.decide_known(request, address, subscribers, answer)
+        return self._admission(request, address, answer)
+
+    def _admission(self, request: StreamRequest, address: str, answer: Answer) -> Decision:
+        """The answer is known; a viewer of several matches was admitted before."""
+        if request.transport is Transport.MULTI:
+            return Join(answer)
+        subscribers = self.subscribers[request.transport]
+        decision = self._host.decide_known(request, address, subscribers, answer)
+        if isinstance(decision, Admit) and self.ended:
+            if request.transport is Transport.SSE and self.stands_at(request.after):
+                # An EventSource that gets this does not come again.
+                return Reply(answer_no_more(keep_alive=request.keep_alive), request.keep_alive)
+            return decision._replace(end=subscribers.framing.end(self.match_id, "ended"))
+        return decision
+
+    def gap_answer(self, transport: Transport) -> Answer:
+        """The answer that is right whatever a viewer has. The match must be open."""
+        assert self._window is not None  # noqa: S101
+        return Answer("gap", self._audiences[transport].framing.gap(self.match_id, self._window.head))
 
     def known_answer(self, request: StreamRequest) -> Answer | None:
         """What another viewer with the same id got, if the match still stands where it stood."""
@@ -208,11 +262,42 @@ class MatchStream:
         if self._hash is None:
             return
         head, hash_ = self._hash
-        server_ms = time.time_ns() // 1_000_000
+        server_ms = _now_ms()
         for subscribers in self.subscribers.values():
             if subscribers.size:
                 frame = subscribers.framing.heartbeat(head, hash_, server_ms)
                 self._host.metrics.heartbeats += subscribers.send_slice(index, frame)
+                self._flush_later(subscribers, index)
+                if self.ended:
+                    end = subscribers.framing.end(self.match_id, "ended")
+                    for fd in subscribers.slice_of(index):
+                        subscribers.end(fd, end)
+
+    def _heartbeat_now(self) -> bytes:
+        """A heartbeat for one new viewer of this match alone, over SSE."""
+        known, server_ms = self._hash, _now_ms()
+        if known is None:
+            return b""
+        if self._latest_heartbeat[0] != server_ms or self._latest_heartbeat[1] is not known:
+            frame = self.subscribers[Transport.SSE].framing.heartbeat(*known, server_ms)
+            self._latest_heartbeat = (server_ms, known, frame)
+        return self._latest_heartbeat[2]
+
+    def _flush_later(self, audience: Audience, index: int | None = None) -> None:
+        """Send those a comment who hold back the last piece that they have got."""
+        if audience.flushing:
+            fds = audience.flushing if index is None else audience.flushing & set(audience.slice_of(index))
+            if fds:
+                self._host.call_later(FLUSH_S, partial(audience.flush, tuple(fds)))
+
+    def heartbeat_member(self) -> bytes:
+        """What the heartbeat of viewers of several matches says of this one; empty if it is not known."""
+        known = self._hash
+        if known is None:
+            return b""
+        if self._member is None or self._member[0] is not known:
+            self._member = (known, heartbeat_member(self.match_id, *known))
+        return self._member[1]
 
     def drop_overdue(self, now_s: float) -> None:
         """End viewers that take nothing; refuse those whom the bus has not answered in time."""
@@ -241,7 +326,7 @@ class MatchStream:
         """A ticket waits no more."""
         if ticket in self._parked:
             del self._parked[ticket]
-            self._host.parked -= 1
+            self._host.parked -= ticket.request.transport is not Transport.MULTI
             self._leave_group(ticket)
 
     def _leave_group(self, ticket: Ticket) -> None:
@@ -293,7 +378,7 @@ class MatchStream:
 
     def _answer_for(self, request: StreamRequest, window: ReplayWindow, resumed: Resumed) -> Answer:
         """The bytes of an answer. In a storm most left at one id, and the next of them gets these bytes."""
-        framing = self.subscribers[request.transport].framing
+        framing = self._audiences[request.transport].framing
         frames = framing.gap(self.match_id, window.head) if resumed.gap else framing.deltas(resumed.missed)
         answers = self._answers
         if self._answers_version != window.version or len(answers) >= _ANSWERS_MAX:
@@ -320,7 +405,7 @@ class MatchStream:
     def _take_published(self) -> None:
         self._take_posted = False
         window = self._window
-        if window is None or self._filling_gap or self._closed:
+        if window is None or self._filling_gap or self._closed or self._gated:
             return  # it is looked at again when that has ended
         fresh: list[Published] = []
         since_s = time.monotonic()
@@ -350,12 +435,12 @@ class MatchStream:
         host = self._host
         metrics = host.metrics
         accepted_ms = fresh[0].id.epoch + _accepted_in(fresh[0].delta).a
-        host.broadcast_began(sum(subscribers.size for subscribers in self.subscribers.values()))
+        host.broadcast_began(sum(audience.size for audience in self._audiences.values()))
         try:
-            for subscribers in self.subscribers.values():
-                if not subscribers.size:
+            for audience in self._audiences.values():
+                if not audience.size:
                     continue
-                frame = subscribers.framing.deltas(fresh)
+                frame = audience.framing.deltas(fresh)
 
                 def count_sent(count: int, size: int = len(frame)) -> None:
                     metrics.deliveries += count * len(fresh)
@@ -363,17 +448,26 @@ class MatchStream:
                     metrics.received.observe(time.monotonic() - since_s, count)
                     metrics.committed.observe(max(0.0, time.time() - accepted_ms / 1_000), count)
 
-                subscribers.broadcast(frame, count_sent)
+                audience.broadcast(frame, count_sent)
+                self._flush_later(audience)
         finally:
             host.broadcast_ended()
+        if host.config.broadcast_interval_s:
+            self._gated = True
+            host.call_later(host.config.broadcast_interval_s, self._open_gate)
+
+    def _open_gate(self) -> None:
+        self._gated = False
+        if self._incoming:
+            self._take_published()
 
     def _lose(self, window: ReplayWindow, head: DeltaId) -> None:
         """Deltas are gone for good: all viewers are sent to the snapshot, and go on from ``head``."""
         window.reset(head)
         self._host.metrics.gaps += 1
-        for subscribers in self.subscribers.values():
-            if subscribers.size:
-                subscribers.broadcast(subscribers.framing.gap(self.match_id, head), _ignore)
+        for audience in self._audiences.values():
+            if audience.size:
+                audience.broadcast(audience.framing.gap(self.match_id, head), _ignore)
 
     def _fill_gap(self, window: ReplayWindow) -> None:
         """Read from the bus what it should have said."""
@@ -421,7 +515,7 @@ class MatchStream:
                     head = deltas[-1].id
                 case _:
                     deltas = []  # the bus keeps fewer; viewers with older ids are answered by it
-            return _Opening(subscription, head, deltas, snapshot.id, _hash_in(snapshot.data).hash)
+            return _Opening(subscription, head, deltas, snapshot)
         except Exception:
             subscription.close()
             raise
@@ -435,7 +529,7 @@ class MatchStream:
             self._window = ReplayWindow(
                 self.match_id, opening.head, opening.deltas, self._host.config.replay_window_deltas
             )
-            self._hash = (opening.hash_id, opening.hash)
+            self._take_hash(opening.snapshot)
             self._host.opened(self)
             self._take_published()
             self._make_ready(self._opening_group)
@@ -486,7 +580,7 @@ class MatchStream:
                     heapq.heappush(self._awaited_order, after)
                 self._join_group(ticket, self._awaited[after])
             else:
-                self._resolve_as_gap(ticket, window)
+                self._resolve_as_gap(ticket)
 
     def _ask_behind(self) -> None:
         """Ask for the median of the ids that lie behind the window."""
@@ -525,23 +619,20 @@ class MatchStream:
                 # Where an id is trimmed, so are all before it.
                 del self._behind[id_]
                 for ticket in list(group):
-                    self._resolve_as_gap(ticket, window)
+                    self._resolve_as_gap(ticket)
         self._ask_behind()
 
     def _resolve_group(self, group: dict[Ticket, None], window: ReplayWindow, resumed: Resumed) -> None:
         for ticket in list(group):
             self._resolve_with(ticket, self._answer_for(ticket.request, window, resumed))
 
-    def _resolve_as_gap(self, ticket: Ticket, window: ReplayWindow) -> None:
-        framing = self.subscribers[ticket.request.transport].framing
+    def _resolve_as_gap(self, ticket: Ticket) -> None:
         # Not kept for others: an id that is unknown now may be published in a moment.
-        self._resolve_with(ticket, Answer("gap", framing.gap(self.match_id, window.head)))
+        self._resolve_with(ticket, self.gap_answer(ticket.request.transport))
 
     def _resolve_with(self, ticket: Ticket, answer: Answer) -> None:
-        request = ticket.request
-        subscribers = self.subscribers[request.transport]
         self._forget(ticket)
-        ticket.resolve(self._host.decide_known(request, ticket.address, subscribers, answer))
+        ticket.resolve(self._admission(ticket.request, ticket.address, answer))
 
     def _joined(self, window: ReplayWindow, after: DeltaId, replay: Suffix) -> Resumed:
         """What the bus has behind an id, up to where this match stands here."""
@@ -568,13 +659,21 @@ class MatchStream:
             self._reading_hash = True
             self._host.ask(partial(self._host.bus.snapshot, self.match_id), self._hash_read)
 
+    def _take_hash(self, snapshot: Snapshot) -> None:
+        found = _hash_in(snapshot.data)
+        self._hash = (snapshot.id, found.hash)
+        self._over = None
+        if found.status in ENDED_STATUSES:
+            changed_ms = _now_ms() if found.accepted_ms is None else found.accepted_ms
+            self._over = (snapshot.id, changed_ms + self._host.config.ended_after_s * 1_000)
+
     def _hash_read(self, snapshot: Snapshot | Exception | None) -> None:
         self._reading_hash = False
         window = self._window
         if not isinstance(snapshot, Snapshot) or window is None or self._closed:
             return
         if self._hash is None or self._hash[0] != snapshot.id:
-            self._hash = (snapshot.id, _hash_in(snapshot.data).hash)
+            self._take_hash(snapshot)
         if snapshot.id > window.head:
             # Still to arrive, or lost: if the next look finds the same, it is lost.
             if self._suspected == window.head:
@@ -582,6 +681,10 @@ class MatchStream:
             self._suspected = window.head
         else:
             self._suspected = None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _nothing(result: object) -> None:

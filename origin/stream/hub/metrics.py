@@ -53,9 +53,9 @@ class StreamMetrics:
         received: from the bus's delivery to this process until the viewer's frame being written.
     """
 
-    viewers: dict[str, int] = field(default_factory=lambda: {"sse": 0, "websocket": 0})
+    viewers: dict[str, int] = field(default_factory=lambda: {"sse": 0, "sse_multi": 0, "websocket": 0})
     matches: int = 0
-    accepted: dict[str, int] = field(default_factory=lambda: {"sse": 0, "websocket": 0})
+    accepted: dict[str, int] = field(default_factory=lambda: {"sse": 0, "sse_multi": 0, "websocket": 0})
     deliveries: int = 0
     bytes: int = 0
     heartbeats: int = 0

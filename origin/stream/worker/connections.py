@@ -39,6 +39,8 @@ from origin.stream.http.request_head import (
     request_line,
 )
 from origin.stream.http.stream_request import (
+    MULTI_PATH,
+    MULTI_TARGET_MAX_BYTES,
     StreamRequest,
     Transport,
     check_syntax,
@@ -510,6 +512,8 @@ class Connections:
                     self._handle_page(connection, head, line)
                     return
                 limit = self._hub.config.request_head_max_bytes
+                if line.target.path == MULTI_PATH:
+                    limit += MULTI_TARGET_MAX_BYTES
                 if length > limit:
                     raise _head_too_large(limit)
                 request = parse(head, line)

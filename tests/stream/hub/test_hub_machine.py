@@ -28,8 +28,10 @@ class HubMachine(RuleBasedStateMachine):
     viewers = Bundle("viewers")
     ring_entries = 0
 
-    @initialize(window=st.sampled_from([1, 4, 64]), known=st.booleans())
-    def begin(self, window: int, known: bool) -> None:
+    @initialize(
+        window=st.sampled_from([1, 4, 64]), known=st.booleans(), interval_s=st.sampled_from([0.0, 1.0])
+    )
+    def begin(self, window: int, known: bool, interval_s: float) -> None:
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(subscribers, "RING_FROM_VIEWERS", 1)
         self.bus = FaultyBus()
@@ -40,6 +42,7 @@ class HubMachine(RuleBasedStateMachine):
             pending_max_bytes=2_000,
             send_buffer_bytes=4_096,
             unknown_match_s=0.0,
+            broadcast_interval_s=interval_s,
             # Time is the test's here: nothing ends because a machine is slow.
             bus_wait_s=1e6,
             stalled_s=1e6,
