@@ -4,10 +4,11 @@
  * polls. The stream goes on trying meanwhile, so a page climbs back by itself.
  */
 
-import { idOf, isNewer } from "./ids.js";
+import { idOf, isNewer, parts } from "./ids.js";
 import { Poller } from "./polls.js";
 import { Stream } from "./stream.js";
 import {
+  DELTA_ACCEPTED,
   EVENT_END,
   EVENT_GAP,
   EVENT_HEARTBEAT,
@@ -29,8 +30,10 @@ const ADDRESS_MAX = 6_000;
 const MATCHES_MAX = 200;
 /** HTTP/1.1 has six connections to a host; a held request takes one of them. */
 const HELD_MAX = 2;
-/** A heartbeat that comes later than this by the server's clock was kept on its way. */
-const LATE_MS = 5_000;
+/** A heartbeat or a change that comes later than this by the server's clock was kept on its way. */
+const LATE_MS = 3_000;
+/** With pushing comments behind each frame, only a way that does not work is as late as this. */
+const BLOCKED_MS = 8_000;
 
 /** @typedef {import("./polls.js").MatchFrame} MatchFrame */
 
@@ -43,6 +46,8 @@ export class Ladder {
   #set = "";
   /** The only match, if the stream is that of one match. */
   #single = "";
+  /** Whether the stream has sent a heartbeat, which comes behind all that was missed. */
+  #isCaughtUp = false;
   /** @type {Map<string, Poller>} */
   #pollers = new Map();
   /** Heartbeats in a row with a newer id than the last delta received, by match. @type {Map<string, number>} */
@@ -157,6 +162,9 @@ export class Ladder {
     if (event === EVENT_SCORE) {
       const [match, own] = single ? [single, id] : id.split("@");
       this.#behind.delete(match);
+      const acceptedMs = parts(own)[0] + (value[DELTA_ACCEPTED] ?? 0);
+      // What was missed is old without having been kept; a frame has come before, so this is none of it.
+      if (this.#isCaughtUp && this.clock.known && this.clock.nowMs - acceptedMs > LATE_MS) stream.flush();
       this.onFrame({ match, event, id: own, data, atMs });
     } else if (event === EVENT_GAP) {
       const match = single || value[KEY_MATCH_ID];
@@ -181,8 +189,9 @@ export class Ladder {
       }
       if (value[KEY_LIST] !== undefined) this.onFrame({ match: "", event, id: value[KEY_LIST], data: "", serverMs, atMs });
       if (stream !== this.#stream) return;
+      this.#isCaughtUp = true;
       if (lateMs > LATE_MS) {
-        if (!stream.flush()) stream.block();
+        if (!stream.flush() && lateMs > BLOCKED_MS) stream.block();
       } else if (isLost) {
         this.#behind.clear();
         stream.restart();
@@ -204,7 +213,8 @@ export class Ladder {
       this.#former?.close();
       this.#former = null;
       this.#stopPolls();
-    } else if (stream.failures > 0) {
+    } else this.#isCaughtUp = false;
+    if (stream.connection !== "open" && stream.failures > 0) {
       this.#startPolls();
     }
     this.#refresh();

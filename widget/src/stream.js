@@ -18,8 +18,13 @@ import { QUERY_FLUSH, STREAM_TYPE } from "./wire.js";
 
 /** A stream begins with a frame. One without any for so long is kept back on its way. */
 const FIRST_FRAME_MS = 10_000;
-/** The first bytes are sent with the head. */
-const FIRST_BYTES_MS = 2_000;
+/**
+ * The first frame is sent with the head, so its bytes come with it. Where they do not, a scanner keeps them until
+ * the next piece comes.
+ */
+const FIRST_BYTES_MS = 750;
+/** The server's pushing comment comes half a second later. */
+const FLUSHED_BYTES_MS = 4_000;
 /** A reader who comes back to a connection without a frame for more than a heartbeat gets a new one. */
 const WAKE_MS = 17_000;
 /** A way that cannot work is tried again, since the reader may have gone elsewhere with the device. */
@@ -209,7 +214,7 @@ export class Stream {
         return retryAfterMs(response.headers);
       }
       hasHead = true;
-      firstBytes = setTimeout(abort, this.#flush ? 2 * FIRST_BYTES_MS : FIRST_BYTES_MS);
+      firstBytes = setTimeout(abort, this.#flush ? FLUSHED_BYTES_MS : FIRST_BYTES_MS);
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
         const { value, done } = await reader.read();
