@@ -33,14 +33,6 @@ MATCH_LIMIT_BYTES: Final = 2**30
 
 _PREFIX: Final = "TOUCHLINE_"
 _STREAM_PREFIX: Final = "TOUCHLINE_STREAM_"
-# Settings that are the stream tier's and say something of a match.
-_OTHER_NAMES: Final = {"ended_after_s": "TOUCHLINE_MATCH_ENDED_AFTER_S"}
-
-
-def _stream_setting(field: str) -> str:
-    """The name of a setting of the stream tier, from that of its field in ``StreamConfig``."""
-    return _OTHER_NAMES.get(field, _STREAM_PREFIX + field.upper())
-
 
 # Settings that may have a secret in them. Each can be given as a file: its name with _FILE is the path.
 SECRETS: Final = (
@@ -70,7 +62,7 @@ SETTINGS: Final = frozenset(
         "TOUCHLINE_FEED_URL",
         "TOUCHLINE_FEED_PUSH_URL",
         "TOUCHLINE_FEED_KEY",
-        *(_stream_setting(setting.name) for setting in fields(StreamConfig)),
+        *(_STREAM_PREFIX + setting.name.upper() for setting in fields(StreamConfig)),
     }
 )
 
@@ -223,7 +215,7 @@ def _stream(env: Mapping[str, str]) -> StreamConfig:
     given: dict[str, float] = {}
     allowed = bounds()
     for setting in fields(StreamConfig):
-        name = _stream_setting(setting.name)
+        name = _STREAM_PREFIX + setting.name.upper()
         text = env.get(name)
         if text is None:
             continue

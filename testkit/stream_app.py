@@ -87,6 +87,10 @@ def create() -> Flask:
                 if request.args.get("goal")
                 else {"text": "x" * int(request.args.get("size", "1"))},
             }
+            if "status" in request.args:
+                event = {key: event[key] for key in ("match_id", "event_id", "rev", "op")}
+                event |= {"type": "STATUS_CHANGE", "period": "POST"}
+                event["detail"] = {"to": request.args["status"]}
             last = matches.add({"event": event, "ms": number // 1_000_000})
         return jsonify({"id": last})
 

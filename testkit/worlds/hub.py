@@ -124,8 +124,9 @@ class Viewer:
         reading: False for one that takes nothing.
     """
 
-    def __init__(self, bus: FaultyBus, *, websocket: bool) -> None:
+    def __init__(self, bus: FaultyBus, *, websocket: bool = False, several: bool = False) -> None:
         self._bus = bus
+        self._several = several
         self._websocket = websocket
         self.replica: Replica | None = None
         self.stands: DeltaId | None = None
@@ -133,6 +134,7 @@ class Viewer:
         self.sock: socket.socket | None = None
         self._bytes = b""
         self._headed = False
+        self._resumes: DeltaId | None = None
 
     def connect(self, sock: socket.socket) -> None:
         """Ask for the stream, from where it stands."""
@@ -141,7 +143,14 @@ class Viewer:
         after = self.replica.position if self.replica is not None else None
         self.stands = after
         resume = f"?last_event_id={after}" if after is not None else ""
-        if self._websocket:
+        if self._several:
+            # The other one is a match that nobody knows.
+            place = f"@{after}" if after is not None else ""
+            sock.sendall(f"GET /stream?m={MATCH}{place}&m=nobody HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            # Its answer comes when it is known, which may be after a heartbeat.
+            self.stands = None
+            self._resumes = after
+        elif self._websocket:
             sock.sendall(
                 f"GET /ws/match/{MATCH}{resume} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
                 "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -210,6 +219,20 @@ class Viewer:
 
     def _handle(self, event: dict[str, Any]) -> None:
         data = event["data"]
+        if self._several:
+            if event["event"] == "end":
+                assert data == {"match_id": "nobody", "reason": "unknown_match"}
+                return
+            if event["event"] == "heartbeat":
+                if MATCH not in data["matches"]:
+                    return
+                id_, data["hash"] = data["matches"][MATCH]
+                data["epoch"], data["seq"] = DeltaId.parse(id_)
+            else:
+                name, _, event["id"] = event["id"].partition("@")
+                assert name == MATCH
+            if self.stands is None:
+                self.stands = self._resumes  # nothing, or what was missed, is its answer; or a gap
         match event["event"]:
             case "gap":
                 self.stands = DeltaId.parse(event["id"])

@@ -131,9 +131,9 @@ class HubMachine(RuleBasedStateMachine):
     # --- viewers
 
     @precondition(lambda self: len(self.all) < VIEWERS_MAX)
-    @rule(target=viewers, websocket=st.booleans())
-    def arrive(self, websocket: bool) -> Viewer:
-        viewer = Viewer(self.bus, websocket=websocket)
+    @rule(target=viewers, kind=st.sampled_from(["sse", "websocket", "several"]))
+    def arrive(self, kind: str) -> Viewer:
+        viewer = Viewer(self.bus, websocket=kind == "websocket", several=kind == "several")
         self.all.append(viewer)
         self.world.connect(viewer)
         return viewer

@@ -160,3 +160,96 @@ def test_a_head_and_an_options_of_a_set(server: StreamServer) -> None:
     assert ask(server, "m=head", "HEAD").head()[0] == 200
     assert ask(server, "m=head", "OPTIONS").head()[0] == 204
     assert ask(server, "m=head", "POST").head()[0] == 405
+
+
+# --- the end of a match
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamServer]:
+    """A server for which a match is over half a second after its last change."""
+    with StreamServer(tmp_path_factory.mktemp("short"), heartbeat_s=0.6, ended_after_s=0.5) as running:
+        yield running
+        running.close_clients()
+
+
+def until_end(client: RawClient) -> list[dict[str, str]]:
+    """All events, to the end of the stream."""
+    return [event for event in client.events() if "event" in event]
+
+
+def test_a_stream_ends_with_its_match_and_an_eventsource_does_not_come_again(short: StreamServer) -> None:
+    head = short.publish("over", "status=FT")
+    found = until_end(short.stream("over"))  # it is there while the match becomes a thing of the past
+    assert found[0]["event"] == "gap"
+    assert found[1]["event"] == "heartbeat"
+    assert found[-1] == {"event": "end", "data": '{"match_id":"over","reason":"ended"}'}
+    late = [event["event"] for event in until_end(short.stream("over"))]
+    assert late == ["gap", "heartbeat", "end"]
+    assert short.ask("over", f"Last-Event-ID: {head}\r\n").head()[0] == 204
+    assert ask(short, f"m=over@{head}&m=made-up").head()[0] in (200, 204)
+
+
+def test_a_correction_makes_a_match_go_on(short: StreamServer) -> None:
+    short.publish("corrected", "status=FT")
+    assert until_end(short.stream("corrected"))[-1]["event"] == "end"
+    id_ = short.publish("corrected", "goal=1")
+    client = short.stream("corrected", f"Last-Event-ID: {EPOCH_MS}-1\r\n")
+    assert client.scores(1) == [id_]
+
+
+def test_of_a_set_the_match_that_is_over_ends_and_the_others_go_on(short: StreamServer) -> None:
+    head = short.publish("done", "status=FT")
+    short.publish("on")
+    client = watch(short, f"m=done@{head}&m=on")
+    heartbeat_of(client, {"done", "on"})
+    assert events(client, 1, ("end",)) == [("end", "done")]
+    heartbeat_of(client, {"on"})
+    id_ = short.publish("on")
+    assert events(client, 1, ("score",)) == [("score", f"on@{id_}")]
+
+
+def test_a_set_of_matches_that_are_over_is_204(short: StreamServer) -> None:
+    ids = [f"m={name}@{short.publish(name, 'status=FT')}" for name in ("old-a", "old-b")]
+    kinds = [event["event"] for event in until_end(watch(short, "&".join(ids)))]
+    assert kinds[-2:] == ["end", "end"]
+    assert kinds[0] == "heartbeat"
+    assert ask(short, "&".join(ids)).head()[0] == 204
+
+
+# --- what scanners and bursts do
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_comment_follows_each_delta_and_with_flush_one_more_as_a_piece(
+    server: StreamServer, several: bool
+) -> None:
+    head = server.publish("comment")
+    client = server.client()
+    path = f"/stream?m=comment@{head}&flush=1" if several else f"/stream/comment?last_event_id={head}&flush=1"
+    client.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.head()[0] == 200
+    client.until(b"event: heartbeat\n")
+    client.until(b"}\n\n:\n\n")  # behind the opening
+    server.publish("comment")
+    client.until(b"event: score\n")
+    client.until(b"}\n\n:\n\n")
+    client.until(b":\n\n")
+
+
+def test_the_deltas_of_a_burst_come_in_order_and_none_is_left_out(server: StreamServer) -> None:
+    head = server.publish("burst")
+    alone, among = server.stream("burst", f"Last-Event-ID: {head}\r\n"), watch(server, f"m=burst@{head}")
+    server.publish("burst", "count=40")
+    ids = [f"{EPOCH_MS}-{seq}" for seq in range(2, 42)]
+    assert alone.scores(40) == ids
+    assert events(among, 40, ("score",)) == [("score", f"burst@{id_}") for id_ in ids]
+
+
+def test_a_match_that_the_bus_does_not_answer_for_does_not_keep_the_others(server: StreamServer) -> None:
+    server.publish("fine")
+    server.publish("bus-fails")
+    client = watch(server, "m=bus-fails&m=fine")
+    heartbeat_of(client, {"fine"})
+    id_ = server.publish("fine")
+    assert events(client, 1, ("score", "end")) == [("score", f"fine@{id_}")]
