@@ -60,7 +60,7 @@ const REDUCER_MS = 3_000;
  * @typedef {{ id: string, html: string, announce?: string, hash?: string, acceptedMs?: number }} Shown
  * @typedef {{ id: string, text: string }} Snapshot
  * @typedef {{ kind: "delta", id: string, data: string } | { kind: "snapshot", snapshot: Snapshot }
- *   | { kind: "gap", id: string } | { kind: "check", frame: MatchFrame }} Update
+ *   | { kind: "reset", id: string } | { kind: "check", frame: MatchFrame }} Update
  *   a check: what a heartbeat says of the server's state
  * @typedef {"connecting" | "open" | "polling" | "waiting" | "offline" | "ended" | "closed"} Connection
  */
@@ -215,7 +215,7 @@ export class LiveMatch extends EventTarget {
     if (event === EVENT_SCORE) {
       this.delay.push({ kind: "delta", id, data }, data);
     } else if (event === EVENT_GAP) {
-      this.#pushLater({ kind: "gap", id });
+      this.#pushLater({ kind: "reset", id });
     } else if (event === EVENT_HEARTBEAT) {
       this.#pushLater({ kind: "check", frame });
       if (Date.now() - this.#keptMs > KEEP_EVERY_MS) void this.#keep();
@@ -241,7 +241,7 @@ export class LiveMatch extends EventTarget {
     if (this.#ended) return;
     if (update.kind === "snapshot") {
       void this.#adopt(update.snapshot);
-    } else if (update.kind === "gap") {
+    } else if (update.kind === "reset") {
       this.#onGap(update.id);
     } else if (update.kind === "check") {
       this.#check(update.frame);

@@ -74,10 +74,12 @@ export class Poller {
     await this.#sleep(Math.random() * 500);
     while (!signal.aborted) {
       let waitMs = 0;
+      let held = false;
       try {
-        const held = this.#slice > 0 && this.page.mayHold() && elapsedMs(this.#pausedSince) > PAUSE_MS;
-        if (held) await this.#hold();
-        else {
+        held = this.#slice > 0 && this.page.mayHold() && elapsedMs(this.#pausedSince) > PAUSE_MS;
+        if (held) {
+          await this.#hold();
+        } else {
           await this.#poll();
           // Full jitter, and no more than two requests a second, however many matches a page has.
           waitMs = (0.5 + Math.random()) * Math.max(POLL_MS, this.page.crowd() * 500);
@@ -93,7 +95,9 @@ export class Poller {
         this.#slice = 0; // begin again from a state
         const windowMs = Math.min(RETRY_MAX_MS, Math.max(RETRY_MS, elapsedMs(this.#lostSince) / 8));
         waitMs = Math.max(waitMs, (hintMs ?? 0) + windowMs * (0.2 + 0.8 * Math.random()));
-        this.#set(false);
+        // A long-poll that fails says nothing of the polls that follow it.
+        if (held) waitMs = Math.min(waitMs, RETRY_MS);
+        else this.#set(false);
       }
       await this.#sleep(waitMs);
     }
