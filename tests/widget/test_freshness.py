@@ -1,4 +1,4 @@
-"""Clocks and freshness of the loader, run as they are under Node: what may be called live, and how old it is."""
+"""Clocks and freshness of the loader, run as they are under Node: what is live, and how old it is."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def test_the_age_of_a_page_out_of_a_cache_counts_from_when_it_was_made() -> None
 
 
 def test_a_heartbeat_counts_only_for_the_id_that_is_shown() -> None:
-    script = CLOCKS + """
+    script = (
+        CLOCKS
+        + """
         const seen = [];
         clock.learn(wall);
         fresh.hear("1-5", wall, "1-5");
@@ -45,11 +47,14 @@ def test_a_heartbeat_counts_only_for_the_id_that_is_shown() -> None:
         seen.push(fresh.isFresh);
         print(seen);
     """
+    )
     assert run_node(script) == [True, True, False, True, True, False, False]
 
 
 def test_two_heartbeats_later_it_is_not_fresh_and_sleep_counts() -> None:
-    script = CLOCKS + """
+    script = (
+        CLOCKS
+        + """
         const seen = [];
         clock.learn(wall);
         fresh.hear("1-5", wall, "1-5");
@@ -59,11 +64,14 @@ def test_two_heartbeats_later_it_is_not_fresh_and_sleep_counts() -> None:
         seen.push(fresh.isFresh, fresh.ageMs > 629_900);
         print(seen);
     """
+    )
     assert run_node(script) == [True, False, True]
 
 
 def test_a_reader_who_sets_the_clock_back_makes_nothing_younger() -> None:
-    script = CLOCKS + """
+    script = (
+        CLOCKS
+        + """
         clock.learn(wall);
         fresh.hear("1-5", wall, "1-5");
         pass(60_000);
@@ -71,11 +79,14 @@ def test_a_reader_who_sets_the_clock_back_makes_nothing_younger() -> None:
         clock.look();
         print([clock.known, Math.round(fresh.ageMs)]);
     """
+    )
     assert run_node(script) == [False, 60_000]
 
 
 def test_the_age_is_by_the_servers_clock_whatever_the_readers_says() -> None:
-    script = CLOCKS + """
+    script = (
+        CLOCKS
+        + """
         print(input.map((skewMs) => {
           const clock = new ServerClock();
           const fresh = new Freshness(clock, 0);
@@ -87,6 +98,7 @@ def test_the_age_is_by_the_servers_clock_whatever_the_readers_says() -> None:
           return [Math.round(clock.nowMs - serverMs), Math.round(fresh.ageMs)];
         }));
     """
+    )
     assert run_node(script, [0, 86_400_000, -86_400_000]) == [[-20, 44_980]] * 3
 
 
@@ -96,12 +108,15 @@ def test_a_frame_that_was_kept_on_its_way_is_noticed() -> None:
 
 
 def test_a_delay_on_purpose_is_no_age() -> None:
-    script = CLOCKS + """
+    script = (
+        CLOCKS
+        + """
         const late = new Freshness(clock, 60_000);
         clock.learn(wall);
         late.hear("1-5", wall - 60_000, "1-5");
         print(late.isFresh);
     """
+    )
     assert run_node(script) is True
 
 
