@@ -97,8 +97,8 @@ def conditional(body: bytes, board: Scoreboard, as_of_ms: int) -> Response:
     Args:
         body: the answer's bytes.
         board: the match that it is of.
-        as_of_ms: until when this origin knew it to be the newest, UTC milliseconds. A cache keeps the date with
-            the answer, so a client sees how old a kept one is.
+        as_of_ms: until when this origin knew it to be the newest, UTC milliseconds. A cache keeps the date
+            with the answer, so a client sees how old a kept one is.
     """
     response = set_policy(Response(body, mimetype="application/json"), LATEST)
     response.headers["Touchline-Id"] = str(board.id)

@@ -132,7 +132,7 @@ class BadNetwork:
             pass  # one of the two has gone, which is what this is about
         finally:
             self._writers.discard(writer)
-            writer.transport.abort() if writer.transport.is_closing() else writer.close()
+            writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -226,7 +226,17 @@ def running(upstream: int) -> Iterator[BadNetwork]:
     try:
         yield network
     finally:
-        loop.call_soon_threadsafe(server.close)
-        network.change(())
+        asyncio.run_coroutine_threadsafe(_stop(server), loop).result(timeout=10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=5)
+        loop.close()
+
+
+async def _stop(server: asyncio.Server) -> None:
+    """End every connection, and wait until their sockets are closed."""
+    server.close()
+    serving = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in serving:
+        task.cancel()
+    await asyncio.gather(*serving, return_exceptions=True)
+    await asyncio.sleep(0.1)
