@@ -1,4 +1,4 @@
-"""One stream a page and one a browser: many matches and many tabs over HTTP/1.1, and a leader that is gone."""
+"""One stream a page and one a browser: many matches, many tabs, HTTP/1.1, and a leader that is gone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
+from shared_state.jsontext import Json, JsonObject
 from testkit.browser import launch
 from testkit.services.origin import OriginServer
 
@@ -45,13 +46,25 @@ def begin(server: OriginServer) -> str:
     return match_id
 
 
-def post(server: OriginServer, match_id: str, event_id: str, **event: object) -> None:
-    body = {"match_id": match_id, "event_id": event_id, "rev": 1, "op": "ADD", "period": "H1", **event}
+def post(server: OriginServer, match_id: str, event_id: str, **event: Json) -> None:
+    body: JsonObject = {
+        "match_id": match_id,
+        "event_id": event_id,
+        "rev": 1,
+        "op": "ADD",
+        "period": "H1",
+        **event,
+    }
     assert server.post(body) == 200
 
 
 def goal(server: OriginServer, match_id: str, event_id: str) -> None:
     post(server, match_id, event_id, type="GOAL", minute=3, team="home")
+
+
+def note(request: Request, streams: list[str]) -> None:
+    if "/stream" in request.url:
+        streams.append(request.url)
 
 
 def live(page: Page, number: int = 1) -> None:
@@ -83,7 +96,7 @@ def test_thirty_matches_on_somebody_elses_page(context: BrowserContext, server: 
         try:
             page = context.new_page()
             streams: list[str] = []
-            page.on("request", lambda request: "/stream" in request.url and streams.append(request.url))
+            page.on("request", lambda request: note(request, streams))
             page.goto(f"http://localhost:{web.server_port}/")
             live(page, 30)
             for match in matches:
@@ -102,7 +115,7 @@ def test_thirty_matches_on_somebody_elses_page(context: BrowserContext, server: 
 def test_eight_tabs_are_live_by_one_stream(context: BrowserContext, server: OriginServer) -> None:
     match = begin(server)
     streams: list[str] = []
-    context.on("request", lambda request: "/stream" in request.url and streams.append(request.url))
+    context.on("request", lambda request: note(request, streams))
     pages = [context.new_page() for _ in range(8)]
     for page in pages:
         page.goto(f"{server.url}/match/{match}")
