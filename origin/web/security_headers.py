@@ -15,6 +15,7 @@ from typing import Final
 from flask import Flask, Response, request
 
 from origin.stream.http.cors import READABLE_BY_ANY, VALIDATORS, preflight_headers
+from origin.stream.http.long_poll_request import is_long_poll
 
 __all__ = ["CLASSES", "ROUTES", "RouteClass", "Rules", "init_app", "is_stream_path", "route_class"]
 
@@ -143,7 +144,7 @@ def route_class(endpoint: str | None, path: str) -> RouteClass:
 
 def is_stream_path(path: str) -> bool:
     """Whether a path belongs to the stream tier."""
-    return path == "/stream" or path.startswith(("/stream/", "/ws/"))
+    return path == "/stream" or path.startswith(("/stream/", "/ws/")) or is_long_poll(path)
 
 
 def init_app(app: Flask) -> None:

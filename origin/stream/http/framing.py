@@ -53,6 +53,7 @@ _REASONS = {
     404: "Not Found",
     405: "Method Not Allowed",
     408: "Request Timeout",
+    410: "Gone",
     414: "URI Too Long",
     426: "Upgrade Required",
     431: "Request Header Fields Too Large",

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from origin.errors import RequestError
+from origin.stream.http.long_poll_request import is_long_poll
 
 __all__ = [
     "RequestLine",
@@ -97,7 +98,7 @@ def _read_target(raw: bytes) -> Target:
         path,
         query.decode("latin-1"),
         quote(path.encode("latin-1"), safe=_PATH_SAFE).encode("ascii") + mark + query,
-        path == _STREAM_OF_SEVERAL or path.startswith(_STREAM_PREFIXES),
+        path == _STREAM_OF_SEVERAL or path.startswith(_STREAM_PREFIXES) or is_long_poll(path),
     )
 
 

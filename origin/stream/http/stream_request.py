@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from origin.errors import RequestError
+from origin.stream.http.long_poll_request import is_long_poll, read_target
 from origin.stream.http.request_head import (
     RequestLine,
     Target,
@@ -58,6 +59,7 @@ class Transport(Enum):
     SSE = "sse"
     WEBSOCKET = "websocket"
     MULTI = "sse_multi"  #: SSE of several matches; each frame names its match
+    LONG_POLL = "long_poll"  #: one answer, held until there is something to say
 
     # Each viewer is looked up by it several times, and an Enum's own is a call of Python.
     __hash__ = object.__hash__
@@ -72,6 +74,8 @@ class StreamRequest(NamedTuple):
         websocket_key: what the handshake answers to; empty for SSE.
         flush: whether a comment follows what is sent, as a piece of its own, for scanners that hold the last.
         matches: of a stream of several matches: each, with the id to resume from; ``match_id`` is empty then.
+        slice: of a long poll: until the end of which ten seconds it may wait.
+        is_last: whether its connection ends with its answer, whatever it says.
     """
 
     method: str
@@ -82,11 +86,13 @@ class StreamRequest(NamedTuple):
     websocket_key: bytes = b""
     flush: bool = False
     matches: tuple[tuple[str, DeltaId | None], ...] = ()
+    slice: int = 0
+    is_last: bool = False
 
     @property
     def keep_alive(self) -> bool:
         """Whether further requests may follow an answer that ends."""
-        return keeps_alive(self.head)
+        return not self.is_last and keeps_alive(self.head)
 
     @property
     def forwarded_for(self) -> list[str]:
@@ -135,6 +141,10 @@ def parse(head: bytes, line: RequestLine | None = None) -> StreamRequest:
     method = line.method
     if line.target.path == MULTI_PATH:
         return parse_set(method, line.target, head)
+    if is_long_poll(line.target.path):
+        _check_method(method)
+        poll = read_target(line.target.path, line.target.query)
+        return StreamRequest(method, Transport.LONG_POLL, poll.match_id, poll.after, head, slice=poll.slice)
     transport, name, resume, flush = _asked(method, line.target.path, line.target.query)
     lower = head.lower()
     after = _after(header_value(head, lower, b"\nlast-event-id:"), resume)

@@ -22,6 +22,7 @@ from origin.bus import Bus
 from origin.errors import OriginError, RequestError
 from origin.stream.http.cors import METHODS, READABLE_BY_ANY_STREAM, RESUME, preflight_headers
 from origin.stream.http.framing import SseFraming, WebSocketFraming, answer
+from origin.stream.http.long_poll_request import CACHED_BRIEFLY
 from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.decisions import Admit, Answer, Decision, Refuse, Reply
@@ -130,6 +131,8 @@ class Hub:
             data = answer(204, _PREFLIGHT, keep_alive=request.keep_alive)
             return Reply(data, request.keep_alive)
         if self._plan is not None and request.method == "GET":
+            if request.transport is Transport.LONG_POLL:
+                return self._refuse_busy("draining", "this server ends; ask again")
             # Not a 503: an EventSource that gets one never comes back.
             return self._send_off(request)
         if request.method == "GET" and (refusal := self._room_refusal(address, self.parked)) is not None:
@@ -326,6 +329,8 @@ class Hub:
         """See ``StreamHost.decide_unknown``."""
         match_id = request.match_id or ", ".join(name for name, _ in request.matches[:_NAMED_MAX])
         error = RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
+        if request.transport is Transport.LONG_POLL:
+            error.headers["Cache-Control"] = CACHED_BRIEFLY
         return Refuse(error, keep_alive=request.keep_alive, with_body=request.method != "HEAD")
 
     def decide_unanswered(self, request: StreamRequest) -> Decision:
@@ -348,11 +353,14 @@ class Hub:
         self.metrics.close(why)
         address = self._address_of.pop(fd, None)
         if address is not None:
-            left = self._per_address[address] - 1
-            if left:
-                self._per_address[address] = left
-            else:
-                del self._per_address[address]
+            self.count_address(address, -1)
+
+    def count_address(self, address: str, more: int) -> None:
+        """See ``StreamHost.count_address``; nothing where addresses have no limit."""
+        if self.config.connections_per_address_max:
+            count = self._per_address.pop(address, 0) + more
+            if count:
+                self._per_address[address] = count
 
     def _forget(self, stream: MatchStream) -> None:
         del self._matches[stream.match_id]
@@ -439,6 +447,8 @@ class Hub:
         return window
 
     def _send_off_or_busy(self, request: StreamRequest) -> Decision:
+        if request.transport is Transport.LONG_POLL:
+            return self._refuse_busy("draining", "this server ends; ask again")
         return self._send_off(request) if request.method == "GET" else self.decide_unanswered(request)
 
     def _let_go(self, now_s: float) -> None:

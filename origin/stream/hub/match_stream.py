@@ -34,6 +34,7 @@ from origin.stream.http.sse import heartbeat_member
 from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.decisions import Admit, Answer, Decision, Join, Park, Reply, Ticket
+from origin.stream.hub.long_poll import LongPolls
 from origin.stream.hub.metrics import StreamMetrics
 from origin.stream.hub.replay_window import ReplayWindow, Step
 from origin.stream.hub.resume import Resumed
@@ -64,6 +65,9 @@ class StreamHost(Protocol):
 
     def ask(self, read: Callable[[], _T], done: Callable[[_T | Exception], None]) -> None:
         """Have ``read`` run on a bus reader, and ``done`` with what it returned or raised back here."""
+
+    def count_address(self, address: str, more: int) -> None:
+        """A request of an address is held from now on (1), or no more (-1)."""
 
     def call_later(self, delay_s: float, action: Callable[[], None]) -> None:
         """Have ``action`` run on the reactor's thread after a time."""
@@ -175,6 +179,7 @@ class MatchStream:
         self._answers: dict[tuple[Transport, DeltaId | None], Answer] = {}
         self._answers_version = -1
         self._closed = False
+        self._polls = LongPolls(host, match_id, is_over=lambda: self.ended, fill_gap=self._fill_gap_of_polls)
         host.ask(self._read_opening, self._opened)
 
     # --- viewers
@@ -182,7 +187,9 @@ class MatchStream:
     @property
     def viewers(self) -> int:
         """How many watch it, or wait to."""
-        return len(self._parked) + sum(audience.size for audience in self._audiences.values())
+        return (
+            len(self._parked) + self._polls.size + sum(audience.size for audience in self._audiences.values())
+        )
 
     @property
     def opening(self) -> bool:
@@ -219,6 +226,8 @@ class MatchStream:
         window = self._window
         if window is None:
             return None
+        if request.transport is Transport.LONG_POLL:
+            return self._polls.decide(request, window)
         answer = self.known_answer(request)
         if answer is None:
             resumed = window.answer(request.after)
@@ -315,7 +324,7 @@ class MatchStream:
 
     def resolve_all(self, decide: Callable[[StreamRequest], Decision]) -> None:
         """Resolve every ticket that is out by what is decided for its request alone."""
-        for ticket in list(self._parked):
+        for ticket in [*self._parked, *self._polls.tickets()]:
             self._resolve(ticket, decide(ticket.request))
 
     def _resolve(self, ticket: Ticket, decision: Decision) -> None:
@@ -328,6 +337,8 @@ class MatchStream:
             del self._parked[ticket]
             self._host.parked -= ticket.request.transport is not Transport.MULTI
             self._leave_group(ticket)
+        else:
+            self._polls.discard(ticket)
 
     def _leave_group(self, ticket: Ticket) -> None:
         if ticket.group is not None:
@@ -345,7 +356,10 @@ class MatchStream:
             self._join_group(ticket, self._opening_group)
             return
         assert after is not None  # noqa: S101 - the window answers viewers without an id
-        if after > window.head:
+        if ticket.request.transport is Transport.LONG_POLL and after == window.head:
+            del self._parked[ticket]  # a slice may last for longer than an answer of the bus
+            self._polls.hold(ticket)
+        elif after > window.head:
             self._join_group(ticket, self._ahead)
             self._ask_head()
         else:
@@ -455,6 +469,8 @@ class MatchStream:
         if host.config.broadcast_interval_s:
             self._gated = True
             host.call_later(host.config.broadcast_interval_s, self._open_gate)
+        assert self._window is not None  # noqa: S101
+        self._polls.head_moved(self._window)
 
     def _open_gate(self) -> None:
         self._gated = False
@@ -468,6 +484,11 @@ class MatchStream:
         for audience in self._audiences.values():
             if audience.size:
                 audience.broadcast(audience.framing.gap(self.match_id, head), _ignore)
+        self._polls.head_moved(window)
+
+    def _fill_gap_of_polls(self) -> None:
+        if self._window is not None and not self._closed:
+            self._fill_gap(self._window)
 
     def _fill_gap(self, window: ReplayWindow) -> None:
         """Read from the bus what it should have said."""
@@ -624,9 +645,20 @@ class MatchStream:
 
     def _resolve_group(self, group: dict[Ticket, None], window: ReplayWindow, resumed: Resumed) -> None:
         for ticket in list(group):
-            self._resolve_with(ticket, self._answer_for(ticket.request, window, resumed))
+            if ticket.request.transport is not Transport.LONG_POLL:
+                self._resolve_with(ticket, self._answer_for(ticket.request, window, resumed))
+            elif resumed.gap:
+                self._resolve_as_gap(ticket)
+            else:
+                self._resolve(ticket, self._polls.decide_run(ticket.request, resumed.missed))
 
     def _resolve_as_gap(self, ticket: Ticket) -> None:
+        request, window = ticket.request, self._window
+        if request.transport is Transport.LONG_POLL and request.after is not None and window is not None:
+            polls = self._polls
+            is_ahead = request.after > window.head
+            self._resolve(ticket, polls.decide_unknown_id(request) if is_ahead else polls.decide_gap(request))
+            return
         # Not kept for others: an id that is unknown now may be published in a moment.
         self._resolve_with(ticket, self.gap_answer(ticket.request.transport))
 

@@ -47,6 +47,8 @@ class StreamMetrics:
         refused: requests that were not granted, by code.
         closed: viewers that ended, by why.
         evicted: connections that are no viewers and were closed because others needed their files.
+        polls_held: long polls that wait now.
+        polls: answers to long polls, by kind.
         ring_entries: viewers sent to by one call; 0 if each is by a call of its own.
         accept_rate: viewers per second this process can take, as measured.
         committed: from the log's taking an event to the viewer's frame being written.
@@ -64,6 +66,8 @@ class StreamMetrics:
     refused: dict[str, int] = field(default_factory=dict)
     closed: dict[str, int] = field(default_factory=dict)
     evicted: int = 0
+    polls_held: int = 0
+    polls: dict[str, int] = field(default_factory=lambda: {"deltas": 0, "silence": 0, "gap": 0, "ended": 0})
     ring_entries: int = 0
     accept_rate: float = 0.0
     committed: LatencyHistogram = field(default_factory=LatencyHistogram)
@@ -109,6 +113,10 @@ class StreamCollector(Collector):
         )
         yield _counters("touchline_stream_refused", "Requests not granted", "code", metrics.refused)
         yield _counters("touchline_stream_closed", "Viewers that ended", "why", metrics.closed)
+        yield GaugeMetricFamily(
+            "touchline_stream_polls_held", "Long polls that wait now", value=metrics.polls_held
+        )
+        yield _counters("touchline_stream_polls", "Answers to long polls", "answer", metrics.polls)
         yield _counter(
             "touchline_stream_evicted",
             "Connections that are no viewers and were closed for their files",

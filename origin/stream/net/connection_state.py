@@ -71,11 +71,13 @@ TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
     State.READING_HEAD: frozenset(
         {
             *(State.READING_HEAD, State.READING_BODY, State.PARKED, State.STREAMING, State.WITH_THREAD),
-            *(State.LINGERING, State.CLOSED),
+            *(State.ANSWERING, State.LINGERING, State.CLOSED),
         }
     ),
     State.READING_BODY: frozenset({State.WITH_THREAD, State.LINGERING, State.CLOSED}),
-    State.PARKED: frozenset({State.STREAMING, State.READING_HEAD, State.LINGERING, State.CLOSED}),
+    State.PARKED: frozenset(
+        {State.STREAMING, State.READING_HEAD, State.ANSWERING, State.LINGERING, State.CLOSED}
+    ),
     State.STREAMING: frozenset({State.LINGERING, State.CLOSED}),
     State.WITH_THREAD: frozenset(
         {State.ANSWERING, State.READING_HEAD, State.PARKED, State.STREAMING, State.LINGERING, State.CLOSED}

@@ -159,6 +159,7 @@ class Connections:
             answered.
         has_room_for_page: whether a thread will have time for one more page soon.
         evict_answering: closes one connection whose answer waits for its reader; whether there was one.
+        send_rest: sends what of a long answer the kernel did not take at once.
         trusted: the proxies whose ``X-Forwarded-For`` is believed.
         fixed: pages that are answered here, by path: they wait for no thread.
         refusal_of: says of a request, by its head, why it cannot be taken now; None if it can.
@@ -174,6 +175,7 @@ class Connections:
         *,
         has_room_for_page: Callable[[], bool] = _always,
         evict_answering: Callable[[], bool] = _never,
+        send_rest: Callable[[Connection, memoryview, bool], None] | None = None,
         fixed: Mapping[str, FixedAnswer] | None = None,
         refusal_of: Callable[[bytes], RequestError | None] = lambda _: None,
         body_max_bytes: int = BODY_MAX_BYTES,
@@ -183,6 +185,7 @@ class Connections:
         self._to_thread = to_thread
         self._has_room_for_page = has_room_for_page
         self._evict_answering = evict_answering
+        self._send_rest = send_rest
         self._trusted = trusted or TrustedProxies()
         self._fixed = dict(fixed or {})
         self._refusal_of = refusal_of
@@ -526,7 +529,7 @@ class Connections:
 
     def _remember(self, head: bytes, request: StreamRequest) -> None:
         # The key of a WebSocket is never seen again.
-        if request.transport is Transport.SSE and len(head) <= _FIRST_READ_BYTES:
+        if request.transport in (Transport.SSE, Transport.LONG_POLL) and len(head) <= _FIRST_READ_BYTES:
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
             self._known[head] = request
@@ -601,6 +604,8 @@ class Connections:
             address = viewer_address(
                 address_of_peer(connection.peer), connection.request.forwarded_for, self._trusted
             )
+        if connection.request.transport is Transport.LONG_POLL and not self.may_keep(connection):
+            connection.request = connection.request._replace(is_last=True)  # so the answer says so
         self._carry_out(connection, self._hub.decide(connection.request, address), address)
 
     def _carry_out(self, connection: Connection, decision: Decision, address: str = "") -> None:
@@ -608,7 +613,8 @@ class Connections:
             case Admit():
                 self._admit(connection, decision, address)
             case Reply(data, keep_alive):
-                self._answer(connection, data, keep_alive=keep_alive)
+                is_poll = connection.request.transport is Transport.LONG_POLL
+                self._answer(connection, data, keep_alive=keep_alive, may_wait=is_poll)
             case Refuse(error, keep_alive, with_body):
                 self._refuse(connection, error, keep_alive=keep_alive, with_body=with_body)
             case Park(ticket, cancel):
@@ -659,13 +665,26 @@ class Connections:
         data = refusal(error, keep_alive=keep_alive, with_body=with_body)
         self._answer(connection, data, keep_alive=keep_alive)
 
-    def _answer(self, connection: Connection, data: bytes, *, keep_alive: bool) -> None:
-        """Send an answer that ends, and wait for the next request or end."""
+    def _answer(
+        self, connection: Connection, data: bytes, *, keep_alive: bool, may_wait: bool = False
+    ) -> None:
+        """Send an answer that ends, and wait for the next request or end.
+
+        With ``may_wait`` it can be longer than what the kernel takes at once.
+        """
         sock = connection.sock
         try:
             sent = sock.send(data)
+        except BlockingIOError:
+            sent = 0
         except OSError:
             sent = -1
+        if may_wait and 0 <= sent < len(data) and self._send_rest is not None:
+            self._unfinished.discard(connection)
+            connection.move(State.ANSWERING)
+            self._leave(connection)
+            self._send_rest(connection, memoryview(data)[sent:], keep_alive)
+            return
         if sent != len(data):  # whoever does not take a kilobyte sends requests and reads no answers
             self._close(connection)
             return

@@ -154,6 +154,19 @@ class StreamWorker(GunicornWorker):
                 lambda: connections.lost(connection),
             )
 
+    def _send_rest(self, connection: Connection, rest: memoryview, keeps: bool) -> None:
+        """Send what of a long poll's answer the kernel did not take at once."""
+        connections, slow_responses = self._connections, self._slow_responses
+        assert connections is not None  # noqa: S101 - it has the connection
+        assert slow_responses is not None  # noqa: S101
+        bare = connection.sock
+        sock = PageSocket(bare.family, bare.detach())
+        sock.unsent.append(rest)
+        connection.sock = sock
+        slow_responses.take(
+            sock, lambda: self._answered(connection, sock, keeps), lambda: connections.lost(connection)
+        )
+
     def _answered(self, connection: Connection, sock: PageSocket, keeps: bool) -> None:
         """All of a page has been sent."""
         connections = self._connections
@@ -304,6 +317,7 @@ class StreamWorker(GunicornWorker):
             trusted,
             has_room_for_page=lambda: bool(self.nr_conns < self.worker_connections),
             evict_answering=self._slow_responses.evict,
+            send_rest=self._send_rest,
             fixed=None if fixed_answers is None else fixed_answers(),
             refusal_of=self._refusal_of,
             body_max_bytes=limit,
