@@ -41,6 +41,11 @@ e2e: setup
 	sh testkit/services/install.sh
 	$(BIN)/pytest e2e
 
+# Five hundred drawn networks, each before a page in a real browser; some two hours.
+soak: setup
+	sh testkit/services/install.sh
+	TOUCHLINE_SOAK_NETWORKS=500 $(BIN)/pytest e2e/test_freshness_property.py
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -77,7 +77,7 @@ def urls(poster: Poster) -> list[str]:
     ]
 
 
-_MADE = re.compile(rb' data-(?:made-ms|as-of)="\d+"')
+_MADE = re.compile(rb' data-as-of="\d+"')
 
 
 def seen(response: TestResponse) -> tuple[object, ...]:
