@@ -182,9 +182,18 @@ class ListStream:
         else:
             html, until_ms = self._render(row, now_ms)
         live = row.summary.phase in ("live", "paused")
-        data = compact({"match_id": row.match_id, "id": str(row.id), "live": live, "html": html})
+        own = _lists_of(row)
+        data = compact(
+            {
+                "match_id": row.match_id,
+                "id": str(row.id),
+                "live": live,
+                "lists": sorted(filter(None, own)),
+                "html": html,
+            }
+        )
         before = self._newest.get(row.match_id)
-        lists = _lists_of(row) | (_NO_LISTS if before is None else _lists_of(before.row))
+        lists = own | (_NO_LISTS if before is None else _lists_of(before.row))
         change = _Change(row, lists, data.encode(), until_ms)
         self._newest[row.match_id] = change
         self._ticking.pop(row.match_id, None)
@@ -196,7 +205,9 @@ class ListStream:
         self._reading = False
         if isinstance(reading, Exception):
             return  # the next tick tries again
-        self.cursor_ms = reading.began_ms
+        if reading.complete:
+            # The cursor says until when a viewer knows all rows; of a part of the bus nothing was heard.
+            self.cursor_ms = reading.began_ms
         for change in reading.changes:
             for name in change.lists:
                 self._known[name] = reading.began_ms

@@ -210,7 +210,8 @@ class MultiMatchViewers(Subscribers):
 
     def _decide_ready_list(self, request: StreamRequest, address: str) -> Decision:
         assert request.list_name is not None  # noqa: S101
-        if not self.lists.has(request.list_name):
+        # Beside matches it may begin later: a day without matches must not end the stream of those there are.
+        if not request.matches and not self.lists.has(request.list_name):
             return self._host.decide_unknown(request)
         return self._host.decide_set(request, address)
 
