@@ -96,6 +96,7 @@ class ListStream:
         self._known: dict[str, int] = {}
         self._from_ms: int | None = None
         self._waiting: list[Callable[[], None]] = []
+        self._waiting_for_next: list[Callable[[], None]] = []
         self.audiences: dict[str, MatchAudience] = {}
         self.cursor_ms = 0
 
@@ -109,9 +110,9 @@ class ListStream:
         """Whether all rows have been read once."""
         return self._from_ms is not None
 
-    def when_ready(self, action: Callable[[], None]) -> None:
-        """Have an action run once the rows have been read."""
-        self._waiting.append(action)
+    def when_read(self, action: Callable[[], None]) -> None:
+        """Have an action run after a reading that begins from now on: it has what was published before."""
+        self._waiting_for_next.append(action)
         self.read()
 
     def has(self, name: str) -> bool:
@@ -152,6 +153,8 @@ class ListStream:
         """Read what changed."""
         if not self._reading and self._render is not None:
             self._reading = True
+            self._waiting += self._waiting_for_next
+            self._waiting_for_next = []
             self._host.ask(self._read, self._answered)
 
     def _read(self) -> _Reading:
@@ -224,6 +227,8 @@ class ListStream:
         waiting, self._waiting = self._waiting, []
         for action in waiting:
             action()
+        if self._waiting_for_next:
+            self.read()
 
 
 def _frames(changes: Iterable[_Change], cursor_ms: int) -> bytes:

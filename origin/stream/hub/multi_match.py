@@ -194,8 +194,10 @@ class MultiMatchViewers(Subscribers):
         """A list is known once all rows have been read; its viewer needs none of its matches to be."""
         if not self.lists.available:
             return self._host.decide_unknown(request)
-        if self.lists.ready:
-            return self._decide_ready_list(request, address)
+        assert request.list_name is not None  # noqa: S101
+        # A page may have read a list that began since the last reading here.
+        if self.lists.ready and (request.matches or self.lists.has(request.list_name)):
+            return self._host.decide_set(request, address)
         ticket = Ticket(request, address, time.monotonic() + self._config.bus_wait_s)
         candidate = self._candidates[ticket] = _Candidate(ticket)
         self.memberships += len(request.matches)
@@ -205,7 +207,7 @@ class MultiMatchViewers(Subscribers):
             if candidate.ticket is not None:
                 self._resolve_candidate(ticket, self._decide_ready_list(request, address))
 
-        self.lists.when_ready(read)
+        self.lists.when_read(read)
         return Park(ticket, self._cancel)
 
     def _decide_ready_list(self, request: StreamRequest, address: str) -> Decision:

@@ -8,7 +8,10 @@ import random
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
+
+import pytest
 
 from origin.bus import Published
 from origin.bus.memory import MemoryBus
@@ -40,12 +43,21 @@ class Lists:
         self.clients: list[socket.socket] = []
         self.replicas: dict[str, Replica] = {}
 
+    def announce(self, match_id: str, competition: str) -> None:
+        sides = {side: {"name": side, "code": side[:3].upper()} for side in ("home", "away")}
+        detail = {**sides, "competition": competition, "kickoff_ms": 1_700_000_000_000}
+        info = {"match_id": match_id, "event_id": "info", "rev": 1, "op": "ADD", "type": "MATCH_INFO"}
+        self._publish(match_id, Event.from_json({**info, "detail": detail}))
+
     def goal(self, match_id: str) -> str:
-        replica = self.replicas.setdefault(match_id, Replica.begin(match_id, 1_700_000_000_000))
         fields = {"event_id": f"g{time.monotonic_ns()}", "rev": 1, "op": "ADD", "type": "GOAL"}
         event = Event.from_json(
             {**fields, "match_id": match_id, "period": "H1", "minute": 1, "team": "home", "detail": {}}
         )
+        return self._publish(match_id, event)
+
+    def _publish(self, match_id: str, event: Event) -> str:
+        replica = self.replicas.setdefault(match_id, Replica.begin(match_id, 1_700_000_000_000))
         delta = replica.assign(event, 1_700_000_000_000)
         assert delta is not None
         self.bus.publish(match_id, Published(delta.id, encode_delta(delta)), replica.snapshot())
@@ -113,5 +125,53 @@ def test_a_list_that_is_not_there_is_404() -> None:
     try:
         lists.goal("a")
         assert lists.until(lists.ask("list=Nobody+Plays"), b"unknown_list").startswith(b"HTTP/1.1 404")
+    finally:
+        lists.end()
+
+
+def test_a_list_that_began_since_the_last_reading_is_there() -> None:
+    lists = Lists()
+    try:
+        lists.goal("a")
+        lists.until(lists.ask("list="), b'"list":"')
+        lists.announce("b", "New Cup")
+        assert b'"list":true' in lists.until(lists.ask("list=New+Cup"), b'"list":"')
+    finally:
+        lists.end()
+
+
+def test_a_list_that_is_not_there_yet_does_not_end_the_stream_of_matches() -> None:
+    lists = Lists()
+    try:
+        id_ = lists.goal("a")
+        client = lists.ask("list=New+Cup&m=a")
+        assert f"id: a@{id_}".encode() in lists.until(client, b'"list":"')
+        lists.announce("b", "New Cup")
+        (row,) = rows_in(lists.until(client, b"</li>"))
+        assert (row["match_id"], row["lists"]) == ("b", ["2023-11-14", "New Cup"])
+    finally:
+        lists.end()
+
+
+def test_the_cursor_stands_still_while_a_part_of_the_bus_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lists = Lists()
+    try:
+        lists.goal("a")
+        lists.until(lists.ask("list="), b'"list":"')
+        reader = lists.hub._several.lists._reader
+        assert reader is not None
+        read = reader.read
+        monkeypatch.setattr(reader, "read", lambda: replace(read(), complete=False))
+        cursor = lists.hub._several.lists.cursor_ms
+        client = lists.ask("list=")
+        lists.goal("a")
+        lists.until(client, b"</li>")
+        assert lists.hub._several.lists.cursor_ms == cursor
+        monkeypatch.undo()
+        lists.goal("a")
+        lists.until(client, b"</li>")
+        assert lists.hub._several.lists.cursor_ms > cursor
     finally:
         lists.end()
