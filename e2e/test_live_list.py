@@ -136,7 +136,10 @@ def test_a_goal_and_its_retraction_replace_the_row(context: BrowserContext, serv
     expect(score(page, match_id)).to_have_text(["1", "0"])
     goal(server, match_id, "g2")
     expect(score(page, match_id)).to_have_text(["2", "0"])
-    assert server.post({"match_id": match_id, "event_id": "g2", "rev": 2, "op": "RETRACT", "reason": "VAR"}) == 200
+    assert (
+        server.post({"match_id": match_id, "event_id": "g2", "rev": 2, "op": "RETRACT", "reason": "VAR"})
+        == 200
+    )
     expect(score(page, match_id)).to_have_text(["1", "0"])
     # In place: the reader's focus stays, and nothing is fetched.
     focused = f"document.activeElement.closest('li')?.dataset.match === '{match_id}'"

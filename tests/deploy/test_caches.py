@@ -242,9 +242,11 @@ def test_unknown_query_is_not_in_the_key_and_order_does_not_matter(world: World)
     fields = ("day=2026-11-27", "competition=Cup", "page=2", "utm=1")
     for order in permutations(fields):
         world.get("/?" + "&".join(order))
+        world.get("/list?" + "&".join(order))
     for query in ("matchId=m1", "x=1&matchId=m1", "matchId=m1&y=2"):
         world.get("/score?" + query)
-    assert set(world.origin.seen) == {"/", "/?day=2026-11-27&competition=Cup&page=2", "/score?matchId=m1"}
+    list_ = "day=2026-11-27&competition=Cup&page=2"
+    assert set(world.origin.seen) == {"/", f"/?{list_}", f"/list?{list_}", "/score?matchId=m1"}
 
 
 def test_what_is_personal_or_unknown_is_never_kept(world: World) -> None:
