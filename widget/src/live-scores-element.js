@@ -50,6 +50,8 @@ const APART_MS = 3_000;
 const JITTER_MS = 1_500;
 /** While no stream confirms the list. */
 const POLL_MS = 5_000;
+/** While polls are answered, the last was asked no longer ago than this. */
+const POLLED_MS = 10_000;
 /** A stream has so long to begin before the list is polled. */
 const PATIENCE_MS = 4_000;
 /** While nothing answers: the shortest bound on the wait, which grows with the outage, and the longest. */
@@ -133,7 +135,8 @@ export class LiveScoresElement extends HTMLElement {
     if (connection === "closed") return connection;
     if (this.#freshness?.isFresh) {
       if (connection === "open" && this.#followed) return "open";
-      if (this.#answered) return "polling";
+      // A list is also fetched beside a stream: only an answer of this moment says that the polls work.
+      if (this.#answered && navigator.onLine && elapsedMs(this.#asked) < POLLED_MS) return "polling";
     }
     if (!navigator.onLine) return "offline";
     return connection === "connecting" && !this.#freshness?.contacted ? "connecting" : "waiting";
