@@ -175,3 +175,20 @@ def test_the_cursor_stands_still_while_a_part_of_the_bus_does_not_answer(
         assert lists.hub._several.lists.cursor_ms > cursor
     finally:
         lists.end()
+
+
+def test_many_lists_that_are_not_there_share_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = Lists()
+    try:
+        lists.goal("a")
+        lists.until(lists.ask("list="), b'"list":"')
+        stream = lists.hub._several.lists
+        read, readings = stream._read, []
+        monkeypatch.setattr(stream, "_read", lambda: readings.append(1) or read())
+        clients = [lists.ask(f"list=Nobody+{number}") for number in range(50)]
+        for client in clients:
+            assert lists.until(client, b"unknown_list").startswith(b"HTTP/1.1 404")
+        # Those who come during a reading wait for the next, together; some ticks may fall between.
+        assert len(readings) <= 6
+    finally:
+        lists.end()
