@@ -36,15 +36,14 @@ test: setup
 soak: setup
 	$(BIN)/python -m tests.faults.test_saturday
 	$(BIN)/python -m tests.feeds.fuzz_matching 1000000
+	sh testkit/services/install.sh
+	TOUCHLINE_SOAK_NETWORKS=500 TOUCHLINE_SOAK_BESIDE=25 $(BIN)/pytest e2e/test_freshness_property.py
 
 e2e: setup
 	sh testkit/services/install.sh
 	$(BIN)/pytest e2e
 
 # Five hundred drawn networks, each before a page in a real browser; some two hours.
-soak: setup
-	sh testkit/services/install.sh
-	TOUCHLINE_SOAK_NETWORKS=500 $(BIN)/pytest e2e/test_freshness_property.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

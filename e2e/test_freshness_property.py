@@ -1,8 +1,8 @@
 """Whatever the network does: a page shows what the origin knew a moment ago, or an age that is not too young.
 
 Networks are drawn by a seed (``testkit/faults/networks.py``); the page is a real one in a real Chromium,
-and is looked at each second. ``TOUCHLINE_SOAK_NETWORKS=500`` runs as many, ``TOUCHLINE_SOAK_BESIDE=25`` so many
-side by side (``make soak``).
+and is looked at each second. ``TOUCHLINE_SOAK_NETWORKS=500`` runs as many, ``TOUCHLINE_SOAK_BESIDE=25`` so
+many side by side (``make soak``).
 """
 
 from __future__ import annotations
