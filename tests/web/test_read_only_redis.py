@@ -69,7 +69,7 @@ def test_the_last_known_list_is_shown_by_a_redis_that_answers_nothing(
 ) -> None:
     """NOAUTH: a password was set, and every connection has to come again. It refuses reads, too."""
     monkeypatch.setattr("origin.web.origin.BOARD_FRESH_S", 0.0)
-    monkeypatch.setattr("origin.web.origin.BOARD_OPEN_S", 0.0)
+    monkeypatch.setattr("origin.web.origin.BUS_AGAIN_S", 0.0)
     reader = make_app(eventlog_url="memory://", bus_url=server.url).test_client()
     newcomer = make_app(eventlog_url="memory://", bus_url=server.url).test_client()
     assert "not up to date" not in reader.get("/").text

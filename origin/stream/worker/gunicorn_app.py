@@ -242,7 +242,7 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
 
     def submit_page(
         self, sock: socket.socket, connection: Any, message: bytes, pool: Executor | None = None
-    ) -> None:
+    ) -> Future[Any] | None:
         """Have a thread answer a whole request.
 
         Args:
@@ -250,6 +250,10 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
             connection: comes back with the answer; has ``peer`` and ``server``.
             message: the request, to its last byte.
             pool: whose threads; None for those of pages.
+
+        Returns:
+            What can be cancelled until a thread begins; the connection then comes back as one to be ended.
+            None for pages.
         """
         self.nr_conns += 1
         conn = TConn(self.cfg, sock, connection.peer, connection.server)
@@ -260,9 +264,10 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         conn.connection = connection
         if pool is None:
             self.enqueue_req(conn)
-            return
-        done = pool.submit(self.handle, conn)
+            return None
+        done: Future[Any] = pool.submit(self.handle, conn)
         done.add_done_callback(lambda future: self.method_queue.defer(self.finish_request, conn, future))
+        return done
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Called by gunicorn on a thread."""
