@@ -34,7 +34,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from origin.bus import Gap, Published, Replay, Snapshot, Suffix, UpToDate, check_run
 from origin.bus.match_row import ENDED_STATUSES, MatchRow, status_of
-from origin.bus.redis_servers import REDIS_ERRORS, Options, Servers, by_node
+from origin.bus.redis_servers import REDIS_ERRORS, Node, Options, Servers, by_node, side_by_side
 from origin.bus.server_calls import ServerCalls
 from origin.errors import BusBehindError, BusError
 from shared_state import DeltaId
@@ -238,15 +238,19 @@ class RedisStore:
     def _heads(self, match_ids: Sequence[str]) -> dict[str, DeltaId | Exception | None]:
         nodes, unknown = by_node(self._servers, {name: self.state_key(name) for name in match_ids})
         found: dict[str, DeltaId | Exception | None] = {**unknown}
-        for node, there in nodes.items():
-            try:
-                heads = self.heads_at(self._servers.client_of(node), there)
-            except REDIS_ERRORS as error:
-                found |= dict.fromkeys(there, error)
-                continue
-            for name, head in zip(there, heads, strict=True):
-                found[name] = head.id if isinstance(head, Head) else head
+        for heads in side_by_side(nodes, self._heads_of).values():
+            found |= heads
         return found
+
+    def _heads_of(self, node: Node, match_ids: Sequence[str]) -> dict[str, DeltaId | Exception | None]:
+        try:
+            heads = self.heads_at(self._servers.client_of(node), match_ids)
+        except REDIS_ERRORS as error:
+            return dict.fromkeys(match_ids, error)
+        return {
+            name: head.id if isinstance(head, Head) else head
+            for name, head in zip(match_ids, heads, strict=True)
+        }
 
     def snapshot(self, match_id: str) -> Snapshot | None:
         """See ``Bus.snapshot``."""
