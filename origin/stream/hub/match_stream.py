@@ -18,6 +18,7 @@ with one question to the bus under way at most, however many viewers and ids it 
 from __future__ import annotations
 
 import heapq
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -36,7 +37,8 @@ from origin.stream.hub.replay_window import ReplayWindow, Step
 from origin.stream.hub.resume import Resumed
 from origin.stream.hub.subscribers import Subscribers
 from origin.stream.net.reactor import Reactor
-from shared_state import DeltaId
+from shared_state import DeltaId, Replica, WireError
+from shared_state.wire import PROTOCOL_VERSION, snapshot_version
 
 __all__ = ["MatchStream", "StreamHost"]
 
@@ -84,6 +86,9 @@ class StreamHost(Protocol):
         """The bus did not answer; the viewer must come again."""
 
 
+logger = logging.getLogger(__name__)
+
+
 class _Accepted(msgspec.Struct):
     """The part of a delta that says when the log took it."""
 
@@ -98,6 +103,21 @@ class _Hashed(msgspec.Struct):
 
 _accepted_in = msgspec.json.Decoder(_Accepted).decode
 _hash_in = msgspec.json.Decoder(_Hashed).decode
+
+
+def _hash_of(snapshot: bytes) -> str:
+    """The hash of a snapshot's state, as viewers compute it.
+
+    One that was written by an earlier version of the protocol, and has not changed since, has that version's
+    hash in it: each heartbeat would send each viewer to the snapshot again.
+    """
+    if snapshot_version(snapshot) != PROTOCOL_VERSION:
+        try:
+            return Replica.restore(snapshot).hash()
+        except WireError as error:
+            # Of a later version, whose viewers compare with what it says.
+            logger.debug("a snapshot cannot be read here: %s", error)
+    return _hash_in(snapshot).hash
 
 
 @dataclass(slots=True)
@@ -421,7 +441,7 @@ class MatchStream:
                     head = deltas[-1].id
                 case _:
                     deltas = []  # the bus keeps fewer; viewers with older ids are answered by it
-            return _Opening(subscription, head, deltas, snapshot.id, _hash_in(snapshot.data).hash)
+            return _Opening(subscription, head, deltas, snapshot.id, _hash_of(snapshot.data))
         except Exception:
             subscription.close()
             raise
@@ -574,7 +594,7 @@ class MatchStream:
         if not isinstance(snapshot, Snapshot) or window is None or self._closed:
             return
         if self._hash is None or self._hash[0] != snapshot.id:
-            self._hash = (snapshot.id, _hash_in(snapshot.data).hash)
+            self._hash = (snapshot.id, _hash_of(snapshot.data))
         if snapshot.id > window.head:
             # Still to arrive, or lost: if the next look finds the same, it is lost.
             if self._suspected == window.head:
