@@ -110,6 +110,7 @@ class StreamWorker(GunicornWorker):
         # The hub works with the bare socket; gunicorn wants all of it.
         bare = connection.sock
         sock = PageSocket(bare.family, bare.detach())
+        sock.is_head = connection.message.startswith(b"HEAD ")
         connection.sock = sock
         if connection.message.startswith(_INGEST):
             self._ingesting += 1
