@@ -1,7 +1,7 @@
 """Whatever the network does: a page shows what the origin knew a moment ago, or an age that is not too young.
 
 Networks are drawn by a seed (``testkit/faults/networks.py``); the page is a real one in a real Chromium,
-and is looked at each second. ``TOUCHLINE_SOAK_NETWORKS=500`` runs as many, ``TOUCHLINE_SOAK_BESIDE=25`` so
+and is looked at each second. ``SOAK_NETWORKS=500`` runs as many, ``SOAK_BESIDE=25`` so
 many side by side (``make soak``).
 """
 
@@ -23,9 +23,9 @@ from testkit.browser import launch
 from testkit.faults.networks import BadNetwork, Network, Phase, drawn_network, running
 from testkit.services.origin import OriginServer
 
-SEEDS = range(int(os.environ.get("TOUCHLINE_SOAK_NETWORKS", "10")))
+SEEDS = range(int(os.environ.get("SOAK_NETWORKS", "10")))
 #: Networks side by side, each a page in a context of its own.
-BESIDE = int(os.environ.get("TOUCHLINE_SOAK_BESIDE", "5"))
+BESIDE = int(os.environ.get("SOAK_BESIDE", "5"))
 #: How long each of a network's phases is, seconds; in every tenth group longer than an old score may be live.
 PHASE_S = 26.0
 LONG_PHASE_S = 60.0

@@ -227,6 +227,10 @@ class MemoryBus:
         del match_id
         return ""
 
+    def is_sharded(self) -> bool:
+        """See ``Bus.is_sharded``."""
+        return False
+
     def matches(self) -> list[str]:
         """See ``Bus.matches``."""
         with self._lock:

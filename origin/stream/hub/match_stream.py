@@ -18,6 +18,7 @@ with one question to the bus under way at most, however many viewers and ids it 
 from __future__ import annotations
 
 import heapq
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -41,7 +42,8 @@ from origin.stream.hub.replay_window import ReplayWindow, Step
 from origin.stream.hub.resume import Resumed
 from origin.stream.hub.subscribers import Audience, MatchAudience, Subscribers
 from origin.stream.net.reactor import Reactor
-from shared_state import DeltaId
+from shared_state import DeltaId, Replica, WireError
+from shared_state.wire import PROTOCOL_VERSION, snapshot_version
 
 __all__ = ["FLUSH_S", "MatchStream", "StreamHost"]
 
@@ -100,6 +102,8 @@ class StreamHost(Protocol):
         """The bus did not answer; the viewer must come again."""
 
 
+logger = logging.getLogger(__name__)
+
 # What ``_decide`` gives for a long-poll whose slice is not over; nobody else sees it.
 _HOLD: Final = Reply(b"", keep_alive=False)
 
@@ -113,6 +117,21 @@ class _Hashed(msgspec.Struct):
 
 
 _hash_in = msgspec.json.Decoder(_Hashed).decode
+
+
+def _hash_of(snapshot: bytes) -> str:
+    """The hash of a snapshot's state, as viewers compute it.
+
+    One that was written by an earlier version of the protocol, and has not changed since, has that version's
+    hash in it: each heartbeat would send each viewer to the snapshot again.
+    """
+    if snapshot_version(snapshot) != PROTOCOL_VERSION:
+        try:
+            return Replica.restore(snapshot).hash()
+        except WireError as error:
+            # Of a later version, whose viewers compare with what it says.
+            logger.debug("a snapshot cannot be read here: %s", error)
+    return _hash_in(snapshot).hash
 
 
 @dataclass(slots=True)
@@ -703,7 +722,7 @@ class MatchStream:
 
     def _take_hash(self, snapshot: Snapshot) -> None:
         found = _hash_in(snapshot.data)
-        self._hash = (snapshot.id, found.hash)
+        self._hash = (snapshot.id, _hash_of(snapshot.data))
         self._over = None
         if found.status in ENDED_STATUSES:
             changed_ms = _now_ms() if found.accepted_ms is None else found.accepted_ms
