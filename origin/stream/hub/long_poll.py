@@ -5,14 +5,14 @@ answers all of them with the same bytes. What one costs is its connection and it
 
 Every answer stays true for ever. Deltas are a contiguous run. Silence is only said once its slice is over,
 with the head still where it was and nothing that the bus said still to be handled. Where the bus leaves that
-open for longer, the held are refused: a cache in front waits for no more than two slices and a half.
+open for longer, the held are refused: a cache in front does not wait for ever.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from origin.bus import Published
 from origin.errors import RequestError
@@ -26,6 +26,11 @@ from origin.stream.hub.resume import Resumed
 from shared_state import DeltaId
 
 __all__ = ["LongPollHost", "LongPolls"]
+
+
+# For so long a request is held on when its slice is over and the bus has not said whether there was silence.
+# It is longer than a burst is held together, and short of what caches wait for (25 s, two slices being 20).
+_UNCLEAR_MAX_MS: Final = 2_500
 
 
 class LongPollHost(Protocol):
@@ -168,10 +173,10 @@ class LongPolls:
                 self._answer(ticket, self._reply(request, "ended" if ended else "silence", data, ended=ended))
 
     def _refuse_overdue(self, now_ms: int, current: int) -> None:
-        """It is not known whether there was silence; for a quarter of a slice that is waited for."""
+        """It is not known whether there was silence; that is waited for a little."""
         if self._unclear_since_ms is None or self._unclear_since_ms > now_ms:
             self._unclear_since_ms = now_ms
-        if now_ms - self._unclear_since_ms < self._slice_ms // 4:
+        if now_ms - self._unclear_since_ms < _UNCLEAR_MAX_MS:
             return
         for slice_ in list(self._held):
             if not current <= slice_ <= current + 1:
