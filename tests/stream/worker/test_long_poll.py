@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import time
@@ -226,7 +225,7 @@ def test_a_worker_that_ends_sends_the_held_away(tmp_path: Path) -> None:
         client = server.client()
         client.send(f"GET {address('m1', head, int(time.time() / 10) + 1)} HTTP/1.1\r\nHost: x\r\n\r\n")
         server.wait_metric("touchline_stream_polls_held", 1)
-        os.kill(server.process.pid, signal.SIGTERM)
+        server.process.signal(signal.SIGTERM)
         status, headers, body = client.answer()
         assert (status, json.loads(body)["error"]["code"]) == (503, "ending")
         assert int(headers["retry-after"]) >= 1
