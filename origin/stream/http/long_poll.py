@@ -1,9 +1,9 @@
 """Long-polls that a plain cache can hold: their answers as bytes, no I/O.
 
 ``GET /api/match/<id>/deltas/<epoch>-<seq>/<slice>`` asks for what comes after an id during a slice of the
-server's time. The answer never changes: deltas after an id are a contiguous run, and a slice without one stays
-silent. So both may be cached for a year, and a cache that merges equal requests asks the origin once for each
-of them (docs/protocol.md section 4). A cached silence that is wrong moves no cursor.
+server's time. The answer never changes: deltas after an id are a contiguous run, and a slice without one
+stays silent. So both may be cached for a year, and a cache that merges equal requests asks the origin once for
+each of them (docs/protocol.md section 4). A cached silence that is wrong moves no cursor.
 """
 
 from __future__ import annotations
@@ -12,18 +12,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from origin.bus import Published
+from origin.stream.http.cache_headers import IMMUTABLE, cache_headers
 from origin.stream.http.cors import READABLE_BY_ANY_STREAM
 from origin.stream.http.framing import answer
 from shared_state import DeltaId
 
-__all__ = ["BODY_MAX_BYTES", "GONE", "body", "run_of", "whole"]
+__all__ = ["BODY_MAX_BYTES", "body", "run_of", "whole"]
 
 #: Deltas of one answer; the rest is behind its ``next``. A whole answer fits into a socket's buffer.
 BODY_MAX_BYTES: Final = 32_768
-#: What a client meets that has been away for long, and all clients of a log that was rebuilt.
-GONE: Final = "public, max-age=0, s-maxage=5"
-# What never changes under its address.
-_IMMUTABLE: Final = "public, max-age=31536000, immutable"
 # An ended match may be corrected, so a shared cache asks again each minute.
 _ENDED: Final = "public, max-age=60"
 
@@ -74,11 +71,11 @@ def body(
     )
 
 
-def whole(data: bytes, *, keep_alive: bool, ended: bool = False) -> bytes:
-    """The bytes of an answer with this body."""
+def whole(data: bytes, match_id: str, *, keep_alive: bool, ended: bool = False) -> bytes:
+    """The bytes of an answer about a match with this body."""
     headers = {
         "Content-Type": "application/json",
-        "Cache-Control": _ENDED if ended else _IMMUTABLE,
+        **cache_headers(_ENDED if ended else IMMUTABLE, match_id),
         "X-Content-Type-Options": "nosniff",
         **READABLE_BY_ANY_STREAM,
     }

@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 
 from origin.bus import Bus
 from origin.errors import OriginError, RequestError
+from origin.stream.http.cache_headers import LATEST_SECOND, cache_headers
 from origin.stream.http.cors import METHODS, READABLE_BY_ANY_STREAM, RESUME, preflight_headers
 from origin.stream.http.framing import SseFraming, WebSocketFraming, answer
 from origin.stream.http.stream_request import StreamRequest, Transport
@@ -348,7 +349,11 @@ class Hub:
                 keep_alive=request.keep_alive,
                 with_body=request.method != "HEAD",
             )
-        error = RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
+        # Ten thousand that ask a cache for a match which has not begun are one request a second.
+        headers = cache_headers(LATEST_SECOND, match_id) if request.transport is Transport.LONG_POLL else {}
+        error = RequestError(
+            404, "unknown_match", f"no match {match_id!r}", headers=headers, match_id=match_id
+        )
         return Refuse(error, keep_alive=request.keep_alive, with_body=request.method != "HEAD")
 
     def decide_unanswered(self, request: StreamRequest) -> Decision:

@@ -1,10 +1,11 @@
 """The held long-polls of one match: requests that wait for the end of their slice or for the next delta.
 
 All that are held stand at the match's head, since whoever stands before it is answered at once. So a delta
-answers all of them with the same bytes. What one costs is its connection and its ticket; no thread and no timer.
+answers all of them with the same bytes. What one costs is its connection and its ticket; no thread and no
+timer.
 
-Every answer stays true for ever. Deltas are a contiguous run. Silence is only said once its slice is over, with
-the head still where it was and nothing that the bus said still to be handled.
+Every answer stays true for ever. Deltas are a contiguous run. Silence is only said once its slice is over,
+with the head still where it was and nothing that the bus said still to be handled.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Protocol
 
 from origin.bus import Published
 from origin.errors import RequestError
-from origin.stream.http.long_poll import GONE, body, run_of, whole
-from origin.stream.http.stream_request import LATEST_SECOND, StreamRequest
+from origin.stream.http.cache_headers import GONE, LATEST_SECOND, cache_headers
+from origin.stream.http.long_poll import body, run_of, whole
+from origin.stream.http.stream_request import StreamRequest
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.decisions import Decision, Refuse, Reply, Ticket
 from origin.stream.hub.metrics import StreamMetrics
@@ -120,7 +122,7 @@ class LongPolls:
             if (after, keep_alive) not in texts:
                 current = now_ms // self._slice_ms
                 data = body(self._match_id, after, run, next_id=last, next_slice=current, as_of_ms=now_ms)
-                texts[after, keep_alive] = whole(data, keep_alive=keep_alive)
+                texts[after, keep_alive] = whole(data, self._match_id, keep_alive=keep_alive)
             self._host.metrics.polls["deltas"] += 1
             self._answer(ticket, Reply(texts[after, keep_alive], keep_alive))
 
@@ -180,7 +182,9 @@ class LongPolls:
 
     def _reply(self, request: StreamRequest, kind: str, data: bytes, *, ended: bool = False) -> Reply:
         self._host.metrics.polls[kind] += 1
-        return Reply(whole(data, keep_alive=request.keep_alive, ended=ended), request.keep_alive)
+        return Reply(
+            whole(data, self._match_id, keep_alive=request.keep_alive, ended=ended), request.keep_alive
+        )
 
     def _gone(self, request: StreamRequest, head: DeltaId) -> Refuse:
         after = request.after
@@ -196,7 +200,11 @@ class LongPolls:
     def _still_to_come(self, request: StreamRequest, current: int) -> Refuse:
         message = f"slice {request.slice_} is still to come; it is {current} now"
         error = RequestError(
-            404, "slice_to_come", message, headers={"Cache-Control": LATEST_SECOND}, slice=current
+            404,
+            "slice_to_come",
+            message,
+            headers=cache_headers(LATEST_SECOND, self._match_id),
+            slice=current,
         )
         return Refuse(error, keep_alive=request.keep_alive)
 
@@ -207,7 +215,7 @@ class LongPolls:
             status,
             code,
             message,
-            headers={"Cache-Control": cache},
+            headers=cache_headers(cache, self._match_id),
             head=str(head),
             snapshot=f"/api/match/{self._match_id}/state",
         )

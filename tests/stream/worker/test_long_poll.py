@@ -141,7 +141,7 @@ def test_what_was_answered_once_may_be_replayed_at_any_later_time(server: Stream
         ("/api/match/bad/deltas/{epoch}-1/{soon}", 404, "slice_to_come", "s-maxage=1"),
         ("/api/match/bad/deltas/{epoch}-9/{now}", 404, "unknown_id", "s-maxage=1"),
         ("/api/match/bad/deltas/7-1/{now}", 410, "gap", "s-maxage=5"),
-        ("/api/match/nobody/deltas/{epoch}-1/{now}", 404, "unknown_match", ""),
+        ("/api/match/nobody/deltas/{epoch}-1/{now}", 404, "unknown_match", "s-maxage=1"),
         ("/api/match/no.body/deltas/{epoch}-1/{now}", 404, "unknown_match", "s-maxage=1"),
         ("/api/match/bad/deltas/{epoch}-1/x", 400, "bad_slice", "no-store"),
         ("/api/match/bad/deltas/{epoch}-1/01", 400, "bad_slice", "no-store"),
