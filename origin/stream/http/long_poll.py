@@ -2,8 +2,8 @@
 
 ``GET /api/match/<id>/deltas/<epoch>-<seq>/<slice>`` asks for what comes after an id during a slice of the
 server's time. The answer never changes: deltas after an id are a contiguous run, and a slice without one
-stays silent. So both may be cached for a year, and a cache that merges equal requests asks the origin once for
-each of them (docs/protocol.md section 4). A cached silence that is wrong moves no cursor.
+stays silent. So both may be cached for a year, and a cache that merges equal requests asks the origin once
+for each of them (docs/protocol.md section 4). A cached silence that is wrong moves no cursor.
 """
 
 from __future__ import annotations
