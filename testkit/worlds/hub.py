@@ -33,12 +33,14 @@ class FaultyBus(MemoryBus):
     Attributes:
         lose: how many of the next live deltas are lost.
         hold: whether live deltas are held back until ``release``.
+        on_told: called with each live delta as it is given to the subscriber.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.lose = 0
         self.hold = False
+        self.on_told: Callable[[Published], None] = _ignore
         self._held: list[tuple[Callable[[Published], None], Published]] = []
         self._told: list[tuple[Callable[[Published], None], Published]] = []
         self._gap_listeners: list[Callable[[DeltaId], None]] = []
@@ -56,6 +58,7 @@ class FaultyBus(MemoryBus):
                 self._held.append((on_delta, published))
             else:
                 self._told.append((on_delta, published))
+                self.on_told(published)
                 on_delta(published)
 
         if on_gap is not None:
@@ -67,6 +70,7 @@ class FaultyBus(MemoryBus):
         self.hold = False
         held, self._held = self._held, []
         for on_delta, published in reversed(held) if backwards else held:
+            self.on_told(published)
             on_delta(published)
 
     def repeat(self, index: int) -> None:
@@ -95,6 +99,10 @@ class FaultyBus(MemoryBus):
         self._told.clear()
         self._gap_listeners.clear()
         self.close()
+
+
+def _ignore(published: Published) -> None:
+    del published
 
 
 class Jobs(Executor):

@@ -219,6 +219,11 @@ def answer(status: int, headers: dict[str, str], body: bytes = b"", *, keep_aliv
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def head_of(whole: bytes) -> bytes:
+    """The answer to a HEAD, from that to a GET."""
+    return whole[: whole.index(b"\r\n\r\n") + 4]
+
+
 def answer_no_more(*, keep_alive: bool) -> bytes:
     """The answer to a viewer who has all of a match that is over."""
     headers = {"X-Content-Type-Options": "nosniff", **READABLE_BY_ANY_STREAM}

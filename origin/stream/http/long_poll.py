@@ -11,18 +11,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from origin.bus import Published
 from origin.stream.http.cache_headers import IMMUTABLE, cache_headers
 from origin.stream.http.cors import READABLE_BY_ANY_STREAM
 from origin.stream.http.framing import answer
 from shared_state import DeltaId
 
-__all__ = ["BODY_MAX_BYTES", "body", "run_of", "whole"]
+__all__ = ["BODY_MAX_BYTES", "accepted_ms_of", "body", "held_head", "run_of", "whole"]
 
 #: Deltas of one answer; the rest is behind its ``next``. A whole answer fits into a socket's buffer.
 BODY_MAX_BYTES: Final = 32_768
 # An ended match may be corrected, so a shared cache asks again each minute.
 _ENDED: Final = "public, max-age=60"
+
+
+class _Accepted(msgspec.Struct):
+    """The part of a delta that says when the log took it."""
+
+    a: int = 0
+
+
+_accepted_in = msgspec.json.Decoder(_Accepted).decode
+
+
+def accepted_ms_of(delta: Published) -> int:
+    """When the log took a delta, UTC milliseconds."""
+    return delta.id.epoch + _accepted_in(delta.delta).a
 
 
 def run_of(deltas: Sequence[Published]) -> tuple[list[bytes], DeltaId | None]:
@@ -80,3 +96,10 @@ def whole(data: bytes, match_id: str, *, keep_alive: bool, ended: bool = False) 
         **READABLE_BY_ANY_STREAM,
     }
     return answer(200, headers, data, keep_alive=keep_alive)
+
+
+def held_head(*, keep_alive: bool) -> bytes:
+    """The head of an answer that is not known yet: it has no length, and nobody may keep it."""
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store", **READABLE_BY_ANY_STREAM}
+    whole_head = answer(200, headers, keep_alive=keep_alive)
+    return whole_head.replace(b"Content-Length: 0\r\n", b"")

@@ -274,11 +274,7 @@ def parse_long_poll(method: str, target: Target, head: bytes) -> StreamRequest:
     found = LONG_POLL_PATH.fullmatch(target.path)
     assert found is not None  # noqa: S101 - the path was recognised by the same pattern
     match_id, id_text, slice_text = found.groups()
-    if method not in ("GET", "OPTIONS"):
-        # A HEAD would have to be held too, to say how long the answer is.
-        raise RequestError(
-            405, "method_not_allowed", f"{method} is not allowed here", headers={"Allow": "GET, OPTIONS"}
-        )
+    _check_method(method)
     if not _MATCH_ID.fullmatch(match_id):
         raise RequestError(
             404,

@@ -206,6 +206,12 @@ class Hub:
         if self.config.connections_per_address_max:
             self._count_address(address, count)
 
+    def refuse_hold(self, request: StreamRequest, address: str) -> Decision | None:
+        """See ``StreamHost.refuse_hold``."""
+        if self._plan is not None:
+            return self._send_off(request)
+        return self._room_refusal(address, self.parked)
+
     def _count_address(self, address: str, count: int) -> None:
         total = self._per_address.get(address, 0) + count
         if total:
@@ -358,8 +364,8 @@ class Hub:
 
     def decide_unanswered(self, request: StreamRequest) -> Decision:
         """See ``StreamHost.decide_unanswered``."""
-        del request
-        return self._refuse_busy("bus_unavailable", "the region's bus does not answer")
+        refusal = self._refuse_busy("bus_unavailable", "the region's bus does not answer")
+        return refusal._replace(with_body=request.method != "HEAD")
 
     def _drop(self, fd: int, why: str) -> None:
         """End a viewer."""

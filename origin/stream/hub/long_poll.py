@@ -1,11 +1,11 @@
 """The held long-polls of one match: requests that wait for the end of their slice or for the next delta.
 
 All that are held stand at the match's head, since whoever stands before it is answered at once. So a delta
-answers all of them with the same bytes. What one costs is its connection and its ticket; no thread and no
-timer.
+answers all of them with the same bytes. What one costs is its connection and its ticket; no thread, no timer.
 
 Every answer stays true for ever. Deltas are a contiguous run. Silence is only said once its slice is over,
-with the head still where it was and nothing that the bus said still to be handled.
+with the head still where it was and nothing that the bus said still to be handled. Where the bus leaves that
+open for longer, the held are refused: a cache in front waits for no more than two slices and a half.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Protocol
 from origin.bus import Published
 from origin.errors import RequestError
 from origin.stream.http.cache_headers import GONE, LATEST_SECOND, cache_headers
-from origin.stream.http.long_poll import body, run_of, whole
+from origin.stream.http.framing import head_of
+from origin.stream.http.long_poll import accepted_ms_of, body, held_head, run_of, whole
 from origin.stream.http.stream_request import StreamRequest
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.decisions import Decision, Refuse, Reply, Ticket
@@ -38,6 +39,9 @@ class LongPollHost(Protocol):
     def poll_held(self, address: str, count: int) -> None:
         """So many more (or fewer) held requests of an address."""
 
+    def decide_unanswered(self, request: StreamRequest) -> Decision:
+        """The bus did not answer; the client must come again."""
+
 
 class LongPolls:
     """See the module. Everything runs on the reactor's thread.
@@ -53,14 +57,17 @@ class LongPolls:
         self._match_id = match_id
         self._now_ms = now_ms or _now_ms
         self._slice_ms = round(host.config.long_poll_slice_s * 1_000)
+        # By slice. A group has somebody in it.
         self._held: dict[int, dict[Ticket, None]] = {}
+        # Since when the bus leaves open whether there was silence, UTC milliseconds; None if it does not.
+        self._unclear_since_ms: int | None = None
 
     def __len__(self) -> int:
         """How many requests are held."""
         return sum(map(len, self._held.values()))
 
     def decide(
-        self, request: StreamRequest, resumed: Resumed, *, ended: bool, quiet: bool
+        self, request: StreamRequest, resumed: Resumed, *, ended: bool, quiet: Callable[[], bool]
     ) -> Decision | None:
         """Answer a request; None if it is to be held.
 
@@ -68,7 +75,8 @@ class LongPolls:
             request: with the id and the slice.
             resumed: what there is behind the id.
             ended: whether the match is over.
-            quiet: whether nothing that the bus said is still to be handled.
+            quiet: whether nothing that the bus said is still to be handled. It is asked after the clock is
+                read: what comes in between is after the answer's date.
         """
         now_ms = self._now_ms()
         current = now_ms // self._slice_ms
@@ -79,18 +87,17 @@ class LongPolls:
         after = request.after
         assert after is not None  # noqa: S101 - the request has one
         if resumed.missed:
-            run, last = run_of(resumed.missed)
-            data = body(
-                self._match_id, after, run, next_id=last or after, next_slice=current, as_of_ms=now_ms
-            )
-            return self._reply(request, "deltas", data)
-        if ended:
+            return self._reply(request, "deltas", self._deltas(after, resumed.missed, now_ms, quiet))
+        if ended and quiet():
             return self._reply(
                 request, "ended", self._silence(after, current, now_ms, ended=True), ended=True
             )
-        if request.slice_ < current and quiet:
+        if request.slice_ < current and quiet():
             end_ms = (request.slice_ + 1) * self._slice_ms
             return self._reply(request, "silence", self._silence(after, current, end_ms))
+        if request.method == "HEAD":
+            # To say how long the answer will be it would have to be held.
+            return Reply(held_head(keep_alive=request.keep_alive), request.keep_alive)
         return None
 
     def hold(self, ticket: Ticket) -> None:
@@ -100,28 +107,31 @@ class LongPolls:
 
     def cancel(self, ticket: Ticket) -> None:
         """The client of a held request has gone."""
-        if self._held.get(ticket.request.slice_, {}).pop(ticket, self) is not self:
+        group = self._held.get(ticket.request.slice_, {})
+        if ticket in group:
+            del group[ticket]
+            if not group:
+                del self._held[ticket.request.slice_]
             self._count(ticket, -1)
 
-    def broadcast(self, fresh: Sequence[Published]) -> None:
-        """The match has moved on from where all that are held stand."""
+    def broadcast(self, fresh: Sequence[Published], quiet: Callable[[], bool]) -> None:
+        """The match has moved on from where all that are held stand. ``quiet`` is as of ``decide``."""
         tickets = self._take_all()
         if not tickets:
             return
         now_ms = self._now_ms()
-        run, last = run_of(fresh)
-        assert last is not None  # noqa: S101 - a broadcast has deltas
+        # Of several epochs, those who are held have only the first, and need the snapshot.
+        last = fresh[-1].id
         texts: dict[tuple[DeltaId | None, bool], bytes] = {}
         for ticket in tickets:
             request = ticket.request
             after = request.after
             if after is None or after.epoch != last.epoch:
-                self._answer(ticket, self._gone(request, fresh[-1].id))
+                self._answer(ticket, self._gone(request, last))
                 continue
             keep_alive = request.keep_alive
             if (after, keep_alive) not in texts:
-                current = now_ms // self._slice_ms
-                data = body(self._match_id, after, run, next_id=last, next_slice=current, as_of_ms=now_ms)
+                data = self._deltas(after, fresh, now_ms, quiet)
                 texts[after, keep_alive] = whole(data, self._match_id, keep_alive=keep_alive)
             self._host.metrics.polls["deltas"] += 1
             self._answer(ticket, Reply(texts[after, keep_alive], keep_alive))
@@ -131,12 +141,17 @@ class LongPolls:
         for ticket in self._take_all():
             self._answer(ticket, self._gone(ticket.request, head))
 
-    def tick(self, *, ended: bool, quiet: bool) -> None:
+    def tick(self, *, ended: bool, quiet: Callable[[], bool]) -> None:
         """Answer those whose slice is over; called each half second or so. Arguments as of ``decide``."""
-        if not self._held or not quiet:
+        if not self._held:
+            self._unclear_since_ms = None
             return
         now_ms = self._now_ms()
         current = now_ms // self._slice_ms
+        if not quiet():
+            self._refuse_overdue(now_ms, current)
+            return
+        self._unclear_since_ms = None
         for slice_ in list(self._held):
             # A clock that was set back leaves requests for a time that is far away now.
             if not (ended or slice_ < current or slice_ > current + 1):
@@ -152,6 +167,17 @@ class LongPolls:
                 as_of_ms = (slice_ + 1) * self._slice_ms if over else now_ms
                 data = self._silence(after, current, as_of_ms, ended=ended)
                 self._answer(ticket, self._reply(request, "ended" if ended else "silence", data, ended=ended))
+
+    def _refuse_overdue(self, now_ms: int, current: int) -> None:
+        """It is not known whether there was silence; for a quarter of a slice that is waited for."""
+        if self._unclear_since_ms is None or self._unclear_since_ms > now_ms:
+            self._unclear_since_ms = now_ms
+        if now_ms - self._unclear_since_ms < self._slice_ms // 4:
+            return
+        for slice_ in list(self._held):
+            if not current <= slice_ <= current + 1:
+                for ticket in self._take(slice_):
+                    self._answer(ticket, self._host.decide_unanswered(ticket.request))
 
     def resolve_all(self, decide: Callable[[StreamRequest], Decision]) -> None:
         """Resolve every held request by what is decided for it alone."""
@@ -175,6 +201,22 @@ class LongPolls:
         self._host.metrics.polls_held += count
         self._host.poll_held(ticket.address, count)
 
+    def _deltas(
+        self, after: DeltaId, found: Sequence[Published], now_ms: int, quiet: Callable[[], bool]
+    ) -> bytes:
+        run, last = run_of(found)
+        # Behind a part of them, or while more has come, the truth is known until the last of them was taken.
+        is_all = last == found[-1].id and quiet()
+        as_of_ms = now_ms if is_all else min(now_ms, accepted_ms_of(found[len(run) - 1]))
+        return body(
+            self._match_id,
+            after,
+            run,
+            next_id=last or after,
+            next_slice=now_ms // self._slice_ms,
+            as_of_ms=as_of_ms,
+        )
+
     def _silence(self, after: DeltaId, current: int, as_of_ms: int, *, ended: bool = False) -> bytes:
         return body(
             self._match_id, after, (), next_id=after, next_slice=current, as_of_ms=as_of_ms, ended=ended
@@ -182,9 +224,8 @@ class LongPolls:
 
     def _reply(self, request: StreamRequest, kind: str, data: bytes, *, ended: bool = False) -> Reply:
         self._host.metrics.polls[kind] += 1
-        return Reply(
-            whole(data, self._match_id, keep_alive=request.keep_alive, ended=ended), request.keep_alive
-        )
+        answer = whole(data, self._match_id, keep_alive=request.keep_alive, ended=ended)
+        return Reply(answer if request.method == "GET" else head_of(answer), request.keep_alive)
 
     def _gone(self, request: StreamRequest, head: DeltaId) -> Refuse:
         after = request.after
@@ -206,7 +247,7 @@ class LongPolls:
             headers=cache_headers(LATEST_SECOND, self._match_id),
             slice=current,
         )
-        return Refuse(error, keep_alive=request.keep_alive)
+        return _refused(request, error)
 
     def _refuse(
         self, request: StreamRequest, status: int, code: str, message: str, cache: str, head: DeltaId
@@ -219,7 +260,11 @@ class LongPolls:
             head=str(head),
             snapshot=f"/api/match/{self._match_id}/state",
         )
-        return Refuse(error, keep_alive=request.keep_alive)
+        return _refused(request, error)
+
+
+def _refused(request: StreamRequest, error: RequestError) -> Refuse:
+    return Refuse(error, keep_alive=request.keep_alive, with_body=request.method != "HEAD")
 
 
 def _now_ms() -> int:

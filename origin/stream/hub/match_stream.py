@@ -30,6 +30,7 @@ import msgspec
 from origin.bus import Bus, Gap, Published, Replay, Snapshot, Subscription, Suffix, UpToDate
 from origin.bus.match_row import ENDED_STATUSES
 from origin.stream.http.framing import answer_no_more
+from origin.stream.http.long_poll import accepted_ms_of
 from origin.stream.http.sse import heartbeat_member
 from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
@@ -66,6 +67,9 @@ class StreamHost(Protocol):
     def poll_held(self, address: str, count: int) -> None:
         """So many more (or fewer) held long-polls of an address."""
 
+    def refuse_hold(self, request: StreamRequest, address: str) -> Decision | None:
+        """Why a long-poll that was parked cannot be held; None if there is room."""
+
     def ask(self, read: Callable[[], _T], done: Callable[[_T | Exception], None]) -> None:
         """Have ``read`` run on a bus reader, and ``done`` with what it returned or raised back here."""
 
@@ -100,12 +104,6 @@ class StreamHost(Protocol):
 _HOLD: Final = Reply(b"", keep_alive=False)
 
 
-class _Accepted(msgspec.Struct):
-    """The part of a delta that says when the log took it."""
-
-    a: int = 0
-
-
 class _Hashed(msgspec.Struct):
     """The part of a snapshot that goes into heartbeats, or says whether the match is over."""
 
@@ -114,7 +112,6 @@ class _Hashed(msgspec.Struct):
     accepted_ms: int | None = None
 
 
-_accepted_in = msgspec.json.Decoder(_Accepted).decode
 _hash_in = msgspec.json.Decoder(_Hashed).decode
 
 
@@ -246,10 +243,9 @@ class MatchStream:
         return self._admission(request, address, answer)
 
     def _decide_poll(self, request: StreamRequest, resumed: Resumed) -> Decision:
-        return self.polls.decide(request, resumed, ended=self.ended, quiet=self._quiet) or _HOLD
+        return self.polls.decide(request, resumed, ended=self.ended, quiet=self._is_quiet) or _HOLD
 
-    @property
-    def _quiet(self) -> bool:
+    def _is_quiet(self) -> bool:
         """Whether nothing that the bus said is still to be handled."""
         return not self._incoming and not self._filling_gap and self._suspected is None
 
@@ -329,7 +325,7 @@ class MatchStream:
         """End viewers that take nothing; refuse those whom the bus has not answered in time."""
         for subscribers in self.subscribers.values():
             subscribers.drop_stalled(now_s)
-        self.polls.tick(ended=self.ended, quiet=self._quiet)
+        self.polls.tick(ended=self.ended, quiet=self._is_quiet)
         while self._parked and (ticket := next(iter(self._parked))).deadline_s < now_s:
             self._resolve(ticket, self._host.decide_unanswered(ticket.request))
 
@@ -402,7 +398,12 @@ class MatchStream:
                 self._wait(ticket)
             elif decision is _HOLD:
                 self._forget(ticket)
-                self.polls.hold(ticket)
+                # Others may have come while this one was parked.
+                refusal = self._host.refuse_hold(ticket.request, ticket.address)
+                if refusal is None:
+                    self.polls.hold(ticket)
+                else:
+                    ticket.resolve(refusal)
             else:
                 self._resolve(ticket, decision)
         self._make_ready({})
@@ -465,7 +466,7 @@ class MatchStream:
             return
         host = self._host
         metrics = host.metrics
-        accepted_ms = fresh[0].id.epoch + _accepted_in(fresh[0].delta).a
+        accepted_ms = accepted_ms_of(fresh[0])
         host.broadcast_began(sum(audience.size for audience in self._audiences.values()))
         try:
             for audience in self._audiences.values():
@@ -481,7 +482,7 @@ class MatchStream:
 
                 audience.broadcast(frame, count_sent)
                 self._flush_later(audience)
-            self.polls.broadcast(fresh)
+            self.polls.broadcast(fresh, self._is_quiet)
         finally:
             host.broadcast_ended()
         if host.config.broadcast_interval_s:
