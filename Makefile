@@ -1,5 +1,5 @@
 # The verbs of this repository; each sets up what it needs.
-.PHONY: setup demo demo-cluster test lint types e2e autobahn bench lock runtime clean
+.PHONY: setup demo demo-cluster test soak lint types e2e autobahn bench lock runtime clean
 
 PYTHON ?= python3
 UV_VERSION = 0.13.9
@@ -32,9 +32,19 @@ test: setup
 	sh testkit/services/install.sh
 	$(BIN)/pytest
 
+# What takes long: a whole Saturday of a simulated vendor, and a million damaged documents.
+soak: setup
+	$(BIN)/python -m tests.faults.test_saturday
+	$(BIN)/python -m tests.feeds.fuzz_matching 1000000
+
 e2e: setup
 	sh testkit/services/install.sh
 	$(BIN)/pytest e2e
+
+# Five hundred drawn networks, each before a page in a real browser; some two hours.
+soak: setup
+	sh testkit/services/install.sh
+	TOUCHLINE_SOAK_NETWORKS=500 $(BIN)/pytest e2e/test_freshness_property.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

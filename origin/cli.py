@@ -23,6 +23,7 @@ COMMANDS = {
     "replay": "Post a canonical file to a running origin, in real or scaled time.",
     "restore": "Make a SQLite log from a backup.",
     "serve": "The origin under gunicorn.",
+    "simulate-vendor": "A vendor on loopback that plays a real match and edits what it said.",
 }
 
 
@@ -37,7 +38,7 @@ class _LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"origin.commands.{cmd_name}").command
+        command: click.Command = import_module(f"origin.commands.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-__all__ = ["Metrics"]
+from shared_state import Event
+
+__all__ = ["FEED_LABELS_MAX", "Metrics"]
+
+# Names of sources that have their own latency; a source beyond these is counted as "other". Who has a key may
+# write any name as a source, and each label is memory for as long as the process lives.
+FEED_LABELS_MAX = 32
+# From a goal that a push brings at once to a vendor's editor who enters it two minutes later.
+_LATENCY_BUCKETS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 60.0),
+    *(90.0, 120.0, 300.0, 900.0),
+)
 
 
 class Metrics:
@@ -153,9 +166,53 @@ class Metrics:
             ["feed"],
             registry=self.registry,
         )
+        self._feed_labels: set[str] = set()
+        self.event_latency = Histogram(
+            "touchline_feed_latency_seconds",
+            "Of new events, by feed: vendor_received from when it happened until it came here, "
+            "received_acknowledged until the log had it, log_published from there to the bus",
+            ["feed", "step"],
+            buckets=_LATENCY_BUCKETS,
+            registry=self.registry,
+        )
         self.feed_age_seconds = Gauge(
             "touchline_feed_age_seconds",
             "Since the vendor was last heard of a match: a good document, or a sign of life of its push",
             ["match_id"],
             registry=self.registry,
         )
+
+    def observe_received(self, events: Iterable[Event], received_ms: int, acknowledged_ms: int) -> None:
+        """Note how long new events took until they came, and until the log had them.
+
+        An amendment keeps the time of what it amends, and says nothing of a latency. Nor does a tombstone.
+
+        Args:
+            events: what was appended.
+            received_ms: when they came, UTC milliseconds.
+            acknowledged_ms: when the log had them on disk.
+        """
+        for event in events:
+            if event.op != "ADD":
+                continue
+            feed = self.feed_label(event.source)
+            if event.source_ts is not None:
+                self._observe(feed, "vendor_received", received_ms - event.source_ts)
+            self._observe(feed, "received_acknowledged", acknowledged_ms - received_ms)
+
+    def observe_published(self, source: str | None, late_ms: int) -> None:
+        """Note how long a delta took from the log to the bus, an embargo not counted."""
+        self._observe(self.feed_label(source), "log_published", late_ms)
+
+    def feed_label(self, source: str | None) -> str:
+        """A source as a label's value; ``other`` without one, and beyond the first ``FEED_LABELS_MAX``."""
+        if source is None:
+            return "other"
+        if source not in self._feed_labels:
+            if len(self._feed_labels) >= FEED_LABELS_MAX:
+                return "other"
+            self._feed_labels.add(source)
+        return source
+
+    def _observe(self, feed: str, step: str, late_ms: int) -> None:
+        self.event_latency.labels(feed, step).observe(max(0, late_ms) / 1000)

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from shared_state.events import PERIOD_INDEX, Event
 from shared_state.match import Match, Score, is_scored_goal
+from shared_state.var_outcomes import var_words
 from shared_state.wording import minute_text, pair, side_code, side_name
 
 __all__ = ["Row", "counted", "kicks", "retraction_text", "rows", "rows_html"]
@@ -168,9 +169,9 @@ def _substitution(event: Event, side: str) -> _Text:
 
 
 def _var(event: Event, _: str) -> _Text:
-    outcome = event.detail["outcome"]
+    outcome = var_words(event.detail["outcome"])
     if event.detail["state"] == "OPEN":
-        return _Text("VAR check", "In progress", outcome or "")
+        return _Text("VAR check", "In progress", outcome)
     return _Text("VAR", outcome or "Check complete")
 
 

@@ -6,9 +6,13 @@ Everything that came from a feed is escaped here, once. What a script may rely o
   ``data-period``, ``data-phase`` (``before live paused over off``) and ``data-announce`` (what a live
   region outside this fragment should say once; empty for nothing). The region must stand outside: one
   that is swapped in with its text is not spoken by all screen readers, or is spoken twice;
+- on the root of a page's scoreboard ``data-as-of``, until when the server knew it to be the newest, UTC
+  milliseconds; absent in a fragment, which never changes;
 - ``[data-clock-start]``, the running minute, with ``data-clock-base``, ``-limit``, ``-least`` and
   ``-most`` (``wording`` says how to let it run); absent while the clock is stopped;
 - ``time[data-tl-local]``, a moment in UTC that may be rewritten in the reader's own time zone;
+- ``[data-tl-until]``, hidden: what to show from that moment (UTC milliseconds) on, since by then there
+  would have been news of a running match;
 - ``[data-tl-age]``, empty, for the age of what is shown once it is no longer live.
 """
 
@@ -23,6 +27,7 @@ from shared_state.match import Match
 from shared_state.timeline import counted, kicks, rows_html
 from shared_state.wire import DeltaId
 from shared_state.wording import (
+    believed_until,
     minute_text,
     moment,
     pair,
@@ -37,6 +42,7 @@ from shared_state.wording import (
 )
 
 __all__ = [
+    "DELAYED_NOTE",
     "Summary",
     "announcement",
     "json_ld",
@@ -52,6 +58,9 @@ SHOOTOUT_KICKS: Final = 5
 EXPLAINED: Final = frozenset(
     {"DELAYED", "INTERRUPTED", "SUSPENDED", "POSTPONED", "CANCELLED", "ABANDONED", "AWARDED"}
 )
+# The score stays: it is the last that is known.
+DELAYED_TEXT: Final = "Updates delayed. The match may have moved on."
+DELAYED_NOTE: Final = "updates delayed"
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 PHASE_RANK: Final = {"live": 0, "paused": 1, "before": 2, "over": 3, "off": 4}
 
@@ -88,6 +97,7 @@ def scoreboard(
     announcement: str = "",
     now_ms: int | None = None,
     fresh: str | None = None,
+    as_of_ms: int | None = None,
 ) -> str:
     """The scoreboard as one ``<article class="tl">``.
 
@@ -97,13 +107,16 @@ def scoreboard(
         announcement: what ``announcement()`` said of that delta.
         now_ms: UTC milliseconds, to let the minute run to; None in a fragment, which never changes.
         fresh: the ``event_id`` of the row that just came, which is highlighted once.
+        as_of_ms: until when this was known to be the newest, UTC milliseconds; None in a fragment.
     """
     label = f"{score_sentence(match)}, {status_words(match)}" if score_shown(match) else page_title(match)
     return (
         f'<article class="tl" data-id="{position}" data-match="{escape(match.match_id)}"'
         f' data-status="{match.status}" data-period="{match.period}" data-phase="{phase(match)}"'
-        f' data-announce="{escape(announcement)}" aria-label="{escape(label)}">'
+        f' data-announce="{escape(announcement)}" aria-label="{escape(label)}"'
+        + (">" if as_of_ms is None else f' data-as-of="{as_of_ms}">')
         + _top(match, now_ms)
+        + _delayed(match, now_ms)
         + '<div class="tl-board">'
         + _team(match, "home")
         + _score(match)
@@ -138,6 +151,9 @@ def summary_row(match: Match, now_ms: int | None = None) -> Summary:
         chip = chip.partition(" (")[0]
     if "SCORE_OVERRIDE" in match.deciding:
         notes.append("official result")
+    until = believed_until(match)
+    if until is not None and now_ms is not None and now_ms >= until:
+        notes.append(DELAYED_NOTE)
     kickoff_ms = 0 if match.info is None else match.info.detail["kickoff_ms"] or 0
     stage = phase(match)
     latest_first = stage in ("over", "off")
@@ -178,6 +194,15 @@ def _top(match: Match, now_ms: int | None) -> str:
         + (f"<bdi>{escape(competition)}</bdi>" if competition else "")
         + f"</p>{status}</div>"
     )
+
+
+def _delayed(match: Match, now_ms: int | None) -> str:
+    """That the news is late: in the page already, hidden until it is true."""
+    until = believed_until(match)
+    if until is None:
+        return ""
+    hidden = "" if now_ms is not None and now_ms >= until else " hidden"
+    return f'<p class="tl-delayed" data-tl-until="{until}"{hidden}>{DELAYED_TEXT}</p>'
 
 
 def _team(match: Match, team: str) -> str:

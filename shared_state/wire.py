@@ -42,6 +42,7 @@ from shared_state.match import HASH_CHARS, Match, Score, fold, match_hash, state
 __all__ = [
     "ATTRIBUTE_AGE",
     "ATTRIBUTE_ANNOUNCE",
+    "ATTRIBUTE_AS_OF",
     "ATTRIBUTE_CLOCK_BASE",
     "ATTRIBUTE_CLOCK_LEAST",
     "ATTRIBUTE_CLOCK_LIMIT",
@@ -52,21 +53,33 @@ __all__ = [
     "ATTRIBUTE_ID",
     "ATTRIBUTE_LOCAL_TIME",
     "ATTRIBUTE_MATCH",
+    "ATTRIBUTE_UNTIL",
     "DELTA_ACCEPTED",
     "DELTA_EVENT_ID",
     "DELTA_OP",
+    "EVENT_END",
     "EVENT_GAP",
     "EVENT_HEARTBEAT",
+    "EVENT_ROW",
     "EVENT_SCORE",
+    "HEADER_AS_OF",
     "HEADER_RETRY_AFTER",
+    "HTML_TYPE",
+    "JSON_TYPE",
     "KEY_EPOCH",
     "KEY_HASH",
+    "KEY_LIST",
+    "KEY_MATCHES",
     "KEY_MATCH_ID",
     "KEY_SEQ",
     "KEY_SERVER_MS",
     "OP_RETRACT",
     "PROTOCOL_VERSION",
+    "QUERY_FLUSH",
     "QUERY_LAST_EVENT_ID",
+    "QUERY_LIST",
+    "QUERY_LIST_ID",
+    "QUERY_MATCH",
     "RECEIPT_APPLIED",
     "RECEIPT_IN_STEP",
     "RECEIPT_NEED_SNAPSHOT",
@@ -93,24 +106,36 @@ _FIRST_VERSION: Final = 1
 EVENT_SCORE: Final = "score"
 EVENT_GAP: Final = "gap"
 EVENT_HEARTBEAT: Final = "heartbeat"
+EVENT_ROW: Final = "row"
+EVENT_END: Final = "end"
 KEY_EPOCH: Final = "epoch"
 KEY_SEQ: Final = "seq"
 KEY_HASH: Final = "hash"
 KEY_SERVER_MS: Final = "server_ms"
 KEY_MATCH_ID: Final = "match_id"
+KEY_MATCHES: Final = "matches"
+KEY_LIST: Final = "list"
 DELTA_EVENT_ID: Final = "e"
 DELTA_OP: Final = "o"
 DELTA_ACCEPTED: Final = "a"
 OP_RETRACT: Final = "RETRACT"
 QUERY_LAST_EVENT_ID: Final = "last_event_id"
+QUERY_MATCH: Final = "m"
+QUERY_LIST: Final = "list"
+QUERY_LIST_ID: Final = "list_id"
+QUERY_FLUSH: Final = "flush"
 HEADER_RETRY_AFTER: Final = "Retry-After"
+HEADER_AS_OF: Final = "Touchline-As-Of"
 STREAM_TYPE: Final = "text/event-stream"
+JSON_TYPE: Final = "application/json"
+HTML_TYPE: Final = "text/html"
 RECEIPT_APPLIED: Final = "applied"
 RECEIPT_IN_STEP: Final = "in_step"
 RECEIPT_NEED_SNAPSHOT: Final = "need_snapshot"
 RECEIPT_WAITING: Final = "waiting"
 ATTRIBUTE_AGE: Final = "data-tl-age"
 ATTRIBUTE_ANNOUNCE: Final = "data-announce"
+ATTRIBUTE_AS_OF: Final = "data-as-of"
 ATTRIBUTE_CLOCK_BASE: Final = "data-clock-base"
 ATTRIBUTE_CLOCK_LEAST: Final = "data-clock-least"
 ATTRIBUTE_CLOCK_LIMIT: Final = "data-clock-limit"
@@ -121,6 +146,7 @@ ATTRIBUTE_FRESH: Final = "data-fresh"
 ATTRIBUTE_ID: Final = "data-id"
 ATTRIBUTE_LOCAL_TIME: Final = "data-tl-local"
 ATTRIBUTE_MATCH: Final = "data-match"
+ATTRIBUTE_UNTIL: Final = "data-tl-until"
 SNAPSHOT_ELEMENT_ID: Final = "tl-snapshot"
 
 _ID_PATTERN: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")

@@ -24,6 +24,7 @@ __all__ = [
     "FINAL_WHISTLE",
     "NOT_PLAYED",
     "Ticking",
+    "believed_until",
     "minute_text",
     "moment",
     "pair",
@@ -239,6 +240,44 @@ def ticking(match: Match) -> Ticking | None:
         return None
     least = _furthest(match) or base + 1
     return Ticking(start[0], start[1], limit, least, max(least, limit + STOPPAGE_BELIEVED_MAX))
+
+
+def believed_until(match: Match) -> int | None:
+    """How long the status of a running match is plausible without news, UTC milliseconds.
+
+    Nothing in a match can say that its vendor is silent. But no half lasts ten hours: what is still "live"
+    after this moment is out of date, and a page says so.
+
+    Returns:
+        None for a match that does not run, and for one of which no source dated anything.
+    """
+    allowed = _ALLOWED_MIN.get(match.status)
+    if allowed is None:
+        return None
+    running = ticking(match)
+    latest = match.deciding.get("STATUS_CHANGE")
+    kickoff_ms = None if match.info is None else match.info.detail["kickoff_ms"]
+    if running is not None:
+        return running.start_ms + (running.most - running.base) * MINUTE_MS
+    if latest is not None and latest.source_ts is not None:
+        return latest.source_ts + allowed * MINUTE_MS
+    if kickoff_ms is not None:
+        return int(kickoff_ms) + (_BEGINS_BY_MIN.get(match.period, 0) + allowed) * MINUTE_MS
+    return None
+
+
+# How long each status may last at the most, in minutes; of a half, with stoppage that is believed.
+_ALLOWED_MIN: Final[Mapping[str, int]] = {
+    "LIVE": 45 + STOPPAGE_BELIEVED_MAX,
+    "HALF_TIME": 45,
+    "EXTRA_TIME": 15 + STOPPAGE_BELIEVED_MAX,
+    "PENALTIES": 60,
+}
+# Where no status is dated: when each period has begun at the latest, in minutes after the kick-off.
+_BEGINS_BY_MIN: Final[Mapping[str, int]] = {
+    "H1": 15, "HT": 75, "H2": 105, "BREAK_ET": 165, "ET1": 180, "ET_HT": 210, "ET2": 220,
+    "BREAK_PENS": 250, "PENS": 260,
+}  # fmt: skip
 
 
 def _furthest(match: Match) -> int | None:

@@ -16,16 +16,16 @@ import msgspec
 from shared_state import PROTOCOL_VERSION, DeltaId, Event, Match, Replica, fold
 from shared_state.events import TYPES_OF_PLAY
 from shared_state.match import Score, match_hash
-from shared_state.view import Summary, summary_row
+from shared_state.view import DELAYED_NOTE, Summary, summary_row
 from shared_state.wire import snapshot_version
-from shared_state.wording import MINUTE_MS, Ticking, minute_text, ticking
+from shared_state.wording import MINUTE_MS, Ticking, believed_until, minute_text, ticking
 
 __all__ = ["ENDED_STATUSES", "MatchRow", "status_of"]
 
 #: After one of these a match changes by a correction only.
 ENDED_STATUSES: Final = frozenset({"FT", "AET", "FT_PENS", "CANCELLED", "ABANDONED", "AWARDED"})
 # The first member of an encoded row. A reader makes the row anew from the snapshot if it has another layout.
-_LAYOUT: Final = 1
+_LAYOUT: Final = 2
 _DECIDING: Final = frozenset({"STATUS_CHANGE", "MATCH_INFO", "SCORE_OVERRIDE"})
 # ``shared_state.encode_snapshot`` writes the status last, so no snapshot has to be parsed to find it.
 _LAST_MEMBER: Final = re.compile(rb'"status":"([A-Z_]+)"\}$')
@@ -41,6 +41,7 @@ class MatchRow(NamedTuple):
         status: the match status.
         summary: the text of the row, with the furthest minute known.
         running: how the minute runs; None while it is stopped or not known.
+        delayed_ms: when a running match without news is called delayed, UTC milliseconds; None for never.
     """
 
     id: DeltaId
@@ -48,6 +49,7 @@ class MatchRow(NamedTuple):
     status: str
     summary: Summary
     running: Ticking | None
+    delayed_ms: int | None
 
     @property
     def match_id(self) -> str:
@@ -73,16 +75,19 @@ class MatchRow(NamedTuple):
         Returns:
             The text, and the UTC milliseconds from which it may differ; None if only a delta changes it.
         """
-        running = self.running
+        summary, running = self.summary, self.running
+        if self.delayed_ms is not None and now_ms >= self.delayed_ms:
+            note = ", ".join(filter(None, (summary.note, DELAYED_NOTE)))
+            return summary._replace(note=note), None  # no minute is believed by then
         if running is None:
-            return self.summary, None
+            return summary, self.delayed_ms
         minutes = (now_ms - running.start_ms) // MINUTE_MS
         until_ms = running.start_ms + (minutes + 1) * MINUTE_MS
         minute = running.minute(now_ms)
         if minute is None:
-            return self.summary, until_ms
+            return summary, until_ms
         chip = minute_text(min(minute, running.limit), max(0, minute - running.limit))
-        return self.summary._replace(chip=chip), until_ms
+        return summary._replace(chip=chip), until_ms
 
     @classmethod
     def of_snapshot(cls, data: bytes) -> MatchRow | None:
@@ -99,6 +104,7 @@ class MatchRow(NamedTuple):
                 status=match.status,
                 summary=summary_row(match),
                 running=ticking(match),
+                delayed_ms=believed_until(match),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             # WireError and InvalidEvent are ValueErrors. Bytes that are no snapshot make no row.
@@ -107,7 +113,9 @@ class MatchRow(NamedTuple):
     @classmethod
     def of_match(cls, match: Match, id_: DeltaId) -> MatchRow:
         """The row of a match at an id: equal to that of its snapshot, which need not be written for it."""
-        return cls(id_, match_hash(match), match.status, summary_row(match), ticking(match))
+        return cls(
+            id_, match_hash(match), match.status, summary_row(match), ticking(match), believed_until(match)
+        )
 
     def encode(self) -> bytes:
         """The row as bytes, for ``decode``."""

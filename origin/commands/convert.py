@@ -51,7 +51,8 @@ def command(
     Lines are written as they are read: if FILE turns out to be bad half-way, those before stand, and the
     exit code is 2. What FILE says against itself is a warning on standard error.
 
-    FORMAT is one of: canonical, openfootball, opta-f24, sportradar-v4.
+    FORMAT is one of: api-football-v3, canonical, espn-scoreboard (unofficial), football-data-v4,
+    openfootball, opta-f24, sportradar-v4, stats-perform-ma1.
     """
     try:
         convert = open_converter(format_)

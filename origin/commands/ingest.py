@@ -22,7 +22,14 @@ from origin.metrics import Metrics
 
 __all__ = ["command"]
 
-FEEDS = ("opta-f24", "sportradar-v4")
+FEEDS = (
+    "api-football-v3",
+    "espn-scoreboard",
+    "football-data-v4",
+    "opta-f24",
+    "sportradar-v4",
+    "stats-perform-ma1",
+)
 
 
 def _url(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
@@ -55,7 +62,7 @@ def _zone(context: click.Context, parameter: click.Parameter, text: str) -> date
 @click.option(
     "--url", required=True, envvar="TOUCHLINE_FEED_URL", show_envvar=True, metavar="URL", callback=_url,
     default=from_secret_file("TOUCHLINE_FEED_URL"),
-    help="A match's document; {id} is the vendor's number of the match.",
+    help="A match's document, or the API of api-football-v3; {id} is the vendor's number of the match.",
 )  # fmt: skip
 @click.option(
     "--push-url", envvar="TOUCHLINE_FEED_PUSH_URL", show_envvar=True, metavar="URL", callback=_url,
@@ -63,13 +70,21 @@ def _zone(context: click.Context, parameter: click.Parameter, text: str) -> date
     help="The vendor's push stream, one for all matches.",
 )  # fmt: skip
 @click.option(
-    "--match", "matches", required=True, multiple=True, metavar="ID",
-    help="opta-NUMBER or sr-NUMBER; may be given several times.",
+    "--match", "matches", multiple=True, metavar="ID",
+    help="opta-, sr-, af-, fd-, espn- or sp-NUMBER; may be given several times. api-football-v3 needs none.",
+)  # fmt: skip
+@click.option(
+    "--league", "leagues", multiple=True, type=click.IntRange(1), metavar="NUMBER",
+    help="For api-football-v3: the vendor's number of a competition; all where none is given.",
+)  # fmt: skip
+@click.option(
+    "--requests-per-day", default=100, show_default=True, type=click.IntRange(0), metavar="COUNT",
+    help="For api-football-v3: what the key allows; 0 for no limit.",
 )  # fmt: skip
 @click.option(
     "--key", envvar="TOUCHLINE_FEED_KEY", show_envvar=True, metavar="SECRET",
     default=from_secret_file("TOUCHLINE_FEED_KEY"),
-    help="Sent as x-api-key. The environment keeps it out of the process list.",
+    help="Sent as x-api-key (x-apisports-key). The environment keeps it out of the process list.",
 )  # fmt: skip
 @click.option("--names", metavar="F7", help="The F7 file with the names of players, for opta-f24.")
 @click.option(
@@ -94,6 +109,8 @@ def command(
     url: str,
     push_url: str | None,
     matches: Sequence[str],
+    leagues: Sequence[int],
+    requests_per_day: int,
     key: str | None,
     names: str | None,
     zone: datetime.tzinfo,
@@ -135,6 +152,8 @@ def command(
             intervals=Intervals(running_s=interval, over_s=max(interval, interval_over), silence_s=silence),
             match_limits=config.match_limits,
             metrics=metrics,
+            requests_per_day=requests_per_day,
+            leagues=leagues,
         )
     except OriginError as error:
         raise click.ClickException(str(error)) from None

@@ -49,12 +49,14 @@ class Unpublished:
         records: how many records it is, from the first of the lane on.
         deltas: those of the records that change the match, with their ids, oldest first.
         appended_ms: when the log took the record of each delta, UTC milliseconds.
+        sources: whose event each delta is of; None where nobody says.
         snapshot: the match at the last delta; empty if there is none.
     """
 
     records: int
     deltas: list[Published]
     appended_ms: list[int]
+    sources: list[str | None]
     snapshot: bytes
 
 

@@ -336,8 +336,9 @@ class FanOut:
             if self._purge is not None and self.caught_up and _corrects(lane, run):
                 self._purge.note(lane.match_id)
             now_ms = self._now_ms()
-            for appended_ms in run.appended_ms:
+            for appended_ms, source in zip(run.appended_ms, run.sources, strict=True):
                 late_ms = now_ms - appended_ms - self._embargo_ms
+                self._metrics.observe_published(source, late_ms)
                 self._metrics.fanout_seconds.observe(max(0, late_ms) / 1000)
         return run.records
 
@@ -354,6 +355,7 @@ class FanOut:
         count = 0
         deltas: list[Published] = []
         appended_ms: list[int] = []
+        sources: list[str | None] = []
         for record, read_s in islice(zip(lane.records, lane.read_s, strict=True), TURN_RECORDS):
             if count and time.thread_time() > until_s:
                 break
@@ -378,10 +380,11 @@ class FanOut:
             else:
                 deltas.append(Published(delta.id, encode_delta(delta)))
                 appended_ms.append(record.appended_ms)
+                sources.append(record.event.source)
         if not count:
             return None
         snapshot = sequencer.published_replica.snapshot() if deltas else b""
-        return Unpublished(count, deltas, appended_ms, snapshot)
+        return Unpublished(count, deltas, appended_ms, sources, snapshot)
 
     def _due_ms(self, sequencer: Sequencer, record: LogRecord) -> int:
         due_ms = sequencer.due_ms(record)

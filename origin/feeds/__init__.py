@@ -1,11 +1,15 @@
 """Vendor documents to canonical events: pure parsing, one module per format.
 
-=================  ========================================================================
-``canonical``      this project's own JSONL, read strictly (docs/protocol.md section 1)
-``openfootball``   the published files, and the ``-full`` form with cards and shoot-outs
-``opta-f24``       Opta F24 events as XML, with names from F7
-``sportradar-v4``  Sportradar Soccer v4 timelines as JSON
-=================  ========================================================================
+===================  ========================================================================
+``api-football-v3``  API-Football v3 fixtures with their events as JSON
+``espn-scoreboard``  ESPN's scoreboard as JSON; unofficial, ESPN promises nothing
+``football-data-v4``  football-data.org v4 matches as JSON
+``stats-perform-ma1``  Stats Perform MA1 matches as JSON
+``canonical``        this project's own JSONL, read strictly (docs/protocol.md section 1)
+``openfootball``     the published files, and the ``-full`` form with cards and shoot-outs
+``opta-f24``         Opta F24 events as XML, with names from F7
+``sportradar-v4``    Sportradar Soccer v4 timelines as JSON
+===================  ========================================================================
 
 A converter reads bytes and yields events. It opens nothing, keeps no clock, and refuses what it cannot
 read by its line. What a document says against itself is a warning: the events still come, and nothing
@@ -44,6 +48,10 @@ class Converter(Protocol):
 
 
 _MODULES: Final = {
+    "api-football-v3": "origin.feeds.api_football_v3",
+    "espn-scoreboard": "origin.feeds.espn_scoreboard",
+    "football-data-v4": "origin.feeds.football_data_v4",
+    "stats-perform-ma1": "origin.feeds.stats_perform_ma1",
     "canonical": "origin.feeds.canonical",
     "openfootball": "origin.feeds.openfootball",
     "opta-f24": "origin.feeds.opta_f24",

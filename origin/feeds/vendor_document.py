@@ -10,7 +10,10 @@ Rules
    that of the newer document. A row is never set back.
 2. A deletion that the vendor states is final.
 3. A row that is still there, but no more as an event (retyped, or merged into another), is retracted.
-4. A row that is gone is retracted only where the vendor has no other way to say it, and then only if the
+4. A goal under a new id, in a complete document that lacks a known goal and whose own score agrees with its
+   goals, is that goal where the two are alike (``origin.feeds.pairing``): it was entered again. Where they
+   are not alike, the goal that is gone is retracted with the document that has the other.
+   A row that is gone is retracted only where the vendor has no other way to say it, and then only if the
    document is complete, newer than all before, newer than the last sight of that row, not empty, and either
    the second such in a row, or still the vendor's newest after five minutes, or the vendor's score for
    that side fell. A score that fell takes no more goals than it fell by, none that are counted in what it
@@ -38,6 +41,7 @@ from typing import Final
 
 from origin.errors import FeedError
 from origin.feeds import Warn
+from origin.feeds.pairing import pair, words
 from shared_state import Event, Score
 from shared_state.jsontext import JsonObject
 
@@ -78,6 +82,9 @@ class VendorDocument:
         score_error: makes an error that names where that score stands; None where nobody knows.
         doubts: what the document says that is left out, or against itself.
         read_ms: when it was read, by our own clock; None if nobody says.
+        anonymous: its rows have no ids but placeholders: ``origin.feeds.matching`` finds which is which.
+        clock: the vendor's clock of the match: the index of the period, and the minute; None without one.
+        competition_id: the vendor's number of the competition; None where it says none.
     """
 
     match_id: str
@@ -91,6 +98,9 @@ class VendorDocument:
     score_error: Callable[[str], FeedError] | None = None
     doubts: Sequence[FeedError] = ()
     read_ms: int | None = None
+    anonymous: bool = False
+    clock: tuple[int, int] | None = None
+    competition_id: int | None = None
 
 
 class VendorDocumentFeed:
@@ -115,6 +125,8 @@ class VendorDocumentFeed:
         self._deleted: set[str] = set()
         self._sights: dict[str, int] = {}
         self._misses: dict[str, int] = {}
+        self._first_ids: dict[str, str] = {}  # of goals that were entered again, by their later ids
+        self._documented: set[str] = set()  # the rows of the newest complete document
         for event in known:
             self._sent[event.event_id] = event
             self._seen[event.event_id] = self._sights[event.event_id] = event.rev
@@ -126,26 +138,54 @@ class VendorDocumentFeed:
         """Whether a document was taken."""
         return self._newest_ms >= 0
 
-    def take(self, document: VendorDocument) -> list[Event]:
+    @property
+    def newest_ms(self) -> int:
+        """When the newest document was made; -1 before the first."""
+        return self._newest_ms
+
+    def check_match(self, document: VendorDocument) -> None:
+        """Refuse a document of another match.
+
+        Raises:
+            FeedError: it is one.
+        """
+        if document.match_id != self._match_id:
+            raise FeedError(f"document of match {document.match_id}, expected {self._match_id}")
+
+    def add(self, document: VendorDocument) -> list[Event]:
+        """The events of a document that was made before the newest, of which only new rows are believed."""
+        events = list(self._versions(document, False))
+        self._remember(document, False)
+        return events
+
+    def take(self, document: VendorDocument, *, trust_score: bool = True) -> list[Event]:
         """What the document adds to, changes in, or takes back from what was said before.
+
+        Args:
+            document: the document or message.
+            trust_score: whether a score that fell takes a missing goal back at once. It does not where
+                nothing shows that the document is newer than the last.
 
         Raises:
             FeedError: it is of another match; nothing changes.
         """
-        if document.match_id != self._match_id:
-            raise FeedError(f"document of match {document.match_id}, expected {self._match_id}")
+        self.check_match(document)
         newer = not document.pushed and document.at_ms > self._newest_ms
         if document.complete and not newer:  # it can only lack what came since
             return self.stands(document.read_ms, document.rows) if document.at_ms == self._newest_ms else []
         if document.pushed:
             document = self._as_documents_date_it(document)
+        document = self._with_known_ids(document)
+        fresh = {id_ for id_ in document.rows if id_ not in self._documented and id_ not in self._recalled}
         events = [
             *self._deletions(document),
             *self._versions(document, newer),
             *self._demoted(document, newer),
         ]
         if document.complete:
-            events += self._gone(document)
+            added = _goals(event for event in document.events if event.event_id in fresh)
+            events += self._gone(document, _Counted(added, trust_score))
+            self._documented = set(document.rows)
         self._remember(document, newer)
         for doubt in document.doubts:
             self._warn(doubt)
@@ -236,7 +276,42 @@ class VendorDocumentFeed:
             if rev > seen or (rev == seen and newer):
                 yield self._retract(event.event_id, rev)
 
-    def _gone(self, document: VendorDocument) -> Iterator[Event]:
+    def _with_known_ids(self, document: VendorDocument) -> VendorDocument:
+        """The document with a goal that was entered again under its first id, where the score says it is one.
+
+        A vendor that deletes a goal and enters it anew gives it another id. Without this the new row would be
+        added at once, and the old one be taken back only by the next document.
+        """
+        document = _renamed(
+            document, {new: old for new, old in self._first_ids.items() if old not in document.rows}
+        )
+        gone = {
+            event.event_id: event
+            for event in self._live()
+            if event.type == "GOAL"
+            and event.event_id not in document.rows
+            and event.event_id not in document.deleted
+            and _later(document, self._sights[event.event_id])
+        }
+        fresh = [
+            event
+            for event in document.events
+            if event.type == "GOAL" and event.event_id in document.rows and event.event_id not in self._sent
+        ]
+        if not document.complete or not gone or not fresh:
+            return document
+        if document.score is None or _goals(document.events) != document.score:
+            # Only what says the very same, which one that starts anew meets again.
+            said = {words(event) for event in fresh}
+            gone = {event_id: event for event_id, event in gone.items() if words(event) in said}
+            fresh = [event for event in fresh if words(event) in {words(event) for event in gone.values()}]
+        goals = [event for event in document.events if event.type == "GOAL"]
+        standing = [event for event in self._live() if event.type == "GOAL"]
+        ids = pair(fresh, gone, {}, document.score, all_rows=goals, all_known=standing)
+        self._first_ids |= ids
+        return _renamed(document, ids)
+
+    def _gone(self, document: VendorDocument, counted: _Counted) -> Iterator[Event]:
         if not document.rows:  # a document without any row means an outage, not a deletion
             return
         missed = []
@@ -251,16 +326,29 @@ class VendorDocumentFeed:
                 yield self._retract(event_id, event.rev)
             else:
                 missed.append(event)
-        for event in self._fallen(missed, document.score):
+        for event in self._fallen(missed, document, counted):
             yield self._retract(event.event_id, event.rev)
 
-    def _fallen(self, missed: Sequence[Event], score: Score | None) -> Iterator[Event]:
-        """Of the goals that are missing for the first time, those that the score fell by."""
-        if score is None or self._score is None:
+    def _fallen(
+        self, missed: Sequence[Event], document: VendorDocument, counted: _Counted
+    ) -> Iterator[Event]:
+        """Of the goals that are missing for the first time, those that the score fell by.
+
+        Where the document's own score agrees with its own goals, it did so too by each goal that is new in
+        the document and did not raise it: a goal was replaced by another.
+        """
+        score = document.score
+        if score is None:
             return
+        agrees = _goals(document.events) == score
         goals = _goals(self._live())
         for index, side in enumerate(("home", "away")):
-            most = min(self._score[index], goals[index]) - score[index]
+            most = 0
+            if self._score is not None and counted.trust_score:
+                most = min(self._score[index], goals[index]) - score[index]
+            if agrees:
+                replaced = goals[index] - score[index]
+                most = max(most, min(replaced, counted.added[index]))
             gone = [event for event in missed if event.type == "GOAL" and event.team == side]
             # By where it stands in play: a time that was overwritten is not known.
             gone.sort(key=lambda event: event.order()[1:], reverse=True)
@@ -318,6 +406,36 @@ class VendorDocumentFeed:
         alarm = FeedError(message) if document.score_error is None else document.score_error(message)
         alarm.evidence["alarm"] = "score"
         self._warn(alarm)
+
+
+def _renamed(document: VendorDocument, ids: Mapping[str, str]) -> VendorDocument:
+    if not ids.keys() & document.rows.keys():
+        return document
+    taken: set[str] = set()
+    events: list[Event] = []
+    rows: dict[str, int] = {}
+    for event in document.events:
+        event_id = ids.get(event.event_id, event.event_id)
+        if event_id not in taken:  # of two later ids of one goal the first is meant
+            taken.add(event_id)
+            events.append(event if event_id == event.event_id else replace(event, event_id=event_id))
+    for row, rev in document.rows.items():
+        rows[ids.get(row, row)] = max(rev, rows.get(ids.get(row, row), 0))
+    deleted = {ids.get(row, row): rev for row, rev in document.deleted.items()}
+    return replace(document, events=events, rows=rows, deleted=deleted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What is known of the score beside the document's own.
+
+    Attributes:
+        added: its goals that the document before did not have.
+        trust_score: whether a score that fell is an answer.
+    """
+
+    added: Score
+    trust_score: bool
 
 
 def _later(document: VendorDocument, than_ms: int) -> bool:

@@ -16,7 +16,7 @@ import email.utils
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, NamedTuple
 
@@ -79,6 +79,7 @@ class Document:
 
     body: bytes
     validators: Validators
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class VendorClient:
@@ -137,7 +138,7 @@ class VendorClient:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise _network(error) from error
         given = response.headers
-        return Document(body, Validators(given.get("etag", ""), given.get("last-modified", "")))
+        return Document(body, Validators(given.get("etag", ""), given.get("last-modified", "")), dict(given))
 
     @asynccontextmanager
     async def stream(self, url: str) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -5,15 +5,25 @@ from __future__ import annotations
 import datetime
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, ParamSpec, TypeVar
 
 from origin.errors import ConfigError, FeedError, OriginError
-from origin.feeds import opta_f24, sportradar_v4
+from origin.feeds import (
+    Warn,
+    api_football_v3,
+    espn_scoreboard,
+    football_data_v4,
+    opta_f24,
+    sportradar_v4,
+    stats_perform_ma1,
+)
 from origin.feeds.jsondoc import Node, parse_document
+from origin.feeds.matching import MatchingFeed
 from origin.feeds.opta_f24 import Names
-from origin.feeds.vendor_document import VendorDocument
+from origin.feeds.vendor_document import VendorDocument, VendorDocumentFeed
+from shared_state import Event
 from shared_state.events import MATCH_ID_PATTERN
 
 __all__ = ["FEEDS", "Format", "guarded", "open_format"]
@@ -37,6 +47,8 @@ class Format:
         key_header: the header that carries the key.
         read: a document's matches, and what time it is (UTC milliseconds): one from the future is refused.
         read_push: a pushed message likewise; None for a heartbeat. None where the vendor does not push.
+        anonymous: its rows have no ids, and are matched with what the log has.
+        many: one document has all matches that are live, and its URL no ``{id}``.
     """
 
     name: str
@@ -45,6 +57,12 @@ class Format:
     key_header: str
     read: Callable[[bytes, int], Sequence[VendorDocument]]
     read_push: Callable[[Node, int], VendorDocument | None] | None = None
+    anonymous: bool = False
+    many: bool = False
+
+    def feed(self, match_id: str, warn: Warn, known: Iterable[Event]) -> VendorDocumentFeed | MatchingFeed:
+        """What turns the documents of one match into events; see ``VendorDocumentFeed``."""
+        return (MatchingFeed if self.anonymous else VendorDocumentFeed)(match_id, warn, known)
 
     def vendor_id(self, match_id: str) -> str:
         """The vendor's own number of a match, as it stands in its URLs.
@@ -77,7 +95,56 @@ def _sportradar(names: Names, zone: datetime.tzinfo) -> Format:
     return Format("sportradar-v4", sportradar_v4.SOURCE, "sr-", "x-api-key", read, read_push)
 
 
-_FEEDS: Final = {"opta-f24": _opta, "sportradar-v4": _sportradar}
+def _api_football(names: Names, zone: datetime.tzinfo) -> Format:
+    del names, zone  # an answer has both
+
+    def read(body: bytes, now_ms: int) -> list[VendorDocument]:
+        # A match that cannot be read costs itself alone: the others of the answer are taken.
+        warn: Warn = lambda doubt: logger.warning("api-football-v3: %s", doubt)  # noqa: E731
+        return api_football_v3.read_fixtures(parse_document(body), now_ms=now_ms, warn=warn)
+
+    name, prefix = api_football_v3.SOURCE, api_football_v3.PREFIX
+    return Format(name, name, prefix, "x-apisports-key", read, anonymous=True, many=True)
+
+
+def _football_data(names: Names, zone: datetime.tzinfo) -> Format:
+    del names, zone  # a match has both
+
+    def read(body: bytes, now_ms: int) -> list[VendorDocument]:
+        return list(football_data_v4.read_documents(parse_document(body), now_ms=now_ms))
+
+    name, prefix = football_data_v4.SOURCE, football_data_v4.PREFIX
+    return Format(name, name, prefix, "X-Auth-Token", read, anonymous=True)
+
+
+def _espn(names: Names, zone: datetime.tzinfo) -> Format:
+    del names, zone  # a scoreboard has both
+
+    def read(body: bytes, now_ms: int) -> list[VendorDocument]:
+        return list(espn_scoreboard.read_documents(parse_document(body), now_ms=now_ms))
+
+    name, prefix = espn_scoreboard.SOURCE, espn_scoreboard.PREFIX
+    return Format(name, name, prefix, "x-api-key", read, anonymous=True)
+
+
+def _stats_perform(names: Names, zone: datetime.tzinfo) -> Format:
+    del names, zone  # a match has both
+
+    def read(body: bytes, now_ms: int) -> list[VendorDocument]:
+        return list(stats_perform_ma1.read_documents(parse_document(body), now_ms=now_ms))
+
+    name, prefix = stats_perform_ma1.SOURCE, stats_perform_ma1.PREFIX
+    return Format(name, name, prefix, "x-api-key", read)
+
+
+_FEEDS: Final = {
+    "api-football-v3": _api_football,
+    "espn-scoreboard": _espn,
+    "football-data-v4": _football_data,
+    "opta-f24": _opta,
+    "sportradar-v4": _sportradar,
+    "stats-perform-ma1": _stats_perform,
+}
 FEEDS: Final = tuple(_FEEDS)
 
 

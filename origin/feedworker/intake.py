@@ -24,6 +24,7 @@ from origin.errors import FeedError, MatchTooLargeError
 from origin.eventlog import EventLog
 from origin.eventlog.limits import MatchLimits
 from origin.eventlog.memory import wall_clock_ms
+from origin.feeds.matching import MatchingFeed
 from origin.feeds.vendor_document import VendorDocument, VendorDocumentFeed
 from origin.feedworker.formats import Format, guarded
 from origin.metrics import Metrics
@@ -64,7 +65,7 @@ class Intake:
         self._now_ms = now_ms
         self._match_limits = match_limits or MatchLimits()
         self._match = Match(match_id=match_id)
-        self._feed: VendorDocumentFeed | None = None
+        self._feed: VendorDocumentFeed | MatchingFeed | None = None
         self._doubts: set[str] = set()
 
     @property
@@ -92,6 +93,21 @@ class Intake:
         for document in documents:
             self._append_derived(lambda feed, one=document: guarded(feed.take, one), alive=True)  # type: ignore[misc]
         self._metrics.feed_documents.labels(self._format.name, "poll").inc()
+
+    def take(self, document: VendorDocument) -> bool:
+        """Take one match of an answer that has many; when this returns the log has what it changes.
+
+        Returns:
+            Whether the match is another one now.
+
+        Raises:
+            FeedError: it is of another match, or the match would be too large; nothing changes.
+            EventLogError: as ``read``.
+        """
+        before = self._match
+        self._append_derived(lambda feed: guarded(feed.take, document), alive=True)
+        self._metrics.feed_documents.labels(self._format.name, "poll").inc()
+        return self._match is not before
 
     def unchanged(self) -> None:
         """The vendor still has the document that was read last: an outage ends, and what it lacks is gone.
@@ -152,32 +168,38 @@ class Intake:
         self._metrics.feed_outages.labels(self._format.name).inc()
         return True
 
-    def _append_derived(self, derived: Callable[[VendorDocumentFeed], list[Event]], *, alive: bool) -> None:
+    def _append_derived(
+        self, derived: Callable[[VendorDocumentFeed | MatchingFeed], list[Event]], *, alive: bool
+    ) -> None:
+        received_ms = self._now_ms()
         feed = self._feed or self._open()
         try:
             events = derived(feed)
             if alive and self._marked():
                 events.append(self._unmark())
-            self._append(events, bounded=True)
+            self._append(events, bounded=True, received_ms=received_ms)
         except BaseException:
             self._feed = None  # it may know what the log does not
             raise
 
-    def _open(self) -> VendorDocumentFeed:
+    def _open(self) -> VendorDocumentFeed | MatchingFeed:
         """Read back what the log has of the match."""
         self._feed = None
         events = [record.event for record in self._log.read_match(self.match_id)]
         self._match = fold(self.match_id, events)
         known = (event for event in events if event.source == self._format.source)
-        self._feed = VendorDocumentFeed(self.match_id, self._warn, known)
+        self._feed = self._format.feed(self.match_id, self._warn, known)
         return self._feed
 
-    def _append(self, events: Iterable[Event], *, bounded: bool = False) -> None:
+    def _append(
+        self, events: Iterable[Event], *, bounded: bool = False, received_ms: int | None = None
+    ) -> None:
         """Append what changes the match.
 
         Args:
             events: in order.
             bounded: whether a match that is too large is refused; our own marks are few, and always taken.
+            received_ms: when they came; None for our own marks, which nobody sent.
 
         Raises:
             FeedError: the match would be too large.
@@ -196,6 +218,8 @@ class Intake:
             self._check_size(fresh)
         self._log.append(fresh)
         self._match = match
+        if received_ms is not None:
+            self._metrics.observe_received(fresh, received_ms, self._now_ms())
 
     def _check_size(self, events: list[Event]) -> None:
         try:

@@ -25,8 +25,10 @@ from origin.feedworker.client import ClientLimits, VendorClient
 from origin.feedworker.dead_letters import BoundedDeadLetters
 from origin.feedworker.formats import Format
 from origin.feedworker.intake import Intake
+from origin.feedworker.live_poller import LivePoller
 from origin.feedworker.poller import Intervals, Poller
 from origin.feedworker.push import STREAM, PushReader
+from origin.feedworker.quota import Quota
 from origin.feedworker.shared_intake import SharedIntake
 from origin.metrics import Metrics
 from shared_state import delay_ms
@@ -55,7 +57,9 @@ def check_settings(
         format_.vendor_id(match_id)
     if push_url is not None and format_.read_push is None:
         raise ConfigError(f"feed {format_.name} has no push stream")
-    if len(matches) > 1 and "{id}" not in url:
+    if not format_.many and not matches:
+        raise ConfigError(f"feed {format_.name} needs --match")
+    if len(matches) > 1 and not format_.many and "{id}" not in url:
         raise ConfigError("the URL of several matches needs {id} where the vendor's number stands")
     if key and not _KEY.fullmatch(key):
         raise ConfigError("TOUCHLINE_FEED_KEY must be printable ASCII, without white space at its ends")
@@ -69,6 +73,8 @@ class FeedWorker:
         url: of a match's document, with ``{id}`` where the vendor's own number stands.
         push_url: of the vendor's stream, if it has one.
         key: sent to the vendor in the header that it looks for.
+        requests_per_day: that the key has, for a feed with all matches in one request; 0 for no limit.
+        leagues: the vendor's numbers of the competitions to follow, for such a feed; empty for all.
 
     Raises:
         ConfigError: see ``check_settings``.
@@ -89,6 +95,8 @@ class FeedWorker:
         metrics: Metrics | None = None,
         now_ms: Callable[[], int] = wall_clock_ms,
         random_unit: Callable[[], float] = random.random,
+        requests_per_day: int = 0,
+        leagues: Sequence[int] = (),
     ) -> None:
         check_settings(format_, matches, url, push_url, key)
         self._format = format_
@@ -100,10 +108,12 @@ class FeedWorker:
         self._metrics = metrics or Metrics()
         self._now_ms = now_ms
         self._random_unit = random_unit
-        self._intakes = [
-            Intake(match_id, format_, log, self._metrics, now_ms=now_ms, match_limits=match_limits)
-            for match_id in self._urls
-        ]
+        self._intake = functools.partial(
+            Intake, format_=format_, log=log, metrics=self._metrics, now_ms=now_ms, match_limits=match_limits
+        )
+        self._url, self._matches, self._leagues = url, tuple(matches), tuple(leagues)
+        self._requests_per_day = requests_per_day
+        self._intakes = [] if format_.many else [self._intake(match_id) for match_id in self._urls]
         self._dead_letters = BoundedDeadLetters(log, format_.name, self._metrics, now_ms=now_ms)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = asyncio.Event()
@@ -127,6 +137,8 @@ class FeedWorker:
             for match_id, intake in shared.items():
                 parts.append((match_id, self._poller(client, match_id, intake).run))
                 parts.append((match_id, functools.partial(self._watch, intake)))
+            if self._format.many:
+                parts.append(("fixtures", self._live_poller(client).run))
             if self._push_url is not None and self._format.read_push is not None:
                 reader = PushReader(
                     client,
@@ -161,6 +173,24 @@ class FeedWorker:
                     "%s %s: a fault of ours; again in %.1f s", self._format.name, name, wait_ms / 1000
                 )
                 await asyncio.sleep(wait_ms / 1000)
+
+    def _live_poller(self, client: VendorClient) -> LivePoller:
+        return LivePoller(
+            client,
+            self._url,
+            self._format,
+            self._intake,
+            self._dead_letters,
+            Quota(self._requests_per_day),
+            follow=self._matches,
+            leagues=self._leagues,
+            least_s=self._intervals.running_s,
+            over_s=self._intervals.over_s,
+            silence_s=self._intervals.silence_s,
+            metrics=self._metrics,
+            now_ms=self._now_ms,
+            random_unit=self._random_unit,
+        )
 
     def _poller(self, client: VendorClient, match_id: str, intake: SharedIntake) -> Poller:
         return Poller(

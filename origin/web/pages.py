@@ -30,10 +30,9 @@ __all__ = ["blueprint", "list_address", "render_row"]
 _PAGE_NUMBER: Final = re.compile("[1-9][0-9]{0,5}")
 # Rows of half a KB each, for the pages that are kept.
 _ROWS_MAX: Final = 4_096
+#: Pages are dated in steps of this many milliseconds, always with the step's beginning.
+AS_OF_STEP_MS: Final = 10_000
 TAG_CHARS = 32  # 128 bits: no two pages of one address will ever meet
-
-# In the templates, where the time goes. No feed can write it: what it writes is escaped.
-_MADE: Final = "<made-ms>"
 
 blueprint = Blueprint("pages", __name__, template_folder="templates")
 
@@ -165,12 +164,11 @@ def _context(board: Scoreboard) -> Mapping[str, Json]:
         "match": board.match,
         "position": board.id,
         "title": page_title(board.match),
-        "fragment": Markup(scoreboard(board.match, board.id, now_ms=_now_ms())),  # noqa: S704
+        "fragment": Markup(scoreboard(board.match, board.id, now_ms=_now_ms(), as_of_ms=_as_of_ms(board))),  # noqa: S704
         "snapshot_json": board.snapshot.decode(),
         "json_ld": compact(json_ld(board.match, url)),
         "url": url,
         "public_url": public_url,
-        "made_ms": Markup(_MADE),  # noqa: S704 - a constant
         "stale": board.stale,
         "as_of": _iso(board.as_of_ms),
     }
@@ -180,27 +178,30 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _page(template: str, board: Scoreboard) -> Response:
-    """A page of one match, which says when the match was known to be so.
+def _as_of_ms(board: Scoreboard) -> int:
+    """The date of a page of this match, UTC milliseconds: when the match was known to be so, or before.
 
-    The tag is that of the page without this time, or no page would ever be the one that the client has. So
-    a client may keep a page that says an earlier time than is true; never a later one.
+    The page's tag is that of its bytes. With a date to the millisecond no two answers would have the same
+    tag, and a cache could never be told that its page is still right. A stale page has no tag.
     """
+    return board.as_of_ms if board.stale else board.as_of_ms - board.as_of_ms % AS_OF_STEP_MS
+
+
+def _page(template: str, board: Scoreboard) -> Response:
+    """A page of one match, which says when the match was known to be so."""
     html = render_template(template, **_context(board))
-    dated = html.replace(_MADE, str(board.as_of_ms), 1)
     if board.stale:
-        return mark_stale(Response(dated, mimetype="text/html"), board)
-    return _tagged(dated, of=html)
+        return mark_stale(Response(html, mimetype="text/html"), board)
+    return _tagged(html)
 
 
-def _tagged(html: str, *, of: str | None = None) -> Response:
-    """HTML with a tag of its bytes, or a weak one of those of ``of``, which means the same to a reader.
+def _tagged(html: str) -> Response:
+    """HTML with a tag of its bytes.
 
     Not the id: the minute runs on, a release has other files, and the page and the embed differ, while the
     id stays the same. A cache in front would keep its old page.
     """
     response = set_policy(Response(html, mimetype="text/html"), LATEST)
-    tagged = html if of is None else of
-    response.set_etag(hashlib.sha256(tagged.encode()).hexdigest()[:TAG_CHARS], weak=of is not None)
+    response.set_etag(hashlib.sha256(html.encode()).hexdigest()[:TAG_CHARS])
     response.make_conditional(request)
     return response

@@ -17,6 +17,7 @@ from origin.web.match_cache import Scoreboard
 from origin.web.origin import origin
 from shared_state import DeltaId, Match, WireError
 from shared_state.jsontext import JsonObject, compact
+from shared_state.wire import HEADER_AS_OF
 
 __all__ = ["blueprint", "conditional", "mark_stale", "parse_id", "score_json"]
 
@@ -90,11 +91,15 @@ def conditional(body: bytes, board: Scoreboard) -> Response:
     By date a client has it only if it names the very date of this id. HTTP would also accept a later date,
     but what the log took earlier may be published later: a client that sends the time of its last poll would
     get 304 for a change that it never saw.
+
+    It says until when this origin knew the match to be so. A cache keeps that date with the answer, so a
+    client sees how old a kept one is.
     """
     response = set_policy(Response(body, mimetype="application/json"), LATEST)
     response.headers["Touchline-Id"] = str(board.id)
     if board.stale:
         return mark_stale(response, board)
+    response.headers[HEADER_AS_OF] = str(board.as_of_ms)
     response.set_etag(str(board.id))
     modified_s = origin().matches.modified_s(board)
     accepted_s = (board.replica.accepted_ms or 0) / 1000
@@ -110,7 +115,7 @@ def mark_stale(response: Response, board: Scoreboard) -> Response:
 
     It has no validator, and the client's is not looked at: 304 would say that nothing has changed.
     """
-    response.headers["Touchline-As-Of"] = str(board.as_of_ms)
+    response.headers[HEADER_AS_OF] = str(board.as_of_ms)
     return set_policy(response, STALE)
 
 

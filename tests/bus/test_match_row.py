@@ -53,3 +53,16 @@ def test_the_status_of_a_snapshot_is_not_that_of_an_event_in_it() -> None:
     assert status_of(b'{"status":"LIVE","events":[{"status":"FT"}]}') == "LIVE"
     assert status_of(b'{"events":[{"status":"FT"}],"status":"LIVE"}') == "LIVE"
     assert status_of(b'{"events":[{"status":"FT"}]}') == ""
+
+
+def test_a_row_of_a_running_match_without_news_says_so() -> None:
+    begun_ms = 1_800_000_000_000
+    body = {"match_id": "m", "event_id": "s", "rev": 1, "op": "ADD", "type": "STATUS_CHANGE", "period": "H1"}
+    begun = Event.from_json({**body, "source_ts": begun_ms, "detail": {"to": "LIVE"}})
+    replica = Replica.begin("m", EPOCH)
+    replica.assign(begun, EPOCH)
+    row = MatchRow.of_snapshot(replica.snapshot())
+    assert row is not None
+    late_ms = begun_ms + 75 * 60_000
+    assert row.at(late_ms - 1)[0].note == ""
+    assert row.at(late_ms + 360 * 60_000)[0].note == "updates delayed"

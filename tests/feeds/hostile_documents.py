@@ -19,6 +19,7 @@ from typing import Any, Final
 from origin.errors import FeedError
 from origin.feeds import open_converter
 from origin.feeds.opta_f24 import read_f7
+from tests.feeds.snapshot_documents import ESPN, FOOTBALL_DATA, STATS_PERFORM
 
 __all__ = ["SOURCES", "damaged", "read_one"]
 
@@ -105,6 +106,9 @@ SOURCES: Final[dict[str, list[bytes]]] = {
     "openfootball": _openfootball(),
     "sportradar-v4": _timelines(),
     "opta-f24": _f24(),
+    "football-data-v4": [json.dumps(FOOTBALL_DATA, indent=1).encode()],
+    "espn-scoreboard": [json.dumps(ESPN, indent=1).encode()],
+    "stats-perform-ma1": [json.dumps(STATS_PERFORM, indent=1).encode()],
     "f7": [(DATA / "vendor" / "opta-f7.xml").read_bytes()],
 }
 

@@ -46,8 +46,20 @@ def folded(snapshots: list[VendorDocument]) -> tuple[Match, list[Event]]:
 
 def hash_of_what_stands(match: Match) -> str:
     """Without what the last document cannot know: what was taken back, and how often each thing was said."""
+    return match_hash(renumbered(match))
+
+
+def renumbered(match: Match) -> Match:
     once = [replace(event, rev=1, op="ADD", source_ts=None) for event in match.events()]
-    return match_hash(fold(match.match_id, once))
+    return fold(match.match_id, with_goals_by_number(once))
+
+
+def with_goals_by_number(events: list[Event]) -> list[Event]:
+    """The events, their goals numbered by what they say: one that was entered again keeps its first id."""
+    goals = [event for event in events if event.type == "GOAL"]
+    goals.sort(key=lambda goal: str({**goal.body(), "event_id": ""}))
+    numbered = [replace(goal, event_id=f"goal-{number}") for number, goal in enumerate(goals)]
+    return [*(event for event in events if event.type != "GOAL"), *numbered]
 
 
 @pytest.mark.parametrize("kind", [OptaMatch, SportradarMatch])
@@ -67,7 +79,7 @@ def test_any_sequence_of_a_real_match_ends_as_its_last_document_alone(
         sequence.append(replace(last, read_ms=last.read_ms + STANDS_MS))
     match, events = folded(sequence)
     alone, _ = folded([last])
-    assert shown(match, "source_ts") == shown(alone, "source_ts")
+    assert shown(renumbered(match), "source_ts") == shown(renumbered(alone), "source_ts")
     assert hash_of_what_stands(match) == hash_of_what_stands(alone)
     # What came out of it is a set too: the log may hold it in any order, and more than once.
     said = data.draw(st.permutations([*events, *events]))

@@ -359,6 +359,15 @@ def test_scorers_stand_under_the_side_that_is_credited() -> None:
         (event("e", "VAR", detail={"state": "OPEN"}), "VAR check In progress"),
         (event("e", "VAR", detail={"state": "CLOSED"}), "VAR Check complete"),
         (event("e", "VAR", detail={"state": "CLOSED", "outcome": "No goal"}), "VAR No goal"),
+        (
+            event("e", "VAR", detail={"state": "CLOSED", "outcome": "Goal Disallowed - offside"}),
+            "VAR No goal: offside",
+        ),
+        (event("e", "VAR", detail={"state": "CLOSED", "outcome": "unknown"}), "VAR Check complete"),
+        (
+            event("e", "VAR", detail={"state": "CLOSED", "outcome": "ball_out_of_play"}),
+            "VAR Ball out of play",
+        ),
         (event("e", "STOPPAGE_ANNOUNCED", detail={"minutes": 6}), "Added time 6 minutes"),
         (event("e", "STOPPAGE_ANNOUNCED", detail={"minutes": 1}), "Added time 1 minute"),
         (event("e", "NOTE", detail={"text": "Rain."}), "Rain."),
@@ -704,3 +713,37 @@ def test_every_match_makes_well_formed_html_and_the_same_again(
     assert status_chip(made, now_ms) in article.one("tl-chip").text
     assert page_title(made)
     assert summary_row(made, now_ms).phase == article.attributes["data-phase"]
+
+
+# --- A vendor that fell silent --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("events", "until_min"),
+    [
+        ([status("LIVE", "H1", source_ts=KICKOFF)], 75),
+        (
+            [status("LIVE", "H1", source_ts=KICKOFF), goal("g", minute=12, source_ts=KICKOFF + 12 * MINUTE)],
+            75,
+        ),
+        ([status("HALF_TIME", "HT", source_ts=KICKOFF + 47 * MINUTE)], 47 + 45),
+        ([status("PENALTIES", "PENS", source_ts=KICKOFF + 150 * MINUTE)], 150 + 60),
+        ([info(kickoff_ms=KICKOFF), status("LIVE", "H2")], 105 + 75),
+    ],
+)
+def test_a_running_match_without_news_is_called_delayed(events: list[Event], until_min: int) -> None:
+    made = match(*events)
+    until = KICKOFF + until_min * MINUTE
+    for now_ms, hidden in ((None, True), (until - 1, True), (until, False), (until + 360 * MINUTE, False)):
+        article = parsed(scoreboard(made, AT, now_ms=now_ms))
+        words = article.one("tl-delayed")
+        assert words.text == "Updates delayed. The match may have moved on."
+        assert ("hidden" in words.attributes) is hidden
+        assert words.attributes["data-tl-until"] == str(until)
+        assert ("updates delayed" in summary_row(made, now_ms).note) is not hidden
+
+
+@pytest.mark.parametrize("to", ["SCHEDULED", "FT", "AET", "FT_PENS", "POSTPONED", "INTERRUPTED", "DELAYED"])
+def test_a_match_that_does_not_run_is_not_called_delayed(to: str) -> None:
+    made = match(info(kickoff_ms=KICKOFF), status(to, source_ts=KICKOFF))
+    assert "tl-delayed" not in scoreboard(made, AT, now_ms=KICKOFF + 9_999 * MINUTE)

@@ -258,7 +258,7 @@ def test_a_match_is_shown_as_it_was_known_last_while_redis_hangs(tmp_path: Path)
             fresh = {path: ask(server.port, path) for path in paths_of(MATCH)}
             after_ms = time.time_ns() // 1_000_000
             assert all("touchline-as-of" not in headers for _, headers, _ in fresh.values())
-            made = re.search(rb' data-made-ms="([0-9]+)"', fresh[f"/match/{MATCH}"][2])
+            made = re.search(rb' data-as-of="([0-9]+)"', fresh[f"/match/{MATCH}"][2])
             assert made
             assert before_ms <= int(made[1]) <= after_ms
             # The page is the same one at the next moment: the time at which it was made makes no new tag.
@@ -279,7 +279,7 @@ def test_a_match_is_shown_as_it_was_known_last_while_redis_hangs(tmp_path: Path)
                 as_of_ms = int(headers["touchline-as-of"])
                 assert before_ms <= as_of_ms <= time.time_ns() // 1_000_000
                 if path.startswith(("/match/", "/embed/")):
-                    assert f' data-made-ms="{as_of_ms}"'.encode() in body
+                    assert f' data-as-of="{as_of_ms}"'.encode() in body
                     assert b"may be out of date: it was read at <time datetime=" in body
                 else:
                     assert json.loads(body) == json.loads(fresh[path][2])

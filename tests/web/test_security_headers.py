@@ -178,7 +178,7 @@ def test_an_error_of_the_bus_and_of_ours_have_the_headers_too(
         def fails(*_: object, error: Exception = error) -> None:
             raise error
 
-        monkeypatch.setattr(origin_of(app).bus, "snapshot", fails)
+        monkeypatch.setattr(origin_of(app).matches, "latest", fails)
         response = client.get(f"/match/{MATCH}", headers={"Accept": BROWSER})
         assert (response.status_code, response.mimetype) == (status, "text/html")
         assert directives(response)["frame-ancestors"] == "'none'"

@@ -37,7 +37,8 @@ def differing(javascript: Mapping[str, str], python: Mapping[str, object]) -> li
 def python_names() -> Mapping[str, object]:
     prefixes = ("ATTRIBUTE_", "DELTA_", "EVENT_", "HEADER_", "KEY_", "OP_", "QUERY_", "RECEIPT_")
     names = [name for name in wire.__all__ if name.startswith(prefixes)]
-    return {name: getattr(wire, name) for name in [*names, "SNAPSHOT_ELEMENT_ID", "STREAM_TYPE"]}
+    types = ["SNAPSHOT_ELEMENT_ID", "STREAM_TYPE", "JSON_TYPE", "HTML_TYPE"]
+    return {name: getattr(wire, name) for name in [*names, *types]}
 
 
 def test_both_languages_have_the_same_names() -> None:
@@ -131,7 +132,7 @@ def test_receipts_are_those_of_the_replica() -> None:
 def test_the_html_has_the_attributes_that_the_loader_reads() -> None:
     match = replica()
     match.assign(goal("g1", "home", 18, source_ts=EPOCH + 18 * 60_000), accepted_ms=EPOCH)
-    live = scoreboard(match.match, match.position, announcement="Goal")
+    live = scoreboard(match.match, match.position, announcement="Goal", as_of_ms=EPOCH)
     before = Replica.begin("fra-cro", epoch=EPOCH)
     teams = {"kickoff_ms": EPOCH, "home": {"name": "France"}, "away": {"name": "Croatia"}}
     before.assign(add("i", "MATCH_INFO", period="PRE", detail=teams), accepted_ms=EPOCH)

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Final
 
 from shared_state import DeltaId, Receipt, Replica, SharedStateError, decode_delta
 from shared_state.announce import announcement
@@ -31,6 +32,10 @@ from shared_state.jsontext import JsonObject, compact
 from shared_state.view import scoreboard
 
 __all__ = ["Bridge", "handle"]
+
+
+# Nobody listens to more at once; the page of a reader who was away for an hour does not speak an hour.
+SPOKEN_MAX: Final = 8
 
 
 class Bridge:
@@ -53,7 +58,7 @@ class Bridge:
         match asked["op"]:
             case "restore":
                 self._replicas[slot] = Replica.restore(asked["snapshot"])
-                return self._moved(slot, "")
+                return self._moved(slot, [])
             case "close":
                 self._replicas.pop(slot, None)
                 return {"receipt": Receipt.IN_STEP.value}
@@ -73,9 +78,13 @@ class Bridge:
                 raise ValueError(f"unknown op {op!r}")
 
     def _receive(self, slot: str, match_id: str, deltas: Sequence[Sequence[str]]) -> JsonObject:
-        """Fold deltas in order; one picture for all of them, since only the last would be seen."""
+        """Fold deltas in order; one picture for all of them, since only the last would be seen.
+
+        Every one of the last ``SPOKEN_MAX`` is announced: of two goals at once a listener must hear both.
+        """
         replica = self._replicas[slot]
-        start, spoken, receipt = replica.position, "", Receipt.DUPLICATE
+        start, receipt = replica.position, Receipt.DUPLICATE
+        spoken: list[str] = []
         for id_text, data in deltas:
             delta = decode_delta(match_id, DeltaId.parse(id_text), data)
             before = replica.match
@@ -83,20 +92,20 @@ class Bridge:
             if receipt is Receipt.NEED_SNAPSHOT:
                 return self._need_snapshot(slot, f"delta {id_text} does not follow {replica.position}")
             if receipt is Receipt.APPLIED:
-                spoken = announcement(before, replica.match, delta.event) or spoken
+                spoken.append(announcement(before, replica.match, delta.event))
         return self._stands(slot, receipt) if replica.position == start else self._moved(slot, spoken)
 
     def _stands(self, slot: str, receipt: Receipt) -> JsonObject:
         replica = self._replicas[slot]
         return {"receipt": receipt.value, "id": str(replica.position), "accepted_ms": replica.accepted_ms}
 
-    def _moved(self, slot: str, spoken: str) -> JsonObject:
+    def _moved(self, slot: str, spoken: Sequence[str]) -> JsonObject:
         replica = self._replicas[slot]
         return {
             **self._stands(slot, Receipt.APPLIED),
             # Without a clock: the text is the same as the server's fragment at this id, byte for byte.
-            "html": scoreboard(replica.match, replica.position, announcement=spoken),
-            "announce": spoken,
+            "html": scoreboard(replica.match, replica.position, announcement=spoken[-1] if spoken else ""),
+            "announce": " ".join(filter(None, spoken[-SPOKEN_MAX:])),
             "hash": replica.hash(),
         }
 

@@ -15,6 +15,7 @@ const CONNECTIONS = {
   waiting: "Waiting to reconnect",
   polling: "Polling",
   offline: "Offline",
+  ended: "Ended",
   closed: "Closed",
 };
 

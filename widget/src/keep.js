@@ -14,7 +14,7 @@ const MATCHES_MAX = 20;
 
 /**
  * @typedef {{ id: string, html: string, hash: string, at: number, snapshot: string }} Kept
- * `at`: when it was last known to be the newest, UTC milliseconds. `snapshot`: "" if only tier 1 ran.
+ * `at`: when it was last known to be the newest, UTC milliseconds by the server's clock. `snapshot`: "" if only tier 1 ran.
  */
 
 /** @param {string} match */

@@ -1,31 +1,41 @@
 // @ts-check
 /**
- * One match as this page follows it: the stream, the tier, and what is shown, for all its elements.
+ * One match as this page follows it: the tier, and what is shown, for all its elements.
  *
  * Rules
  * -----
- * 1. What is shown never goes back in its epoch: everything passes `#show`, which compares ids.
- * 2. Tier 1 asks for the fragment of the newest id it has heard of, one request at a time. A burst costs
- *    two requests, and no answer can overtake another.
+ * 1. What is shown never goes back: everything passes `#show`, which compares ids. Another epoch is believed from
+ *    a stream or a heartbeat, never from the body of an answer that a cache may have kept.
+ * 2. Tier 1 asks for the fragment of the newest id it has heard of, and for those of the changes between, whose
+ *    announcements it speaks. One round of requests at a time: no answer can overtake another.
  * 3. Tier 2 takes over when the reducer, restored from a snapshot and given every delta since, is at
  *    the id shown or after it; until then tier 1 goes on. Nothing is lost in between: deltas are buffered
  *    from the first one on, and go to the reducer in the same task that attaches it.
  * 4. Whenever the reducer may be wrong (another hash, a missing delta, an unreadable one), tier 1 takes over
  *    before the snapshot is requested. After SNAPSHOTS_MAX snapshots in a row without success it stays.
+ * 5. A heartbeat is compared with what is shown (freshness.js).
  */
 
+import { Refusal, ask } from "./answers.js";
+import { Feed } from "./feed.js";
+import { Freshness } from "./freshness.js";
 import { idOf, isNewer, parts } from "./ids.js";
 import * as keep from "./keep.js";
-import { pause } from "./reconnect.js";
+import { delayMs } from "./reconnect.js";
+import { safeHtml } from "./safe-html.js";
 import { SpoilerDelay } from "./spoiler-delay.js";
-import { Stream } from "./stream.js";
 import {
+  ATTRIBUTE_ANNOUNCE,
+  ATTRIBUTE_ID,
+  ATTRIBUTE_MATCH,
   DELTA_ACCEPTED,
+  EVENT_END,
   EVENT_GAP,
   EVENT_HEARTBEAT,
   EVENT_SCORE,
-  KEY_HASH,
-  KEY_SERVER_MS,
+  HTML_TYPE,
+  JSON_TYPE,
+  KEY_MATCH_ID,
   RECEIPT_APPLIED,
   RECEIPT_IN_STEP,
   RECEIPT_NEED_SNAPSHOT,
@@ -36,19 +46,23 @@ import {
 const DELTAS_MAX = 1_000;
 /** The reducer and the server disagree for good, as during a release: their HTML is right, ours is not. */
 const SNAPSHOTS_MAX = 3;
-/** A reader who comes back within this time finds the page as it was. */
-const HIDDEN_MS = 300_000;
 const KEEP_EVERY_MS = 15_000;
-const CLOCK_SAMPLES = 8;
+/** Changes of one burst that are announced; nobody listens to more at once. */
+const ANNOUNCED_MAX = 8;
+/** A fragment or a snapshot is asked for again after this at the latest: it was announced, so it is there. */
+const RETRY_MAX_MS = 2_500;
+/** So long the reducer may take before the server's fragment is asked for as well. */
+const REDUCER_MS = 3_000;
 
 /**
  * @typedef {import("./runtime.js").Runtime} Runtime
- * @typedef {import("./stream.js").Frame} Frame
+ * @typedef {import("./polls.js").MatchFrame} MatchFrame
  * @typedef {{ id: string, html: string, announce?: string, hash?: string, acceptedMs?: number }} Shown
  * @typedef {{ id: string, text: string }} Snapshot
  * @typedef {{ kind: "delta", id: string, data: string } | { kind: "snapshot", snapshot: Snapshot }
- *   | { kind: "check", id: string, hash: string }} Update a check: what a heartbeat says of the server's state
- * @typedef {"connecting" | "open" | "waiting" | "offline" | "closed"} Connection
+ *   | { kind: "reset", id: string } | { kind: "check", frame: MatchFrame }} Update
+ *   a check: what a heartbeat says of the server's state
+ * @typedef {"connecting" | "open" | "polling" | "waiting" | "offline" | "ended" | "closed"} Connection
  */
 
 export class LiveMatch extends EventTarget {
@@ -64,8 +78,6 @@ export class LiveMatch extends EventTarget {
   latencyMs = null;
   /** @type {number | null} */
   bootMs = null;
-  /** Until when what is shown was known to be the newest, UTC milliseconds. */
-  contactMs = performance.timeOrigin;
   /** @type {Set<object>} The elements; the first speaks. */
   elements = new Set();
 
@@ -73,9 +85,9 @@ export class LiveMatch extends EventTarget {
   #ended = false;
   #pulling = false;
   #wanted = "";
-  #streamId = "";
-  /** Heartbeats in a row with a newer id than the last delta received. */
-  #behind = 0;
+  /** A snapshot is good from this id on. */
+  #least = "";
+  #isOver = false;
   /** @type {Snapshot | null} */
   #base = null;
   /** @type {{ id: string, data: string }[]} */
@@ -86,12 +98,10 @@ export class LiveMatch extends EventTarget {
   #runtime = null;
   #snapshots = 0;
   #recovering = false;
-  /** @type {number[]} Server's clock less ours, by the last heartbeats, in milliseconds. */
-  #offsets = [];
   #keptMs = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #hiddenTimer;
-  #listening = new AbortController();
+  #reducerTimer;
+  #hidden = () => void (document.hidden && this.#keep());
 
   /**
    * @param {string} base the URL of the origin
@@ -105,12 +115,8 @@ export class LiveMatch extends EventTarget {
     this.slot = delay ? `${match}@${delay}` : match;
     /** @type {SpoilerDelay<Update>} */
     this.delay = new SpoilerDelay(delay * 1_000, (update) => this.#take(update));
-    this.stream = new Stream(
-      this.#url(`stream/${match}`),
-      () => this.#streamId,
-      (frame) => this.#onFrame(frame),
-      () => this.#onConnection(),
-    );
+    this.feed = Feed.of(base);
+    this.freshness = new Freshness(this.feed.clock, delay * 1_000);
   }
 
   /**
@@ -146,13 +152,13 @@ export class LiveMatch extends EventTarget {
 
   /** @returns {Connection} */
   get connection() {
-    const { connection } = this.stream;
-    return connection === "waiting" && !navigator.onLine ? "offline" : connection;
-  }
-
-  /** Server's clock less ours. Transit only ever makes a sample too small. */
-  get clockOffsetMs() {
-    return this.#offsets.length ? Math.max(...this.#offsets) : 0;
+    if (this.#isOver) return "ended";
+    const { connection } = this.feed;
+    const isConnected = connection === "open" || connection === "polling";
+    if (isConnected && this.freshness.isFresh) return connection;
+    if (!navigator.onLine) return "offline";
+    if (!isConnected) return connection;
+    return this.freshness.contacted ? "waiting" : "connecting";
   }
 
   /**
@@ -160,24 +166,22 @@ export class LiveMatch extends EventTarget {
    *
    * @param {string} id what the server rendered into the page; "" for nothing
    * @param {string} snapshot the page's inline snapshot; "" for none
+   * @param {number} asOfMs when the server made the page, UTC milliseconds; 0 for unknown
    */
-  start(id, snapshot) {
+  start(id, snapshot, asOfMs) {
     if (this.#started) {
       if (!id && this.shown.id && !this.shown.html) void this.#fill();
       return;
     }
     this.#started = true;
-    this.#listen();
-    if (snapshot) {
-      this.#base = { id: idOf(JSON.parse(snapshot)), text: snapshot };
-    }
+    document.addEventListener("visibilitychange", this.#hidden);
+    if (asOfMs) this.freshness.begin(asOfMs);
+    if (snapshot) this.#base = { id: idOf(JSON.parse(snapshot)), text: snapshot };
     if (id) {
       this.shown = { id, html: "" };
-      this.#wanted = this.#streamId = id;
-      this.stream.open();
-    } else {
-      void this.#resync();
+      this.#wanted = id;
     }
+    this.feed.follow(this.match, this, id);
     if (keep.mayKeep(this.base)) void this.#showKept();
   }
 
@@ -204,35 +208,32 @@ export class LiveMatch extends EventTarget {
 
   // ---- updates --------------------------------------------------------------------------------------
 
-  /** @param {Frame} frame */
-  #onFrame({ event, id, data }) {
-    this.contactMs = Date.now();
+  /** @param {MatchFrame} frame */
+  onFrame(frame) {
+    const { event, id, data } = frame;
+    if (this.#ended) return;
     if (event === EVENT_SCORE) {
-      this.#streamId = id;
-      this.#behind = 0;
       this.delay.push({ kind: "delta", id, data }, data);
     } else if (event === EVENT_GAP) {
-      this.#streamId = idOf(JSON.parse(data));
-      this.#behind = 0;
-      if (this.#streamId !== this.shown.id) void this.#resync();
+      this.#pushLater({ kind: "reset", id });
     } else if (event === EVENT_HEARTBEAT) {
-      const heartbeat = JSON.parse(data);
-      this.#offsets = [...this.#offsets, heartbeat[KEY_SERVER_MS] - Date.now()].slice(-CLOCK_SAMPLES);
-      const head = idOf(heartbeat);
-      // One heartbeat may overtake a delta that is on its way; after two in a row the delta is lost.
-      this.#behind = isNewer(head, this.#streamId) ? this.#behind + 1 : 0;
-      if (this.#behind >= 2) this.stream.restart();
-      this.delay.push({ kind: "check", id: head, hash: heartbeat[KEY_HASH] });
+      this.#pushLater({ kind: "check", frame });
       if (Date.now() - this.#keptMs > KEEP_EVERY_MS) void this.#keep();
+    } else if (event === EVENT_END) {
+      // Nothing more will come, and what is shown is what there is to know.
+      this.#isOver = JSON.parse(data).reason === "ended";
+      this.#changed();
     }
   }
 
-  #onConnection() {
-    if (this.stream.connection === "open") {
-      this.contactMs = Date.now();
-      if (this.tier === 0) this.tier = 1;
-    }
+  onConnection() {
     this.#changed();
+  }
+
+  /** The first state of a match is shown at once: a page that shows nothing has no broadcast beside it. @param {Update} update */
+  #pushLater(update) {
+    if (this.shown.id) this.delay.push(update);
+    else this.#take(update);
   }
 
   /** An update whose delay is over. @param {Update} update */
@@ -240,9 +241,10 @@ export class LiveMatch extends EventTarget {
     if (this.#ended) return;
     if (update.kind === "snapshot") {
       void this.#adopt(update.snapshot);
+    } else if (update.kind === "reset") {
+      this.#onGap(update.id);
     } else if (update.kind === "check") {
-      if (this.#runtime) this.#ask({ op: "check", id: update.id, hash: update.hash });
-      else if (this.shown.id === update.id) this.hash = update.hash;
+      this.#check(update.frame);
     } else {
       const { id, data } = update;
       this.#deltas.push({ id, data });
@@ -250,11 +252,66 @@ export class LiveMatch extends EventTarget {
         this.#deltas = [];
         this.#base = null;
       }
+      const acceptedMs = parts(id)[0] + (acceptedOf(data) ?? 0);
+      this.freshness.hear(id, acceptedMs, this.shown.id);
       if (isNewer(id, this.#wanted)) this.#wanted = id;
       // Deltas that arrive or are released together are shown together: a burst, or a goal with its retraction.
       if (!this.#unfolded.length) queueMicrotask(() => this.#fold());
       this.#unfolded.push([id, data]);
     }
+  }
+
+  /** What led to this id is not to be had: go on from there. @param {string} id */
+  #onGap(id) {
+    const isRebuilt = Boolean(this.shown.id) && parts(id)[0] !== parts(this.shown.id)[0];
+    this.tier ||= 1;
+    if (!isRebuilt && !isNewer(id, this.shown.id)) return;
+    // A log of another epoch is another order of events; nothing of the old one can be compared with it.
+    if (isRebuilt) this.shown = { id: "", html: "" };
+    this.#wanted = this.#least = id;
+    this.#deltas = [];
+    this.#base = null;
+    this.#due(id);
+    if (this.#runtime) void this.#recover();
+    else void this.#pull();
+  }
+
+  /** A heartbeat or a poll's answer. @param {MatchFrame} frame */
+  #check({ id, hash, serverMs = 0, snapshot }) {
+    this.tier ||= 1;
+    const before = this.connection;
+    this.freshness.hear(id, serverMs, this.shown.id);
+    const isRebuilt = Boolean(this.shown.id) && isNewer(id, this.shown.id) && parts(id)[0] !== parts(this.shown.id)[0];
+    if (isRebuilt) {
+      this.#onGap(id);
+    } else if (snapshot && isNewer(id, this.#wanted)) {
+      // A poll knows no deltas. The server's HTML comes first; the reducer goes on from the snapshot.
+      this.#wanted = this.#least = id;
+      if (this.#runtime) void this.#adopt({ id, text: snapshot });
+      else {
+        this.#base = { id, text: snapshot };
+        this.#deltas = [];
+        void this.#pull();
+      }
+    } else if (isNewer(id, this.#wanted)) {
+      this.#due(id);
+    } else if (this.#runtime && hash) {
+      this.#ask({ op: "check", id, hash });
+    } else if (this.shown.id === id && hash) {
+      this.hash = hash;
+    }
+    if (before !== this.connection) this.#changed();
+  }
+
+  /** An id was announced: if nobody shows it soon, the server's fragment is asked for. @param {string} id */
+  #due(id) {
+    clearTimeout(this.#reducerTimer);
+    this.#reducerTimer = setTimeout(() => {
+      if (this.#ended || !isNewer(id, this.shown.id)) return;
+      if (isNewer(id, this.#wanted)) this.#wanted = id;
+      if (this.#runtime) void this.#recover();
+      else void this.#pull();
+    }, REDUCER_MS);
   }
 
   #fold() {
@@ -277,8 +334,8 @@ export class LiveMatch extends EventTarget {
     for (let attempt = 0; !this.#ended; attempt++) {
       try {
         return await this.#fetchSnapshot();
-      } catch {
-        await pause(attempt);
+      } catch (error) {
+        await this.#pause(attempt, error);
       }
     }
     return null;
@@ -288,12 +345,7 @@ export class LiveMatch extends EventTarget {
   async #adopt(snapshot) {
     this.#base = snapshot;
     this.#deltas = this.#deltas.filter(({ id }) => isNewer(id, snapshot.id));
-    const [epoch] = parts(snapshot.id);
-    // A log of another epoch is another order of events; nothing of the old one can be compared with it.
-    if (this.shown.id && parts(this.shown.id)[0] !== epoch) this.shown = { id: "", html: "" };
-    if (isNewer(snapshot.id, this.#wanted) || parts(this.#wanted)[0] !== epoch) this.#wanted = snapshot.id;
-    if (!this.#streamId) this.#streamId = snapshot.id;
-    this.stream.open();
+    if (isNewer(snapshot.id, this.#wanted)) this.#wanted = snapshot.id;
     if (this.#runtime) {
       const runtime = this.#runtime;
       this.#runtime = null;
@@ -305,10 +357,26 @@ export class LiveMatch extends EventTarget {
 
   /** @returns {Promise<Snapshot>} */
   async #fetchSnapshot() {
-    const response = await fetch(this.#url(`api/match/${this.match}/state`), { credentials: "omit" });
-    if (!response.ok) throw new Error(`state: ${response.status}`);
-    const text = await response.text();
-    return { id: idOf(JSON.parse(text)), text };
+    const url = this.#url(`api/match/${this.match}/state`);
+    for (const cache of /** @type {const} */ (["default", "reload"])) {
+      const { text } = await ask(url, JSON_TYPE, { cache });
+      const state = JSON.parse(text);
+      const id = idOf(state);
+      const least = this.#least || this.shown.id;
+      const isStale = least && (parts(id)[0] !== parts(least)[0] || isNewer(least, id));
+      if (state[KEY_MATCH_ID] === this.match && !isStale) return { id, text };
+    }
+    throw new Refusal(0, null); // still older, past the caches, than what was announced
+  }
+
+  /**
+   * @param {number} attempt
+   * @param {unknown} error
+   */
+  #pause(attempt, error) {
+    const hintMs = error instanceof Refusal ? error.hintMs : null;
+    const waitMs = Math.min(delayMs(attempt, Math.random()), RETRY_MAX_MS);
+    return new Promise((resolve) => setTimeout(resolve, delayMs(0, 0, hintMs) + waitMs));
   }
 
   // ---- tier 1 ----------------------------------------------------------------------------------------
@@ -320,31 +388,54 @@ export class LiveMatch extends EventTarget {
     while (!this.#ended && this.tier < 2 && isNewer(this.#wanted, this.shown.id)) {
       const id = this.#wanted;
       try {
-        const response = await fetch(this.#url(`match/${this.match}/fragment/${id}`), { credentials: "omit" });
-        if (response.ok) {
-          const html = await response.text();
-          this.tier ||= 1;
-          this.#show({ id, html, acceptedMs: this.#acceptedMs(id) });
-          attempt = 0;
-          continue;
-        }
-        if (response.status === 410) this.#wanted = (await this.#fetchSnapshot()).id;
-      } catch {
+        const between = this.#deltas.map((delta) => delta.id).filter((of) => isNewer(of, this.shown.id) && isNewer(id, of));
+        const earlier = this.shown.id ? between.slice(1 - ANNOUNCED_MAX).map((of) => this.#announcementOf(of)) : [];
+        const html = await this.#fragment(id);
+        const own = await this.#announcementOf(id, html);
+        const announce = [...(await Promise.all(earlier)), own].filter(Boolean).join(" ");
+        this.tier ||= 1;
+        this.#show({ id, html, announce, acceptedMs: this.#acceptedMs(id) });
+        attempt = 0;
+      } catch (error) {
         // No network, or an origin that is a moment behind another: the next attempt will show.
+        if (error instanceof Refusal && error.status === 410) {
+          const snapshot = await this.#fetchSnapshot().catch(() => null);
+          if (snapshot) this.#wanted = snapshot.id;
+        }
+        await this.#pause(attempt++, error);
       }
-      await pause(attempt++);
     }
     this.#pulling = false;
+  }
+
+  /**
+   * The scoreboard at an id. Whoever answers, it must be that id's.
+   *
+   * @param {string} id
+   */
+  async #fragment(id) {
+    const { text } = await ask(this.#url(`match/${this.match}/fragment/${id}`), HTML_TYPE, { limitMs: 6_000 });
+    if (!text.includes(`${ATTRIBUTE_ID}="${id}" ${ATTRIBUTE_MATCH}="${this.match}"`)) throw new Refusal(0, null);
+    return text;
+  }
+
+  /**
+   * What a change says to a screen reader; "" if it cannot be had now.
+   *
+   * @param {string} id
+   * @param {string} [html] the scoreboard at that id
+   */
+  async #announcementOf(id, html) {
+    const text = html ?? (await this.#fragment(id).catch(() => ""));
+    const root = new DOMParser().parseFromString(safeHtml(text), "text/html").querySelector(`[${ATTRIBUTE_ANNOUNCE}]`);
+    return root?.getAttribute(ATTRIBUTE_ANNOUNCE) ?? "";
   }
 
   /** The HTML of what is shown, which so far only the server's page has. */
   async #fill() {
     const { id } = this.shown;
-    const url = this.#url(`match/${this.match}/fragment/${id}`);
-    const response = await fetch(url, { credentials: "omit" }).catch(() => null);
-    if (!response?.ok) return; // the next change brings it
-    const html = await response.text();
-    if (this.shown.id !== id || this.shown.html) return;
+    const html = await this.#fragment(id).catch(() => "");
+    if (!html || this.shown.id !== id || this.shown.html) return; // the next change brings it
     this.shown.html = html;
     this.dispatchEvent(new CustomEvent("show", { detail: { moved: false } }));
   }
@@ -352,7 +443,7 @@ export class LiveMatch extends EventTarget {
   /** When the log took a delta, if it is one we have. @param {string} id */
   #acceptedMs(id) {
     const delta = this.#deltas.find((received) => received.id === id);
-    return delta && parts(id)[0] + (JSON.parse(delta.data)[DELTA_ACCEPTED] ?? 0);
+    return delta && parts(id)[0] + (acceptedOf(delta.data) ?? 0);
   }
 
   // ---- tier 2 ----------------------------------------------------------------------------------------
@@ -398,11 +489,8 @@ export class LiveMatch extends EventTarget {
     if (reply.receipt === RECEIPT_NEED_SNAPSHOT || (restored && isNewer(this.shown.id, reply.id))) {
       void this.#recover();
     } else if (reply.receipt === RECEIPT_WAITING) {
-      // A stream is in order, so a delta that it left out is lost. Reconnect from the last one we have.
-      if (isNewer(this.#streamId, reply.id)) {
-        this.#streamId = reply.id;
-        this.stream.restart();
-      }
+      // What comes is in order, so a delta that was left out is lost.
+      if (this.#deltas.some(({ id }) => isNewer(id, reply.id))) void this.#recover();
     } else if (reply.receipt === RECEIPT_IN_STEP) {
       this.#snapshots = 0;
     } else if (reply.html && !isNewer(this.shown.id, reply.id)) {
@@ -438,8 +526,9 @@ export class LiveMatch extends EventTarget {
     if (isNewer(this.shown.id, shown.id)) return;
     const moved = shown.id !== this.shown.id;
     this.shown = shown;
+    this.freshness.show(shown.id);
     this.dispatchEvent(new CustomEvent("show", { detail: { moved } }));
-    if (shown.acceptedMs && moved) this.latencyMs = Date.now() + this.clockOffsetMs - shown.acceptedMs;
+    if (shown.acceptedMs && moved) this.latencyMs = Math.max(0, this.feed.clock.nowMs - shown.acceptedMs);
     this.#changed();
     if (moved) void this.#keep();
   }
@@ -448,35 +537,11 @@ export class LiveMatch extends EventTarget {
     if (!this.#ended) this.dispatchEvent(new Event("state"));
   }
 
-  // ---- the page --------------------------------------------------------------------------------------
-
-  #listen() {
-    const { signal } = this.#listening;
-    addEventListener("online", () => this.stream.wake(), { signal });
-    // The connection may be dead, or local and quite alive: a new one finds out.
-    addEventListener("offline", () => this.stream.restart(), { signal });
-    // An open connection keeps a page out of the back/forward cache.
-    addEventListener("pagehide", () => this.stream.close(), { signal });
-    addEventListener("pageshow", (event) => event.persisted && this.#streamId && this.stream.wake(), { signal });
-    document.addEventListener(
-      "visibilitychange",
-      () => {
-        clearTimeout(this.#hiddenTimer);
-        if (document.hidden) {
-          void this.#keep();
-          this.#hiddenTimer = setTimeout(() => this.stream.close(), HIDDEN_MS);
-        } else if (this.#streamId) {
-          this.stream.wake();
-        }
-      },
-      { signal },
-    );
-  }
-
   async #keep() {
     if (!keep.mayKeep(this.base) || !this.shown.html) return;
     this.#keptMs = Date.now();
-    const { shown, hash, contactMs: at } = this;
+    const { shown, hash } = this;
+    const at = this.freshness.asOfMs;
     const runtime = this.tier === 2 ? this.#runtime : null;
     const reply = await runtime?.call({ op: "snapshot", slot: this.slot, match: this.match }).catch(() => null);
     const snapshot = reply?.id === shown.id ? reply.snapshot : "";
@@ -486,23 +551,26 @@ export class LiveMatch extends EventTarget {
   /** A page out of a cache is older than what this browser last saw. */
   async #showKept() {
     const kept = await keep.read(this.match);
-    if (!kept || this.#ended || this.stream.connection === "open") return;
-    if (kept.id === this.shown.id) this.contactMs = Math.min(this.contactMs, kept.at);
+    if (!kept || this.#ended || this.freshness.contacted) return;
+    if (kept.id === this.shown.id) this.freshness.begin(kept.at);
     if (!isNewer(kept.id, this.shown.id)) return;
-    this.contactMs = kept.at;
-    this.#wanted = this.#streamId = kept.id;
+    this.freshness.asOfMs = 0;
+    this.freshness.begin(kept.at);
+    this.#wanted = kept.id;
     this.#base = kept.snapshot ? { id: kept.id, text: kept.snapshot } : null;
     this.#show({ id: kept.id, html: kept.html, hash: kept.hash });
-    this.stream.open();
   }
 
   #end() {
     this.#ended = true;
-    this.#listening.abort();
-    clearTimeout(this.#hiddenTimer);
+    document.removeEventListener("visibilitychange", this.#hidden);
+    clearTimeout(this.#reducerTimer);
     this.delay.close();
-    this.stream.close();
+    this.feed.leave(this.match, this);
     this.#runtime?.call({ op: "close", slot: this.slot }).catch(() => {});
     this.#runtime = null;
   }
 }
+
+/** When the log took a delta, milliseconds after the epoch of its id. @param {string} data */
+const acceptedOf = (data) => JSON.parse(data)[DELTA_ACCEPTED];

@@ -11,7 +11,8 @@
  * Set by the element
  *   data-tier        0 as the server rendered it, 1 live by fragments, 2 live by the local reducer
  *   data-id          the id shown
- *   data-connection  connecting, open, waiting, offline or closed
+ *   data-connection  open (live), polling (live without a stream), connecting, waiting, offline (not live; the
+ *                    age is shown), ended (the match is over, and nobody asks again) or closed
  * Events, which bubble
  *   live-score:change  what is shown is another; detail { match, id, announce }
  *   live-score:state   anything of it changed; detail { match, tier, id, latencyMs, connection, hash, bootMs }
@@ -21,17 +22,18 @@
  * whatever its author put there.
  */
 
+import { showDelayed } from "./delayed.js";
 import { LiveMatch } from "./live-match.js";
+import { elapsedMs, mark } from "./clock.js";
 import { morph } from "./morph.js";
 import { keepRuntime, mayKeep } from "./keep.js";
 import { Runtime } from "./runtime.js";
+import { safeHtml } from "./safe-html.js";
+import { ageText, localTime, minute } from "./wording.js";
 import {
   ATTRIBUTE_AGE,
   ATTRIBUTE_ANNOUNCE,
-  ATTRIBUTE_CLOCK_BASE,
-  ATTRIBUTE_CLOCK_LEAST,
-  ATTRIBUTE_CLOCK_LIMIT,
-  ATTRIBUTE_CLOCK_MOST,
+  ATTRIBUTE_AS_OF,
   ATTRIBUTE_CLOCK_START,
   ATTRIBUTE_FRESH,
   ATTRIBUTE_ID,
@@ -45,14 +47,17 @@ const HERE = new URL("..", import.meta.url).href;
 const DELAY_MAX_S = 120;
 /** A lost connection is mostly back within this time; a remark on it would only flicker. */
 const AGE_AFTER_MS = 4_000;
+/** What is older than this is said to be at once; but a page that was just loaded has a second to connect. */
+const OLD_MS = 40_000;
+const LOADED_MS = 1_000;
+/** An announcement stays so long, beside those that come meanwhile. */
+const SPOKEN_MS = 10_000;
 /** Start the reducer a little before the reader scrolls to it: two presses of an arrow key. */
 const ROOT_MARGIN = "256px";
 /** How long a busy page may put off the reducer's start. */
 const IDLE_MS = 5_000;
 /** Said only to screen readers; kept out of the way without relying on a stylesheet. */
 const UNSEEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap";
-
-const policy = window.trustedTypes?.createPolicy("live-score", { createHTML: (text) => text });
 
 /** One timer for all clocks and ages on the page. @type {Set<LiveScoreElement>} */
 const ticking = new Set();
@@ -74,6 +79,9 @@ export class LiveScoreElement extends HTMLElement {
   #place = this;
   /** @type {HTMLElement | null} */
   #status = null;
+  /** Since when what is shown is not live. */
+  #lost = mark();
+  #started = mark();
 
   connectedCallback() {
     // A script that runs while the page is still being read may meet the element before its content.
@@ -117,11 +125,12 @@ export class LiveScoreElement extends HTMLElement {
     this.#place = this.shadowRoot ?? this;
     this.#addStatus();
 
+    this.#lost = this.#started = mark();
     const live = (this.#live = LiveMatch.join(base, this.match, delay, this));
     const { signal } = this.#listening;
     live.addEventListener("show", (event) => this.#show(/** @type {CustomEvent} */ (event).detail.moved), { signal });
     live.addEventListener("state", () => this.#reflect(), { signal });
-    live.start((sameMatch && rendered?.getAttribute(ATTRIBUTE_ID)) || "", inlineSnapshot(this.match));
+    live.start((sameMatch && rendered?.getAttribute(ATTRIBUTE_ID)) || "", inlineSnapshot(this.match), sameMatch ? Number(rendered?.getAttribute(ATTRIBUTE_AS_OF)) : 0);
     if (live.shown.html) this.#show(false);
     this.#reflect();
 
@@ -162,6 +171,8 @@ export class LiveScoreElement extends HTMLElement {
     // It must be there, and empty, before there is something to say.
     this.#status = document.createElement("div");
     this.#status.setAttribute("role", "status");
+    // Each announcement is spoken by itself: one that follows at once neither replaces nor repeats the one before.
+    this.#status.setAttribute("aria-atomic", "false");
     this.#status.style.cssText = UNSEEN;
     this.#place.append(this.#status);
   }
@@ -197,7 +208,7 @@ export class LiveScoreElement extends HTMLElement {
     const live = /** @type {LiveMatch} */ (this.#live);
     const { id, html } = live.shown;
     const template = document.createElement("template");
-    template.innerHTML = /** @type {string} */ (policy ? policy.createHTML(html) : html);
+    template.innerHTML = safeHtml(html);
     const fresh = template.content.querySelector(".tl");
     if (!fresh) return;
     const old = this.#place.querySelector(".tl");
@@ -212,7 +223,12 @@ export class LiveScoreElement extends HTMLElement {
     this.tick();
     if (!moved || !old) return;
     const [speaker] = live.elements;
-    if (announce && speaker === this) this.#status?.replaceChildren(announce);
+    if (announce && speaker === this) {
+      const line = document.createElement("p");
+      line.textContent = announce;
+      this.#status?.append(line);
+      setTimeout(() => line.remove(), SPOKEN_MS);
+    }
     this.#send("change", { match: live.match, id, announce });
   }
 
@@ -230,18 +246,28 @@ export class LiveScoreElement extends HTMLElement {
   tick() {
     const live = this.#live;
     if (!live) return;
-    const now = Date.now();
-    for (const chip of this.#place.querySelectorAll(`[${ATTRIBUTE_CLOCK_START}]`)) {
-      write(chip, minute(chip, now + live.clockOffsetMs) ?? chip.textContent);
+    const { freshness, feed } = live;
+    feed.clock.look();
+    // What was live may have grown old since the last look, without any event.
+    if (this.dataset.connection && this.dataset.connection !== live.connection) return this.#reflect();
+    if (feed.clock.known) {
+      showDelayed(this.#place, feed.clock.nowMs);
+      for (const chip of this.#place.querySelectorAll(`[${ATTRIBUTE_CLOCK_START}]`)) {
+        write(chip, minute(chip, feed.clock.nowMs) ?? chip.textContent);
+      }
     }
     for (const time of this.#place.querySelectorAll(`time[${ATTRIBUTE_LOCAL_TIME}]`)) {
       const at = new Date(/** @type {HTMLTimeElement} */ (time).dateTime);
       const language = this.closest("[lang]")?.getAttribute("lang") || undefined;
-      if (+at) write(time, at.toLocaleString(language, { dateStyle: "medium", timeStyle: "short" }));
+      if (+at) write(time, localTime(at, language, { dateStyle: "medium", timeStyle: "short" }));
     }
-    const lost = live.connection !== "open" && now - live.contactMs > AGE_AFTER_MS;
+    const isLive = ["open", "polling", "ended"].includes(live.connection);
+    if (isLive) this.#lost = mark();
+    const { asOfMs, ageMs } = freshness;
+    const isLost = elapsedMs(this.#lost) > AGE_AFTER_MS && ageMs > AGE_AFTER_MS;
+    const isOld = ageMs > OLD_MS && elapsedMs(this.#started) > LOADED_MS;
     const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
-    if (age) write(age, lost ? ageText(live.contactMs, now) : "");
+    if (age) write(age, !isLive && asOfMs && (isLost || isOld) ? ageText(asOfMs, ageMs) : "");
   }
 
   /**
@@ -257,40 +283,12 @@ function tick() {
   if (!document.hidden) for (const element of ticking) element.tick();
 }
 
+for (const name of ["visibilitychange", "resume"]) document.addEventListener(name, tick);
+for (const name of ["pageshow", "online", "offline"]) addEventListener(name, tick);
+
 /** A tick that changes nothing must not touch the page. @param {Element} element @param {string | null} text */
 function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
-}
-
-/**
- * The running minute by shared_state/wording.py's rule; null to leave the text as it is.
- *
- * @param {Element} clock
- * @param {number} nowMs
- */
-function minute(clock, nowMs) {
-  const [start, base, limit, least, most] = [
-    ATTRIBUTE_CLOCK_START,
-    ATTRIBUTE_CLOCK_BASE,
-    ATTRIBUTE_CLOCK_LIMIT,
-    ATTRIBUTE_CLOCK_LEAST,
-    ATTRIBUTE_CLOCK_MOST,
-  ].map((name) => Number(clock.getAttribute(name) ?? NaN));
-  const running = Math.max(least, base + Math.floor((nowMs - start) / 60_000) + 1);
-  if (running > most) return null;
-  return running > limit ? `${limit}+${running - limit}'` : `${running}'`;
-}
-
-/**
- * @param {number} thenMs
- * @param {number} nowMs
- */
-function ageText(thenMs, nowMs) {
-  const minutes = Math.floor((nowMs - thenMs) / 60_000);
-  const hours = Math.floor(minutes / 60);
-  const ago = minutes < 1 ? "less than a minute ago" : hours < 1 ? `${minutes} min ago` : `${hours} h ago`;
-  const clock = new Date(thenMs).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  return `Not connected. As of ${clock}, ${ago}.`;
 }
 
 /** The page's own snapshot, if it is this match's. @param {string} match */
@@ -301,7 +299,7 @@ function inlineSnapshot(match) {
 
 /** @param {string} url */
 async function loadStyle(url) {
-  const response = await fetch(url, { credentials: "omit" });
+  const response = await fetch(url, { credentials: "same-origin" });
   if (!response.ok) throw new Error(`${url}: ${response.status}`);
   return new CSSStyleSheet().replace(await response.text());
 }

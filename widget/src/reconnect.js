@@ -21,13 +21,3 @@ export function delayMs(attempt, randomUnit, hintMs = null) {
   const floorMs = hintMs === null ? 0 : Math.max(0, Math.min(hintMs, HINT_CAP_MS));
   return floorMs + Math.floor(randomUnit * windowMs);
 }
-
-/**
- * Wait before trying a request again.
- *
- * @param {number} attempt
- * @returns {Promise<void>}
- */
-export function pause(attempt) {
-  return new Promise((resolve) => setTimeout(resolve, delayMs(attempt, Math.random())));
-}

@@ -1,27 +1,39 @@
 // @ts-check
 /**
- * One server-sent event stream of one match, shared by every element on the page that shows it.
+ * One server-sent event stream, and its next connections for as long as it takes.
  *
  * Read with fetch, not EventSource: EventSource does not show a script `retry:` or the `Retry-After` of a
  * 503, and tries again after exactly that time. A million pages that lost one server would come back together,
  * and a server that asked for more time would not get it.
+ *
+ * It is open once a frame has come. A head is no contact: some proxies and virus scanners pass it on and keep the
+ * body back until its end, which never comes.
  */
 
+import { isOf, retryAfterMs } from "./answers.js";
+import { elapsedMs, mark } from "./clock.js";
+import { FRESH_MS } from "./freshness.js";
 import { delayMs } from "./reconnect.js";
-import { HEADER_RETRY_AFTER, QUERY_LAST_EVENT_ID, STREAM_TYPE } from "./wire.js";
+import { QUERY_FLUSH, STREAM_TYPE } from "./wire.js";
 
+/** A stream begins with a frame. One without any for so long is kept back on its way. */
+const FIRST_FRAME_MS = 10_000;
 /**
- * Heartbeats come every 15 s. A connection without a byte for two and a half of them is dead without having been
- * closed: a phone changed networks.
+ * The first frame is sent with the head, so its bytes come with it. Where they do not, a scanner keeps them until
+ * the next piece comes.
  */
-const SILENCE_MS = 37_500;
-/** Longer than any answer takes on a slow phone; shorter than a reader's patience. */
-const ANSWER_MS = 20_000;
+const FIRST_BYTES_MS = 750;
+/** The server's pushing comment comes half a second later. */
+const FLUSHED_BYTES_MS = 4_000;
+/** A reader who comes back to a connection without a frame for more than a heartbeat gets a new one. */
+const WAKE_MS = 17_000;
+/** A way that cannot work is tried again, since the reader may have gone elsewhere with the device. */
+const PROBE_MS = 45_000;
 
 /**
  * @typedef {{ event: string, id: string, data: string }} Frame
  * @typedef {"connecting" | "open" | "waiting" | "closed"} Connection
- * `waiting`: lost, and the next attempt has its time. `closed`: by us.
+ * `open`: a frame has come on this connection. `waiting`: lost, and the next attempt has its time. `closed`: by us.
  */
 
 /** text/event-stream (WHATWG HTML, section 9.2.6), fed in pieces of any size. */
@@ -69,18 +81,23 @@ export class Stream {
   /** Ends the present connection. */
   #drop = () => {};
   #attempt = 0;
+  #lastFrame = mark();
+  /** Whether the server is asked for a comment behind each frame, which pushes it through a scanner. */
+  #flush = false;
+  /** Attempts in a row that brought no frame. */
+  failures = 0;
+  /** Whether the way here, not the server, seems to keep streams from working. */
+  isBlocked = false;
   /** @type {Connection} */
   connection = "closed";
 
   /**
-   * @param {string} url
-   * @param {() => string} lastId where to resume from, asked anew at each attempt; "" for a new viewer
+   * @param {() => string} address asked for anew at each attempt: it says where to resume from
    * @param {(frame: Frame) => void} onFrame
    * @param {() => void} onConnection `connection` has changed
    */
-  constructor(url, lastId, onFrame, onConnection) {
-    this.url = url;
-    this.lastId = lastId;
+  constructor(address, onFrame, onConnection) {
+    this.address = address;
     this.onFrame = onFrame;
     this.onConnection = onConnection;
   }
@@ -99,9 +116,15 @@ export class Stream {
     this.#set("closed");
   }
 
-  /** Try soon, if it is waiting: the reader is back, or the network. Not sooner than the server asked. */
+  /** The reader is back, or the network: try soon if it is waiting, not sooner than the server asked. */
   wake() {
     this.open();
+    // Timers stop while a device sleeps, and a dead connection says nothing; the clock on the wall went on.
+    if (this.connection === "open" && elapsedMs(this.#lastFrame) > WAKE_MS) {
+      this.#set("connecting");
+      this.#attempt = 0;
+      this.#drop();
+    }
     this.#skipWait();
   }
 
@@ -113,14 +136,31 @@ export class Stream {
     this.#drop();
   }
 
+  /** Frames come late: ask for pieces that push them on. False if that was asked for already. */
+  flush() {
+    if (this.#flush) return false;
+    this.#flush = true;
+    this.#drop();
+    return true;
+  }
+
+  /** This way does not work, whatever the connection looks like. */
+  block() {
+    this.isBlocked = true;
+    this.failures++;
+    this.#drop();
+  }
+
   /** @param {AbortSignal} signal */
   async #run(signal) {
     while (!signal.aborted) {
       this.#set("connecting");
+      const flushed = this.#flush;
       const hintMs = await this.#connect(signal);
       if (signal.aborted) return;
+      if (this.#flush && !flushed) continue;
       this.#set("waiting");
-      await this.#wait(signal, hintMs);
+      await this.#wait(signal, this.isBlocked ? Math.max(hintMs ?? 0, PROBE_MS) : hintMs);
     }
   }
 
@@ -130,7 +170,7 @@ export class Stream {
    */
   #wait(signal, hintMs) {
     const waitMs = delayMs(this.#attempt++, Math.random(), hintMs);
-    const soonest = Date.now() + delayMs(0, 0, hintMs);
+    const soonest = Date.now() + delayMs(0, 0, this.isBlocked ? null : hintMs);
     return new Promise((resolve) => {
       let timer = setTimeout(resolve, waitMs);
       this.#skipWait = () => {
@@ -155,31 +195,42 @@ export class Stream {
     const own = new AbortController();
     const abort = () => own.abort();
     this.#drop = abort;
-    let watchdog = setTimeout(abort, ANSWER_MS);
+    let [hasHead, hasBytes, hasFrame] = [false, false, false];
+    let watchdog = setTimeout(abort, FIRST_FRAME_MS);
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let firstBytes;
     try {
-      const url = new URL(this.url);
-      const lastId = this.lastId();
-      if (lastId) url.searchParams.set(QUERY_LAST_EVENT_ID, lastId);
+      const url = new URL(this.address());
+      if (this.#flush) url.searchParams.set(QUERY_FLUSH, "1");
       const response = await fetch(url, {
         headers: { Accept: STREAM_TYPE },
         cache: "no-store",
-        credentials: "omit",
+        credentials: "same-origin",
         signal: own.signal,
       });
-      if (!response.ok || !response.body) {
-        const seconds = Number(response.headers.get(HEADER_RETRY_AFTER));
-        return seconds > 0 ? seconds * 1_000 : null;
+      if (!response.ok || !response.body || !isOf(response, STREAM_TYPE)) {
+        // 204: the match has ended. 501: this server has no streams. The rest may be anything's answer.
+        this.isBlocked = [204, 404, 501].includes(response.status);
+        return retryAfterMs(response.headers);
       }
-      this.#set("open");
+      hasHead = true;
+      firstBytes = setTimeout(abort, this.#flush ? FLUSHED_BYTES_MS : FIRST_BYTES_MS);
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
-        clearTimeout(watchdog);
-        watchdog = setTimeout(abort, SILENCE_MS);
         const { value, done } = await reader.read();
         if (done || own.signal.aborted) break;
+        hasBytes = true;
+        clearTimeout(firstBytes);
+        // A comment is bytes, and no frame: only a frame says what the server knows.
         parser.feed(value, (frame) => {
           if (own.signal.aborted) return;
-          this.#attempt = 0; // a server that accepts and then falls over has not answered yet
+          hasFrame = true;
+          this.#attempt = this.failures = 0; // a server that accepts and then falls over has not answered yet
+          this.isBlocked = false;
+          this.#lastFrame = mark();
+          clearTimeout(watchdog);
+          watchdog = setTimeout(abort, FRESH_MS);
+          this.#set("open");
           this.onFrame(frame);
         });
       }
@@ -187,7 +238,13 @@ export class Stream {
       // Whatever it was, the answer is the same: try again.
     } finally {
       clearTimeout(watchdog);
+      clearTimeout(firstBytes);
       own.abort();
+      if (!hasFrame && !signal.aborted) {
+        this.failures++;
+        if (hasHead && this.#flush) this.isBlocked = true;
+        if (hasHead && !hasBytes) this.#flush = true;
+      }
     }
     return parser.retryMs;
   }

@@ -68,7 +68,10 @@ async function addMissing(paths) {
   const files = await caches.open(FILES);
   for (const path of paths) {
     const url = `/widget/${path}`;
-    if (!(await files.match(url))) await files.add(url);
+    if (await files.match(url)) continue;
+    const response = await fetch(url);
+    if (!isFile(response)) throw new Error(`${url}: ${response.status}`);
+    await files.put(url, response);
   }
 }
 
@@ -78,7 +81,7 @@ async function hashed(request) {
   const known = await files.match(request.url);
   if (known) return known;
   const response = await fetch(request);
-  if (response.ok && KNOWN.has(new URL(request.url).pathname)) await files.put(request.url, response.clone());
+  if (isFile(response) && KNOWN.has(new URL(request.url).pathname)) await files.put(request.url, response.clone());
   return response;
 }
 
@@ -107,9 +110,18 @@ async function keepPage(url) {
  * @param {Response} response
  */
 async function store(url, response) {
+  // A captive portal, or a proxy with a warning, answers 200 with a page of its own.
+  const copy = response.clone();
+  if (response.redirected || !/^text\/html/.test(copy.headers.get("Content-Type") ?? "")) return;
+  if (!(await copy.text()).includes("<live-score")) return;
   const pages = await caches.open(PAGES);
   await pages.delete(url); // so that it comes last: the first are the oldest
   await pages.put(url, response);
   const urls = await pages.keys();
   for (const old of urls.slice(0, -PAGES_MAX)) await pages.delete(old);
+}
+
+/** Whether an answer can be a file of the widget: none of them is a page. @param {Response} response */
+function isFile(response) {
+  return response.ok && !response.redirected && !/^text\/html/.test(response.headers.get("Content-Type") ?? "");
 }

@@ -10,6 +10,8 @@
 export const EVENT_SCORE = "score";
 export const EVENT_GAP = "gap";
 export const EVENT_HEARTBEAT = "heartbeat";
+export const EVENT_ROW = "row";
+export const EVENT_END = "end";
 
 /** Keys of the data of a gap and a heartbeat, and of a snapshot. */
 export const KEY_EPOCH = "epoch";
@@ -17,6 +19,8 @@ export const KEY_SEQ = "seq";
 export const KEY_HASH = "hash";
 export const KEY_SERVER_MS = "server_ms";
 export const KEY_MATCH_ID = "match_id";
+export const KEY_MATCHES = "matches";
+export const KEY_LIST = "list";
 
 /** Keys of a delta; the loader reads no others. */
 export const DELTA_EVENT_ID = "e";
@@ -26,8 +30,15 @@ export const OP_RETRACT = "RETRACT";
 
 /** Requests and answers. */
 export const QUERY_LAST_EVENT_ID = "last_event_id";
+export const QUERY_MATCH = "m";
+export const QUERY_LIST = "list";
+export const QUERY_LIST_ID = "list_id";
+export const QUERY_FLUSH = "flush";
 export const HEADER_RETRY_AFTER = "Retry-After";
+export const HEADER_AS_OF = "Touchline-As-Of";
 export const STREAM_TYPE = "text/event-stream";
+export const JSON_TYPE = "application/json";
+export const HTML_TYPE = "text/html";
 
 /** Replies of the reducer, by widget/python/bridge.py. */
 export const RECEIPT_APPLIED = "applied";
@@ -38,6 +49,7 @@ export const RECEIPT_WAITING = "waiting";
 /** Attributes of the server's HTML, and the id of the script element with the page's snapshot. */
 export const ATTRIBUTE_AGE = "data-tl-age";
 export const ATTRIBUTE_ANNOUNCE = "data-announce";
+export const ATTRIBUTE_AS_OF = "data-as-of";
 export const ATTRIBUTE_CLOCK_BASE = "data-clock-base";
 export const ATTRIBUTE_CLOCK_LEAST = "data-clock-least";
 export const ATTRIBUTE_CLOCK_LIMIT = "data-clock-limit";
@@ -48,4 +60,5 @@ export const ATTRIBUTE_FRESH = "data-fresh";
 export const ATTRIBUTE_ID = "data-id";
 export const ATTRIBUTE_LOCAL_TIME = "data-tl-local";
 export const ATTRIBUTE_MATCH = "data-match";
+export const ATTRIBUTE_UNTIL = "data-tl-until";
 export const SNAPSHOT_ELEMENT_ID = "tl-snapshot";

@@ -36,7 +36,7 @@ async function boot(runtime, bundle) {
     const [{ loadPyodide }, { default: createPyodideModule }, archive] = await Promise.all([
       import(runtime + "pyodide.mjs"),
       import(runtime + "pyodide.asm.mjs"),
-      fetch(bundle, { credentials: "omit" }).then((response) => {
+      fetch(bundle, { credentials: "same-origin" }).then((response) => {
         if (!response.ok) throw new Error(`${bundle}: ${response.status}`);
         return response.arrayBuffer();
       }),

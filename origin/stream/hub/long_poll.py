@@ -16,9 +16,10 @@ from typing import Final, Protocol
 
 from origin.bus import Published
 from origin.errors import RequestError
+from origin.stream.http.cache_headers import GONE, LATEST_SECOND, cache_headers
 from origin.stream.http.framing import head_of
-from origin.stream.http.long_poll import GONE, accepted_ms_of, body, held_head, run_of, whole
-from origin.stream.http.stream_request import LATEST_SECOND, StreamRequest
+from origin.stream.http.long_poll import accepted_ms_of, body, held_head, run_of, whole
+from origin.stream.http.stream_request import StreamRequest
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.decisions import Decision, Refuse, Reply, Ticket
 from origin.stream.hub.metrics import StreamMetrics
@@ -136,7 +137,7 @@ class LongPolls:
             keep_alive = request.keep_alive
             if (after, keep_alive) not in texts:
                 data = self._deltas(after, fresh, now_ms, quiet)
-                texts[after, keep_alive] = whole(data, keep_alive=keep_alive)
+                texts[after, keep_alive] = whole(data, self._match_id, keep_alive=keep_alive)
             self._host.metrics.polls["deltas"] += 1
             self._answer(ticket, Reply(texts[after, keep_alive], keep_alive))
 
@@ -228,7 +229,7 @@ class LongPolls:
 
     def _reply(self, request: StreamRequest, kind: str, data: bytes, *, ended: bool = False) -> Reply:
         self._host.metrics.polls[kind] += 1
-        answer = whole(data, keep_alive=request.keep_alive, ended=ended)
+        answer = whole(data, self._match_id, keep_alive=request.keep_alive, ended=ended)
         return Reply(answer if request.method == "GET" else head_of(answer), request.keep_alive)
 
     def _gone(self, request: StreamRequest, head: DeltaId) -> Refuse:
@@ -245,7 +246,11 @@ class LongPolls:
     def _still_to_come(self, request: StreamRequest, current: int) -> Refuse:
         message = f"slice {request.slice_} is still to come; it is {current} now"
         error = RequestError(
-            404, "slice_to_come", message, headers={"Cache-Control": LATEST_SECOND}, slice=current
+            404,
+            "slice_to_come",
+            message,
+            headers=cache_headers(LATEST_SECOND, self._match_id),
+            slice=current,
         )
         return _refused(request, error)
 
@@ -256,7 +261,7 @@ class LongPolls:
             status,
             code,
             message,
-            headers={"Cache-Control": cache},
+            headers=cache_headers(cache, self._match_id),
             head=str(head),
             snapshot=f"/api/match/{self._match_id}/state",
         )

@@ -1,0 +1,132 @@
+"""football-data.org, ESPN and Stats Perform MA1: the same match, whoever tells it."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from origin.commands.files import complaint
+from origin.errors import FeedError
+from origin.feeds import open_converter, stats_perform_ma1
+from origin.feeds.football_data_v4 import read_documents
+from origin.feeds.jsondoc import parse_document
+from origin.feeds.matching import MatchingFeed
+from shared_state import Event, Match, fold
+from tests.feeds.snapshot_documents import (
+    ESPN,
+    FOOTBALL_DATA,
+    STATS_PERFORM,
+    espn,
+    football_data,
+    stats_perform,
+)
+
+DOCUMENTS = {"football-data-v4": FOOTBALL_DATA, "espn-scoreboard": ESPN, "stats-perform-ma1": STATS_PERFORM}
+IDS = {"football-data-v4": "fd-7", "espn-scoreboard": "espn-7", "stats-perform-ma1": "sp-7"}
+
+
+def converted(format_: str, document: Any) -> tuple[Match, list[FeedError]]:
+    doubts: list[FeedError] = []
+    events = list(open_converter(format_)(io.BytesIO(json.dumps(document).encode()), doubts.append))
+    (match_id,) = {event.match_id for event in events}
+    assert match_id == IDS[format_]
+    return fold(match_id, events), doubts
+
+
+def goals(match: Match) -> list[tuple[Any, ...]]:
+    live = sorted((event for event in match.events() if event.type == "GOAL"), key=minute)
+    return [
+        (goal.team, goal.player, goal.minute, goal.stoppage, goal.detail["own_goal"], goal.detail["penalty"])
+        for goal in live
+    ]
+
+
+def minute(event: Event) -> tuple[int, int]:
+    return (event.minute or 0, event.stoppage)
+
+
+@pytest.mark.parametrize("format_", DOCUMENTS)
+def test_a_match_is_the_same_from_each_vendor(format_: str) -> None:
+    match, doubts = converted(format_, DOCUMENTS[format_])
+    assert doubts == []
+    assert (match.status, match.score, match.shootout) == ("FT_PENS", (2, 2), (3, 4))
+    assert goals(match) == [
+        ("home", "Ann", 23, 0, False, False),
+        ("away", "Cid", 45, 2, True, False),
+        ("away", "Bob", 80, 0, False, True),
+        ("home", "Dan", 90, 8, False, False),
+    ]
+    types = {event.type for event in match.events()}
+    assert {"YELLOW_CARD", "SECOND_YELLOW", "SHOOTOUT_KICK"} <= types
+    assert ("SUBSTITUTION" in types) is (format_ != "espn-scoreboard")
+    assert match.info is not None
+    assert match.info.detail["kickoff_ms"] == 1_780_167_600_000
+    assert match.info.detail["home"] == {"name": "A", "code": "AAA"}
+
+
+@pytest.mark.parametrize("format_", DOCUMENTS)
+def test_another_vendors_document_is_refused_by_what_it_is(format_: str) -> None:
+    for other, document in DOCUMENTS.items():
+        if other != format_:
+            with pytest.raises(
+                FeedError, match=r"is (football-data\.org v4|an ESPN scoreboard|Stats Perform MA1), not"
+            ):
+                converted(format_, document)
+
+
+@pytest.mark.parametrize(
+    ("format_", "document"),
+    [
+        ("football-data-v4", football_data(status="TIMED", goals=None, penalties=None, score=None)),
+        ("espn-scoreboard", espn(status={"type": {"name": "STATUS_SCHEDULED"}}, competitions=[
+            ESPN["events"][0]["competitions"][0] | {"details": []}])),
+        ("stats-perform-ma1", {"matchInfo": STATS_PERFORM["matchInfo"]}),
+    ],
+)  # fmt: skip
+def test_a_fixture_is_a_scheduled_match(format_: str, document: Any) -> None:
+    if format_ == "football-data-v4":
+        document |= {"bookings": None, "substitutions": None}
+    match, _ = converted(format_, document)
+    assert (match.status, match.period, match.score) == ("SCHEDULED", "PRE", (0, 0))
+
+
+def test_the_free_plans_score_without_goals_is_shown_as_the_vendor_says_it() -> None:
+    bare = {key: value for key, value in FOOTBALL_DATA.items() if key not in ("goals", "penalties")}
+    match, _ = converted("football-data-v4", bare)
+    assert (match.status, match.score, match.shootout) == ("FT_PENS", (2, 2), (3, 4))
+    live = bare | {"status": "IN_PLAY", "score": {"duration": "REGULAR", "fullTime": {"home": 1, "away": 0}}}
+    match, _ = converted("football-data-v4", live | {"minute": 30})
+    assert (match.status, match.score) == ("LIVE", (1, 0))
+
+
+def test_successive_documents_amend_and_retract() -> None:
+    feed = MatchingFeed("fd-7", lambda doubt: None)
+    first = football_data(status="IN_PLAY", minute=30, penalties=[], goals=FOOTBALL_DATA["goals"][:1])
+    first["score"] = {"duration": "REGULAR", "fullTime": {"home": 1, "away": 0}}
+    events: list[Event] = []
+    steps = [first]
+    renamed = json.loads(json.dumps(first)) | {"minute": 31}
+    renamed["goals"][0] |= {"minute": 24, "scorer": {"name": "Anna"}}
+    gone = json.loads(json.dumps(first)) | {"goals": []}
+    gone["score"]["fullTime"]["home"] = 0
+    steps += [renamed, gone | {"minute": 32}, gone | {"minute": 33}]
+    scores = []
+    for number, step in enumerate(steps):
+        node = parse_document(json.dumps(step).encode())
+        for document in read_documents(node, now_ms=1_780_169_000_000 + number * 60_000):
+            events += feed.take(document)
+        scores.append(fold("fd-7", events).score)
+    assert scores[:2] == [(1, 0), (1, 0)]
+    assert scores[-1] == (0, 0)
+    ops = [event.op for event in events if event.event_id == "goal-1"]
+    assert ops == ["ADD", "AMEND", "RETRACT"]
+
+
+def test_a_time_in_the_future_is_refused_by_its_path() -> None:
+    document = parse_document(json.dumps(stats_perform()).encode())
+    with pytest.raises(FeedError, match=r"must be at most 5 minutes ahead") as refused:
+        list(stats_perform_ma1.read_documents(document, now_ms=1_000_000_000_000))
+    assert "liveData.goal[0].lastUpdated" in complaint("f", refused.value)

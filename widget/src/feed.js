@@ -1,0 +1,304 @@
+// @ts-check
+/**
+ * Everything that this page follows at one origin, and who brings it: this tab, or the tab that leads.
+ *
+ * It knows the id that each match has reached, so a connection resumes from there, and drops what comes twice.
+ */
+
+import { ServerClock, elapsedMs, mark } from "./clock.js";
+import { isNewer, parts } from "./ids.js";
+import { Ladder } from "./ladder.js";
+import { Tabs } from "./tabs.js";
+import { EVENT_END, EVENT_GAP, EVENT_HEARTBEAT, EVENT_SCORE } from "./wire.js";
+
+/** A reader who comes back within this time finds the page as it was. */
+const HIDDEN_MS = 300_000;
+/** A tab that says nothing for so long is gone. Hidden ones may speak once a minute. */
+const TAB_MS = 150_000;
+const SAY_MS = 4_000;
+/** What the leader says of its connection holds for so long. */
+const LED_MS = 11_000;
+/** Elements of one page join one after another. */
+const JOIN_MS = 5;
+
+/** @typedef {import("./polls.js").MatchFrame} MatchFrame */
+/** @typedef {{ onFrame(frame: MatchFrame): void, onConnection(): void }} Reader */
+
+export class Feed {
+  /** @type {Map<string, Feed>} */
+  static #all = new Map();
+
+  clock = new ServerClock();
+  /** @type {Map<string, Set<Reader>>} "" is the list */
+  #readers = new Map();
+  /** The id that each match has reached; "" for none. @type {Map<string, string>} */
+  #at = new Map();
+  /** @type {Map<string, MatchFrame>} */
+  #heartbeats = new Map();
+  /** The other tabs, if this one leads. @type {Map<string, { matches: [string, string][], seen: import("./clock.js").Mark }>} */
+  #tabs = new Map();
+  #list = { list: /** @type {string | null} */ (null), listId: "" };
+  /** @type {Ladder | null} */
+  #ladder = null;
+  #me = Math.random().toString(36).slice(2);
+  #said = mark();
+  #led = { connection: "connecting", since: mark() };
+  #isOpen = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #hiddenTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #joining;
+
+  /** @param {string} base the URL of the origin */
+  constructor(base) {
+    this.base = base;
+    this.#shared = new Tabs(
+      `live-score-v${PROTOCOL} ${base}`,
+      () => this.#onRole(),
+      (message) => this.#onMessage(message),
+      () => elapsedMs(this.#said) > SAY_MS && this.#lead(),
+    );
+    this.#listen();
+  }
+
+  /** @param {string} base @returns {Feed} */
+  static of(base) {
+    let feed = Feed.#all.get(base);
+    if (!feed) Feed.#all.set(base, (feed = new Feed(base)));
+    return feed;
+  }
+
+  /** @returns {"connecting" | "open" | "polling" | "waiting" | "closed"} */
+  get connection() {
+    if (!this.#isOpen) return "closed";
+    if (this.#ladder) return this.#ladder.connection;
+    return elapsedMs(this.#led.since) < LED_MS ? /** @type {any} */ (this.#led.connection) : "waiting";
+  }
+
+  /**
+   * @param {string} match
+   * @param {Reader} reader
+   * @param {string} id what it shows; "" for nothing
+   */
+  follow(match, reader, id) {
+    const readers = this.#readers.get(match);
+    if (readers) readers.add(reader);
+    else this.#readers.set(match, new Set([reader]));
+    if (!this.#at.has(match)) this.#at.set(match, id);
+    else for (const frame of this.#since(match, id)) reader.onFrame(frame);
+    this.#join();
+  }
+
+  /**
+   * @param {string} match
+   * @param {Reader} reader
+   */
+  leave(match, reader) {
+    const readers = this.#readers.get(match);
+    readers?.delete(reader);
+    if (readers?.size) return;
+    this.#readers.delete(match);
+    this.#at.delete(match);
+    this.#heartbeats.delete(match);
+    if (this.#readers.size) this.#join();
+    else this.#suspend();
+  }
+
+  /**
+   * Follow the rows of a list.
+   *
+   * @param {string} list
+   * @param {string} listId
+   * @param {Reader} reader
+   */
+  followList(list, listId, reader) {
+    this.#list = { list, listId };
+    this.#readers.set("", new Set([reader]));
+    this.#join();
+  }
+
+  leaveList() {
+    this.#list = { list: null, listId: "" };
+    this.#readers.delete("");
+    if (this.#readers.size) this.#join();
+    else this.#suspend();
+  }
+
+  // ---- connections -----------------------------------------------------------------------------------
+
+  /** @type {Tabs} */
+  #shared;
+
+  #join() {
+    clearTimeout(this.#joining);
+    this.#joining = setTimeout(() => {
+      if (!this.#readers.size) return;
+      if (!this.#isOpen) {
+        this.#isOpen = true;
+        // A list is followed by one tab alone: two lists are two connections.
+        if (this.#list.list === null) this.#shared.open();
+        else this.#onRole();
+      }
+      this.#want();
+    }, JOIN_MS);
+  }
+
+  #suspend() {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#shared.post({ gone: this.#me });
+    this.#shared.close();
+    this.#ladder?.close();
+    this.#ladder = null;
+    this.#tabs.clear();
+    this.#changed();
+  }
+
+  #onRole() {
+    if (!this.#isOpen) return;
+    this.#ladder?.close();
+    this.#ladder = null;
+    if (this.#shared.role === "follower") {
+      this.#led = { connection: "connecting", since: mark() };
+    } else {
+      this.#ladder = new Ladder(
+        this.base,
+        this.#at,
+        this.#list,
+        this.clock,
+        (frame) => this.#onFrame(frame),
+        () => {
+          this.#lead();
+          this.#changed();
+        },
+      );
+      this.#shared.post({ ask: this.#me });
+      this.#lead();
+    }
+    this.#want();
+    this.#changed();
+  }
+
+  /** Say what this page follows: to the leader, or to our own connection. */
+  #want() {
+    if (!this.#ladder) {
+      const matches = [...this.#at].filter(([match]) => this.#readers.has(match));
+      this.#shared.post({ tab: this.#me, matches });
+      return;
+    }
+    const wanted = new Set(this.#readers.keys());
+    for (const [tab, { matches, seen }] of this.#tabs) {
+      if (elapsedMs(seen) > TAB_MS) this.#tabs.delete(tab);
+      else for (const [match] of matches) wanted.add(match);
+    }
+    for (const match of this.#at.keys()) if (!wanted.has(match)) this.#at.delete(match);
+    Object.assign(this.#ladder.list, this.#list);
+    this.#ladder.update();
+  }
+
+  /** Say that this tab leads, and how it is connected. */
+  #lead() {
+    this.#said = mark();
+    if (this.#ladder) this.#shared.post({ lead: this.#me, connection: this.#ladder.connection });
+  }
+
+  /** @param {any} message */
+  #onMessage({ lead, ask, tab, matches, gone, frame, to, connection }) {
+    if (this.#ladder) {
+      if (tab) {
+        this.#tabs.set(tab, { matches, seen: mark() });
+        for (const [match, id] of matches) {
+          if (!this.#at.has(match)) this.#at.set(match, id);
+          else for (const since of this.#since(match, id)) this.#shared.post({ frame: since, to: tab });
+        }
+        this.#lead();
+        this.#want();
+      } else if (gone && this.#tabs.delete(gone)) this.#want();
+      return;
+    }
+    if (lead) {
+      const before = this.connection;
+      this.#led = { connection, since: mark() };
+      if (before !== this.connection) this.#changed();
+      if (elapsedMs(this.#said) > TAB_MS / 3) {
+        this.#said = mark();
+        this.#want();
+      }
+    } else if (ask) this.#want();
+    else if (frame && (!to || to === this.#me)) {
+      // Dated by when the leader got it: this tab may have slept since.
+      if (frame.serverMs) this.clock.learn(frame.serverMs, frame.atMs);
+      this.#onFrame(frame);
+    }
+  }
+
+  /** @param {MatchFrame} frame */
+  #onFrame(frame) {
+    const { match, event, id } = frame;
+    if (match === "") {
+      if (id) this.#list.listId = id;
+      if (this.#ladder) this.#ladder.list.listId = this.#list.listId;
+    } else if (event === EVENT_SCORE) {
+      if (!isNewer(id, this.#at.get(match) ?? "")) return; // it came twice
+      this.#at.set(match, id);
+    } else if (event === EVENT_GAP) {
+      this.#at.set(match, id);
+    } else if (event === EVENT_HEARTBEAT) {
+      this.#heartbeats.set(match, { ...frame, snapshot: undefined });
+      // A poll has no deltas to wait for: the state is where to go on from.
+      if (frame.snapshot) this.#at.set(match, id);
+    } else if (event === EVENT_END) {
+      this.#at.delete(match);
+      if (this.#ladder) setTimeout(() => this.#ladder && this.#want());
+    }
+    if (this.#ladder && match) this.#shared.post({ frame });
+    for (const reader of this.#readers.get(match) ?? []) reader.onFrame(frame);
+  }
+
+  /**
+   * What somebody who shows `id` has to hear to be where this tab is.
+   *
+   * @param {string} match
+   * @param {string} id
+   * @returns {MatchFrame[]}
+   */
+  #since(match, id) {
+    const at = this.#at.get(match) ?? "";
+    const isBehind = at && (!id || isNewer(at, id) || parts(at)[0] !== parts(id)[0]);
+    /** @type {MatchFrame[]} */
+    const frames = isBehind ? [{ match, event: EVENT_GAP, id: at, data: "", atMs: Date.now() }] : [];
+    const heartbeat = this.#heartbeats.get(match);
+    return heartbeat ? [...frames, heartbeat] : frames;
+  }
+
+  #changed() {
+    for (const readers of this.#readers.values()) for (const reader of readers) reader.onConnection();
+  }
+
+  // ---- the page --------------------------------------------------------------------------------------
+
+  #listen() {
+    const resume = () => {
+      if (this.#readers.size && !this.#isOpen) this.#join();
+      this.#ladder?.wake();
+      this.#changed();
+    };
+    addEventListener("online", resume);
+    // The connection may be dead, or local and quite alive: a new one finds out.
+    addEventListener("offline", () => {
+      this.#ladder?.restart();
+      this.#changed();
+    });
+    // An open connection keeps a page out of the back/forward cache, and a frozen one serves no other tab.
+    addEventListener("pagehide", () => this.#suspend());
+    document.addEventListener("freeze", () => this.#suspend());
+    addEventListener("pageshow", resume);
+    document.addEventListener("resume", resume);
+    document.addEventListener("visibilitychange", () => {
+      clearTimeout(this.#hiddenTimer);
+      if (!document.hidden) return resume();
+      if (this.#tabs.size) this.#shared.yield();
+      this.#hiddenTimer = setTimeout(() => this.#suspend(), HIDDEN_MS);
+    });
+  }
+}

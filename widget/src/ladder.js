@@ -1,0 +1,258 @@
+// @ts-check
+/**
+ * How this page gets frames for its matches: one stream for all; while that brings none, long-polls and conditional
+ * polls. The stream goes on trying meanwhile, so a page climbs back by itself.
+ */
+
+import { idOf, isNewer, parts } from "./ids.js";
+import { Poller } from "./polls.js";
+import { Stream } from "./stream.js";
+import {
+  DELTA_ACCEPTED,
+  EVENT_END,
+  EVENT_GAP,
+  EVENT_HEARTBEAT,
+  EVENT_ROW,
+  EVENT_SCORE,
+  KEY_HASH,
+  KEY_LIST,
+  KEY_MATCHES,
+  KEY_MATCH_ID,
+  KEY_SERVER_MS,
+  QUERY_LAST_EVENT_ID,
+  QUERY_LIST,
+  QUERY_LIST_ID,
+  QUERY_MATCH,
+} from "./wire.js";
+
+/** A stream request's head has 8 KiB, of which cookies and the rest take some. */
+const ADDRESS_MAX = 6_000;
+const MATCHES_MAX = 200;
+/** HTTP/1.1 has six connections to a host; a held request takes one of them. */
+const HELD_MAX = 2;
+/** A heartbeat or a change that comes later than this by the server's clock was kept on its way. */
+const LATE_MS = 3_000;
+/** With pushing comments behind each frame, only a way that does not work is as late as this. */
+const BLOCKED_MS = 8_000;
+
+/** @typedef {import("./polls.js").MatchFrame} MatchFrame */
+
+export class Ladder {
+  /** @type {Stream | null} */
+  #stream = null;
+  /** The stream of the set before this one, until the new one is open. @type {Stream | null} */
+  #former = null;
+  /** What the stream is asked for, to notice a change. */
+  #set = "";
+  /** The only match, if the stream is that of one match. */
+  #single = "";
+  /** Whether the stream has sent a heartbeat, which comes behind all that was missed. */
+  #isCaughtUp = false;
+  /** @type {Map<string, Poller>} */
+  #pollers = new Map();
+  /** Heartbeats in a row with a newer id than the last delta received, by match. @type {Map<string, number>} */
+  #behind = new Map();
+  /** @type {"connecting" | "open" | "polling" | "waiting" | "closed"} */
+  connection = "connecting";
+
+  /**
+   * @param {string} base the URL of the origin
+   * @param {Map<string, string>} wanted the matches, each with the id to resume from; "" for none
+   * @param {{ list: string | null, listId: string }} list the list whose rows are wanted, null for none
+   * @param {import("./clock.js").ServerClock} clock
+   * @param {(frame: MatchFrame) => void} onFrame
+   * @param {() => void} onConnection
+   */
+  constructor(base, wanted, list, clock, onFrame, onConnection) {
+    this.base = base;
+    this.wanted = wanted;
+    this.list = list;
+    this.clock = clock;
+    this.onFrame = onFrame;
+    this.onConnection = onConnection;
+  }
+
+  /** The set may be another. Old and new overlap; what comes twice is dropped by its id. */
+  update() {
+    const set = JSON.stringify([[...this.wanted.keys()].sort(), this.list.list]);
+    if (set === this.#set) return;
+    this.#set = set;
+    for (const [match, poller] of this.#pollers) {
+      if (this.wanted.has(match)) continue;
+      poller.stop();
+      this.#pollers.delete(match);
+    }
+    const old = this.#stream;
+    if (this.#former && old?.connection !== "open") old?.close();
+    else if (old) {
+      this.#former?.close();
+      this.#former = old;
+    }
+    const single = this.wanted.size === 1 && this.list.list === null ? [...this.wanted.keys()][0] : "";
+    this.#single = single;
+    if (!this.wanted.size && this.list.list === null) return this.close();
+    /** @type {Stream} */
+    const stream = new Stream(
+      () => this.#address(single),
+      (frame) => this.#onStreamFrame(stream, frame, single),
+      () => this.#onStream(stream),
+    );
+    this.#stream = stream;
+    stream.open();
+  }
+
+  close() {
+    this.#stream?.close();
+    this.#former?.close();
+    this.#stream = this.#former = null;
+    this.#set = "";
+    this.#stopPolls();
+    this.connection = "closed";
+  }
+
+  /** The reader is back, or the network. */
+  wake() {
+    this.#stream?.wake();
+    for (const poller of this.#pollers.values()) poller.wake();
+  }
+
+  /** The network changed. */
+  restart() {
+    this.#stream?.restart();
+  }
+
+  /** @param {string} single */
+  #address(single) {
+    const url = new URL(single ? `stream/${single}` : "stream", this.base);
+    if (single) {
+      const id = this.wanted.get(single);
+      if (id) url.searchParams.set(QUERY_LAST_EVENT_ID, id);
+      return url.href;
+    }
+    if (this.list.list !== null) {
+      url.searchParams.set(QUERY_LIST, this.list.list);
+      if (this.list.listId) url.searchParams.set(QUERY_LIST_ID, this.list.listId);
+    }
+    // Ids need no escapes, and a query without them is half as long.
+    let query = url.search;
+    let count = 0;
+    for (const [match, id] of this.wanted) {
+      const more = `${query ? "&" : "?"}${QUERY_MATCH}=${match}${id ? `@${id}` : ""}`;
+      if (++count > MATCHES_MAX || query.length + more.length > ADDRESS_MAX) break;
+      query += more;
+    }
+    return new URL(url.pathname + query, url).href;
+  }
+
+  /**
+   * @param {Stream} stream
+   * @param {import("./stream.js").Frame} frame
+   * @param {string} single
+   */
+  #onStreamFrame(stream, { event, id, data }, single) {
+    if (stream !== this.#stream && stream !== this.#former) return;
+    const atMs = Date.now();
+    /** @type {any} */
+    let value;
+    try {
+      value = JSON.parse(data);
+    } catch {
+      return; // not ours
+    }
+    if (event === EVENT_SCORE) {
+      const [match, own] = single ? [single, id] : id.split("@");
+      this.#behind.delete(match);
+      const acceptedMs = parts(own)[0] + (value[DELTA_ACCEPTED] ?? 0);
+      // What was missed is old without having been kept; a frame has come before, so this is none of it.
+      if (this.#isCaughtUp && this.clock.known && this.clock.nowMs - acceptedMs > LATE_MS) stream.flush();
+      this.onFrame({ match, event, id: own, data, atMs });
+    } else if (event === EVENT_GAP) {
+      const match = single || value[KEY_MATCH_ID];
+      if (match) this.#behind.delete(match);
+      this.onFrame({ match: match ?? "", event, id: match ? idOf(value) : "", data, atMs });
+    } else if (event === EVENT_END) {
+      this.onFrame({ match: single || value[KEY_MATCH_ID], event, id: "", data, atMs });
+    } else if (event === EVENT_ROW) {
+      this.onFrame({ match: "", event, id: id.split("@")[1], data, atMs });
+    } else if (event === EVENT_HEARTBEAT) {
+      const serverMs = value[KEY_SERVER_MS];
+      const lateMs = this.clock.learn(serverMs, atMs);
+      /** @type {[string, [string, string]][]} */
+      const matches = single ? [[single, [idOf(value), value[KEY_HASH]]]] : Object.entries(value[KEY_MATCHES] ?? {});
+      let isLost = false;
+      for (const [match, [head, hash]] of matches) {
+        this.onFrame({ match, event, id: head, data: "", hash, serverMs, atMs });
+        // One heartbeat may overtake a delta that is on its way; after two in a row the delta is lost.
+        const behind = isNewer(head, this.wanted.get(match) ?? "") ? (this.#behind.get(match) ?? 0) + 1 : 0;
+        this.#behind.set(match, behind);
+        isLost ||= behind >= 2;
+      }
+      if (value[KEY_LIST] !== undefined) this.onFrame({ match: "", event, id: value[KEY_LIST], data: "", serverMs, atMs });
+      if (stream !== this.#stream) return;
+      this.#isCaughtUp = true;
+      if (lateMs > LATE_MS) {
+        if (!stream.flush() && lateMs > BLOCKED_MS) stream.block();
+      } else if (isLost) {
+        this.#behind.clear();
+        stream.restart();
+      }
+    }
+  }
+
+  /** @param {Stream} stream */
+  #onStream(stream) {
+    if (stream !== this.#stream) {
+      if (stream === this.#former && stream.connection !== "open") {
+        stream.close();
+        this.#former = null;
+        this.#refresh();
+      }
+      return;
+    }
+    if (stream.connection === "open") {
+      this.#former?.close();
+      this.#former = null;
+      this.#stopPolls();
+    } else this.#isCaughtUp = false;
+    if (stream.connection !== "open" && stream.failures > 0) {
+      this.#startPolls();
+    }
+    this.#refresh();
+  }
+
+  #startPolls() {
+    for (const match of this.wanted.keys()) {
+      if (this.#pollers.has(match)) continue;
+      const poller = new Poller(this.base, match, {
+        lastId: () => this.wanted.get(match) ?? "",
+        onFrame: (frame) => {
+          if (frame.serverMs) this.clock.learn(frame.serverMs, frame.atMs);
+          this.onFrame(frame);
+        },
+        onAnswer: () => {
+          // Somebody answers again: the stream may too.
+          if (poller.isAnswered && !this.#stream?.isBlocked) this.#stream?.wake();
+          this.#refresh();
+        },
+        mayHold: () => [...this.#pollers.keys()].indexOf(match) < HELD_MAX,
+        crowd: () => this.#pollers.size,
+      });
+      this.#pollers.set(match, poller);
+    }
+  }
+
+  #stopPolls() {
+    for (const poller of this.#pollers.values()) poller.stop();
+    this.#pollers.clear();
+  }
+
+  #refresh() {
+    const { connection = "closed" } = this.#stream ?? {};
+    const isPolled = [...this.#pollers.values()].some((poller) => poller.isAnswered);
+    const isOpen = connection === "open" || this.#former?.connection === "open";
+    const now = isOpen ? "open" : isPolled ? "polling" : connection;
+    if (now === this.connection) return;
+    this.connection = now;
+    this.onConnection();
+  }
+}

@@ -1,0 +1,205 @@
+// @ts-check
+/**
+ * One match without a stream: long-polls that caches can hold, and where these fail plain conditional polls. The
+ * answers become the frames that a stream would have brought.
+ */
+
+import { Refusal, ask } from "./answers.js";
+import { elapsedMs, mark } from "./clock.js";
+import { idOf, isNewer, parts } from "./ids.js";
+import { EVENT_HEARTBEAT, EVENT_SCORE, HEADER_AS_OF, JSON_TYPE, KEY_HASH, KEY_MATCH_ID } from "./wire.js";
+
+/** A slice of the long-poll's URLs, milliseconds. */
+const SLICE_MS = 10_000;
+/** The answer to a long-poll comes within a slice. */
+const HELD_MS = 15_000;
+const POLL_MS = 5_000;
+/** While nothing answers: the shortest bound on the wait, which grows with the outage, and the longest. */
+const RETRY_MS = 2_500;
+const RETRY_MAX_MS = 30_000;
+/** More answers in 5 s than this are a loop, whoever makes it. */
+const ANSWERS_MAX = 10;
+const LOOP_MS = 5_000;
+/** After so many failures in a row a long-poll is left alone for a minute. */
+const FAILURES_MAX = 3;
+const PAUSE_MS = 60_000;
+
+/**
+ * @typedef {{ match: string, event: string, id: string, data: string, hash?: string, serverMs?: number,
+ *   snapshot?: string, atMs: number }} MatchFrame what a stream or a poll says of one match. `serverMs`: when the
+ *   server said it. `atMs`: what our clock said when it came.
+ */
+
+export class Poller {
+  #stopping = new AbortController();
+  #wake = () => {};
+  #slice = 0;
+  /** Of the long-poll, in a row. */
+  #failures = 0;
+  #pausedSince = { wall: -Infinity, steady: -Infinity };
+  #lostSince = mark();
+  #lastUrl = "";
+  #asked = mark();
+  /** @type {import("./clock.js").Mark[]} */
+  #answers = [];
+  /** Whether the last answer was one of ours. */
+  isAnswered = false;
+
+  /**
+   * @param {string} base the URL of the origin
+   * @param {string} match
+   * @param {{ lastId(): string, onFrame(frame: MatchFrame): void, onAnswer(): void,
+   *   mayHold(): boolean, crowd(): number }} page `mayHold`: whether this match may occupy a connection;
+   *   `crowd`: how many matches are polled beside each other
+   */
+  constructor(base, match, page) {
+    this.base = base;
+    this.match = match;
+    this.page = page;
+    void this.#run();
+  }
+
+  stop() {
+    this.#stopping.abort();
+    this.#wake();
+  }
+
+  /** Ask now: the reader is back, or the network. */
+  wake() {
+    this.#wake();
+  }
+
+  async #run() {
+    const { signal } = this.#stopping;
+    await this.#sleep(Math.random() * 500);
+    while (!signal.aborted) {
+      let waitMs = 0;
+      let held = false;
+      try {
+        held = this.#slice > 0 && this.page.mayHold() && elapsedMs(this.#pausedSince) > PAUSE_MS;
+        if (held) {
+          await this.#hold();
+        } else {
+          await this.#poll();
+          // Full jitter, and no more than two requests a second, however many matches a page has.
+          waitMs = (0.5 + Math.random()) * Math.max(POLL_MS, this.page.crowd() * 500);
+          if (this.page.mayHold() && elapsedMs(this.#pausedSince) > PAUSE_MS && this.#slice) waitMs = 0;
+        }
+        this.#lostSince = mark();
+        this.#set(true);
+      } catch (error) {
+        if (signal.aborted) return;
+        const hintMs = error instanceof Refusal ? error.hintMs : null;
+        const status = error instanceof Refusal ? error.status : 0;
+        if (status === 404 && !this.#slice) waitMs = RETRY_MAX_MS;
+        this.#slice = 0; // begin again from a state
+        const windowMs = Math.min(RETRY_MAX_MS, Math.max(RETRY_MS, elapsedMs(this.#lostSince) / 8));
+        waitMs = Math.max(waitMs, (hintMs ?? 0) + windowMs * (0.2 + 0.8 * Math.random()));
+        // A long-poll that fails says nothing of the polls that follow it.
+        if (held) waitMs = Math.min(waitMs, RETRY_MS);
+        else this.#set(false);
+      }
+      await this.#sleep(waitMs);
+    }
+  }
+
+  /** One conditional poll of the state. */
+  async #poll() {
+    const last = this.page.lastId();
+    // The browser sends the validator, and takes the date of a 304; a header of ours would be preflighted.
+    let state = await this.#state("no-cache");
+    if (isNewer(last, state.id) || (last && parts(last)[0] !== parts(state.id)[0])) {
+      // Older than what we know, or of another epoch: a cache may have said that, so ask past it, once.
+      state = await this.#state("reload");
+    }
+    if (isNewer(last, state.id)) throw new Refusal(0, null);
+    this.#slice = Math.floor(state.serverMs / SLICE_MS);
+    this.page.onFrame({ match: this.match, event: EVENT_HEARTBEAT, data: "", atMs: Date.now(), ...state });
+  }
+
+  /** @param {RequestCache} cache */
+  async #state(cache) {
+    const url = new URL(`api/match/${this.match}/state`, this.base).href;
+    const { text, headers } = await this.#ask(url, { cache });
+    const state = JSON.parse(text);
+    const serverMs = Number(headers.get(HEADER_AS_OF));
+    if (state[KEY_MATCH_ID] !== this.match) throw new Refusal(0, null);
+    return { id: idOf(state), hash: state[KEY_HASH], serverMs, snapshot: text };
+  }
+
+  /** One long-poll: what came after our id, or at the end of the slice nothing. */
+  async #hold() {
+    const after = this.page.lastId();
+    const url = new URL(`api/match/${this.match}/deltas/${after}/${this.#slice}`, this.base).href;
+    // A loop of equal requests would be our own fault or a cache's; half a slice lies between two.
+    if (url === this.#lastUrl) await this.#sleep(SLICE_MS / 2 - elapsedMs(this.#asked));
+    this.#lastUrl = url;
+    this.#asked = mark();
+    try {
+      const answer = JSON.parse((await this.#ask(url, { limitMs: HELD_MS })).text);
+      const { deltas, next, as_of: asOf, ended } = answer;
+      if (answer[KEY_MATCH_ID] !== this.match || answer.after !== after || !follows(after, deltas, next.id)) {
+        throw new Refusal(0, null);
+      }
+      const slice = Number(next.slice);
+      if (!(slice > this.#slice || deltas.length)) throw new Refusal(0, null);
+      this.#slice = slice;
+      const atMs = Date.now();
+      for (const [id, delta] of deltas) {
+        this.page.onFrame({ match: this.match, event: EVENT_SCORE, id, data: JSON.stringify(delta), atMs });
+      }
+      this.page.onFrame({ match: this.match, event: EVENT_HEARTBEAT, id: next.id, data: "", serverMs: asOf, atMs });
+      if (ended) this.#pausedSince = mark();
+      this.#failures = 0;
+    } catch (error) {
+      // 410: what came after our id is gone; a state says where to go on.
+      const gone = error instanceof Refusal && error.status === 410;
+      if (!gone && (++this.#failures >= FAILURES_MAX || (error instanceof Refusal && error.status === 501))) {
+        this.#failures = 0;
+        this.#pausedSince = mark();
+      }
+      throw error;
+    }
+  }
+
+  /**
+   * @param {string} url
+   * @param {{ cache?: RequestCache, limitMs?: number }} options
+   */
+  async #ask(url, options) {
+    const answer = await ask(url, JSON_TYPE, { ...options, signal: this.#stopping.signal });
+    this.#answers = [...this.#answers, mark()].slice(-ANSWERS_MAX);
+    if (this.#answers.length === ANSWERS_MAX && elapsedMs(this.#answers[0]) < LOOP_MS) this.#pausedSince = mark();
+    return answer;
+  }
+
+  /** @param {boolean} isAnswered */
+  #set(isAnswered) {
+    const changed = isAnswered !== this.isAnswered;
+    this.isAnswered = isAnswered;
+    if (changed && !this.#stopping.signal.aborted) this.page.onAnswer();
+  }
+
+  /** @param {number} ms */
+  #sleep(ms) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, Math.max(0, ms));
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve(undefined);
+      };
+    });
+  }
+}
+
+/**
+ * Whether deltas are a run that begins behind `after` and ends at `last`.
+ *
+ * @param {string} after
+ * @param {[string, any][]} deltas
+ * @param {string} last
+ */
+function follows(after, deltas, last) {
+  const [epoch, seq] = parts(after);
+  return last === `${epoch}-${seq + deltas.length}` && deltas.every(([id], n) => id === `${epoch}-${seq + n + 1}`);
+}

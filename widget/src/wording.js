@@ -1,0 +1,64 @@
+// @ts-check
+/** Minutes, ages and times as text. Nothing here throws, whatever language a page claims to be in. */
+
+import {
+  ATTRIBUTE_CLOCK_BASE,
+  ATTRIBUTE_CLOCK_LEAST,
+  ATTRIBUTE_CLOCK_LIMIT,
+  ATTRIBUTE_CLOCK_MOST,
+  ATTRIBUTE_CLOCK_START,
+} from "./wire.js";
+
+const DAY_MS = 86_400_000;
+
+/**
+ * The running minute by shared_state/wording.py's rule; null to leave the text as it is.
+ *
+ * @param {Element} clock
+ * @param {number} nowMs
+ */
+export function minute(clock, nowMs) {
+  const [start, base, limit, least, most] = [
+    ATTRIBUTE_CLOCK_START,
+    ATTRIBUTE_CLOCK_BASE,
+    ATTRIBUTE_CLOCK_LIMIT,
+    ATTRIBUTE_CLOCK_LEAST,
+    ATTRIBUTE_CLOCK_MOST,
+  ].map((name) => Number(clock.getAttribute(name) ?? NaN));
+  const running = Math.max(least, base + Math.floor((nowMs - start) / 60_000) + 1);
+  if (running > most) return null;
+  return running > limit ? `${limit}+${running - limit}'` : `${running}'`;
+}
+
+/**
+ * A moment in the reader's time zone. A page's `lang` may be anything, and Intl throws at what it cannot read.
+ *
+ * @param {number | Date} when
+ * @param {string | undefined} language
+ * @param {Intl.DateTimeFormatOptions} format
+ */
+export function localTime(when, language, format) {
+  const date = new Date(when);
+  for (const locale of [language?.replaceAll("_", "-"), undefined, "en"]) {
+    try {
+      return date.toLocaleString(locale || undefined, format);
+    } catch {
+      // The next one.
+    }
+  }
+  return date.toISOString();
+}
+
+/**
+ * @param {number} asOfMs UTC milliseconds by the server's clock
+ * @param {number} ageMs
+ */
+export function ageText(asOfMs, ageMs) {
+  const minutes = Math.floor(ageMs / 60_000);
+  const hours = Math.floor(minutes / 60);
+  const ago = minutes < 1 ? "less than a minute ago" : hours < 1 ? `${minutes} min ago` : `${hours} h ago`;
+  /** @type {Intl.DateTimeFormatOptions} */
+  const format = { hour: "2-digit", minute: "2-digit" };
+  const clock = localTime(asOfMs, undefined, ageMs < DAY_MS ? format : { ...format, day: "numeric", month: "short" });
+  return `Not connected. As of ${clock}, ${ago}.`;
+}
