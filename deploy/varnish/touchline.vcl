@@ -109,7 +109,7 @@ sub vcl_backend_response {
         unset beresp.http.Vary;
         set beresp.do_stream = false;            # nobody sees a body before it is whole
         set beresp.grace = 0s; set beresp.keep = 0s;
-        if (beresp.status == 200) { set beresp.ttl = 10m; }    # nobody walks further back in single steps
+        if (beresp.status == 200) { set beresp.ttl = 1m; }     # as long as that of an ended match; nobody asks later
         elsif (beresp.status == 410) { set beresp.ttl = 5s; }
         else { set beresp.ttl = 1s; }                          # never hit-for-miss: waiters would go one by one
         return (deliver);

@@ -42,6 +42,7 @@ STREAM_HEADERS = {
     "Content-Type": CONTENT_TYPE,
     # no-transform: a proxy that compresses holds frames back until its buffer is full.
     "Cache-Control": "no-store, no-transform",
+    "CDN-Cache-Control": "no-store, no-transform",
     # nginx buffers a response unless a header says not to; it does not infer it from the type.
     "X-Accel-Buffering": "no",
     "Access-Control-Allow-Origin": READABLE_BY_ANY_STREAM["Access-Control-Allow-Origin"],

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from origin.errors import RequestError
+from origin.stream.http.cache_headers import LATEST_SECOND, cache_headers
 from origin.stream.http.request_head import (
     LONG_POLL_PATH,
     RequestLine,
@@ -28,7 +29,6 @@ from origin.stream.http.sse import last_event_id
 from shared_state import DeltaId, WireError
 
 __all__ = [
-    "LATEST_SECOND",
     "MATCHES_MAX",
     "MULTI_PATH",
     "MULTI_TARGET_MAX_BYTES",
@@ -55,8 +55,6 @@ _CURSOR: Final = re.compile(r"[0-9]{1,15}")
 LIST_NAME_MAX: Final = 200
 # One way to write a number, so that an answer has one address.
 _SLICE: Final = re.compile(r"0|[1-9][0-9]{0,11}")
-#: For how long a cache may keep that something is still to come.
-LATEST_SECOND: Final = "public, max-age=0, s-maxage=1"
 _METHODS: Final = "GET, HEAD, OPTIONS"
 _KEY_BYTES: Final = 16  # a Sec-WebSocket-Key is that many random bytes, in base64 (RFC 6455 section 4.2.1)
 
@@ -282,7 +280,7 @@ def parse_long_poll(method: str, target: Target, head: bytes) -> StreamRequest:
             404,
             "unknown_match",
             f"no match {match_id[:64]!r}",
-            headers={"Cache-Control": LATEST_SECOND},
+            headers=cache_headers(LATEST_SECOND),
             match_id=match_id[:64],
         )
     if target.query:
