@@ -106,6 +106,7 @@ def measure(server: Server, plan: Plan) -> Sample:
             server.path,
             plan.connections,
             mark=server.mark,
+            match=server.match,
             resume=server.resumes,
             window=server.window,
             per_source=server.per_source,
