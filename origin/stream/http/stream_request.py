@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from origin.bus.list_cursor import ListCursor
 from origin.errors import RequestError
 from origin.stream.http.request_head import (
     RequestLine,
@@ -48,7 +49,6 @@ _STREAM: Final = "/stream/"
 _WEBSOCKET: Final = "/ws/match/"
 _MATCH_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _QUERY_FIELDS_MAX: Final = 16
-_CURSOR: Final = re.compile(r"[0-9]{1,15}")
 #: Of the name of a list.
 LIST_NAME_MAX: Final = 200
 _METHODS: Final = "GET, HEAD, OPTIONS"
@@ -75,7 +75,7 @@ class StreamRequest(NamedTuple):
         websocket_key: what the handshake answers to; empty for SSE.
         flush: whether a comment follows what is sent, as a piece of its own, for scanners that hold the last.
         list_name: the list whose rows are streamed, a day or a competition; empty for all, None for none.
-        list_after_ms: the cursor of that list.
+        list_after: where its viewer stands; None for a viewer that has no cursor.
         matches: of a stream of several matches: each, with the id to resume from; ``match_id`` is empty then.
     """
 
@@ -88,7 +88,7 @@ class StreamRequest(NamedTuple):
     flush: bool = False
     matches: tuple[tuple[str, DeltaId | None], ...] = ()
     list_name: str | None = None
-    list_after_ms: int | None = None
+    list_after: ListCursor | None = None
 
     @property
     def keep_alive(self) -> bool:
@@ -242,7 +242,6 @@ def parse_set(method: str, target: Target, head: bytes) -> StreamRequest:
             raise RequestError(400, "match_named_twice", f"the match {name!r} is named twice", match_id=name)
         matches[name] = last_event_id(id_text, None)
     flush = query.get("flush", [""])[-1] == "1"
-    cursor = query.get("list_id", [""])[-1].removeprefix("list@")
     return StreamRequest(
         method,
         Transport.MULTI,
@@ -252,7 +251,7 @@ def parse_set(method: str, target: Target, head: bytes) -> StreamRequest:
         flush=flush,
         matches=tuple(matches.items()),
         list_name=lists[0] if lists else None,
-        list_after_ms=int(cursor) if _CURSOR.fullmatch(cursor) else None,
+        list_after=ListCursor.parse(query.get("list_id", [""])[-1]),
     )
 
 
