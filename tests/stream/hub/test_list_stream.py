@@ -3,107 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import random
-import socket
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from origin.bus import MatchRow, Published, RowReader, RowUpdate
+from origin.bus import MatchRow, RowReader, RowUpdate
 from origin.bus.memory import MemoryBus
 from origin.config import Config
 from origin.errors import BusError
-from origin.stream.hub.config import StreamConfig
-from origin.stream.hub.hub import Hub
-from origin.stream.worker.connections import Connections
 from origin.web.app import create_app
 from origin.web.pages import render_row
-from shared_state import Event, Replica, encode_delta
-
-Render = Callable[[MatchRow, int], tuple[str, int | None]]
-
-
-class Lists:
-    """A hub over a memory bus, with the pages' own renderer."""
-
-    def __init__(self, bus: MemoryBus | None = None, render: Render | None = None, **config: Any) -> None:
-        self.bus = bus or MemoryBus()
-        self.app = create_app(Config(), start=False)
-        self.readers = ThreadPoolExecutor(1)
-        self.hub = Hub(
-            self.bus,
-            StreamConfig(**{"heartbeat_s": 1.0, "broadcast_interval_s": 0.0, **config}),
-            readers=self.readers,
-            connections_max=100,
-            rng=random.Random(1),
-            render_row=render or partial(render_row, self.app),
-        )
-        self.connections = Connections(self.hub, lambda connection: connection.sock.close())
-        self.clients: list[socket.socket] = []
-        self.replicas: dict[str, Replica] = {}
-        self.number = 0
-
-    def goal(self, match_id: str) -> str:
-        return self.publish(match_id, type="GOAL", period="H1", minute=1, team="home", detail={})
-
-    def info(self, match_id: str, competition: str) -> str:
-        teams = {"home": {"name": "Home"}, "away": {"name": "Away"}}
-        return self.publish(
-            match_id, type="MATCH_INFO", period="PRE", detail={**teams, "competition": competition}
-        )
-
-    def publish(self, match_id: str, **fields: Any) -> str:
-        replica = self.replicas.setdefault(match_id, Replica.begin(match_id, 1_700_000_000_000))
-        self.number += 1
-        fields = {"event_id": f"e{self.number:06}", "rev": 1, "op": "ADD", "match_id": match_id, **fields}
-        event = Event.from_json(fields)
-        delta = replica.assign(event, 1_700_000_000_000)
-        assert delta is not None
-        self.bus.publish(match_id, Published(delta.id, encode_delta(delta)), replica.snapshot())
-        return str(delta.id)
-
-    def ask(self, query: str) -> socket.socket:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        theirs.sendall(f"GET /stream?{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        self.connections.add(ours, "", None)
-        self.clients.append(theirs)
-        return theirs
-
-    def until(self, client: socket.socket, mark: bytes) -> bytes:
-        """What comes up to a mark, while the hub's loop runs."""
-        data = b""
-        deadline_s = time.monotonic() + 10
-        while mark not in data:
-            assert time.monotonic() < deadline_s, data
-            self.hub.reactor.dispatch(0.02)
-            self.hub.tick(time.monotonic())
-            with contextlib.suppress(BlockingIOError):
-                data += client.recv(65_536)
-        return data
-
-    def cursor(self, name: str = "") -> str:
-        return str(self.hub._several.lists.cursor(name))
-
-    def turn(self, turns: int = 1) -> None:
-        """Let the hub's loop run, with a reading of the rows each time."""
-        for _ in range(turns):
-            self.hub.reactor.dispatch(0.02)
-            self.hub.tick(time.monotonic())
-            time.sleep(0.02)
-
-    def end(self) -> None:
-        for client in self.clients:
-            client.close()
-        self.connections.close_all()
-        self.hub.close()
-        self.readers.shutdown()
+from testkit.worlds.lists import Lists, app_over, rows_in
 
 
 @pytest.fixture
@@ -111,12 +23,6 @@ def lists() -> Iterator[Lists]:
     lists = Lists()
     yield lists
     lists.end()
-
-
-def rows_in(data: bytes) -> list[dict[str, object]]:
-    blocks = [block.decode().split("\n") for block in data.split(b"\n\n")]
-    fields = [dict(line.split(": ", 1) for line in block if ": " in line) for block in blocks]
-    return [json.loads(one["data"]) for one in fields if one.get("event") == "row"]
 
 
 def test_rows_come_with_their_matches_and_a_cursor_resumes() -> None:
@@ -399,8 +305,7 @@ def test_pages_of_two_processes_with_the_same_rows_have_the_same_tag(lists: List
     lists.goal("a")
     tags, cursors, bodies = [], [], []
     for _ in range(2):
-        app = create_app(Config(), start=False)
-        app.extensions["touchline"].board._bus = lists.bus
+        app = app_over(lists.bus)
         answer = app.test_client().get("/")
         tags.append(answer.headers["ETag"])
         bodies.append(answer.data)
