@@ -57,7 +57,8 @@ def index() -> Response:
     if page is None:
         raise RequestError(404, "unknown_list", f"no list of matches {address!r}")
     response = set_policy(Response(page.body, mimetype="text/html"), LATEST)
-    response.set_etag(page.tag)
+    # Weak: pages of processes that read the same rows at another time differ in their cursor.
+    response.set_etag(page.tag, weak=True)
     response.make_conditional(request)
     return response
 

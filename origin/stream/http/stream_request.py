@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from origin.bus.list_cursor import ListCursor
 from origin.errors import RequestError
 from origin.stream.http.cache_headers import LATEST_SECOND, cache_headers
 from origin.stream.http.request_head import (
@@ -50,7 +51,6 @@ _STREAM: Final = "/stream/"
 _WEBSOCKET: Final = "/ws/match/"
 _MATCH_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _QUERY_FIELDS_MAX: Final = 16
-_CURSOR: Final = re.compile(r"[0-9]{1,15}")
 #: Of the name of a list.
 LIST_NAME_MAX: Final = 200
 # One way to write a number, so that an answer has one address.
@@ -80,8 +80,8 @@ class StreamRequest(NamedTuple):
         websocket_key: what the handshake answers to; empty for SSE.
         flush: whether a comment follows what is sent, as a piece of its own, for scanners that hold the last.
         list_name: the list whose rows are streamed, a day or a competition; empty for all, None for none.
-        list_after_ms: the cursor of that list.
         slice_: of a long-poll, the slice of the server's time that it is about.
+        list_after: where its viewer stands; None for a viewer that has no cursor.
         matches: of a stream of several matches: each, with the id to resume from; ``match_id`` is empty then.
     """
 
@@ -94,8 +94,8 @@ class StreamRequest(NamedTuple):
     flush: bool = False
     matches: tuple[tuple[str, DeltaId | None], ...] = ()
     list_name: str | None = None
-    list_after_ms: int | None = None
     slice_: int = 0
+    list_after: ListCursor | None = None
 
     @property
     def keep_alive(self) -> bool:
@@ -251,7 +251,6 @@ def parse_set(method: str, target: Target, head: bytes) -> StreamRequest:
             raise RequestError(400, "match_named_twice", f"the match {name!r} is named twice", match_id=name)
         matches[name] = last_event_id(id_text, None)
     flush = query.get("flush", [""])[-1] == "1"
-    cursor = query.get("list_id", [""])[-1].removeprefix("list@")
     return StreamRequest(
         method,
         Transport.MULTI,
@@ -261,7 +260,7 @@ def parse_set(method: str, target: Target, head: bytes) -> StreamRequest:
         flush=flush,
         matches=tuple(matches.items()),
         list_name=lists[0] if lists else None,
-        list_after_ms=int(cursor) if _CURSOR.fullmatch(cursor) else None,
+        list_after=ListCursor.parse(query.get("list_id", [""])[-1]),
     )
 
 

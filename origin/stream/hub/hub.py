@@ -327,7 +327,10 @@ class Hub:
             self._several.admit(sock, fd, request, opening)
             return True
         metrics.replays[known.name] += 1
-        subscribers.add(sock, fd, opening + known.frames + subscribers.opening_end())
+        ending = subscribers.opening_end_known
+        if ending is None:
+            ending = subscribers.opening_end()
+        subscribers.add(sock, fd, opening + known.frames + ending)
         if end and self.reactor.handlers.get(fd) is subscribers:
             subscribers.end(fd, end)
         return True

@@ -167,6 +167,7 @@ class MatchStream:
         self.subscribers = {Transport.SSE: sse, Transport.WEBSOCKET: websocket}
         self.of_several = of_several
         sse.opening_end = self._heartbeat_now
+        sse.opening_end_known = None
         self._audiences: Mapping[Transport, Audience] = {**self.subscribers, Transport.MULTI: of_several}
         self.idle_since_s = time.monotonic()
         self._host = host
@@ -192,7 +193,6 @@ class MatchStream:
         self._hash: tuple[DeltaId, str] | None = None
         # From when on the match is over if nothing changes it, UTC milliseconds, and the id that this is of.
         self._over: tuple[DeltaId, float] | None = None
-        self._latest_heartbeat: tuple[int, tuple[DeltaId, str] | None, bytes] = (0, None, b"")
         # Whether deltas went out so lately that further ones wait for company.
         self._gated = False
         self._member: tuple[tuple[DeltaId, str], bytes] | None = None
@@ -315,14 +315,20 @@ class MatchStream:
                         subscribers.end(fd, end)
 
     def _heartbeat_now(self) -> bytes:
-        """A heartbeat for one new viewer of this match alone, over SSE."""
-        known, server_ms = self._hash, _now_ms()
+        """A heartbeat for the new viewers of this match alone, over SSE, that come in one turn of the loop.
+
+        Its time is that of the first of them, so it says nothing of later than what is known.
+        """
+        known = self._hash
         if known is None:
             return b""
-        if self._latest_heartbeat[0] != server_ms or self._latest_heartbeat[1] is not known:
-            frame = self.subscribers[Transport.SSE].framing.heartbeat(*known, server_ms)
-            self._latest_heartbeat = (server_ms, known, frame)
-        return self._latest_heartbeat[2]
+        sse = self.subscribers[Transport.SSE]
+        sse.opening_end_known = frame = sse.framing.heartbeat(*known, _now_ms())
+        self._host.reactor.post(self._forget_heartbeat)
+        return frame
+
+    def _forget_heartbeat(self) -> None:
+        self.subscribers[Transport.SSE].opening_end_known = None
 
     def _flush_later(self, audience: Audience, index: int | None = None) -> None:
         """Send those a comment who hold back the last piece that they have got."""
@@ -723,6 +729,7 @@ class MatchStream:
     def _take_hash(self, snapshot: Snapshot) -> None:
         found = _hash_in(snapshot.data)
         self._hash = (snapshot.id, _hash_of(snapshot.data))
+        self._forget_heartbeat()
         self._over = None
         if found.status in ENDED_STATUSES:
             changed_ms = _now_ms() if found.accepted_ms is None else found.accepted_ms
