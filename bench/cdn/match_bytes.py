@@ -121,8 +121,10 @@ def _measure(server: OriginServer, events: list[JsonObject]) -> JsonObject:
     opened = stream.take()
     heartbeat = len(opened.partition(b"event: heartbeat")[2]) + len(b"event: heartbeat")
     sse += len(opened)
-    upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    upgrade = (
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
     websocket = messages.open_stream(f"/ws/match/{MATCH_ID}?last_event_id={at}", upgrade)
     websocket += len(messages.take())
     full_sizes, deltas_bytes = [], 0
