@@ -64,7 +64,7 @@ WAYS = {
 # Seconds from the first delta.
 SINGLES_S = (0.0, 2.0, 4.0, 6.0)
 BURST_S = 27.0
-END_S = 30.0
+END_S = 34.0
 BURST = 5
 
 
@@ -126,6 +126,7 @@ def _measure(way: str, clients: int, server: OriginServer, head: str, cache: Cac
     cache_pids: set[int] = set()
     if cache is not None and cache.process is not None:
         cache_pids = meter.tree(cache.process.pid)
+    load = os.getloadavg()[0]  # what else this machine does, which is in the figures
     ramp_s = clients / RAMP_PER_S + 2
     seconds = math.ceil(ramp_s + END_S + 2)
     slice_ = time.time_ns() // 1_000_000 // SLICE_MS
@@ -152,7 +153,6 @@ def _measure(way: str, clients: int, server: OriginServer, head: str, cache: Cac
     ]
     try:
         time.sleep(ramp_s)
-        # The deltas begin in the middle of a slice, so that a turn is not in their way.
         into_ms = time.time_ns() // 1_000_000 % SLICE_MS
         began_s = time.monotonic()
         cpu = meter.cpu(cache_pids)
@@ -202,6 +202,7 @@ def _measure(way: str, clients: int, server: OriginServer, head: str, cache: Cac
     row: JsonObject = {
         "way": way,
         "clients": clients,
+        "load_before": round(load, 1),
         "began_into_slice_ms": into_ms,
         "seconds": seconds,
         **totals,
