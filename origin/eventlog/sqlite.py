@@ -8,6 +8,7 @@ partition; offsets are SQLite's AUTOINCREMENT rowids, which are never used twice
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -96,6 +97,7 @@ class SqliteEventLog:
         self._gave_up = False  # the last transaction could not begin
         self._prepared = False
         self._alone = False  # see ``_read_alone``
+        self._opened_read_only = False  # the file could not be written to when the connections were opened
         self._write_error = ""  # why the last transaction failed, as on a full disk; empty if it did not
         # A connection runs one statement at a time. Readers have their own, so that they do not wait until
         # an append is on the disk.
@@ -328,7 +330,8 @@ class SqliteEventLog:
                 left_ms = max(1, int((deadline_s - time.monotonic()) * 1_000))
                 self._db.execute(f"PRAGMA busy_timeout={left_ms}")
                 try:
-                    if self._alone:
+                    self._check_writable()
+                    if self._alone or self._opened_read_only:
                         self._leave_alone()
                     self._check_file()
                     self._db.execute("BEGIN IMMEDIATE")
@@ -352,6 +355,8 @@ class SqliteEventLog:
             except sqlite3.Error as error:
                 if _is_about_space(error):
                     self._write_error = str(error)
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
+                    self._opened_read_only = True  # it stays so for these connections
                 raise EventLogError(f"the event log {str(self._path)!r} took nothing: {error}") from error
         finally:
             self._lock.release()
@@ -401,6 +406,7 @@ class SqliteEventLog:
             sqlite3.Error: it is not; it can be read as before.
         """
         with self._read_lock:
+            self._db.close()
             self._reader.close()
             self._connect()
             try:
@@ -408,7 +414,7 @@ class SqliteEventLog:
             except sqlite3.OperationalError as error:
                 self._read_alone(error)
                 raise
-            self._alone = False
+            self._alone = self._opened_read_only = False
             self._wal = _identity(_wal_of(self._path))
 
     def _prepare(self) -> None:
@@ -418,6 +424,20 @@ class SqliteEventLog:
             self._db.executescript(SCHEMA)
         _add_columns(self._db)
         self._prepared = True
+
+    def _check_writable(self) -> None:
+        """Find out whether the log's files may be written to; they can become immutable while they are open.
+
+        SQLite writes to the ``-shm`` file through its memory. Where the file may not be written to, that ends
+        the process by SIGBUS, and not the call by an error.
+
+        Raises:
+            EventLogError: one of them may not.
+        """
+        for path in (self._path, _wal_of(self._path), _shm_of(self._path)):
+            if not os.access(path, os.W_OK) and path.exists():
+                self._write_error = f"{str(path)!r} is read-only"
+                raise EventLogError(f"the event log {str(self._path)!r} took nothing: {self._write_error}")
 
     def _check_file(self) -> None:
         """Find out whether the open file still is the one that has the log's name.
@@ -494,6 +514,10 @@ class SqliteDeadLetters:
 
 def _wal_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
+
+
+def _shm_of(path: Path) -> Path:
+    return path.with_name(path.name + "-shm")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
