@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from origin.errors import ConfigError, EventLogError
+from origin.errors import ConfigError, EventLogError, MatchPrunedError
 from origin.eventlog import Appended, LogRecord, MatchSize, SignedBy
 from origin.eventlog.checkpoints import Checkpoint, StoredRecord
 from origin.eventlog.clock import MACHINE_CLOCK
@@ -51,9 +51,10 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     payload BLOB NOT NULL,
     removed INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS pruned (match_id TEXT PRIMARY KEY, pruned_ms INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS checkpoints (match_id TEXT PRIMARY KEY, seal BLOB NOT NULL, row BLOB NOT NULL);
 """
-TABLES = frozenset({"records", "keys", "commits", "dead_letters", "checkpoints"})
+TABLES = frozenset({"records", "keys", "commits", "dead_letters", "checkpoints", "pruned"})
 _NO_SPACE_CODES = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 )
@@ -129,6 +130,13 @@ class SqliteEventLog:
                     return Appended(False, known[0])
             now_ms = self._now_ms()
             match_ids = {event.match_id for event in events}
+            for match_id in sorted(match_ids):
+                if db.execute("SELECT 1 FROM pruned WHERE match_id = ?", (match_id,)).fetchone():
+                    raise MatchPrunedError(
+                        f"match {match_id!r} was removed from the log because it was old; it takes no more"
+                        " events",
+                        match_id=match_id,
+                    )
             dates_ms = {match_id: _dated_ms(db, match_id, now_ms) for match_id in match_ids}
             signer = names_of(signed_by)
             db.executemany(
