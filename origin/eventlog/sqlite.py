@@ -23,7 +23,7 @@ from origin.eventlog import Appended, LogRecord, MatchSize, SignedBy
 from origin.eventlog.checkpoints import Checkpoint, StoredRecord
 from origin.eventlog.clock import MACHINE_CLOCK
 from origin.eventlog.codec import decode_event, encode_event, names_of, signed_by_of
-from origin.eventlog.deadletter import DeadLetter
+from origin.eventlog.deadletter import DOCUMENT_OFFSETS, DeadLetter
 from origin.eventlog.limits import SizeCache
 from origin.eventlog.offsets import OffsetConsumer
 from shared_state import Event
@@ -518,6 +518,13 @@ class SqliteDeadLetters:
         with self._log.transaction() as db:
             # The row stays: another reader may read the record later, and must not add it again.
             db.execute('UPDATE dead_letters SET removed = 1 WHERE "offset" = ?', (letter.offset,))
+
+    def forget_documents(self, before_ms: int) -> None:
+        """See ``DeadLetters.forget_documents``."""
+        with self._log.transaction() as db:
+            db.execute(
+                'DELETE FROM dead_letters WHERE "offset" >= ? AND at_ms < ?', (DOCUMENT_OFFSETS, before_ms)
+            )
 
 
 def _wal_of(path: Path) -> Path:

@@ -115,8 +115,8 @@ class Ingest:
         Raises:
             RequestError: 404 no such feed; 403 no key is configured, or not these matches by this key; 400
                 or 401 by ``signatures.verify``; 429 over a limit of the key; 400 not JSON; 422 not events,
-                or of a match that is too large or was removed from the log; 413 too many; 503 the log did not take them. Nothing was
-                changed.
+                or of a match that is too large or was removed from the log; 413 too many; 503 the log did
+                not take them. Nothing was changed.
         """
         keys = self._keys_for(feed)
         now_s = self._now_s()
