@@ -1,7 +1,7 @@
 """``touchline log prune``: removes matches that are over and have not changed for long from a SQLite log.
 
-Without ``--apply`` it only prints what it would remove, one line of JSON per match: its number of records, the
-date of the last one (UTC milliseconds), its status, and whether it is removed. Matches without a final
+Without ``--apply`` it only prints what it would remove, one line of JSON per match: its number of records,
+the date of the last one (UTC milliseconds), its status, and whether it is removed. Matches without a final
 status are left unless ``--unfinished`` is given. Before ``--apply``, stop every process that uses the log; an
 open file is refused.
 """

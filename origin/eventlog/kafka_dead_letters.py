@@ -86,6 +86,8 @@ class KafkaDeadLetters:
             letter = self._letter(message)
             if letter is None:
                 logger.warning("%s has a record that is no dead letter, key %r", self._topic, message.key())
+            elif letter.is_document and message.value() is None:
+                letters.pop(letter.id, None)  # it was forgotten, and may come again
             elif _is_removal(message):
                 letters[letter.id] = None
             elif letters.get(letter.id, letter) is not None:
