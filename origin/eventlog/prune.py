@@ -1,8 +1,8 @@
 """Old matches that are removed from a SQLite log.
 
 A match is a function of all its events, so it is removed as a whole or not at all. Its name stays in the
-table ``pruned``, and the log takes no event of it any more: a late correction would begin it anew, without its
-goals, and by a clock that was set back under ids that come before those that viewers have had.
+table ``pruned``, and the log takes no event of it any more: a late correction would begin it anew, without
+its goals, and by a clock that was set back under ids that come before those that viewers have had.
 """
 
 from __future__ import annotations
