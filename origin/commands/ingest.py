@@ -154,6 +154,7 @@ def command(
             metrics=metrics,
             requests_per_day=requests_per_day,
             leagues=leagues,
+            dead_letter_days=config.dead_letter_days,
         )
     except OriginError as error:
         raise click.ClickException(str(error)) from None

@@ -75,6 +75,7 @@ class FeedWorker:
         key: sent to the vendor in the header that it looks for.
         requests_per_day: that the key has, for a feed with all matches in one request; 0 for no limit.
         leagues: the vendor's numbers of the competitions to follow, for such a feed; empty for all.
+        dead_letter_days: how long documents that could not be read are kept; 0: for ever.
 
     Raises:
         ConfigError: see ``check_settings``.
@@ -97,6 +98,7 @@ class FeedWorker:
         random_unit: Callable[[], float] = random.random,
         requests_per_day: int = 0,
         leagues: Sequence[int] = (),
+        dead_letter_days: int = 0,
     ) -> None:
         check_settings(format_, matches, url, push_url, key)
         self._format = format_
@@ -114,7 +116,9 @@ class FeedWorker:
         self._url, self._matches, self._leagues = url, tuple(matches), tuple(leagues)
         self._requests_per_day = requests_per_day
         self._intakes = [] if format_.many else [self._intake(match_id) for match_id in self._urls]
-        self._dead_letters = BoundedDeadLetters(log, format_.name, self._metrics, now_ms=now_ms)
+        self._dead_letters = BoundedDeadLetters(
+            log, format_.name, self._metrics, now_ms=now_ms, kept_days=dead_letter_days
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = asyncio.Event()
 

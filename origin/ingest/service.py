@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from json import JSONDecodeError
 
-from origin.errors import EventLogError, MatchTooLargeError, RequestError
+from origin.errors import EventLogError, MatchPrunedError, MatchTooLargeError, RequestError
 from origin.eventlog import EventLog, SignedBy
 from origin.eventlog.limits import MatchLimits
 from origin.ingest.key_file import KeyFile
@@ -118,8 +118,8 @@ class Ingest:
         Raises:
             RequestError: 404 no such feed; 403 no key is configured, or not these matches by this key; 400
                 or 401 by ``signatures.verify``; 429 over a limit of the key; 400 not JSON; 422 not events,
-                or of a match that is too large; 413 too many; 503 the log did not take them. Nothing was
-                changed.
+                or of a match that is too large or was removed from the log; 413 too many; 503 the log did
+                not take them. Nothing was changed.
         """
         keys = self._keys_for(feed)
         now_s = self._now_s()
@@ -150,6 +150,8 @@ class Ingest:
             raise RequestError(
                 503, error.code, f"nothing was taken, send it again: {error}", headers={"Retry-After": "1"}
             ) from error
+        except MatchPrunedError as error:
+            raise RequestError(422, "match_pruned", f"nothing was taken: {error}", **error.evidence) from None
         except MatchTooLargeError as error:
             raise RequestError(
                 422, "match_too_large", f"nothing was taken: {error}", **error.evidence
