@@ -56,9 +56,7 @@ def seen(match: Match) -> JsonObject:
     sent, and a goal that was entered again keeps its first id (decision 55).
     """
     view = shown(match, "source_ts")
-    events = [
-        {**event, "event_id": ""} if event["type"] == "GOAL" else event for event in view["events"]
-    ]
+    events = [{**event, "event_id": ""} if event["type"] == "GOAL" else event for event in view["events"]]
     return view | {"events": sorted(events, key=canonical)}
 
 
