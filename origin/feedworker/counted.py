@@ -1,4 +1,4 @@
-"""One request to a vendor that counts requests: made only if one is left, and counted whatever comes of it."""
+"""One request to a vendor that counts them: made only if one is left, and counted whatever comes of it."""
 
 from __future__ import annotations
 

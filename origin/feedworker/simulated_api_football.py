@@ -1,7 +1,7 @@
 """API-Football on loopback: matches that are played, edited, and answered with faults.
 
-It answers ``/v4/matches/1``, ``/v4/matches`` and ``/v4/matches?ids=1,2`` as football-data.org, ``/scoreboard``
-as ESPN, ``/match`` as Stats Perform MA1 (``simulated_forms``), and
+It answers ``/v4/matches/1``, ``/v4/matches`` and ``/v4/matches?ids=1,2`` as football-data.org,
+``/scoreboard`` as ESPN, ``/match`` as Stats Perform MA1 (``simulated_forms``), and
 ``/fixtures?live=all``, ``/fixtures?ids=1-2`` and ``/fixtures?date=…`` as the vendor does: a match
 that is over is gone from ``live=all``. ``advance`` makes the next thing happen in a match; ``edit`` changes,
 deletes, re-enters or reorders what it said.
@@ -25,7 +25,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from origin.feedworker.simulated_forms import as_espn, as_football_data, as_ma1
 
-__all__ = ["EDITS", "FAULTS", "KEY", "ApiFootball", "FixtureMatch", "drawn", "event", "final_2018", "play"]
+__all__ = ["EDITS", "FAULTS", "KEY", "ApiFootball", "FixtureMatch", "drawn", "event", "final_2018", "play", "without_changes"]
 
 KEY: Final = "a free key"
 EDITS: Final = ("scorer", "minute", "name", "delete", "again", "reorder", "duplicate", "var")
@@ -60,7 +60,7 @@ class FixtureMatch:
 
     def advance(self) -> None:
         """The next thing happens: the kick-off, an event, the end."""
-        self.older.append(self.fixture())
+        self.older.append(self.changed_fixture())
         if self.short == "NS":
             self.short, self.elapsed = "1H", 1
         elif self.to_come:
@@ -73,7 +73,7 @@ class FixtureMatch:
 
     def edit(self, what: str, draw: Random) -> None:
         """The vendor changes what it said; its own score goes with it."""
-        self.older.append(self.fixture())
+        self.older.append(self.changed_fixture())
         goals = [row for row in self.events if row["type"] == "Goal"]
         if what == "reorder":
             draw.shuffle(self.events)
@@ -114,7 +114,11 @@ class FixtureMatch:
         return {"home": sides.count(1), "away": sides.count(2)}
 
     def fixture(self) -> dict[str, Any]:
-        """As the vendor answers it; each row also has its id and change for forms that have these."""
+        """As the vendor answers it."""
+        return without_changes(self.changed_fixture())
+
+    def changed_fixture(self) -> dict[str, Any]:
+        """As ``fixture``, each row with its id and the time of its change, for a form that has these."""
         home, away = self.teams
         return copy.deepcopy(
             {
@@ -134,6 +138,17 @@ class FixtureMatch:
                 "events": self.events,
             }
         )
+
+
+def without_changes(fixture: dict[str, Any]) -> dict[str, Any]:
+    """The fixture without what this vendor's rows do not have."""
+    if "events" not in fixture:
+        return fixture
+    rows = [
+        {key: value for key, value in row.items() if key not in ("row_id", "changed_s")}
+        for row in fixture["events"]
+    ]
+    return {**fixture, "events": rows}
 
 
 def _touch(row: dict[str, Any]) -> None:
@@ -217,7 +232,7 @@ class ApiFootball:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def left_of_minute(self) -> tuple[int, int] | None:
-        """Count one request: what is left of the minute, below 0 for one too many; and its seconds to come."""
+        """Count one request: what is left of the minute, below 0 for one too many; and its seconds left."""
         if self.per_minute is None:
             return None
         minute, second = divmod(int(time.time()), 60)
@@ -286,7 +301,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             found = matches
         fixtures = [
-            match.older[0] if fault == "stale" and match.older else match.fixture() for match in found
+            match.older[0] if fault == "stale" and match.older else match.changed_fixture() for match in found
         ]
         if "date" in query:
             for fixture in fixtures:
@@ -304,9 +319,7 @@ class _Handler(BaseHTTPRequestHandler):
             return as_espn(fixtures)
         if path.endswith("/match"):
             return {"match": [as_ma1(one) for one in fixtures]}
-        for fixture in fixtures:  # this vendor's rows have neither
-            for row in fixture.get("events", []):
-                del row["row_id"], row["changed_s"]
+        fixtures = [without_changes(one) for one in fixtures]
         return {"get": "fixtures", "errors": [], "results": len(fixtures), "response": fixtures}
 
     def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The guide for football-data.org, and the same with ESPN's form and MA1, run against the vendor on loopback."""
+"""The guide for football-data.org, and the same with ESPN's form and MA1, against the simulated vendor."""
 
 from __future__ import annotations
 
