@@ -317,7 +317,7 @@ class VendorDocumentFeed:
     def _with_id_by_pushed_score(self, message: VendorDocument) -> VendorDocument:
         """The message with a goal that it counts among those that are known, under the id of that one.
 
-        The message says nothing of what is gone. But with another goal there would be more than its own score.
+        The message says nothing of what is gone. But with another goal there would be more than its score.
         """
         standing = [event for event in self._live() if event.type == "GOAL"]
         fresh = [

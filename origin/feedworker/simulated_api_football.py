@@ -25,7 +25,18 @@ from urllib.parse import parse_qs, urlsplit
 
 from origin.feedworker.simulated_forms import as_espn, as_football_data, as_ma1
 
-__all__ = ["EDITS", "FAULTS", "KEY", "ApiFootball", "FixtureMatch", "drawn", "event", "final_2018", "play", "without_changes"]
+__all__ = [
+    "EDITS",
+    "FAULTS",
+    "KEY",
+    "ApiFootball",
+    "FixtureMatch",
+    "drawn",
+    "event",
+    "final_2018",
+    "play",
+    "without_changes",
+]
 
 KEY: Final = "a free key"
 EDITS: Final = ("scorer", "minute", "name", "delete", "again", "reorder", "duplicate", "var")

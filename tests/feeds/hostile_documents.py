@@ -1,7 +1,7 @@
 """Documents that are damaged: cut anywhere, or with any field of another type, missing or doubled.
 
-``python -m tests.feeds.hostile_documents COUNT [SEED [FORMAT …]]`` reads that many of them, and prints how many gave
-events and how many one typed error. Anything else ends it with the document that did it.
+``python -m tests.feeds.hostile_documents COUNT [SEED [FORMAT …]]`` reads that many of them, and prints how
+many gave events and how many one typed error. Anything else ends it with the document that did it.
 """
 
 from __future__ import annotations
@@ -254,6 +254,6 @@ def main(count: int, seed: int, names: Sequence[str] = tuple(SOURCES)) -> Counte
 
 
 if __name__ == "__main__":
-    given = [int(text) for text in (*sys.argv[1:3], 1)[:2]]
+    given = [int(text) for text in (*sys.argv[1:3], "1")[:2]]
     for outcome, times in sorted(main(*given, *([sys.argv[3:]] if sys.argv[3:] else [])).items()):
         print(f"{outcome}: {times}")
