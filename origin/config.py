@@ -73,6 +73,7 @@ SETTINGS: Final = frozenset(
         "TOUCHLINE_FEED_URL",
         "TOUCHLINE_FEED_PUSH_URL",
         "TOUCHLINE_FEED_KEY",
+        "TOUCHLINE_FEED_REQUESTS_PER_DAY",
         *(_STREAM_PREFIX + setting.name.upper() for setting in fields(StreamConfig)),
     }
 )

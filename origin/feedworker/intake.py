@@ -74,6 +74,11 @@ class Intake:
         return self._match.status in _OVER
 
     @property
+    def running(self) -> bool:
+        """Whether it has begun and not ended, as far as is known."""
+        return not self.over and (self._match.status != "SCHEDULED" or self._match.period != "PRE")
+
+    @property
     def remembers(self) -> bool:
         """Whether the document that was read last is remembered; else it has to be sent again."""
         return self._feed is not None and self._feed.begun
