@@ -254,6 +254,7 @@ def main(count: int, seed: int, names: Sequence[str] = tuple(SOURCES)) -> Counte
 
 
 if __name__ == "__main__":
-    given = [int(text) for text in (*sys.argv[1:3], "1")[:2]]
-    for outcome, times in sorted(main(*given, *([sys.argv[3:]] if sys.argv[3:] else [])).items()):
+    count, seed = (int(text) for text in (*sys.argv[1:3], "1")[:2])
+    found = main(count, seed, sys.argv[3:]) if sys.argv[3:] else main(count, seed)
+    for outcome, times in sorted(found.items()):
         print(f"{outcome}: {times}")

@@ -43,6 +43,7 @@ __all__ = [
     "WebSocketFraming",
     "answer",
     "answer_no_more",
+    "head_of",
     "refusal",
     "text_frame",
 ]

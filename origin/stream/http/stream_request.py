@@ -38,6 +38,8 @@ __all__ = [
     "check_syntax",
     "keeps_alive",
     "parse",
+    "parse_long_poll",
+    "parse_set",
 ]
 
 #: The stream of several matches.
