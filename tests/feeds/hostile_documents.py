@@ -255,5 +255,6 @@ def main(count: int, seed: int, names: Sequence[str] = tuple(SOURCES)) -> Counte
 
 if __name__ == "__main__":
     given = [int(text) for text in (*sys.argv[1:3], "1")[:2]]
-    for outcome, times in sorted(main(*given, *([sys.argv[3:]] if sys.argv[3:] else [])).items()):
+    names = sys.argv[3:] or list(SOURCES)
+    for outcome, times in sorted(main(given[0], given[1], names).items()):
         print(f"{outcome}: {times}")
