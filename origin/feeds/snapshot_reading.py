@@ -110,9 +110,9 @@ def read_each(
             yield document
     if errors and not any_read:
         raise errors[0]
-    for refused in errors:
+    for doubt in errors:
         if warn is not None:
-            warn(refused)
+            warn(doubt)
 
 
 def period_of_minute(minute: int, *, extra_time: bool) -> str:

@@ -254,7 +254,7 @@ def main(count: int, seed: int, names: Sequence[str] = tuple(SOURCES)) -> Counte
 
 
 if __name__ == "__main__":
-    count, seed = (int(text) for text in (*sys.argv[1:3], "1")[:2])
-    found = main(count, seed, sys.argv[3:]) if sys.argv[3:] else main(count, seed)
-    for outcome, times in sorted(found.items()):
+    given = [int(text) for text in (*sys.argv[1:3], "1")[:2]]
+    names = sys.argv[3:] or list(SOURCES)
+    for outcome, times in sorted(main(given[0], given[1], names).items()):
         print(f"{outcome}: {times}")
