@@ -149,7 +149,7 @@ class LongPollMachine(RuleBasedStateMachine):
         )
         self.origin = Replica.begin(MATCH, EPOCH)
         self.kept: dict[str, dict[str, Any]] = {}
-        # What the hub was given, and when by the clock; a clock that was set back dates nothing.
+        # What the hub was given, and when. While the clock is behind where it was, dates mean nothing.
         self.latest_ms = 0
         self.accepted: list[tuple[DeltaId, int]] = []
         self.publish(2)
