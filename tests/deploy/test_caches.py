@@ -378,3 +378,19 @@ def test_a_stream_of_the_product_comes_unbuffered(tmp_path: Path) -> None:
                 while not (line := response.fp.readline()).startswith(b"event: score"):
                     assert line, kind
                 connection.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_kept_is_for_readers_of_every_encoding(tmp_path: Path, kind: str) -> None:
+    """One reader's page is kept; when the origin has gone, others get it whatever they take."""
+    with OriginServer(tmp_path) as origin, start_cache(kind, origin.port) as cache:
+        event = {"match_id": "m1", "rev": 1, "op": "ADD", "type": "GOAL", "period": "H1", "team": "home"}
+        assert origin.post({**event, "event_id": "g1", "minute": 1}) == 200
+        origin.wait_for_seq("m1", 1)
+        first = httpx.get(f"{cache.url}/match/m1", headers={"Accept-Encoding": "br, gzip"}, timeout=30)
+        origin.kill()
+        time.sleep(7)  # longer than stale-while-revalidate
+        for encoding in ("identity", "gzip", "br", "gzip;q=0"):
+            found = httpx.get(f"{cache.url}/match/m1", headers={"Accept-Encoding": encoding}, timeout=30)
+            assert (found.status_code, found.text) == (200, first.text), encoding
+            assert ("Content-Encoding" in found.headers) == (encoding == "gzip"), encoding
