@@ -290,10 +290,14 @@ def test_smuggled_requests_are_refused(world: World) -> None:
     behind = "0\r\n\r\nGET /evil HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     for head in (
         f"GET {STATE} HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n{behind}",
-        f"POST {STATE} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
-        f"Transfer-Encoding: chunked\r\n\r\n{behind}",
-        f"GET {STATE} HTTP/1.1\r\nHost: a\r\n"
-        f"Transfer-Encoding: chunked\r\nContent-Length: 60\r\n\r\n{behind}",
+        (
+            f"POST {STATE} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+            f"Transfer-Encoding: chunked\r\n\r\n{behind}"
+        ),
+        (
+            f"GET {STATE} HTTP/1.1\r\nHost: a\r\n"
+            f"Transfer-Encoding: chunked\r\nContent-Length: 60\r\n\r\n{behind}"
+        ),
     ):
         answer = raw(world.cache.port, head)
         assert answer.startswith(b"HTTP/1.1 400 "), head
