@@ -32,19 +32,16 @@ test: setup
 	sh testkit/services/install.sh
 	$(BIN)/pytest
 
-# What takes long: a whole Saturday of a simulated vendor, and a million damaged documents.
+# What takes long: a simulated Saturday, a million damaged documents, 500 drawn networks before real browsers.
 soak: setup
 	$(BIN)/python -m tests.faults.test_saturday
 	$(BIN)/python -m tests.feeds.fuzz_matching 1000000
+	sh testkit/services/install.sh
+	SOAK_NETWORKS=500 SOAK_BESIDE=25 $(BIN)/pytest e2e/test_freshness_property.py
 
 e2e: setup
 	sh testkit/services/install.sh
 	$(BIN)/pytest e2e
-
-# Five hundred drawn networks, each before a page in a real browser; some two hours.
-soak: setup
-	sh testkit/services/install.sh
-	TOUCHLINE_SOAK_NETWORKS=500 $(BIN)/pytest e2e/test_freshness_property.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -37,7 +37,8 @@ def keep(name: str, measured: JsonObject) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     # As it is typed: ``python -m`` and the module, whatever the path of this machine's python is.
-    module = Path(sys.argv[0]).stem
+    program = Path(sys.argv[0])
+    module = program.parent.name if program.stem == "__main__" else program.stem
     result = {
         "command": " ".join(["python -m", f"bench.{module}", *sys.argv[1:]]),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),

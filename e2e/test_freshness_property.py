@@ -1,7 +1,8 @@
 """Whatever the network does: a page shows what the origin knew a moment ago, or an age that is not too young.
 
 Networks are drawn by a seed (``testkit/faults/networks.py``); the page is a real one in a real Chromium,
-and is looked at each second. ``TOUCHLINE_SOAK_NETWORKS=500`` runs as many (``make soak``).
+and is looked at each second. ``SOAK_NETWORKS=500`` runs as many, ``SOAK_BESIDE=25`` so
+many side by side (``make soak``).
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ from testkit.browser import launch
 from testkit.faults.networks import BadNetwork, Network, Phase, drawn_network, running
 from testkit.services.origin import OriginServer
 
-SEEDS = range(int(os.environ.get("TOUCHLINE_SOAK_NETWORKS", "10")))
+SEEDS = range(int(os.environ.get("SOAK_NETWORKS", "10")))
 #: Networks side by side, each a page in a context of its own.
-BESIDE = 5
+BESIDE = int(os.environ.get("SOAK_BESIDE", "5"))
+#: How long each of a network's phases is, seconds; in every tenth group longer than an old score may be live.
+PHASE_S = 26.0
+LONG_PHASE_S = 60.0
 #: What a page may show for live although the origin knows more: seconds. Two heartbeats, and a look a second.
 BROKEN_S = 45.0
+#: On a good path.
+GOOD_S = 2.0
 #: How soon a page is right again once the network is.
 RECOVERED_S = 40.0
 #: The age is written in whole minutes.
@@ -148,7 +154,8 @@ class Viewer:
 @pytest.mark.parametrize("first", SEEDS[::BESIDE])
 def test_a_page_is_fresh_or_says_how_old_it_is(browser: Browser, server: OriginServer, first: int) -> None:
     """Drawn networks, side by side; in the end each becomes good, and its page right."""
-    networks = [drawn_network(seed, phases=2, seconds=26.0) for seed in SEEDS[first : first + BESIDE]]
+    seconds = PHASE_S if first // BESIDE % 10 else LONG_PHASE_S
+    networks = [drawn_network(seed, phases=2, seconds=seconds) for seed in SEEDS[first : first + BESIDE]]
     matches = [Match(server) for _ in networks]
     for match in matches:
         match.begin()
@@ -170,6 +177,12 @@ def test_a_page_is_fresh_or_says_how_old_it_is(browser: Browser, server: OriginS
         while any(not _is_right(viewer) for viewer in viewers):
             assert time.monotonic() < right_by_s, "\n\n".join("\n".join(v.log[-20:]) for v in viewers)
             _watch(viewers, 1.0)
+        for viewer in viewers:
+            viewer.match.goal()
+            acknowledged_s = time.monotonic()
+            while viewer.page.evaluate(READ)["id"] != viewer.match.head:
+                assert time.monotonic() < acknowledged_s + GOOD_S, "\n".join(viewer.log[-20:])
+                time.sleep(0.05)
 
 
 def _watch(viewers: list[Viewer], seconds: float) -> None:

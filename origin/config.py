@@ -25,6 +25,8 @@ DEFAULT_EVENTLOG_URL = "sqlite:///var/touchline.db"
 DEFAULT_BUS_URL = "memory://"
 DEFAULT_MAX_BYTES = 1_048_576  # a whole match in canonical form is 50 KB
 DEFAULT_MAX_EVENTS = 1_000
+DEFAULT_DEAD_LETTER_DAYS: Final = 90
+DEAD_LETTER_DAYS_MAX: Final = 36_500
 # A body is read into memory at once, and there is one for each thread.
 BODY_LIMIT_BYTES: Final = 2**30
 BODY_LIMIT_EVENTS: Final = 1_000_000
@@ -62,6 +64,7 @@ SETTINGS: Final = frozenset(
         "TOUCHLINE_INGEST_RATE",
         "TOUCHLINE_MATCH_MAX_EVENTS",
         "TOUCHLINE_MATCH_MAX_BYTES",
+        "TOUCHLINE_DEAD_LETTER_DAYS",
         "TOUCHLINE_PUBLIC_URL",
         "TOUCHLINE_PURGE_URL",
         "TOUCHLINE_PURGE_TOKEN",
@@ -70,6 +73,7 @@ SETTINGS: Final = frozenset(
         "TOUCHLINE_FEED_URL",
         "TOUCHLINE_FEED_PUSH_URL",
         "TOUCHLINE_FEED_KEY",
+        "TOUCHLINE_FEED_REQUESTS_PER_DAY",
         *(_STREAM_PREFIX + setting.name.upper() for setting in fields(StreamConfig)),
     }
 )
@@ -100,6 +104,7 @@ class Config:
         ingest_max_bytes: the largest body ``POST /ingest`` reads.
         ingest_max_events: the most events in one such body.
         match_limits: how large a match may become.
+        dead_letter_days: how long a vendor's documents that cannot be read are kept; 0: for ever.
         public_url: how readers reach this origin, without a trailing slash; empty: links are relative.
         purge_url: what fan-out calls when a match was corrected; empty: nothing.
         purge_token: sent with it as a bearer token.
@@ -116,6 +121,7 @@ class Config:
     ingest_max_events: int = DEFAULT_MAX_EVENTS
     match_limits: MatchLimits = field(default_factory=MatchLimits)
     ingest_limits: DefaultLimits = field(default_factory=DefaultLimits)
+    dead_letter_days: int = DEFAULT_DEAD_LETTER_DAYS
     public_url: str = ""
     purge_url: str = ""
     purge_token: str = field(default="", repr=False)
@@ -150,6 +156,7 @@ class Config:
                 _limit(env, "TOUCHLINE_INGEST_RATE", DEFAULT_RATE),
                 new_matches=_limit(env, "TOUCHLINE_INGEST_NEW_MATCHES", DEFAULT_NEW_MATCHES),
             ),
+            dead_letter_days=_days(env, "TOUCHLINE_DEAD_LETTER_DAYS", DEFAULT_DEAD_LETTER_DAYS),
             public_url=env.get("TOUCHLINE_PUBLIC_URL", "").rstrip("/"),
             purge_url=_purge_url(env),
             purge_token=_purge_token(env),
@@ -247,6 +254,15 @@ def _count(env: Mapping[str, str], name: str, default: int, limit: int) -> int:
     text = env.get(name, str(default))
     if not _WHOLE_NUMBER.fullmatch(text) or not 1 <= int(text) <= limit:
         raise ConfigError(f"{name} {shown(text)}: must be a whole number from 1 to {limit}")
+    return int(text)
+
+
+def _days(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, str(default))
+    if not _WHOLE_NUMBER.fullmatch(text) or int(text) > DEAD_LETTER_DAYS_MAX:
+        raise ConfigError(
+            f"{name} {shown(text)}: must be a whole number from 0 to {DEAD_LETTER_DAYS_MAX}; 0 is for ever"
+        )
     return int(text)
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "ConfigError",
     "EventLogError",
     "FeedError",
+    "MatchPrunedError",
     "MatchTooLargeError",
     "OriginError",
     "RequestError",
@@ -88,6 +89,12 @@ class EventLogError(OriginError):
     """The log could not be written or read; an event that was not acknowledged may or may not be in it."""
 
     code = "eventlog_unavailable"
+
+
+class MatchPrunedError(OriginError):
+    """A match was removed from the log because it was old; no more of it is taken."""
+
+    code = "match_pruned"
 
 
 class MatchTooLargeError(OriginError):

@@ -30,6 +30,7 @@ from shared_state.wording import (
     believed_until,
     minute_text,
     moment,
+    official_result,
     pair,
     phase,
     score_sentence,
@@ -149,7 +150,7 @@ def summary_row(match: Match, now_ms: int | None = None) -> Summary:
         # In a list the chip has a narrow column; the shoot-out is with the notes.
         notes.append(f"{pair(match.shootout)} pens")
         chip = chip.partition(" (")[0]
-    if "SCORE_OVERRIDE" in match.deciding:
+    if official_result(match) is not None:
         notes.append("official result")
     until = believed_until(match)
     if until is not None and now_ms is not None and now_ms >= until:
@@ -223,7 +224,7 @@ def _score(match: Match) -> str:
         '<div class="tl-score"><span class="tl-goals">'
         f'<b>{home}</b><i aria-hidden="true">–</i><b>{away}</b></span>'
         + (f'<span class="tl-pens">({pair(shootout)} pens)</span>' if shootout is not None else "")
-        + ('<span class="tl-pens">Official</span>' if "SCORE_OVERRIDE" in match.deciding else "")
+        + ('<span class="tl-pens">Official</span>' if official_result(match) is not None else "")
         + "</div>"
     )
 
@@ -266,16 +267,21 @@ def _explanation(match: Match) -> str:
     change = match.deciding.get("STATUS_CHANGE")
     if change is not None and change.reason and match.status in EXPLAINED:
         sentences.append(f"{status_chip(match)}: {change.reason}")
-    override = match.deciding.get("SCORE_OVERRIDE")
+    override = official_result(match)
     if override is not None:
         official = f"Official result {pair(match.score)}"
         sentences.append(f"{official}: {override.reason}" if override.reason else official)
-        if match.goals != match.score:
+        # A result without rows comes from a source that lists no goals: 0–0 would be a statement about them.
+        if match.goals != match.score and (override.reason or match.status == "AWARDED" or _has_goals(match)):
             sentences.append(f"Goals on the pitch {pair(match.goals)}")
     if not sentences:
         return ""
     lines = "".join(f"<p><bdi>{escape(sentence)}</bdi></p>" for sentence in sentences)
     return f'<div class="tl-explanation">{lines}</div>'
+
+
+def _has_goals(match: Match) -> bool:
+    return any(event.type == "GOAL" for event in match.events())
 
 
 def _shootout(match: Match) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from shared_state.events import Event
 from shared_state.match import Match, Score
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "believed_until",
     "minute_text",
     "moment",
+    "official_result",
     "pair",
     "phase",
     "score_sentence",
@@ -156,6 +158,19 @@ def score_shown(match: Match) -> bool:
         or match.score != (0, 0)
         or "SCORE_OVERRIDE" in match.deciding
     )
+
+
+def official_result(match: Match) -> Event | None:
+    """The SCORE_OVERRIDE that is an official result: it has a reason, or the match is over.
+
+    A feed that lists no goals gives its running score in a SCORE_OVERRIDE too. That is news of play, and
+    nobody has decided it.
+    """
+    override = match.deciding.get("SCORE_OVERRIDE")
+    if override is None or override.status == "PROVISIONAL":
+        return None
+    decided = override.reason or override.period == "POST" or match.status in ENDED
+    return override if decided else None
 
 
 def phase(match: Match) -> str:

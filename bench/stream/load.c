@@ -91,7 +91,7 @@ static void read_options(int argc, char **argv)
         {"resume", 0, 0, 'r'},           {"window", 1, 0, 'w'},     {"reconnect-window", 1, 0, 'W'},
         {"rate", 1, 0, 'R'},             {"per-source", 1, 0, 's'}, {"retry-ms", 1, 0, 'y'},
         {"connect-seconds", 1, 0, 'c'},  {"max-seconds", 1, 0, 'x'}, {"seed", 1, 0, 'S'},
-        {"browsers", 1, 0, 'b'},
+        {"browsers", 1, 0, 'b'},         {"match", 1, 0, 'M'},
         {0, 0, 0, 0},
     };
     int option, at;
@@ -104,6 +104,7 @@ static void read_options(int argc, char **argv)
         case 'u': options.path = optarg; break;
         case 'h': options.host = optarg; break;
         case 'm': options.mark = optarg; break;
+        case 'M': options.match = optarg; break;
         case 'r': options.resume = true; break;
         case 'w': options.window = number_between(optarg, known[at].name, 1, MAX_PER_PROCESS); break;
         case 'W': options.reconnect_window = number_between(optarg, known[at].name, 0, MAX_PER_PROCESS); break;

@@ -41,6 +41,7 @@ struct options {
     int target_count;
     const char *path, *host;
     const char *mark;     /* text before <epoch>-<seq> inside the frame; NULL: the frame's own `id:` */
+    const char *match;    /* on a stream of several matches, the one whose events count; NULL: all */
     bool resume;          /* send Last-Event-ID after a loss */
     int window;           /* connections of one process being opened at once, first time */
     int reconnect_window; /* the same after a loss; 0: no bound, as real viewers have none */

@@ -56,6 +56,7 @@ class LoadClient:
         *,
         processes: int | None = None,
         mark: str | None = None,
+        match: str | None = None,
         resume: bool = False,
         window: int = 256,
         per_source: int = 250,
@@ -71,6 +72,8 @@ class LoadClient:
         command += [f"--max-seconds={max_seconds}"]
         if mark is not None:
             command.append(f"--mark={mark}")
+        if match is not None:
+            command.append(f"--match={match}")
         if resume:
             command.append("--resume")
         self.command = command

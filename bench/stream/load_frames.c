@@ -65,7 +65,7 @@ static bool take_block(struct child *child, struct connection *connection, const
 {
     const char *line = block, *end = block + length, *value, *mark = child->options->mark;
     uint64_t epoch = 0, seq = 0;
-    bool has_id = false, plain = true, snapshot = false;
+    bool has_id = false, plain = true, snapshot = false, gap = false;
 
     while (line < end) {
         const char *newline = memchr(line, '\n', end - line);
@@ -75,6 +75,14 @@ static bool take_block(struct child *child, struct connection *connection, const
         if (size && line[size - 1] == '\r')
             size--;
         if (!mark && line_is(line, size, "id", &value)) {
+            if (child->options->match) {
+                int name = (int)strlen(child->options->match);
+
+                /* On a stream of several matches, only this one's events are counted. */
+                if (line + size - value <= name || memcmp(value, child->options->match, name) || value[name] != '@')
+                    return false;
+                value += name + 1;
+            }
             has_id = parse_id(value, line + size, &epoch, &seq);
             if (!has_id)
                 BUMP(child->counters->malformed, 1);
@@ -91,8 +99,7 @@ static bool take_block(struct child *child, struct connection *connection, const
             }
             if (rest == 3 && !memcmp(value, "gap", 3)) {
                 /* The server said that the missed part is gone: what follows is a new start. */
-                BUMP(child->counters->gap_events, 1);
-                connection->has_id = false;
+                gap = true;
                 plain = false;
                 snapshot = true;
             } else if (rest == 8 && !memcmp(value, "snapshot", 8)) {
@@ -104,6 +111,10 @@ static bool take_block(struct child *child, struct connection *connection, const
             plain = false;
         }
         line = stop + 1;
+    }
+    if (gap) {
+        BUMP(child->counters->gap_events, 1);
+        connection->has_id = false;
     }
     if (!has_id)
         return false;
@@ -173,8 +184,11 @@ static int take_blocks(struct child *child, struct connection *connection, uint6
             after = i + 3;
         else
             continue;
-        plain += take_block(child, connection, connection->carry + start, (int)(after - start), received_ns);
-        ++*blocks;
+        /* A comment alone says nothing: an event with one behind it is read like the event alone. */
+        if (connection->carry[start] != ':' || after - start > 3) {
+            plain += take_block(child, connection, connection->carry + start, (int)(after - start), received_ns);
+            ++*blocks;
+        }
         start = after;
         i = after - 1;
     }

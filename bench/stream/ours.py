@@ -106,6 +106,7 @@ class Ours(Server):
             self._set_up_match()
 
     def _set_up_match(self) -> None:
+        """Publish the beginning of the matches."""
         info = {"home": {"name": "Home", "code": "HOM"}, "away": {"name": "Away", "code": "AWY"}}
         self._ingest(1, {"type": "MATCH_INFO", "period": "PRE", "detail": info})
         self._ingest(2, {"type": "STATUS_CHANGE", "period": "H1", "minute": 1, "detail": {"to": "LIVE"}})
@@ -152,9 +153,9 @@ class Ours(Server):
             },
         )
 
-    def _ingest(self, number: int, fields: dict[str, object]) -> int:
+    def _ingest(self, number: int, fields: dict[str, object], match_id: str = MATCH) -> int:
         event = {
-            "match_id": MATCH,
+            "match_id": match_id,
             "event_id": f"b{number}",
             "rev": 1,
             "op": "ADD",
@@ -165,7 +166,7 @@ class Ours(Server):
         }
         body = json.dumps(event).encode()
         # The same event always has the same webhook-id: sent again after a kill, it counts once.
-        webhook_id = f"bench-{number}"
+        webhook_id = f"{match_id}-{number}"
         timestamp = str(int(time.time()))
         signed = b".".join((webhook_id.encode(), timestamp.encode(), body))
         signature = base64.b64encode(hmac.new(KEY, signed, hashlib.sha256).digest()).decode()
@@ -194,3 +195,21 @@ class OursOneByOne(Ours):
 
     def environment(self) -> dict[str, str]:
         return {**super().environment(), "TOUCHLINE_STREAM_RING_ENTRIES": "0"}
+
+
+class OursSeveral(Ours):
+    """Viewers of twelve matches each, over one stream; the events are one match's."""
+
+    name = "ours-several"
+    label = "Touchline, 12 matches a viewer"
+    match = MATCH
+    others = tuple(f"{MATCH}-{number}" for number in range(2, 13))
+    path = "/stream?" + "&".join(f"m={name}" for name in (MATCH, *others))
+    # The load client resumes by header, which is for a stream of one match.
+    resumes = False
+
+    def _set_up_match(self) -> None:
+        info = {"home": {"name": "Home", "code": "HOM"}, "away": {"name": "Away", "code": "AWY"}}
+        for other in self.others:
+            self._ingest(1, {"type": "MATCH_INFO", "period": "PRE", "detail": info}, other)
+        super()._set_up_match()

@@ -21,7 +21,7 @@ from bench.stream import meter
 from bench.stream.chart import chart
 from bench.stream.compare import Plan, compare, say
 from bench.stream.load import MAX_PER_PROCESS
-from bench.stream.ours import Ours, OursAllDifferent, OursOneByOne
+from bench.stream.ours import Ours, OursAllDifferent, OursOneByOne, OursSeveral
 from bench.stream.peer_servers import PEERS, Floor
 from bench.stream.report import comparison_json, comparison_table, write_json
 from bench.stream.scale import PagesSample, ScaleSample, measure_pages, measure_scale
@@ -29,7 +29,7 @@ from bench.stream.server import BIN_DIR, PROJECT_DIR, STREAM_DIR, Server
 
 RESULTS_DIR = PROJECT_DIR / "bench" / "results"
 # In the order of the table: the floor, ours, then the peers.
-ORDER: tuple[type[Server], ...] = (Floor, Ours, OursOneByOne, OursAllDifferent, *PEERS)
+ORDER: tuple[type[Server], ...] = (Floor, Ours, OursSeveral, OursOneByOne, OursAllDifferent, *PEERS)
 SERVERS = {kind.name: kind for kind in ORDER}
 
 

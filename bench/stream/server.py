@@ -71,6 +71,8 @@ class Server:
     name = ""
     label = ""
     mark: str | None = None
+    # On a stream of several matches, ids are ``<match>@<epoch>-<number>``: the match that is measured.
+    match: str | None = None
     path = "/"
     # Replays after Last-Event-ID, so that after a kill it can be asked whether anything was missed.
     resumes = False

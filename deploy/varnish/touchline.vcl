@@ -7,7 +7,7 @@ include "site-backend.vcl";
 
 sub vcl_recv {
     # What the marks below mean is decided here, whatever a reader sends.
-    unset req.http.X-Class; unset req.http.X-Purge-Authorization; unset req.http.X-Query;
+    unset req.http.X-Class; unset req.http.X-Answered; unset req.http.X-Purge-Authorization; unset req.http.X-Query;
     if (req.restarts == 0) { unset req.http.X-Stale; }
     call touchline_site;
 
@@ -80,6 +80,7 @@ sub vcl_recv {
         unset req.http.Accept-Encoding; unset req.http.If-None-Match; unset req.http.If-Modified-Since;
     } elsif (req.http.X-Stale) {
         # The origin has just failed: whatever there is.
+        set req.grace = 24h;
     } elsif (req.http.Cache-Control ~ "(?i)no-cache") {
         set req.grace = 0s;          # past the cache: no older than a second, one origin request for all who ask so
     } else {
@@ -109,15 +110,15 @@ sub vcl_backend_response {
         unset beresp.http.Vary;
         set beresp.do_stream = false;            # nobody sees a body before it is whole
         set beresp.grace = 0s; set beresp.keep = 0s;
-        if (beresp.status == 200) { set beresp.ttl = 10m; }    # nobody walks further back in single steps
+        if (beresp.status == 200) { set beresp.ttl = 1m; }     # as long as that of an ended match; nobody asks later
         elsif (beresp.status == 410) { set beresp.ttl = 5s; }
         else { set beresp.ttl = 1s; }                          # never hit-for-miss: waiters would go one by one
         return (deliver);
     }
     if (beresp.status >= 500) {
         if (bereq.is_bgfetch) { return (abandon); }            # keep what there is
-        set beresp.uncacheable = false; set beresp.ttl = 1s; set beresp.grace = 0s;
-        return (deliver);
+        set bereq.http.X-Answered = "1";
+        return (error(503, "the origin failed"));
     }
     set beresp.do_stream = false;                # a body that is cut is an error, and never half a page
     if (beresp.status >= 300 || beresp.ttl < 1s) {
@@ -130,8 +131,14 @@ sub vcl_backend_response {
 }
 
 sub vcl_backend_error {
-    if (bereq.http.X-Class && bereq.retries < 2 && !bereq.uncacheable) { return (retry); }
-    set beresp.ttl = 1s; set beresp.grace = 0s;  # one try a second and address, shared by all
+    if (bereq.http.X-Class && bereq.retries < 2 && !bereq.uncacheable && !bereq.http.X-Answered) { return (retry); }
+    if (bereq.is_bgfetch) { return (abandon); }  # keep what there is
+    # All who wait share one try. Of a page the time to live stays Varnish's own: a second if anybody waits, else none.
+    # With one of ours the error would take the place of the page that is kept.
+    if (bereq.http.X-Class != "page") { set beresp.ttl = 1s; }
+    set beresp.grace = 0s; set beresp.keep = 0s;
+    # Who asks again for whatever there is must not find this error in front of it.
+    set beresp.http.Vary = "X-Stale";
     set beresp.http.Cache-Control = "no-store";
     set beresp.http.Retry-After = "1";
     set beresp.http.Content-Type = "application/json";
@@ -148,6 +155,7 @@ sub vcl_deliver {
         set req.http.X-Stale = "1";
         return (restart);
     }
+    if (resp.http.Vary == "X-Stale") { unset resp.http.Vary; }
     unset resp.http.Via; unset resp.http.X-Varnish;
     if (obj.hits > 0) { set resp.http.X-Cache = "HIT"; } else { set resp.http.X-Cache = "MISS"; }
 }

@@ -239,6 +239,9 @@ class Bus(Protocol):
         Empty where the bus is in this process, or the server is not known. It asks nobody.
         """
 
+    def is_sharded(self) -> bool:
+        """Whether matches are on several servers, of which one can hang while the others answer."""
+
     def matches(self) -> list[str]:
         """The ids of all matches that the bus knows, in no particular order.
 

@@ -49,6 +49,8 @@ REPLAY_MAX_DELTAS = 2_000
 ENDED_IN_MEMORY = 200
 # Dormant matches of which the deltas and the snapshot stay for a while after they were read.
 LOADED_MAX = 200
+LOADED_MAX_BYTES = 64 * 2**20  # of all of them; the one that was read last stays whatever its size
+_DELTA_BYTES = 200  # of Python's objects, besides the text
 # One publish looks at so few of them.
 _PUT_AT_ONCE = 4
 # If the temporary file cannot be written to, the next attempt is so much later.
@@ -101,6 +103,7 @@ class MemoryBus:
         self._dormant: dict[str, _Dormant] = {}  # those that are not among the channels
         # What was got of dormant matches last, for those who read on in them.
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
+        self._loaded_bytes = 0
         self._ended_here: OrderedDict[str, None] = OrderedDict()  # ended and among the channels, oldest first
         self._file = EndedMatches()
         self._put_again_s = 0.0
@@ -227,6 +230,10 @@ class MemoryBus:
         del match_id
         return ""
 
+    def is_sharded(self) -> bool:
+        """See ``Bus.is_sharded``."""
+        return False
+
     def matches(self) -> list[str]:
         """See ``Bus.matches``."""
         with self._lock:
@@ -314,7 +321,8 @@ class MemoryBus:
                 channel.replay.extend(deltas)
                 channel.row = dormant.row
                 del self._dormant[match_id]
-                self._loaded.pop(match_id, None)
+                loaded = self._loaded.pop(match_id, None)
+                self._loaded_bytes -= _bytes_of(loaded) if loaded is not None else 0
                 if dormant.load is not None:
                     channel.dormant = dormant
                 else:
@@ -341,8 +349,11 @@ class MemoryBus:
             with self._lock:
                 if self._dormant.get(match_id) is dormant:
                     self._loaded[match_id] = loaded
-                    if len(self._loaded) > LOADED_MAX:
-                        self._loaded.popitem(last=False)
+                    self._loaded_bytes += _bytes_of(loaded)
+                    while len(self._loaded) > 1 and (
+                        len(self._loaded) > LOADED_MAX or self._loaded_bytes > LOADED_MAX_BYTES
+                    ):
+                        self._loaded_bytes -= _bytes_of(self._loaded.popitem(last=False)[1])
 
     def _read_dormant(self, match_id: str) -> _Loaded:
         dormant = self._dormant[match_id]
@@ -403,6 +414,11 @@ class _MemorySubscription:
     def close(self) -> None:
         """See ``Subscription.close``."""
         self.bus.unsubscribe(self.match_id, self.key)
+
+
+def _bytes_of(loaded: _Loaded) -> int:
+    snapshot, deltas = loaded
+    return len(snapshot.data) + sum(len(published.delta) + _DELTA_BYTES for published in deltas)
 
 
 def open_url(url: str) -> MemoryBus:

@@ -81,6 +81,10 @@ class RedisBus:
         except REDIS_ERRORS:
             return ""
 
+    def is_sharded(self) -> bool:
+        """See ``Bus.is_sharded``."""
+        return self._servers.sharded
+
     def matches(self) -> list[str]:
         """See ``Bus.matches``."""
         return self._store.matches()
@@ -104,6 +108,7 @@ class RedisBus:
     def close(self) -> None:
         """See ``Bus.close``."""
         self._live.close()
+        self._raw_store.close()
         self._servers.close()
 
 

@@ -11,8 +11,9 @@ its next event only.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
-from origin.bus.redis_servers import REDIS_ERRORS, Servers, by_node
+from origin.bus.redis_servers import REDIS_ERRORS, Node, Servers, by_node, side_by_side
 from origin.errors import BusError
 
 __all__ = ["MARKERS", "CompletenessMarker"]
@@ -40,18 +41,21 @@ class CompletenessMarker:
             BusError: no key is known to be gone, but a server does not answer.
         """
         nodes, unknown = by_node(self._servers, {key: key for key in self._keys})
-        failed = next(iter(unknown.values()), None)
-        for node, keys in nodes.items():
-            # One server at a time: one that hangs costs its timeout once, and the others still count.
-            try:
-                if not all(self._servers.commands().exists(key) for key in keys):
-                    return False
-            except REDIS_ERRORS as error:
-                logger.debug("%s: cannot check whether it was emptied: %s", node, error)
-                failed = error
+        answers = [*unknown.values(), *side_by_side(nodes, self._is_set_at).values()]
+        if False in answers:
+            return False
+        failed = next((answer for answer in answers if isinstance(answer, Exception)), None)
         if failed is not None:
             raise _unknown(failed) from failed
         return True
+
+    def _is_set_at(self, node: Node, keys: Sequence[str]) -> bool | Exception:
+        """Whether a server has all of its marker keys; the error if it does not say so."""
+        try:
+            return all(self._servers.commands().exists(key) for key in keys)
+        except REDIS_ERRORS as error:
+            logger.debug("%s: cannot check whether it was emptied: %s", node, error)
+            return error
 
     def set(self) -> None:
         """Set the keys that are missing.

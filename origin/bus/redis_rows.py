@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from origin.bus import MatchRow, RowUpdate
-from origin.bus.redis_servers import REDIS_ERRORS, Node, Servers, by_node
+from origin.bus.redis_servers import REDIS_ERRORS, Node, Servers, by_node, side_by_side
 from origin.bus.redis_store import SERVER_LOST, RedisStore, bus_error, id_of, text_of
 from origin.errors import BusError
 
@@ -165,20 +165,22 @@ class RedisRowReader:
     ) -> tuple[dict[str, MatchRow | Exception | None], dict[Node, str]]:
         nodes, unknown = by_node(self._servers, {name: self._store.state_key(name) for name in match_ids})
         found: dict[str, MatchRow | Exception | None] = {**unknown}
-        asked: dict[Node, str] = {}
-        for node, there in nodes.items():
-            asked[node] = there[0]
-            for begin in range(0, len(there), _ROWS_AT_ONCE):
-                some = there[begin : begin + _ROWS_AT_ONCE]
-                commands = [("HMGET", self._store.state_key(name), "id", "row") for name in some]
-                try:
-                    answers = self._store.ask(self._servers.client_of(node), commands)
-                except REDIS_ERRORS as error:
-                    found |= dict.fromkeys(there[begin:], error)
-                    break
-                for name, (answer, _) in zip(some, answers, strict=True):
-                    found[name] = answer if isinstance(answer, Exception) else self._row(name, *answer)
-        return found, asked
+        for rows in side_by_side(nodes, self._rows_of).values():
+            found |= rows
+        return found, {node: there[0] for node, there in nodes.items()}
+
+    def _rows_of(self, node: Node, match_ids: Sequence[str]) -> dict[str, MatchRow | Exception | None]:
+        found: dict[str, MatchRow | Exception | None] = {}
+        for begin in range(0, len(match_ids), _ROWS_AT_ONCE):
+            some = match_ids[begin : begin + _ROWS_AT_ONCE]
+            commands = [("HMGET", self._store.state_key(name), "id", "row") for name in some]
+            try:
+                answers = self._store.ask(self._servers.client_of(node), commands)
+            except REDIS_ERRORS as error:
+                return found | dict.fromkeys(match_ids[begin:], error)
+            for name, (answer, _) in zip(some, answers, strict=True):
+                found[name] = answer if isinstance(answer, Exception) else self._row(name, *answer)
+        return found
 
     def _row(self, match_id: str, id_: bytes | None, row: bytes | None) -> MatchRow | Exception | None:
         """The row of a match, from what its server has of it."""

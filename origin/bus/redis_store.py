@@ -34,7 +34,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from origin.bus import Gap, Published, Replay, Snapshot, Suffix, UpToDate, check_run
 from origin.bus.match_row import ENDED_STATUSES, MatchRow, status_of
-from origin.bus.redis_servers import REDIS_ERRORS, Options, Servers, by_node
+from origin.bus.redis_servers import REDIS_ERRORS, Node, Options, Servers, by_node, side_by_side
+from origin.bus.server_calls import ServerCalls
 from origin.errors import BusBehindError, BusError
 from shared_state import DeltaId
 
@@ -150,6 +151,7 @@ class RedisStore:
         # Of a cluster: published, and not in the stream of changes yet.
         self._unnoted: dict[str, None] = {}
         self._note_again_s = 0.0
+        self._list_calls = ServerCalls()
 
     def stream_key(self, match_id: str) -> str:
         """The key of the replay; its slot is that of everything else of the match."""
@@ -195,10 +197,11 @@ class RedisStore:
         if added < 0:
             raise BusBehindError(match_id, deltas[0].id, DeltaId.parse(head.decode()) if head else None)
         added_at = self._indexed.get(match_id)
-        if not known or added_at is None or time.monotonic() - added_at > INDEX_AGAIN_S:
+        to_index = not known or added_at is None or time.monotonic() - added_at > INDEX_AGAIN_S
+        if self._servers.sharded:
+            self._update_list(match_id, to_index=to_index, changed=added > 0)
+        elif to_index:
             self._put_in_index(match_id)
-        if added > 0 and self._servers.sharded:
-            self._note_change(match_id)
         return int(added)
 
     def head(self, match_id: str) -> DeltaId | None:
@@ -235,15 +238,19 @@ class RedisStore:
     def _heads(self, match_ids: Sequence[str]) -> dict[str, DeltaId | Exception | None]:
         nodes, unknown = by_node(self._servers, {name: self.state_key(name) for name in match_ids})
         found: dict[str, DeltaId | Exception | None] = {**unknown}
-        for node, there in nodes.items():
-            try:
-                heads = self.heads_at(self._servers.client_of(node), there)
-            except REDIS_ERRORS as error:
-                found |= dict.fromkeys(there, error)
-                continue
-            for name, head in zip(there, heads, strict=True):
-                found[name] = head.id if isinstance(head, Head) else head
+        for heads in side_by_side(nodes, self._heads_of).values():
+            found |= heads
         return found
+
+    def _heads_of(self, node: Node, match_ids: Sequence[str]) -> dict[str, DeltaId | Exception | None]:
+        try:
+            heads = self.heads_at(self._servers.client_of(node), match_ids)
+        except REDIS_ERRORS as error:
+            return dict.fromkeys(match_ids, error)
+        return {
+            name: head.id if isinstance(head, Head) else head
+            for name, head in zip(match_ids, heads, strict=True)
+        }
 
     def snapshot(self, match_id: str) -> Snapshot | None:
         """See ``Bus.snapshot``."""
@@ -340,10 +347,32 @@ class RedisStore:
             found.append((answer, elsewhere))
         return found
 
-    def _note_change(self, match_id: str) -> None:
-        """Add a match of a cluster to the stream of changes, and those that could not be added before."""
-        if len(self._unnoted) < _UNNOTED_MAX:
+    def _update_list(self, match_id: str, *, to_index: bool, changed: bool) -> None:
+        """Put what was published into the set and the stream of changes of a cluster.
+
+        Both are on one shard. While that hangs, the matches of the other shards must not wait for it, so it
+        is asked in a thread of its own.
+        """
+        if changed and len(self._unnoted) < _UNNOTED_MAX:
             self._unnoted[match_id] = None
+
+        def update() -> None:
+            if to_index:
+                self._put_in_index(match_id)
+            self._note_changes()
+
+        if to_index or changed:
+            try:
+                self._list_calls.call("list", update)
+            except BusError as error:
+                logger.debug("the list of matches shows %s late: %s", match_id, error)
+
+    def close(self) -> None:
+        """End the thread that adds to the list of matches."""
+        self._list_calls.close()
+
+    def _note_changes(self) -> None:
+        """Add to the stream of changes of a cluster the matches that were published and are not in it."""
         if time.monotonic() < self._note_again_s:
             return
         for name in list(self._unnoted):

@@ -1,4 +1,6 @@
-"""``touchline log heal-dates``: sets dates right that a clock in the future has left in a SQLite log.
+"""``touchline log heal-dates``: sets dates right that a clock in the future has left in a log.
+
+For SQLite, where the clock was that of an origin, and for PostgreSQL, where it was the server's.
 
 Without ``--apply`` it only prints what it would change, one line of JSON per match: how many records, and
 the date that the last of them gets (UTC milliseconds). Before ``--apply``, stop every process that uses the
@@ -33,12 +35,7 @@ def heal_dates(apply_: bool, epochs: bool) -> None:
     try:
         config = Config.from_env(os.environ)
         configure_logging(config.log_level)
-        if not config.eventlog_url.startswith("sqlite:"):
-            raise ConfigError(
-                f"EVENTLOG_URL {config.eventlog_url.partition(':')[0]!r}: only a SQLite log is dated by this"
-                " machine and can be healed here (docs/operations.md, Clocks)"
-            )
-        healing = heal_sqlite(path_of(config.eventlog_url), apply=apply_, with_epochs=epochs)
+        healing = _heal(config.eventlog_url, apply=apply_, with_epochs=epochs)
     except OriginError as error:
         raise click.ClickException(str(error)) from None
     with output() as out:
@@ -46,6 +43,29 @@ def heal_dates(apply_: bool, epochs: bool) -> None:
             out.write(compact(line).encode("utf-8") + b"\n")
     if not apply_ and healing.dates:
         click.echo("nothing was changed; stop all that use the log, and repeat with --apply", err=True)
+
+
+def _heal(url: str, *, apply: bool, with_epochs: bool) -> Healing:
+    """As ``heal_sqlite``, for any URL.
+
+    Raises:
+        ConfigError: the log cannot be healed, or psycopg is not installed.
+        EventLogError: as ``heal_sqlite``.
+    """
+    scheme = url.partition(":")[0]
+    if scheme == "sqlite":
+        return heal_sqlite(path_of(url), apply=apply, with_epochs=with_epochs)
+    if scheme not in ("postgres", "postgresql"):
+        raise ConfigError(
+            f"EVENTLOG_URL {scheme!r}: only a SQLite log and one in PostgreSQL can be healed"
+            " (docs/operations.md, Clocks)"
+        )
+    try:
+        from origin.eventlog.heal_postgres import heal_postgres
+        from origin.eventlog.postgres_session import PostgresSettings
+    except ImportError as error:
+        raise ConfigError(f"EVENTLOG_URL {scheme!r} needs a package that is not installed: {error}") from None
+    return heal_postgres(PostgresSettings.from_url(url), apply=apply, with_epochs=with_epochs)
 
 
 def _lines(healing: Healing) -> list[JsonObject]:

@@ -30,6 +30,8 @@ FEEDS = (
     "sportradar-v4",
     "stats-perform-ma1",
 )
+# Of a key that costs nothing, where its vendor counts by the day.
+_REQUESTS_PER_DAY = {"api-football-v3": 100}
 
 
 def _url(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
@@ -62,7 +64,8 @@ def _zone(context: click.Context, parameter: click.Parameter, text: str) -> date
 @click.option(
     "--url", required=True, envvar="TOUCHLINE_FEED_URL", show_envvar=True, metavar="URL", callback=_url,
     default=from_secret_file("TOUCHLINE_FEED_URL"),
-    help="A match's document, or the API of api-football-v3; {id} is the vendor's number of the match.",
+    help="A document of one or several matches, or the API of api-football-v3 or football-data-v4; {id} is "
+    "the vendor's number of the match.",
 )  # fmt: skip
 @click.option(
     "--push-url", envvar="TOUCHLINE_FEED_PUSH_URL", show_envvar=True, metavar="URL", callback=_url,
@@ -71,15 +74,17 @@ def _zone(context: click.Context, parameter: click.Parameter, text: str) -> date
 )  # fmt: skip
 @click.option(
     "--match", "matches", multiple=True, metavar="ID",
-    help="opta-, sr-, af-, fd-, espn- or sp-NUMBER; may be given several times. api-football-v3 needs none.",
+    help="opta-, sr-, af-, fd-, espn- or sp-NUMBER; may be given several times. None means all, where one "
+    "request has several matches.",
 )  # fmt: skip
 @click.option(
     "--league", "leagues", multiple=True, type=click.IntRange(1), metavar="NUMBER",
-    help="For api-football-v3: the vendor's number of a competition; all where none is given.",
+    help="The vendor's number of a competition, where one request has several matches; all if none is given.",
 )  # fmt: skip
 @click.option(
-    "--requests-per-day", default=100, show_default=True, type=click.IntRange(0), metavar="COUNT",
-    help="For api-football-v3: what the key allows; 0 for no limit.",
+    "--requests-per-day", envvar="TOUCHLINE_FEED_REQUESTS_PER_DAY", show_envvar=True,
+    type=click.IntRange(0, 10_000_000), metavar="COUNT",
+    help="What the key allows; 0 for no limit. Default: 100 for api-football-v3, no limit for the others.",
 )  # fmt: skip
 @click.option(
     "--key", envvar="TOUCHLINE_FEED_KEY", show_envvar=True, metavar="SECRET",
@@ -110,7 +115,7 @@ def command(
     push_url: str | None,
     matches: Sequence[str],
     leagues: Sequence[int],
-    requests_per_day: int,
+    requests_per_day: int | None,
     key: str | None,
     names: str | None,
     zone: datetime.tzinfo,
@@ -140,7 +145,7 @@ def command(
         if config.eventlog_url.startswith("memory:"):
             raise ConfigError(f"EVENTLOG_URL {config.eventlog_url!r} ends with this process")
         format_ = open_format(feed, zone=zone, **given)
-        check_settings(format_, matches, url, push_url, key)  # before a log is made for nothing
+        check_settings(format_, matches, url, push_url, key, leagues)  # before a log is made for nothing
         log = open_eventlog(config.eventlog_url)
         worker = FeedWorker(
             format_,
@@ -152,8 +157,9 @@ def command(
             intervals=Intervals(running_s=interval, over_s=max(interval, interval_over), silence_s=silence),
             match_limits=config.match_limits,
             metrics=metrics,
-            requests_per_day=requests_per_day,
+            requests_per_day=_REQUESTS_PER_DAY.get(feed, 0) if requests_per_day is None else requests_per_day,
             leagues=leagues,
+            dead_letter_days=config.dead_letter_days,
         )
     except OriginError as error:
         raise click.ClickException(str(error)) from None

@@ -17,6 +17,7 @@ import click
 
 from origin.commands.files import output
 from origin.commands.heal_dates import heal_dates
+from origin.commands.log_prune import prune
 from origin.config import Config
 from origin.errors import OriginError
 from origin.eventlog import LogRecord, open_eventlog
@@ -34,6 +35,7 @@ def command() -> None:
 
 
 command.add_command(heal_dates)
+command.add_command(prune)
 
 
 @command.command("show")

@@ -14,11 +14,12 @@ _FORMS: Final = {
     "api-football": ("x-apisports-key", ""),
     "football-data": ("X-Auth-Token", "/v4/matches/1"),
     "espn": ("x-api-key", "/scoreboard"),
+    "stats-perform": ("x-api-key", "/match"),
 }
 
 
 @click.command("simulate-vendor")
-@click.argument("vendor", type=click.Choice(["api-football", "football-data", "espn"]))
+@click.argument("vendor", type=click.Choice(sorted(_FORMS)))
 @click.option(
     "--match", default="2018-final", show_default=True, type=click.Choice(["2018-final"]), help="The match."
 )

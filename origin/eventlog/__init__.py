@@ -157,6 +157,7 @@ class EventLog(Protocol):
 
         Raises:
             EventLogError: they may not be in the log; the sender has to send again.
+            MatchPrunedError: one is of a match that was removed from the log; none was taken.
         """
 
     def count_under(self, key: str) -> int | None:

@@ -98,6 +98,15 @@ class DeadLetters(Protocol):
             EventLogError: it may not be removed.
         """
 
+    def forget_documents(self, before_ms: int) -> None:
+        """Remove vendors' documents that were dead-lettered before a moment (UTC milliseconds) for good.
+
+        They never were in the log, so no reader adds them again. Dead letters of records stay.
+
+        Raises:
+            EventLogError: some may not be removed.
+        """
+
 
 class MemoryDeadLetters:
     """See ``DeadLetters``."""
@@ -120,3 +129,10 @@ class MemoryDeadLetters:
         """See ``DeadLetters.remove``."""
         with self._lock:
             self._letters[letter.partition, letter.offset] = None
+
+    def forget_documents(self, before_ms: int) -> None:
+        """See ``DeadLetters.forget_documents``."""
+        for letter in self.pending():
+            if letter.is_document and letter.at_ms < before_ms:
+                with self._lock:
+                    self._letters.pop((letter.partition, letter.offset), None)

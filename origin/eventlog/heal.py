@@ -13,14 +13,12 @@ and one that has read the right one would publish different bytes for the same i
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from origin.errors import EventLogError
 from origin.eventlog.clock import JUMP_MS, wall_clock_ms
+from origin.eventlog.sqlite_offline import offline
 
 __all__ = ["DatedRecord", "Healing", "heal_sqlite", "plan"]
 
@@ -113,33 +111,16 @@ def heal_sqlite(
     Raises:
         EventLogError: the file is no log, or another process has it open; nothing was changed.
     """
-    if not path.is_file():
-        raise EventLogError(f"there is no event log {str(path)!r}")
-    try:
-        with contextlib.closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as db:
-            if apply:
-                # SQLite leaves WAL mode only while no other connection is open.
-                db.execute("PRAGMA journal_mode=DELETE")
-                db.execute("BEGIN EXCLUSIVE")
-            rows = db.execute('SELECT "offset", match_id, appended_ms FROM records ORDER BY "offset"')
-            healing = plan((DatedRecord(*row) for row in rows), now_ms(), with_epochs=with_epochs)
-            if apply:
-                db.executemany(
-                    'UPDATE records SET appended_ms = ? WHERE "offset" = ?',
-                    [(record.appended_ms, record.offset) for record in healing.dates],
-                )
-                # By these dates old keys are removed.
-                db.execute(
-                    "UPDATE keys SET appended_ms = ? WHERE appended_ms > ?", (now_ms(), now_ms() + JUMP_MS)
-                )
-                db.execute("COMMIT")
-                db.execute("PRAGMA journal_mode=WAL")
-            return healing
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise EventLogError(
-                f"the event log {str(path)!r} is open in another process: stop all that use it first"
-            ) from error
-        raise EventLogError(f"the event log {str(path)!r} cannot be healed: {error}") from error
-    except sqlite3.Error as error:
-        raise EventLogError(f"the event log {str(path)!r} cannot be healed: {error}") from error
+    with offline(path, change=apply) as db:
+        rows = db.execute('SELECT "offset", match_id, appended_ms FROM records ORDER BY "offset"')
+        healing = plan((DatedRecord(*row) for row in rows), now_ms(), with_epochs=with_epochs)
+        if apply:
+            db.executemany(
+                'UPDATE records SET appended_ms = ? WHERE "offset" = ?',
+                [(record.appended_ms, record.offset) for record in healing.dates],
+            )
+            # By these dates old keys are removed.
+            db.execute(
+                "UPDATE keys SET appended_ms = ? WHERE appended_ms > ?", (now_ms(), now_ms() + JUMP_MS)
+            )
+    return healing

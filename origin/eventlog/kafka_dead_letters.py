@@ -86,6 +86,8 @@ class KafkaDeadLetters:
             letter = self._letter(message)
             if letter is None:
                 logger.warning("%s has a record that is no dead letter, key %r", self._topic, message.key())
+            elif letter.is_document and message.value() is None:
+                letters.pop(letter.id, None)  # it was forgotten, and may come again
             elif _is_removal(message):
                 letters[letter.id] = None
             elif letters.get(letter.id, letter) is not None:
@@ -96,13 +98,23 @@ class KafkaDeadLetters:
         """See ``DeadLetters.remove``."""
         self._log.send(self._topic, [(0, letter.id, b"")], [(REMOVED, b"1")])
 
+    def forget_documents(self, before_ms: int) -> None:
+        """See ``DeadLetters.forget_documents``; a tombstone lets compaction drop all of a document."""
+        old = [one for one in self.pending() if one.is_document and one.at_ms < before_ms]
+        if old:
+            self._log.send(self._topic, [(0, letter.id, None) for letter in old])
+
     def _refresh(self) -> None:
         """Read which dead letters other processes have added or removed."""
         now_s = time.monotonic()
         if now_s < self._next_refresh_s:
             return
         for message in self._log.reader.scan(self._topic, 0, self._read_to):
-            self._known.add((message.key() or b"").decode("utf-8", "replace"))
+            letter_id = (message.key() or b"").decode("utf-8", "replace")
+            if message.value() is None:
+                self._known.discard(letter_id)  # a document that was forgotten
+            else:
+                self._known.add(letter_id)
             self._read_to = (message.offset() or 0) + 1
         self._next_refresh_s = now_s + REFRESH_S
 

@@ -9,6 +9,7 @@ year over twenty partitions, a partition of a year has 150,000 records, of 500 m
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -92,21 +93,36 @@ class KafkaReader:
         self._idle: list[Consumer] = []
         self._key_ranges: dict[tuple[str, int], _KeyRanges] = {}
 
-    def scan(self, topic: str, partition: int, first: int = 0, end: int | None = None) -> Iterator[Message]:
+    def scan(
+        self,
+        topic: str,
+        partition: int,
+        first: int = 0,
+        end: int | None = None,
+        until_s: float = math.inf,
+    ) -> Iterator[Message]:
         """The messages of a partition from ``first`` on, up to ``end`` or what is in it now.
 
+        Args:
+            topic: of the partition.
+            partition: its number.
+            first: the offset to begin at.
+            end: the offset to end before.
+            until_s: when it must have ended, of the monotonic clock.
+
         Raises:
-            EventLogError: Kafka stopped answering.
+            EventLogError: Kafka stopped answering, or the messages have not all come by ``until_s``.
         """
         timeout_s = self._settings.timeout_s
         with self._consumer(topic) as consumer:
-            low, high = self._bounds(consumer, TopicPartition(topic, partition))
+            low, high = self._bounds(consumer, TopicPartition(topic, partition), until_s)
             first, end = max(first, low), high if end is None else min(end, high)
             if first >= end:
                 return
             consumer.assign([TopicPartition(topic, partition, first)])
             while True:
-                messages = take(consumer, timeout_s, BATCH)
+                left_s = min(timeout_s, until_s - time.monotonic())
+                messages = take(consumer, left_s, BATCH) if left_s > 0 else []
                 if not messages:
                     raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
                 for message in messages:
@@ -128,12 +144,22 @@ class KafkaReader:
         """
         with self._lock:
             ranges = self._key_ranges.setdefault((topic, partition), _KeyRanges())
-        with ranges.lock:
-            for message in self.scan(topic, partition, ranges.end):
+        # One deadline for the lock and the reading: behind a lock, those of all who wait would add up. What
+        # was read until then is kept, and the next call goes on from there.
+        until_s = time.monotonic() + self._settings.timeout_s
+        if not ranges.lock.acquire(timeout=self._settings.timeout_s):
+            raise EventLogError(
+                f"Kafka topic {topic!r} cannot be read: others have read partition {partition} for"
+                f" {self._settings.timeout_s:g} s"
+            )
+        try:
+            for message in self.scan(topic, partition, ranges.end, until_s=until_s):
                 name, offset = message.key() or b"", message.offset() or 0
                 ranges.by_key[name] = (ranges.by_key.get(name, (offset, offset))[0], offset)
                 ranges.end = offset + 1
             key_range = ranges.by_key.get(key)
+        finally:
+            ranges.lock.release()
         if key_range is not None:
             first, last = key_range
             for message in self.scan(topic, partition, max(first, first_offset), last + 1):
@@ -147,12 +173,15 @@ class KafkaReader:
         for consumer in idle:
             consumer.close()
 
-    def _bounds(self, consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    def _bounds(
+        self, consumer: Consumer, partition: TopicPartition, until_s: float = math.inf
+    ) -> tuple[int, int]:
         """The offset of the oldest message, and the one after the newest."""
-        deadline = time.monotonic() + self._settings.timeout_s
+        deadline = min(until_s, time.monotonic() + self._settings.timeout_s)
         while True:
+            left_s = max(0.001, deadline - time.monotonic())
             try:
-                return consumer.get_watermark_offsets(partition, timeout=self._settings.timeout_s)
+                return consumer.get_watermark_offsets(partition, timeout=left_s)
             except KafkaException:
                 # The broker refuses a partition for a moment if it is new or has lost its leader; and an
                 # idle connection that did not survive a restart of the broker fails only when it is used.

@@ -40,14 +40,22 @@ class MatchLimits:
     max_events: int = DEFAULT_MAX_EVENTS
     max_bytes: int = DEFAULT_MAX_BYTES
 
-    def check(self, log: EventLog, events: Sequence[Event]) -> None:
+    def check(
+        self, log: EventLog, events: Sequence[Event], before_call: Callable[[], None] = lambda: None
+    ) -> None:
         """Refuse events of a match that would be too large with them.
+
+        Args:
+            log: what the matches have so far.
+            events: to be added.
+            before_call: called before each call on the log; may raise ``EventLogError``.
 
         Raises:
             MatchTooLargeError: the first such match.
             EventLogError: the log cannot be asked.
         """
         for match_id, count in Counter(event.match_id for event in events).items():
+            before_call()
             size = log.size_of(match_id)
             if size.events + count > self.max_events:
                 raise MatchTooLargeError(

@@ -31,7 +31,7 @@ from psycopg.pq import TransactionStatus
 
 from origin.eventlog import Appended, LogRecord, MatchSize, SignedBy
 from origin.eventlog.codec import decode_event, encode_event, names_of, signed_by_of
-from origin.eventlog.deadletter import DeadLetter
+from origin.eventlog.deadletter import DOCUMENT_OFFSETS, DeadLetter
 from origin.eventlog.limits import SizeCache
 from origin.eventlog.postgres_group import CHANNEL, PostgresConsumer
 from origin.eventlog.postgres_session import PostgresSession, PostgresSettings, connect, translated
@@ -253,6 +253,14 @@ class PostgresDeadLetters:
             session.execute(
                 'UPDATE touchline.dead_letters SET removed = true WHERE partition = %s AND "offset" = %s',
                 (letter.partition, letter.offset),
+            )
+
+    def forget_documents(self, before_ms: int) -> None:
+        """See ``DeadLetters.forget_documents``."""
+        with self._log.session() as session:
+            session.execute(
+                'DELETE FROM touchline.dead_letters WHERE "offset" >= %s AND at_ms < %s',
+                (DOCUMENT_OFFSETS, before_ms),
             )
 
 

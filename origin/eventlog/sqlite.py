@@ -8,6 +8,7 @@ partition; offsets are SQLite's AUTOINCREMENT rowids, which are never used twice
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -17,12 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from origin.errors import ConfigError, EventLogError
+from origin.errors import ConfigError, EventLogError, MatchPrunedError
 from origin.eventlog import Appended, LogRecord, MatchSize, SignedBy
 from origin.eventlog.checkpoints import Checkpoint, StoredRecord
 from origin.eventlog.clock import MACHINE_CLOCK
 from origin.eventlog.codec import decode_event, encode_event, names_of, signed_by_of
-from origin.eventlog.deadletter import DeadLetter
+from origin.eventlog.deadletter import DOCUMENT_OFFSETS, DeadLetter
 from origin.eventlog.limits import SizeCache
 from origin.eventlog.offsets import OffsetConsumer
 from shared_state import Event
@@ -50,9 +51,10 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     payload BLOB NOT NULL,
     removed INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS pruned (match_id TEXT PRIMARY KEY, pruned_ms INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS checkpoints (match_id TEXT PRIMARY KEY, seal BLOB NOT NULL, row BLOB NOT NULL);
 """
-TABLES = frozenset({"records", "keys", "commits", "dead_letters", "checkpoints"})
+TABLES = frozenset({"records", "keys", "commits", "dead_letters", "checkpoints", "pruned"})
 _NO_SPACE_CODES = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 )
@@ -96,6 +98,7 @@ class SqliteEventLog:
         self._gave_up = False  # the last transaction could not begin
         self._prepared = False
         self._alone = False  # see ``_read_alone``
+        self._opened_read_only = False  # the file could not be written to when the connections were opened
         self._write_error = ""  # why the last transaction failed, as on a full disk; empty if it did not
         # A connection runs one statement at a time. Readers have their own, so that they do not wait until
         # an append is on the disk.
@@ -127,6 +130,13 @@ class SqliteEventLog:
                     return Appended(False, known[0])
             now_ms = self._now_ms()
             match_ids = {event.match_id for event in events}
+            for match_id in sorted(match_ids):
+                if db.execute("SELECT 1 FROM pruned WHERE match_id = ?", (match_id,)).fetchone():
+                    raise MatchPrunedError(
+                        f"match {match_id!r} was removed from the log because it was old; it takes no more"
+                        " events",
+                        match_id=match_id,
+                    )
             dates_ms = {match_id: _dated_ms(db, match_id, now_ms) for match_id in match_ids}
             signer = names_of(signed_by)
             db.executemany(
@@ -328,7 +338,8 @@ class SqliteEventLog:
                 left_ms = max(1, int((deadline_s - time.monotonic()) * 1_000))
                 self._db.execute(f"PRAGMA busy_timeout={left_ms}")
                 try:
-                    if self._alone:
+                    self._check_writable()
+                    if self._alone or self._opened_read_only:
                         self._leave_alone()
                     self._check_file()
                     self._db.execute("BEGIN IMMEDIATE")
@@ -352,6 +363,8 @@ class SqliteEventLog:
             except sqlite3.Error as error:
                 if _is_about_space(error):
                     self._write_error = str(error)
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
+                    self._opened_read_only = True  # it stays so for these connections
                 raise EventLogError(f"the event log {str(self._path)!r} took nothing: {error}") from error
         finally:
             self._lock.release()
@@ -401,6 +414,7 @@ class SqliteEventLog:
             sqlite3.Error: it is not; it can be read as before.
         """
         with self._read_lock:
+            self._db.close()
             self._reader.close()
             self._connect()
             try:
@@ -408,7 +422,7 @@ class SqliteEventLog:
             except sqlite3.OperationalError as error:
                 self._read_alone(error)
                 raise
-            self._alone = False
+            self._alone = self._opened_read_only = False
             self._wal = _identity(_wal_of(self._path))
 
     def _prepare(self) -> None:
@@ -418,6 +432,20 @@ class SqliteEventLog:
             self._db.executescript(SCHEMA)
         _add_columns(self._db)
         self._prepared = True
+
+    def _check_writable(self) -> None:
+        """Find out whether the log's files may be written to; they can become immutable while they are open.
+
+        SQLite writes to the ``-shm`` file through its memory. Where the file may not be written to, that ends
+        the process by SIGBUS, and not the call by an error.
+
+        Raises:
+            EventLogError: one of them may not.
+        """
+        for path in (self._path, _wal_of(self._path), _shm_of(self._path)):
+            if not os.access(path, os.W_OK) and path.exists():
+                self._write_error = f"{str(path)!r} is read-only"
+                raise EventLogError(f"the event log {str(self._path)!r} took nothing: {self._write_error}")
 
     def _check_file(self) -> None:
         """Find out whether the open file still is the one that has the log's name.
@@ -491,9 +519,20 @@ class SqliteDeadLetters:
             # The row stays: another reader may read the record later, and must not add it again.
             db.execute('UPDATE dead_letters SET removed = 1 WHERE "offset" = ?', (letter.offset,))
 
+    def forget_documents(self, before_ms: int) -> None:
+        """See ``DeadLetters.forget_documents``."""
+        with self._log.transaction() as db:
+            db.execute(
+                'DELETE FROM dead_letters WHERE "offset" >= ? AND at_ms < ?', (DOCUMENT_OFFSETS, before_ms)
+            )
+
 
 def _wal_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
+
+
+def _shm_of(path: Path) -> Path:
+    return path.with_name(path.name + "-shm")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -13,14 +13,19 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
+from concurrent import futures
+from typing import TypeVar
 
 from origin.bus import Bus
+from origin.bus.server_calls import PATIENCE_S, ServerCalls
 from origin.errors import BusError, EventLogError
 from origin.eventlog import EventLog
 from origin.metrics import Metrics
 from shared_state import DeltaId
 
 __all__ = ["Repairer"]
+
+_Answer = TypeVar("_Answer")
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +41,7 @@ class Repairer:
     """See the module.
 
     Args:
+        calls: the calls on the servers of the bus.
         refill: given a match and an id, gives the bus all deltas of the match that are due, and at least
             those up to the id; returns the match's last published id, or None if nothing was due.
         restores: whether to restore an emptied bus. False for a worker that reads the whole log at every
@@ -46,6 +52,7 @@ class Repairer:
         self,
         log: EventLog,
         bus: Bus,
+        calls: ServerCalls,
         refill: Callable[[str, DeltaId | None], DeltaId | None],
         metrics: Metrics,
         *,
@@ -53,6 +60,7 @@ class Repairer:
     ) -> None:
         self._log = log
         self._bus = bus
+        self._calls = calls
         self._refill = refill
         self._metrics = metrics
         self._restores = restores
@@ -60,6 +68,7 @@ class Repairer:
         self._unreached: set[str] = set()
         self._foreign: set[str] = set()
         self._repair: Iterator[None] | None = None
+        self._is_waiting = False
         # Whether the bus may have its completeness marker although it lacks matches.
         self._marker_doubtful = False
         self._next_check_s = 0.0
@@ -68,7 +77,7 @@ class Repairer:
     @property
     def busy(self) -> bool:
         """Whether a repair has begun and has another step to do now."""
-        return self._repair is not None
+        return self._repair is not None and not self._is_waiting
 
     def note_published(self, match_id: str, id_: DeltaId) -> None:
         """The bus was given this id of a match: from now on a bus that has less has lost something."""
@@ -102,20 +111,40 @@ class Repairer:
         yield from self._check_heads()
         if not self._restores or now_s < self._next_restore_s:
             return
-        if self._marker_doubtful or not self._bus.is_complete():
+        if self._marker_doubtful or not (yield from self._answer_of(self._bus.is_complete)):
             self._next_restore_s = now_s + RESTORE_AGAIN_S
             yield from self._restore()
+
+    def _answer_of(self, ask: Callable[[], _Answer]) -> Generator[None, None, _Answer]:
+        """Ask all servers of the bus; where there are several, events go on while one of them hangs.
+
+        Raises:
+            BusError: as ``ask``.
+        """
+        if not self._bus.is_sharded():
+            return ask()
+        asked = self._calls.submit("all", ask)
+        futures.wait([asked], PATIENCE_S)
+        try:
+            while not asked.done():
+                self._is_waiting = True
+                yield
+        finally:
+            self._is_waiting = False
+        return asked.result()
 
     def _check_heads(self) -> Iterator[None]:
         """Refill every match of which the bus has less than this worker published.
 
         The first match that cannot be refilled ends the round, and comes last in the next one: while a
-        shard hangs, each attempt costs a timeout in which events of other matches wait.
+        server hangs, an attempt may cost half a second in which events of other matches wait.
         """
         published = dict(self._published)
         behind: list[str] = []
         failed: list[BusError | EventLogError] = []
-        for match_id, head in self._bus.heads(list(published)).items():
+        names = list(published)
+        heads = yield from self._answer_of(lambda: self._bus.heads(names))
+        for match_id, head in heads.items():
             if isinstance(head, BusError):
                 failed.append(head)
                 continue
@@ -155,7 +184,7 @@ class Repairer:
         if (yield from self._refill_lacking(seqs)):
             return
         self._marker_doubtful = True
-        self._bus.mark_complete()
+        yield from self._answer_of(self._bus.mark_complete)
         # The bus may have been emptied after it was given some matches and before the marker was set, so
         # all matches are checked once more. If it is emptied later, it loses the marker with them.
         self._marker_doubtful = (yield from self._refill_lacking(seqs)) > 0
@@ -164,7 +193,9 @@ class Repairer:
         """Refill the matches that may stand below their seq; returns how many may still lack something."""
         failed: list[BusError | EventLogError] = []
         # One request for all heads: a shard that hangs then costs one timeout, not one per match.
-        for match_id, head in self._bus.heads(list(seqs)).items():
+        names = list(seqs)
+        heads = yield from self._answer_of(lambda: self._bus.heads(names))
+        for match_id, head in heads.items():
             if isinstance(head, BusError):
                 failed.append(head)
             elif head is None or head.seq < seqs[match_id]:

@@ -25,8 +25,11 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 
+from prometheus_client import Counter
+
 from origin.bounded_cache import BoundedCache
 from origin.bus import Bus, Published
+from origin.bus.server_calls import PATIENCE_S, ServerCalls
 from origin.errors import BusBehindError, BusError, EventLogError
 from origin.eventlog import EventLog, LogRecord
 from origin.eventlog.clock import JUMP_MS, wall_clock_ms
@@ -67,6 +70,10 @@ TURN_CPU_S = 0.005
 # memory of it; a match that floods has at most a turn's records there.
 STEP_RECORDS = 200
 STEP_CPU_S = 0.02
+# A match whose server has not answered an earlier call is tried again after this.
+PARKED_S = 0.2
+# How long a whole history may take at its server before other matches go on.
+REFILL_PATIENCE_S = 0.5
 
 # The log line about dates in the future is repeated so often, however many records have one.
 FUTURE_ALARM_S = 60.0
@@ -108,7 +115,10 @@ class FanOut:
         self._embargo_ms = round(embargo_s * 1000)
         self._backlog = Backlog()
         self._matches: BoundedCache[str, Sequencer] = BoundedCache(MATCH_RECORDS_MAX)
-        self._repairer = Repairer(log, bus, self._refill, self._metrics, restores=group is not None)
+        self._calls = ServerCalls()
+        self._repairer = Repairer(
+            log, bus, self._calls, self._refill, self._metrics, restores=group is not None
+        )
         self._stop = threading.Event()
         self._next_future_alarm_s = 0.0
         self._restart = None
@@ -138,6 +148,7 @@ class FanOut:
                     failures += 1
         finally:
             self._consumer.close()
+            self._calls.close()
 
     def _catch_up(self) -> None:
         """Publish what the log has at a start, for as long as there is progress.
@@ -175,8 +186,8 @@ class FanOut:
         of a step: a match with thousands of records delays itself alone.
 
         A match that the bus refuses is postponed, and the others go on. After one such failure the rest
-        waits for the next step, in which matches that failed come last: while a part of the bus hangs, each
-        failure costs a timeout.
+        waits for the next step, in which matches that failed come last. The matches of a server that hangs
+        are left out until its call has ended: it goes on in a thread of that server (``ServerCalls``).
 
         Raises:
             EventLogError: the log cannot be read, or the commit failed; nothing is published twice.
@@ -204,7 +215,7 @@ class FanOut:
         turns = self._backlog.turns()
         for lanes in (turns.new, turns.again, turns.failing):
             for lane in lanes:
-                if lane.retry_s > time.monotonic():
+                if lane.retry_s > time.monotonic() or self._is_parked(lane):
                     continue
                 done = self._advance(lane)
                 count += done
@@ -215,6 +226,16 @@ class FanOut:
                 if done and self._is_used_up(count, until_s):
                     break
         return count
+
+    def _is_parked(self, lane: Lane) -> bool:
+        """Whether the server of a match hangs; if so, the match is tried again later."""
+        if not (self._calls.any_busy and self._calls.is_busy(self._bus.server_of(lane.match_id))):
+            return False
+        if lane.failures:
+            lane.retry_s = time.monotonic() + PARKED_S
+        else:
+            self._backlog.note_failure(lane, time.monotonic() + PARKED_S)
+        return True
 
     def _is_used_up(self, count: int, until_s: float) -> bool:
         """Whether a step has done its share; a worker that reads the log for the first time has no share."""
@@ -410,13 +431,33 @@ class FanOut:
 
     def _publish(self, match_id: str, run: Unpublished) -> None:
         try:
-            self._metrics.published.inc(self._bus.refill(match_id, run.deltas, run.snapshot))
+            self._give(match_id, run.deltas, run.snapshot, self._metrics.published, PATIENCE_S)
         except BusBehindError as error:
             logger.warning("%s; refilling it from the log", error)
             self._refill(match_id, run.deltas[-1].id)
         self._repairer.note_published(match_id, run.deltas[-1].id)
         if self._restart is not None:
             self._restart.note_changed(match_id)
+
+    def _give(
+        self, match_id: str, deltas: list[Published], snapshot: bytes, counter: Counter, patience_s: float
+    ) -> None:
+        """Give the bus deltas, and count those that it took.
+
+        A server of several that does not answer in time is not waited for. The bus may take the deltas later,
+        and refuses them when they are given again.
+
+        Raises:
+            BusError: as ``Bus.refill``, or the server has not answered.
+        """
+
+        def give() -> None:
+            counter.inc(self._bus.refill(match_id, deltas, snapshot))
+
+        if self._bus.is_sharded():
+            self._calls.call(self._bus.server_of(match_id), give, patience_s)
+        else:
+            give()
 
     def _refill(self, match_id: str, least: DeltaId | None) -> DeltaId | None:
         """Give the bus a match's history as the log has it, with all that is due by now.
@@ -449,7 +490,8 @@ class FanOut:
                 deltas.append(Published(delta.id, encode_delta(delta)))
         if sequencer is None or not deltas:
             return None
-        self._metrics.refilled.inc(self._bus.refill(match_id, deltas, sequencer.published_replica.snapshot()))
+        snapshot = sequencer.published_replica.snapshot()
+        self._give(match_id, deltas, snapshot, self._metrics.refilled, REFILL_PATIENCE_S)
         self._repairer.note_published(match_id, sequencer.published_replica.position)
         return sequencer.published_replica.position
 

@@ -25,6 +25,7 @@ from origin.feeds.snapshot_reading import (
     bounded_items,
     match_id_of,
     period_of_minute,
+    read_each,
     time_ms,
 )
 from origin.feeds.vendor_document import VendorDocument
@@ -79,12 +80,15 @@ def convert(source: BinaryIO, warn: Warn, /) -> Iterator[Event]:
         yield from sorted(MatchingFeed(document.match_id, warn).take(document), key=Event.order)
 
 
-def read_documents(document: Node, *, now_ms: int | None = None) -> Iterator[VendorDocument]:
+def read_documents(
+    document: Node, *, now_ms: int | None = None, warn: Warn | None = None
+) -> Iterator[VendorDocument]:
     """Read a scoreboard.
 
     Args:
         document: the JSON.
         now_ms: when it was read, UTC milliseconds; None for a file.
+        warn: called for a match that cannot be read, which then costs itself alone; None for an error.
 
     Raises:
         FeedError: it is none, with the path and line.
@@ -95,13 +99,28 @@ def read_documents(document: Node, *, now_ms: int | None = None) -> Iterator[Ven
     if "events" not in document.object():
         raise document.at("events").error("is missing: a scoreboard has it")
     competition = None
-    for league in bounded_items(document.at("leagues"), MATCHES_MAX):
+    leagues = bounded_items(document.at("leagues"), MATCHES_MAX)
+    for league in leagues:
         competition = competition or league.at("name").optional_text()
-    for match in bounded_items(document.at("events"), MATCHES_MAX):
-        yield _read(match, now_ms, competition)
+    league_id = _number(leagues[0].object().get("id")) if len(leagues) == 1 else None
+    matches = bounded_items(document.at("events"), MATCHES_MAX)
+    yield from read_each(matches, lambda match: _read(match, now_ms, competition, league_id), warn)
 
 
-def _read(match: Node, now_ms: int | None, competition: str | None) -> VendorDocument:
+def _league_of(match: Node) -> int | None:
+    """The competition of a match, which only its ``uid`` has: ``s:600~l:700~e:704279``."""
+    uid = match.object().get("uid")
+    parts = uid.split("~") if isinstance(uid, str) and len(uid) < 200 else []
+    return next((_number(part[2:]) for part in parts if part.startswith("l:")), None)
+
+
+def _number(value: object) -> int | None:
+    if type(value) is int:
+        return value
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value, re.ASCII) else None
+
+
+def _read(match: Node, now_ms: int | None, competition: str | None, league_id: int | None) -> VendorDocument:
     contests = bounded_items(match.at("competitions"), MATCHES_MAX)
     if not contests:
         raise match.at("competitions").error("must have one entry")
@@ -157,6 +176,7 @@ def _read(match: Node, now_ms: int | None, competition: str | None) -> VendorDoc
         doubts=reading.doubts,
         read_ms=now_ms,
         anonymous=True,
+        competition_id=_league_of(match) or league_id,
         clock=(PERIOD_INDEX[reading.reached if status is None else status[1]], minute or 0),
     )
 

@@ -25,6 +25,7 @@ from origin.feeds.snapshot_reading import (
     bounded_items,
     match_id_of,
     period_of_minute,
+    read_each,
     time_ms,
 )
 from origin.feeds.vendor_document import VendorDocument
@@ -68,12 +69,16 @@ def convert(source: BinaryIO, warn: Warn, /) -> Iterator[Event]:
         yield from sorted(MatchingFeed(document.match_id, warn).take(document), key=Event.order)
 
 
-def read_documents(document: Node, *, now_ms: int | None = None) -> Iterator[VendorDocument]:
+def read_documents(
+    document: Node, *, now_ms: int | None = None, warn: Warn | None = None
+) -> Iterator[VendorDocument]:
     """Read ``/v4/matches/{id}``, ``/v4/matches`` or ``/v4/competitions/{code}/matches``.
 
     Args:
         document: the JSON.
         now_ms: when it was read, UTC milliseconds; None for a file.
+        warn: called for a match of a list that cannot be read, which then costs itself alone; None for an
+            error.
 
     Raises:
         FeedError: it is none, with the path and line.
@@ -82,8 +87,8 @@ def read_documents(document: Node, *, now_ms: int | None = None) -> Iterator[Ven
     if kind not in (None, KIND):
         raise document.error(f"is {kind}, not {KIND}")
     if document.has("matches"):
-        for match in bounded_items(document.at("matches"), MATCHES_MAX):
-            yield _read(match, now_ms, document.at("competition"))
+        matches = bounded_items(document.at("matches"), MATCHES_MAX)
+        yield from read_each(matches, lambda match: _read(match, now_ms, document.at("competition")), warn)
     elif isinstance(document.object().get("matches"), list):
         return
     else:
@@ -146,6 +151,7 @@ def _read(match: Node, now_ms: int | None, competition: Node) -> VendorDocument:
         doubts=reading.doubts,
         read_ms=now_ms,
         anonymous=True,
+        competition_id=_competition_id(own),
         clock=(PERIOD_INDEX[period], minute or 0),
     )
 
@@ -233,6 +239,11 @@ class _Rows:
         else:
             period = period_of_minute(minute, extra_time=self._extra_time)
         self._reading.in_play(row, self._next(), type_, period, minute, stoppage, **fields)
+
+
+def _competition_id(competition: Node) -> int | None:
+    number = competition.object().get("id") if competition.value is not None else None
+    return number if type(number) is int else None
 
 
 def _risen(running: Score | None, before: dict[int, Score]) -> str | None:

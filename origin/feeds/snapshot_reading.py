@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from origin.errors import FeedError
+from origin.feeds import Warn
 from origin.feeds.fixture import kicks_of_result
 from origin.feeds.jsondoc import Node
+from origin.feeds.vendor_document import VendorDocument
 from shared_state import Event, InvalidEvent, Score
 from shared_state.events import MATCH_ID_PATTERN, PERIOD_INDEX
 
-__all__ = ["OVER", "SnapshotReading", "bounded_items", "match_id_of", "period_of_minute", "time_ms"]
+__all__ = [
+    "OVER",
+    "SnapshotReading",
+    "bounded_items",
+    "match_id_of",
+    "period_of_minute",
+    "read_each",
+    "time_ms",
+]
 
 OVER: Final = frozenset({"FT", "AET", "FT_PENS"})
 # Of the event that is made of the vendor's score, for which it has no row.
@@ -70,6 +80,39 @@ def bounded_items(node: Node, most: int) -> list[Node]:
     if len(items) > most:
         raise node.error(f"has {len(items)} entries, at most {most} are read")
     return items
+
+
+def read_each(
+    matches: Iterable[Node], read: Callable[[Node], VendorDocument], warn: Warn | None
+) -> Iterator[VendorDocument]:
+    """Read the matches of a list.
+
+    Args:
+        matches: where each stands.
+        read: reads one.
+        warn: called with the error of one that cannot be read; the others are read all the same. None where
+            the first error ends the reading.
+
+    Raises:
+        FeedError: one cannot be read; with ``warn``, none could be read: then the document is a bad one.
+    """
+    errors: list[FeedError] = []
+    any_read = False
+    for match in matches:
+        try:
+            document = read(match)
+        except FeedError as error:
+            if warn is None:
+                raise
+            errors.append(error)
+        else:
+            any_read = True
+            yield document
+    if errors and not any_read:
+        raise errors[0]
+    for doubt in errors:
+        if warn is not None:
+            warn(doubt)
 
 
 def period_of_minute(minute: int, *, extra_time: bool) -> str:

@@ -15,7 +15,14 @@ from typing import BinaryIO, Final
 from origin.feeds import Warn
 from origin.feeds.document_kind import kind_of_json
 from origin.feeds.jsondoc import Node
-from origin.feeds.snapshot_reading import OVER, SnapshotReading, bounded_items, match_id_of, time_ms
+from origin.feeds.snapshot_reading import (
+    OVER,
+    SnapshotReading,
+    bounded_items,
+    match_id_of,
+    read_each,
+    time_ms,
+)
 from origin.feeds.vendor_document import AHEAD_MAX_MS, VendorDocument, VendorDocumentFeed
 from shared_state import Event, Score
 
@@ -56,12 +63,16 @@ def convert(source: BinaryIO, warn: Warn, /) -> Iterator[Event]:
         yield from sorted(VendorDocumentFeed(document.match_id, warn).take(document), key=Event.order)
 
 
-def read_documents(document: Node, *, now_ms: int | None = None) -> Iterator[VendorDocument]:
+def read_documents(
+    document: Node, *, now_ms: int | None = None, warn: Warn | None = None
+) -> Iterator[VendorDocument]:
     """Read one match, or the matches of ``match``.
 
     Args:
         document: the JSON.
         now_ms: when it was read, UTC milliseconds; None for a file.
+        warn: called for a match of a list that cannot be read, which then costs itself alone; None for an
+            error.
 
     Raises:
         FeedError: it is none, or has a time in the future, with the path and line.
@@ -70,8 +81,8 @@ def read_documents(document: Node, *, now_ms: int | None = None) -> Iterator[Ven
     if kind not in (None, KIND):
         raise document.error(f"is {kind}, not {KIND}")
     if document.has("match"):
-        for match in bounded_items(document.at("match"), MATCHES_MAX):
-            yield _read(match, now_ms)
+        matches = bounded_items(document.at("match"), MATCHES_MAX)
+        yield from read_each(matches, lambda match: _read(match, now_ms), warn)
     else:
         yield _read(document, now_ms)
 

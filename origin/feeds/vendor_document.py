@@ -12,7 +12,8 @@ Rules
 3. A row that is still there, but no more as an event (retyped, or merged into another), is retracted.
 4. A goal under a new id, in a complete document that lacks a known goal and whose own score agrees with its
    goals, is that goal where the two are alike (``origin.feeds.pairing``): it was entered again. Where they
-   are not alike, the goal that is gone is retracted with the document that has the other.
+   are not alike, the goal that is gone is retracted with the document that has the other. So is a goal under
+   a new id in a pushed message whose score is already made by the goals that are known.
    A row that is gone is retracted only where the vendor has no other way to say it, and then only if the
    document is complete, newer than all before, newer than the last sight of that row, not empty, and either
    the second such in a row, or still the vendor's newest after five minutes, or the vendor's score for
@@ -285,6 +286,8 @@ class VendorDocumentFeed:
         document = _renamed(
             document, {new: old for new, old in self._first_ids.items() if old not in document.rows}
         )
+        if document.pushed:
+            return self._with_id_by_pushed_score(document)
         gone = {
             event.event_id: event
             for event in self._live()
@@ -310,6 +313,22 @@ class VendorDocumentFeed:
         ids = pair(fresh, gone, {}, document.score, all_rows=goals, all_known=standing)
         self._first_ids |= ids
         return _renamed(document, ids)
+
+    def _with_id_by_pushed_score(self, message: VendorDocument) -> VendorDocument:
+        """The message with a goal that it counts among those that are known, under the id of that one.
+
+        The message says nothing of what is gone. But with another goal there would be more than its score.
+        """
+        standing = [event for event in self._live() if event.type == "GOAL"]
+        fresh = [
+            event for event in message.events if event.type == "GOAL" and event.event_id not in self._sent
+        ]
+        if not fresh or message.score is None or _goals(standing) != message.score:
+            return message
+        known = {event.event_id: event for event in standing}
+        ids = pair(fresh, known, {}, message.score, all_rows=standing, all_known=standing)
+        self._first_ids |= ids
+        return _renamed(message, ids)
 
     def _gone(self, document: VendorDocument, counted: _Counted) -> Iterator[Event]:
         if not document.rows:  # a document without any row means an outage, not a deletion

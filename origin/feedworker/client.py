@@ -54,15 +54,25 @@ class VendorError(OriginError):
     Attributes:
         result: in a word, for the metrics.
         hint_ms: how long it asks to wait.
+        headers: of its answer, as far as there was one.
         body: the first of what it sent instead, where that is worth keeping.
     """
 
     code = "vendor_unavailable"
 
-    def __init__(self, result: str, message: str, *, hint_ms: int | None = None, body: bytes = b"") -> None:
+    def __init__(
+        self,
+        result: str,
+        message: str,
+        *,
+        hint_ms: int | None = None,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message, result=result)
         self.result = result
         self.hint_ms = hint_ms
+        self.headers = dict(headers or {})
         self.body = body
 
 
@@ -79,7 +89,7 @@ class Document:
 
     body: bytes
     validators: Validators
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict, compare=False)  # every answer has its own date
 
 
 class VendorClient:
@@ -87,13 +97,20 @@ class VendorClient:
 
     Args:
         headers: that carry the key.
+        plain_headers: of every request, with nothing secret in them.
     """
 
-    def __init__(self, headers: Mapping[str, str] | None = None, limits: ClientLimits | None = None) -> None:
+    def __init__(
+        self,
+        headers: Mapping[str, str] | None = None,
+        limits: ClientLimits | None = None,
+        *,
+        plain_headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.limits = limits or ClientLimits()
         self._secret = dict(headers or {})
         self._http = httpx.AsyncClient(
-            headers={"User-Agent": USER_AGENT},
+            headers={"User-Agent": USER_AGENT, **(plain_headers or {})},
             follow_redirects=False,  # each is looked at first
             # Reading is limited as a whole, by exchange_s.
             timeout=httpx.Timeout(self.limits.exchange_s, connect=self.limits.connect_s, read=None),
@@ -235,14 +252,21 @@ def _network(error: Exception) -> VendorError:
 def _refusal(response: httpx.Response) -> VendorError:
     status = response.status_code
     hint_ms = _retry_after_ms(response.headers.get("retry-after", ""))
+    given = dict(response.headers)
     if status in (401, 403):
         what = "the vendor refuses the key, or it is not for this feed: see TOUCHLINE_FEED_KEY"
-        return VendorError("refused", f"{status}: {what}", hint_ms=hint_ms)
+        return VendorError("refused", f"{status}: {what}", hint_ms=hint_ms, headers=given)
     if status == 429:
-        return VendorError("limited", "429: more requests than the vendor allows", hint_ms=hint_ms)
+        return VendorError(
+            "limited", "429: more requests than the vendor allows", hint_ms=hint_ms, headers=given
+        )
     if status >= 500:
-        return VendorError("server_error", f"{status}: the vendor is in trouble", hint_ms=hint_ms)
-    return VendorError("client_error", f"{status}: the vendor has no such document", hint_ms=hint_ms)
+        return VendorError(
+            "server_error", f"{status}: the vendor is in trouble", hint_ms=hint_ms, headers=given
+        )
+    return VendorError(
+        "client_error", f"{status}: the vendor has no such document", hint_ms=hint_ms, headers=given
+    )
 
 
 def _retry_after_ms(text: str) -> int | None:

@@ -6,7 +6,7 @@ import datetime
 import io
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, ParamSpec, TypeVar
 
 from origin.errors import ConfigError, FeedError, OriginError
@@ -23,6 +23,7 @@ from origin.feeds.jsondoc import Node, parse_document
 from origin.feeds.matching import MatchingFeed
 from origin.feeds.opta_f24 import Names
 from origin.feeds.vendor_document import VendorDocument, VendorDocumentFeed
+from origin.feedworker.plan import API_FOOTBALL, FOOTBALL_DATA, ONE_DOCUMENT, RequestPlan
 from shared_state import Event
 from shared_state.events import MATCH_ID_PATTERN
 
@@ -48,7 +49,7 @@ class Format:
         read: a document's matches, and what time it is (UTC milliseconds): one from the future is refused.
         read_push: a pushed message likewise; None for a heartbeat. None where the vendor does not push.
         anonymous: its rows have no ids, and are matched with what the log has.
-        many: one document has all matches that are live, and its URL no ``{id}``.
+        plan: its requests that have several matches in one answer; None where it has no such request.
     """
 
     name: str
@@ -58,11 +59,21 @@ class Format:
     read: Callable[[bytes, int], Sequence[VendorDocument]]
     read_push: Callable[[Node, int], VendorDocument | None] | None = None
     anonymous: bool = False
-    many: bool = False
+    plan: RequestPlan | None = None
 
     def feed(self, match_id: str, warn: Warn, known: Iterable[Event]) -> VendorDocumentFeed | MatchingFeed:
         """What turns the documents of one match into events; see ``VendorDocumentFeed``."""
         return (MatchingFeed if self.anonymous else VendorDocumentFeed)(match_id, warn, known)
+
+    def plan_for(self, matches: Sequence[str], url: str) -> RequestPlan | None:
+        """The requests for several matches; None where each match has its own, with ``{id}`` in the URL.
+
+        One match whose URL is its document is read by itself: that request can be a conditional one.
+        """
+        if self.plan is None or (self.plan.has_all and "{id}" in url):
+            return None
+        plan = self.plan.of_url(url)
+        return None if plan.has_all and not plan.current and len(matches) == 1 else plan
 
     def vendor_id(self, match_id: str) -> str:
         """The vendor's own number of a match, as it stands in its URLs.
@@ -95,46 +106,63 @@ def _sportradar(names: Names, zone: datetime.tzinfo) -> Format:
     return Format("sportradar-v4", sportradar_v4.SOURCE, "sr-", "x-api-key", read, read_push)
 
 
+def _warned(name: str) -> Warn:
+    """Log a match that cannot be read, which costs itself alone: the others of the answer are taken."""
+    return lambda doubt: logger.warning("%s: %s", name, doubt)
+
+
 def _api_football(names: Names, zone: datetime.tzinfo) -> Format:
     del names, zone  # an answer has both
 
     def read(body: bytes, now_ms: int) -> list[VendorDocument]:
-        # A match that cannot be read costs itself alone: the others of the answer are taken.
-        warn: Warn = lambda doubt: logger.warning("api-football-v3: %s", doubt)  # noqa: E731
+        warn = _warned(api_football_v3.SOURCE)
         return api_football_v3.read_fixtures(parse_document(body), now_ms=now_ms, warn=warn)
 
     name, prefix = api_football_v3.SOURCE, api_football_v3.PREFIX
-    return Format(name, name, prefix, "x-apisports-key", read, anonymous=True, many=True)
+    return Format(name, name, prefix, "x-apisports-key", read, anonymous=True, plan=API_FOOTBALL)
 
 
 def _football_data(names: Names, zone: datetime.tzinfo) -> Format:
     del names, zone  # a match has both
 
     def read(body: bytes, now_ms: int) -> list[VendorDocument]:
-        return list(football_data_v4.read_documents(parse_document(body), now_ms=now_ms))
+        return list(
+            football_data_v4.read_documents(
+                parse_document(body), now_ms=now_ms, warn=_warned(football_data_v4.SOURCE)
+            )
+        )
 
     name, prefix = football_data_v4.SOURCE, football_data_v4.PREFIX
-    return Format(name, name, prefix, "X-Auth-Token", read, anonymous=True)
+    return Format(name, name, prefix, "X-Auth-Token", read, anonymous=True, plan=FOOTBALL_DATA)
 
 
 def _espn(names: Names, zone: datetime.tzinfo) -> Format:
     del names, zone  # a scoreboard has both
 
     def read(body: bytes, now_ms: int) -> list[VendorDocument]:
-        return list(espn_scoreboard.read_documents(parse_document(body), now_ms=now_ms))
+        return list(
+            espn_scoreboard.read_documents(
+                parse_document(body), now_ms=now_ms, warn=_warned(espn_scoreboard.SOURCE)
+            )
+        )
 
     name, prefix = espn_scoreboard.SOURCE, espn_scoreboard.PREFIX
-    return Format(name, name, prefix, "x-api-key", read, anonymous=True)
+    return Format(name, name, prefix, "x-api-key", read, anonymous=True, plan=ONE_DOCUMENT)
 
 
 def _stats_perform(names: Names, zone: datetime.tzinfo) -> Format:
     del names, zone  # a match has both
 
     def read(body: bytes, now_ms: int) -> list[VendorDocument]:
-        return list(stats_perform_ma1.read_documents(parse_document(body), now_ms=now_ms))
+        return list(
+            stats_perform_ma1.read_documents(
+                parse_document(body), now_ms=now_ms, warn=_warned(stats_perform_ma1.SOURCE)
+            )
+        )
 
     name, prefix = stats_perform_ma1.SOURCE, stats_perform_ma1.PREFIX
-    return Format(name, name, prefix, "x-api-key", read)
+    plan = replace(ONE_DOCUMENT, has_leagues=False)  # its competitions have letters for numbers
+    return Format(name, name, prefix, "x-api-key", read, plan=plan)
 
 
 _FEEDS: Final = {

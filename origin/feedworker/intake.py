@@ -20,7 +20,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from origin.errors import FeedError, MatchTooLargeError
+from origin.errors import FeedError, MatchPrunedError, MatchTooLargeError
 from origin.eventlog import EventLog
 from origin.eventlog.limits import MatchLimits
 from origin.eventlog.memory import wall_clock_ms
@@ -72,6 +72,11 @@ class Intake:
     def over(self) -> bool:
         """Whether the match has ended, as far as is known."""
         return self._match.status in _OVER
+
+    @property
+    def running(self) -> bool:
+        """Whether it has begun and not ended, as far as is known."""
+        return not self.over and (self._match.status != "SCHEDULED" or self._match.period != "PRE")
 
     @property
     def remembers(self) -> bool:
@@ -202,7 +207,7 @@ class Intake:
             received_ms: when they came; None for our own marks, which nobody sent.
 
         Raises:
-            FeedError: the match would be too large.
+            FeedError: the match would be too large, or was removed from the log.
             EventLogError: as ``read``.
         """
         match = self._match
@@ -216,7 +221,10 @@ class Intake:
             return
         if bounded:
             self._check_size(fresh)
-        self._log.append(fresh)
+        try:
+            self._log.append(fresh)
+        except MatchPrunedError as error:
+            raise FeedError(str(error)) from error
         self._match = match
         if received_ms is not None:
             self._metrics.observe_received(fresh, received_ms, self._now_ms())

@@ -1,8 +1,9 @@
-"""All live matches of a vendor in one request, within its quota, and the matches that appear in it.
+"""Several matches of a vendor in one request, within its quota, and the matches that appear in it.
 
-``?live=all`` has no match that is over, and none that has not begun. So a match that was live and is no more
-is asked for by its id until it is known to have ended, twenty at a time; and once an hour the fixtures of
-the day are read, which makes the matches to come.
+API-Football's ``?live=all`` has no match that is over, and none that has not begun. So a match that was live
+and is no more is asked for by its id until it is known to have ended, twenty at a time; and once an hour the
+fixtures of the day are read, which makes the matches to come. Other vendors have all of these in one document
+(``origin.feedworker.plan``), and a match is asked for by its id only where that document lacks it.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import Final
 
 from origin.errors import EventLogError, FeedError
 from origin.feeds.vendor_document import VendorDocument
-from origin.feedworker.client import VendorClient, VendorError, shown_url
+from origin.feedworker.client import Validators, VendorClient, VendorError, shown_url
+from origin.feedworker.counted import fetch_counted
 from origin.feedworker.dead_letters import BoundedDeadLetters
 from origin.feedworker.formats import Format, guarded
 from origin.feedworker.intake import Intake
+from origin.feedworker.plan import RequestPlan
 from origin.feedworker.quota import Quota
 from origin.metrics import Metrics
 from shared_state import delay_ms
@@ -31,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 # Matches of one worker; each costs memory for its events.
 FOLLOWED_MAX: Final = 2_000
-IDS_MAX: Final = 20
 SCHEDULE_MS: Final = 3_600_000
 # A goal, a kick-off or an end is followed by edits for so long.
 ACTIVE_MS: Final = 180_000
@@ -46,7 +48,8 @@ class LivePoller:
     """One vendor.
 
     Args:
-        url: of its API, without a path.
+        url: of its API, without a path; where the plan says so, of the document.
+        plan: its requests.
         follow: our ids of the matches to follow; empty for all.
         leagues: the vendor's numbers of the competitions to follow; empty for all.
         intake: makes the intake of a match.
@@ -60,6 +63,7 @@ class LivePoller:
         client: VendorClient,
         url: str,
         format_: Format,
+        plan: RequestPlan,
         intake: Callable[[str], Intake],
         dead_letters: BoundedDeadLetters,
         quota: Quota,
@@ -74,8 +78,9 @@ class LivePoller:
         random_unit: Callable[[], float],
     ) -> None:
         self._client = client
-        self._url = url.rstrip("/")
+        self._url = url.rstrip("/") if plan.current else url
         self._format = format_
+        self._plan = plan
         self._make_intake = intake
         self._dead_letters = dead_letters
         self._quota = quota
@@ -94,6 +99,7 @@ class LivePoller:
         self._over_read_ms: dict[str, int] = {}
         self._over_reads: Counter[str] = Counter()
         self._kickoffs: dict[str, int] = {}
+        self._heard_s: dict[str, float] = {}
         self._scheduled_ms: int | None = None
         self._active_ms = 0
         self._failures = 0
@@ -125,27 +131,33 @@ class LivePoller:
     async def _turn(self) -> int | None:
         """The requests of one turn; how long the vendor asks to wait, if one failed."""
         now_ms = self._now_ms()
-        if self._scheduled_ms is None or now_ms - self._scheduled_ms >= SCHEDULE_MS:
+        plan = self._plan
+        scheduled = self._scheduled_ms is not None and now_ms - self._scheduled_ms < SCHEDULE_MS
+        if plan.day and not scheduled:
             day = datetime.datetime.fromtimestamp(now_ms / 1000, datetime.UTC).date().isoformat()
-            hint_ms = await self._ask(f"/fixtures?date={day}")
+            hint_ms = await self._ask(plan.day.format(day=day))
             if self._failed():
                 return hint_ms
             self._scheduled_ms = now_ms
         seen: set[str] = set()
-        hint_ms = await self._ask("/fixtures?live=all", seen)
-        if self._failed():
-            return hint_ms
-        self._live = seen
-        self._begun |= seen
-        for chunk in self._missing(now_ms):
-            numbers = "-".join(self._format.vendor_id(match_id) for match_id in chunk)
-            hint_ms = await self._ask(f"/fixtures?ids={numbers}")
+        numbers = [self._format.vendor_id(match_id) for match_id in self._follow]
+        for path in plan.current_paths(numbers, self._leagues):
+            hint_ms = await self._ask(path, seen)
             if self._failed():
                 return hint_ms
-            for match_id in chunk:
-                if match_id in self._over_read_ms:
-                    self._over_read_ms[match_id] = now_ms
-                    self._over_reads[match_id] += 1
+        live = {match_id for match_id in seen if self._intakes[match_id].running} if plan.has_all else seen
+        self._live = live
+        self._begun |= live
+        missing = self._missing(now_ms, seen)
+        by_number = {self._format.vendor_id(match_id): match_id for match_id in missing}
+        for path in plan.ids_paths(by_number):
+            hint_ms = await self._ask(path)
+            if self._failed():
+                return hint_ms
+        for match_id in missing:
+            if match_id in self._over_read_ms:
+                self._over_read_ms[match_id] = now_ms
+                self._over_reads[match_id] += 1
         return None
 
     async def _mark_silence(self) -> None:
@@ -170,9 +182,12 @@ class LivePoller:
     def _doublings(self, match_id: str) -> int:
         return min(OVER_DOUBLINGS_MAX, max(0, self._over_reads[match_id] - 3))
 
-    def _missing(self, now_ms: int) -> list[list[str]]:
+    def _missing(self, now_ms: int, seen: Collection[str]) -> list[str]:
         """Matches to be asked for by their ids: gone from the live ones, or over and due for corrections."""
         for match_id, intake in self._intakes.items():
+            if match_id in self._heard_s and not intake.running:
+                # An age that grows because nothing is asked any more is no news of the vendor.
+                self._forget_age(match_id)
             # One that ended while no worker ran is known from the fixtures of the day alone.
             ended = intake.over or self._kickoffs.get(match_id, now_ms) < now_ms - PLAYED_MS
             if ended and match_id not in self._live:
@@ -186,25 +201,21 @@ class LivePoller:
             if now_ms - at_ms
             >= self._over_ms << min(OVER_DOUBLINGS_MAX, max(0, self._over_reads[match_id] - 3))
         ]
-        wanted = sorted((self._begun - self._live) | set(due))
-        return [wanted[index : index + IDS_MAX] for index in range(0, len(wanted), IDS_MAX)]
+        wanted = (self._begun - self._live) | set(due)
+        # Where the document has matches that are over, it has their corrections too.
+        return sorted(wanted - set(seen) if self._plan.has_all else wanted)
 
     async def _ask(self, path: str, seen: set[str] | None = None) -> int | None:
         """One request, and what its answer has into the log."""
         hint_ms: int | None = None
         body = b""
         try:
-            if self._quota.left(self._now_ms()) == 0:
-                raise VendorError("limited", "the requests of the day are used up")
-            try:
-                answer = await self._client.fetch(self._url + path)
-            except VendorError:
-                self._quota.spend(self._now_ms())
-                raise
+            answer = await fetch_counted(
+                self._client, self._quota, self._url + path, Validators(), self._now_ms
+            )
             if answer is None:  # only what is asked for conditionally is answered so
                 raise VendorError("unreadable", "304 to a request without a condition")
             body = answer.body
-            self._quota.spend(self._now_ms(), _remaining(answer.headers))
             await asyncio.to_thread(self._take, body, seen)
         except VendorError as error:
             result, problem, hint_ms = error.result, str(error), error.hint_ms
@@ -241,8 +252,25 @@ class LivePoller:
             try:
                 if intake.take(document):
                     self._active_ms = self._now_ms()
+                self._heard(document.match_id)
             except FeedError as error:  # this match is too large, or a fault of ours is in it: not the others
                 logger.error("%s: %s", document.match_id, error)
+
+    def _heard(self, match_id: str) -> None:
+        if not self._intakes[match_id].running:
+            return
+        if match_id not in self._heard_s:
+            since: Callable[[], float] = lambda: self._age_s(match_id)  # noqa: E731
+            self._metrics.feed_age_seconds.labels(match_id).set_function(since)
+        self._heard_s[match_id] = time.monotonic()
+
+    def _age_s(self, match_id: str) -> float:
+        heard_s = self._heard_s.get(match_id)
+        return 0.0 if heard_s is None else time.monotonic() - heard_s
+
+    def _forget_age(self, match_id: str) -> None:
+        del self._heard_s[match_id]
+        self._metrics.feed_age_seconds.remove(match_id)
 
     def _followed(self, document: VendorDocument) -> bool:
         if self._follow and document.match_id not in self._follow:
@@ -253,9 +281,3 @@ class LivePoller:
         if not self._overflowed:
             self._overflowed = True
             logger.error("more than %d matches: the rest is left out; name those to follow", FOLLOWED_MAX)
-
-
-def _remaining(headers: dict[str, str]) -> int | None:
-    """What the vendor says is left of the day; None where it says nothing that is a number."""
-    text = headers.get("x-ratelimit-requests-remaining", "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None

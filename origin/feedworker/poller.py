@@ -14,7 +14,9 @@ from typing import Final
 
 from origin.errors import EventLogError, FeedError
 from origin.feedworker.client import Validators, VendorClient, VendorError, shown_url
+from origin.feedworker.counted import fetch_counted
 from origin.feedworker.dead_letters import BoundedDeadLetters
+from origin.feedworker.quota import Quota
 from origin.feedworker.shared_intake import SharedIntake
 from origin.metrics import Metrics
 from shared_state import delay_ms
@@ -26,6 +28,8 @@ logger = logging.getLogger(__name__)
 JITTER: Final = 0.1  # of an interval, to either side
 # However often the stream says that something may be missing.
 SPACING_S: Final = 1.0
+# What is left of a day is for matches that are played for so long.
+PLAYED_MS: Final = 2 * 3_600_000 + 1_800_000
 _COUNTED: Final = frozenset({"refused", "limited"})
 
 
@@ -52,6 +56,9 @@ class Poller:
     Args:
         url: of its document.
         feed: its name in the metrics.
+        quota: of the key, which all matches of the worker share.
+        sharing: how many they are.
+        now_ms: UTC milliseconds.
         random_unit: draws from [0, 1).
     """
 
@@ -64,7 +71,10 @@ class Poller:
         intervals: Intervals,
         *,
         feed: str,
+        quota: Quota,
+        sharing: int,
         metrics: Metrics,
+        now_ms: Callable[[], int],
         random_unit: Callable[[], float],
     ) -> None:
         self._client = client
@@ -73,6 +83,9 @@ class Poller:
         self._dead_letters = dead_letters
         self._intervals = intervals
         self._feed = feed
+        self._quota = quota
+        self._sharing = sharing
+        self._now_ms = now_ms
         self._metrics = metrics
         self._random_unit = random_unit
         self._validators = Validators()
@@ -90,10 +103,22 @@ class Poller:
             spacing_s = min(SPACING_S, interval_s)
             if not self._failures:
                 jitter = 1 + JITTER * (2 * self._random_unit() - 1)
+                allowed_s = self._allowed_ms(interval_s) / 1000
+                if allowed_s > interval_s:  # a push that wakes it does not make requests more
+                    spacing_s = interval_s = allowed_s
                 await self._intake.rest(spacing_s * jitter, interval_s * jitter)
             else:
                 wait_s = delay_ms(self._failures - 1, self._random_unit(), hint_ms) / 1000
+                wait_s = max(
+                    wait_s, self._quota.wait_ms(self._now_ms(), 0, self._now_ms(), active=False) / 1000
+                )
                 await self._intake.rest(wait_s, wait_s)
+
+    def _allowed_ms(self, interval_s: float) -> int:
+        now_ms = self._now_ms()
+        return self._quota.wait_ms(
+            now_ms, round(interval_s * 1000), now_ms + PLAYED_MS, active=False, sharing=self._sharing
+        )
 
     async def _poll(self) -> int | None:
         """Read it once; how long the vendor asks to wait, if it failed."""
@@ -101,7 +126,7 @@ class Poller:
         hint_ms, body = None, b""
         try:
             known = self._validators if self._intake.remembers else Validators()
-            document = await self._client.fetch(self._url, known)
+            document = await fetch_counted(self._client, self._quota, self._url, known, self._now_ms)
             if document is not None:
                 body = document.body
             await self._intake.read(None if document is None else body, asked_s)

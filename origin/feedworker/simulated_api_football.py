@@ -1,6 +1,7 @@
 """API-Football on loopback: matches that are played, edited, and answered with faults.
 
-It answers ``/v4/matches/1`` as football-data.org and ``/scoreboard`` as ESPN (``simulated_forms``), and
+It answers ``/v4/matches/1``, ``/v4/matches`` and ``/v4/matches?ids=1,2`` as football-data.org,
+``/scoreboard`` as ESPN, ``/match`` as Stats Perform MA1 (``simulated_forms``), and
 ``/fixtures?live=all``, ``/fixtures?ids=1-2`` and ``/fixtures?date=…`` as the vendor does: a match
 that is over is gone from ``live=all``. ``advance`` makes the next thing happen in a match; ``edit`` changes,
 deletes, re-enters or reorders what it said.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import copy
 import json
 import threading
+import time
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
@@ -21,9 +23,20 @@ from types import TracebackType
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from origin.feedworker.simulated_forms import as_espn, as_football_data
+from origin.feedworker.simulated_forms import as_espn, as_football_data, as_ma1
 
-__all__ = ["EDITS", "FAULTS", "KEY", "ApiFootball", "FixtureMatch", "drawn", "event", "final_2018", "play"]
+__all__ = [
+    "EDITS",
+    "FAULTS",
+    "KEY",
+    "ApiFootball",
+    "FixtureMatch",
+    "drawn",
+    "event",
+    "final_2018",
+    "play",
+    "without_changes",
+]
 
 KEY: Final = "a free key"
 EDITS: Final = ("scorer", "minute", "name", "delete", "again", "reorder", "duplicate", "var")
@@ -45,6 +58,7 @@ class FixtureMatch:
         self.number = number
         self.teams = teams
         self.events: list[dict[str, Any]] = []
+        self._rows = 0
         self.to_come = deque(script)
         self.short = "NS"
         self.elapsed: int | None = None
@@ -57,20 +71,20 @@ class FixtureMatch:
 
     def advance(self) -> None:
         """The next thing happens: the kick-off, an event, the end."""
-        self.older.append(self.fixture())
+        self.older.append(self.changed_fixture())
         if self.short == "NS":
             self.short, self.elapsed = "1H", 1
         elif self.to_come:
             row = self.to_come.popleft()
             self.elapsed = max(self.elapsed or 0, row["time"]["elapsed"])
             self.short = "1H" if self.elapsed <= 45 else "2H"
-            self.events.append(row)
+            self._enter(row)
         else:
             self.short, self.elapsed = "FT", 90
 
     def edit(self, what: str, draw: Random) -> None:
         """The vendor changes what it said; its own score goes with it."""
-        self.older.append(self.fixture())
+        self.older.append(self.changed_fixture())
         goals = [row for row in self.events if row["type"] == "Goal"]
         if what == "reorder":
             draw.shuffle(self.events)
@@ -80,22 +94,30 @@ class FixtureMatch:
         match what:
             case "scorer":
                 row["player"] = {"id": None, "name": draw.choice(_NAMES)}
+                _touch(row)
             case "minute":
                 row["time"] = {"elapsed": max(1, row["time"]["elapsed"] - 1), "extra": None}
+                _touch(row)
             case "name":
                 row["assist"] = {"id": None, "name": draw.choice(_NAMES)}
+                _touch(row)
             case "delete":
                 self.events.remove(row)
             case "again":
                 self.events.remove(row)
-                self.events.append(
-                    {**copy.deepcopy(row), "player": {"id": None, "name": draw.choice(_NAMES)}}
-                )
+                self._enter({**copy.deepcopy(row), "player": {"id": None, "name": draw.choice(_NAMES)}})
             case "duplicate":
-                self.events.append(copy.deepcopy(row))
+                self._enter(copy.deepcopy(row))
             case "var":
                 self.events.remove(row)
-                self.events.append({**row, "type": "Var", "detail": "Goal Disallowed - offside"})
+                self._enter({**row, "type": "Var", "detail": "Goal Disallowed - offside"})
+
+    def _enter(self, row: dict[str, Any]) -> None:
+        """Add a row under an id that no row had before."""
+        self._rows += 1
+        row["row_id"] = 100 * self.number + self._rows
+        _touch(row)
+        self.events.append(row)
 
     def score(self) -> dict[str, int]:
         """Of its goals."""
@@ -104,6 +126,10 @@ class FixtureMatch:
 
     def fixture(self) -> dict[str, Any]:
         """As the vendor answers it."""
+        return without_changes(self.changed_fixture())
+
+    def changed_fixture(self) -> dict[str, Any]:
+        """As ``fixture``, each row with its id and the time of its change, for a form that has these."""
         home, away = self.teams
         return copy.deepcopy(
             {
@@ -123,6 +149,21 @@ class FixtureMatch:
                 "events": self.events,
             }
         )
+
+
+def without_changes(fixture: dict[str, Any]) -> dict[str, Any]:
+    """The fixture without what this vendor's rows do not have."""
+    if "events" not in fixture:
+        return fixture
+    rows = [
+        {key: value for key, value in row.items() if key not in ("row_id", "changed_s")}
+        for row in fixture["events"]
+    ]
+    return {**fixture, "events": rows}
+
+
+def _touch(row: dict[str, Any]) -> None:
+    row["changed_s"] = time.time()
 
 
 def final_2018(number: int = 1) -> FixtureMatch:
@@ -179,6 +220,7 @@ class ApiFootball:
         faults: of the next answers.
         requests: the path and query of each request.
         remaining: requests that the quota has left, as the headers say.
+        per_minute: what football-data.org allows, which its headers say; None where they say nothing.
     """
 
     def __init__(self, *matches: FixtureMatch, port: int = 0) -> None:
@@ -186,6 +228,8 @@ class ApiFootball:
         self.faults: deque[str] = deque()
         self.requests: list[str] = []
         self.remaining = 100_000
+        self.per_minute: int | None = None
+        self._minute = (0, 0)
         self.lock = threading.RLock()
         self.closing = threading.Event()
         vendor = self
@@ -197,6 +241,15 @@ class ApiFootball:
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def left_of_minute(self) -> tuple[int, int] | None:
+        """Count one request: what is left of the minute, below 0 for one too many; and its seconds left."""
+        if self.per_minute is None:
+            return None
+        minute, second = divmod(int(time.time()), 60)
+        used = self._minute[1] + 1 if self._minute[0] == minute else 1
+        self._minute = (minute, used)
+        return self.per_minute - used, 60 - second
 
     def __enter__(self) -> ApiFootball:
         self._thread.start()
@@ -214,6 +267,7 @@ class ApiFootball:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     api: ApiFootball
+    _left: tuple[int, int] | None = None
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Nothing: tests read ``requests``."""
@@ -223,10 +277,13 @@ class _Handler(BaseHTTPRequestHandler):
         with api.lock:
             api.requests.append(self.path)
             api.remaining -= 1
+            self._left = api.left_of_minute()
             fault = api.faults.popleft() if api.faults else None
             body = json.dumps(self._answered(fault)).encode()
         if KEY not in (self.headers.get(name) for name in ("x-apisports-key", "X-Auth-Token", "x-api-key")):
             return self._send(401, b"{}")
+        if self._left is not None and self._left[0] < 0:
+            return self._send(429, b"{}", {"Retry-After": str(self._left[1])})
         match fault:
             case "500":
                 return self._send(500, b"{}")
@@ -248,14 +305,14 @@ class _Handler(BaseHTTPRequestHandler):
         query = parse_qs(urlsplit(self.path).query)
         matches = list(self.api.matches.values())
         if "ids" in query:
-            wanted = set(query["ids"][0].split("-"))
+            wanted = set(query["ids"][0].replace(",", "-").split("-"))
             found = [match for match in matches if str(match.number) in wanted]
         elif "live" in query:
             found = [match for match in matches if match.short not in ("NS", "FT")]
         else:
             found = matches
         fixtures = [
-            match.older[0] if fault == "stale" and match.older else match.fixture() for match in found
+            match.older[0] if fault == "stale" and match.older else match.changed_fixture() for match in found
         ]
         if "date" in query:
             for fixture in fixtures:
@@ -267,14 +324,22 @@ class _Handler(BaseHTTPRequestHandler):
             number = path.rpartition("/")[2]
             found_here = [one for one in fixtures if str(one["fixture"]["id"]) == number]
             return as_football_data(found_here[0]) if found_here else {"message": "no such match"}
+        if path == "/v4/matches":
+            return {"matches": [as_football_data(one) for one in fixtures]}
         if path.endswith("/scoreboard"):
             return as_espn(fixtures)
+        if path.endswith("/match"):
+            return {"match": [as_ma1(one) for one in fixtures]}
+        fixtures = [without_changes(one) for one in fixtures]
         return {"get": "fixtures", "errors": [], "results": len(fixtures), "response": fixtures}
 
     def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("x-ratelimit-requests-remaining", str(max(0, self.api.remaining)))
+        if self._left is not None:
+            self.send_header("X-Requests-Available-Minute", str(max(0, self._left[0])))
+            self.send_header("X-RequestCounter-Reset", str(self._left[1]))
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()

@@ -1,4 +1,4 @@
-"""The matches of the simulated vendor in the words of other vendors: football-data.org and ESPN.
+"""The matches of the simulated vendor in the words of others: football-data.org, ESPN and Stats Perform.
 
 The match is played, edited and answered with faults by ``simulated_api_football``; here is only how the same
 match looks in another form.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 from typing import Any, Final
 
-__all__ = ["as_espn", "as_football_data"]
+__all__ = ["as_espn", "as_football_data", "as_ma1"]
 
 _FOOTBALL_DATA: Final = {"NS": "TIMED", "1H": "IN_PLAY", "HT": "PAUSED", "2H": "IN_PLAY", "FT": "FINISHED"}
 _ESPN: Final = {
@@ -129,6 +129,61 @@ def _espn_event(fixture: dict[str, Any]) -> dict[str, Any]:
             }
         ],
     }
+
+
+_MA1: Final = {"NS": "Fixture", "1H": "Playing", "HT": "Playing", "2H": "Playing", "FT": "Played"}
+_MA1_PERIODS: Final = {"NS": 16, "1H": 1, "HT": 10, "2H": 2, "FT": 14}
+_MA1_GOALS: Final = {"Own Goal": "OG", "Penalty": "PG"}
+
+
+def as_ma1(fixture: dict[str, Any]) -> dict[str, Any]:
+    """One match of Stats Perform's MA1. Its rows have ids, and the time of their last change.
+
+    Args:
+        fixture: one entry of API-Football's ``response``, with ``row_id`` and ``changed_s`` of each row.
+    """
+    short = fixture["fixture"]["status"]["short"]
+    teams = {side: fixture["teams"][side] for side in ("home", "away")}
+    rows: dict[str, list[dict[str, Any]]] = {"goal": [], "card": [], "VAR": []}
+    for event in fixture.get("events", []):
+        time, team = event["time"], event["team"]["id"]
+        changed = datetime.datetime.fromtimestamp(event["changed_s"], datetime.UTC)
+        row = {
+            "optaEventId": str(event["row_id"]),
+            "contestantId": str(team),
+            "periodId": 1 if time["elapsed"] <= 45 else 2,
+            "timeMin": time["elapsed"] + (time["extra"] or 0),
+            "lastUpdated": changed.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        }
+        name = event["player"]["name"]
+        if event["type"] == "Goal":
+            word = _MA1_GOALS.get(event["detail"], "G")
+            if word == "OG":  # MA1 has the side of the scorer
+                row["contestantId"] = str(next(one["id"] for one in teams.values() if one["id"] != team))
+            row |= {"type": word, "scorerName": name, "assistPlayerName": event["assist"]["name"]}
+            rows["goal"].append(row)
+        elif event["type"] == "Card":
+            row |= {"type": "RC" if event["detail"] == "Red Card" else "YC", "playerName": name}
+            rows["card"].append(row)
+        else:
+            rows["VAR"].append(row | {"decision": event["detail"]})
+    match: dict[str, Any] = {
+        "matchInfo": {
+            "id": str(fixture["fixture"]["id"]),
+            "date": _iso(fixture)[:10] + "Z",
+            "time": _iso(fixture)[11:],
+            "competition": {"id": "cup", "name": fixture["league"]["name"]},
+            "contestant": [
+                {"id": str(team["id"]), "name": team["name"], "position": side}
+                for side, team in teams.items()
+            ],
+            "venue": {"longName": fixture["fixture"]["venue"]["name"]},
+        }
+    }
+    if short != "NS":
+        details: dict[str, Any] = {"matchStatus": _MA1[short], "periodId": _MA1_PERIODS[short]}
+        match["liveData"] = {"matchDetails": details | {"scores": {"total": fixture["goals"]}}, **rows}
+    return match
 
 
 def _iso(fixture: dict[str, Any]) -> str:

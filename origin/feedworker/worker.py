@@ -26,6 +26,7 @@ from origin.feedworker.dead_letters import BoundedDeadLetters
 from origin.feedworker.formats import Format
 from origin.feedworker.intake import Intake
 from origin.feedworker.live_poller import LivePoller
+from origin.feedworker.plan import RequestPlan
 from origin.feedworker.poller import Intervals, Poller
 from origin.feedworker.push import STREAM, PushReader
 from origin.feedworker.quota import Quota
@@ -46,7 +47,12 @@ _KEY: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 def check_settings(
-    format_: Format, matches: Sequence[str], url: str, push_url: str | None, key: str | None
+    format_: Format,
+    matches: Sequence[str],
+    url: str,
+    push_url: str | None,
+    key: str | None,
+    leagues: Sequence[int] = (),
 ) -> None:
     """Refuse what no worker can work with; the arguments are those of ``FeedWorker``.
 
@@ -57,9 +63,14 @@ def check_settings(
         format_.vendor_id(match_id)
     if push_url is not None and format_.read_push is None:
         raise ConfigError(f"feed {format_.name} has no push stream")
-    if not format_.many and not matches:
-        raise ConfigError(f"feed {format_.name} needs --match")
-    if len(matches) > 1 and not format_.many and "{id}" not in url:
+    plan = format_.plan_for(matches, url)
+    if plan is None and not matches:
+        raise ConfigError(f"feed {format_.name} needs --match" + (" for {id}" if format_.plan else ""))
+    if leagues and (plan is None or not plan.has_leagues):
+        raise ConfigError(
+            f"--league {leagues[0]}: feed {format_.name} has no competitions to choose from here"
+        )
+    if len(matches) > 1 and plan is None and "{id}" not in url:
         raise ConfigError("the URL of several matches needs {id} where the vendor's number stands")
     if key and not _KEY.fullmatch(key):
         raise ConfigError("TOUCHLINE_FEED_KEY must be printable ASCII, without white space at its ends")
@@ -73,8 +84,9 @@ class FeedWorker:
         url: of a match's document, with ``{id}`` where the vendor's own number stands.
         push_url: of the vendor's stream, if it has one.
         key: sent to the vendor in the header that it looks for.
-        requests_per_day: that the key has, for a feed with all matches in one request; 0 for no limit.
+        requests_per_day: that the key has; 0 for no limit.
         leagues: the vendor's numbers of the competitions to follow, for such a feed; empty for all.
+        dead_letter_days: how long documents that could not be read are kept; 0: for ever.
 
     Raises:
         ConfigError: see ``check_settings``.
@@ -97,12 +109,15 @@ class FeedWorker:
         random_unit: Callable[[], float] = random.random,
         requests_per_day: int = 0,
         leagues: Sequence[int] = (),
+        dead_letter_days: int = 0,
     ) -> None:
-        check_settings(format_, matches, url, push_url, key)
+        check_settings(format_, matches, url, push_url, key, leagues)
         self._format = format_
         self._urls = {match_id: url.replace("{id}", format_.vendor_id(match_id)) for match_id in matches}
         self._push_url = push_url
+        self._plan = format_.plan_for(matches, url)
         self._headers: Mapping[str, str] = {format_.key_header: key} if key else {}
+        self._plain_headers = {} if format_.plan is None else format_.plan.headers
         self._intervals = intervals or Intervals()
         self._limits = limits or ClientLimits()
         self._metrics = metrics or Metrics()
@@ -112,9 +127,11 @@ class FeedWorker:
             Intake, format_=format_, log=log, metrics=self._metrics, now_ms=now_ms, match_limits=match_limits
         )
         self._url, self._matches, self._leagues = url, tuple(matches), tuple(leagues)
-        self._requests_per_day = requests_per_day
-        self._intakes = [] if format_.many else [self._intake(match_id) for match_id in self._urls]
-        self._dead_letters = BoundedDeadLetters(log, format_.name, self._metrics, now_ms=now_ms)
+        self._quota = Quota(requests_per_day)
+        self._intakes = [] if self._plan is not None else [self._intake(match_id) for match_id in self._urls]
+        self._dead_letters = BoundedDeadLetters(
+            log, format_.name, self._metrics, now_ms=now_ms, kept_days=dead_letter_days
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = asyncio.Event()
 
@@ -132,13 +149,16 @@ class FeedWorker:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         shared = {intake.match_id: SharedIntake(intake) for intake in self._intakes}
-        async with VendorClient(self._headers, self._limits) as client, asyncio.TaskGroup() as group:
+        async with (
+            VendorClient(self._headers, self._limits, plain_headers=self._plain_headers) as client,
+            asyncio.TaskGroup() as group,
+        ):
             parts: list[tuple[str, Callable[[], Awaitable[None]]]] = []
             for match_id, intake in shared.items():
                 parts.append((match_id, self._poller(client, match_id, intake).run))
                 parts.append((match_id, functools.partial(self._watch, intake)))
-            if self._format.many:
-                parts.append(("fixtures", self._live_poller(client).run))
+            if self._plan is not None:
+                parts.append(("fixtures", self._live_poller(client, self._plan).run))
             if self._push_url is not None and self._format.read_push is not None:
                 reader = PushReader(
                     client,
@@ -174,14 +194,15 @@ class FeedWorker:
                 )
                 await asyncio.sleep(wait_ms / 1000)
 
-    def _live_poller(self, client: VendorClient) -> LivePoller:
+    def _live_poller(self, client: VendorClient, plan: RequestPlan) -> LivePoller:
         return LivePoller(
             client,
             self._url,
             self._format,
+            plan,
             self._intake,
             self._dead_letters,
-            Quota(self._requests_per_day),
+            self._quota,
             follow=self._matches,
             leagues=self._leagues,
             least_s=self._intervals.running_s,
@@ -200,7 +221,10 @@ class FeedWorker:
             self._dead_letters,
             self._intervals,
             feed=self._format.name,
+            quota=self._quota,
+            sharing=len(self._intakes),
             metrics=self._metrics,
+            now_ms=self._now_ms,
             random_unit=self._random_unit,
         )
 

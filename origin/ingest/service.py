@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from json import JSONDecodeError
 
-from origin.errors import EventLogError, MatchTooLargeError, RequestError
+from origin.errors import EventLogError, MatchPrunedError, MatchTooLargeError, RequestError
 from origin.eventlog import EventLog, SignedBy
 from origin.eventlog.limits import MatchLimits
 from origin.ingest.key_file import KeyFile
@@ -29,6 +29,8 @@ __all__ = ["FEEDS", "Accepted", "Ingest", "read_events"]
 FEEDS = ("canonical",)
 # Matches that the log is known to have, so that it is not asked again: a few MB. On Kafka asking is dear.
 KNOWN_MATCHES_MAX = 50_000
+# After this no further call on the log is begun for a webhook: each of them has a deadline of its own.
+CALLS_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Ingest:
         self._max_events = max_events
         self._now_s = now_s
         self._match_limits = match_limits or MatchLimits()
+        self._clock_s = clock_s
         self._key_limits = KeyLimits(clock_s)
         self._default_limits = default_limits or DefaultLimits(rate=None, new_matches=None)
         self._known_matches: set[str] = set()
@@ -115,8 +118,8 @@ class Ingest:
         Raises:
             RequestError: 404 no such feed; 403 no key is configured, or not these matches by this key; 400
                 or 401 by ``signatures.verify``; 429 over a limit of the key; 400 not JSON; 422 not events,
-                or of a match that is too large; 413 too many; 503 the log did not take them. Nothing was
-                changed.
+                or of a match that is too large or was removed from the log; 413 too many; 503 the log did
+                not take them. Nothing was changed.
         """
         keys = self._keys_for(feed)
         now_s = self._now_s()
@@ -127,14 +130,18 @@ class Ingest:
         matches = sorted({event.match_id for event in events})
         check_prefix(key, matches)
         batch = f"{feed}:{webhook_id}"
+        until_s = self._clock_s() + CALLS_S
         try:
-            count_before = self._check_size(batch, events)
+            count_before = self._check_size(batch, events, lambda: self._check_time(until_s))
             if count_before is not None:
                 return Accepted(webhook_id, count_before, matches, duplicate=True)
-            new_matches = self._new_matches(key, matches)
+            new_matches = self._new_matches(key, matches, until_s)
             self._key_limits.take(key, len(events), new_matches)
             try:
-                events = date_statuses(events, self._log, int(now_s * 1_000))
+                events = date_statuses(
+                    events, self._log, int(now_s * 1_000), lambda: self._check_time(until_s)
+                )
+                self._check_time(until_s)
                 appended = self._log.append(events, key=batch, signed_by=SignedBy(key.name, webhook_id))
             except BaseException:
                 self._key_limits.give_back(key, len(events), len(new_matches))
@@ -143,6 +150,8 @@ class Ingest:
             raise RequestError(
                 503, error.code, f"nothing was taken, send it again: {error}", headers={"Retry-After": "1"}
             ) from error
+        except MatchPrunedError as error:
+            raise RequestError(422, "match_pruned", f"nothing was taken: {error}", **error.evidence) from None
         except MatchTooLargeError as error:
             raise RequestError(
                 422, "match_too_large", f"nothing was taken: {error}", **error.evidence
@@ -150,7 +159,7 @@ class Ingest:
         # Success, and not an error: a sender whose answer was lost repeats the delivery until it sees a 2xx.
         return Accepted(webhook_id, appended.count, matches, duplicate=not appended.fresh)
 
-    def _check_size(self, batch: str, events: Sequence[Event]) -> int | None:
+    def _check_size(self, batch: str, events: Sequence[Event], before_call: Callable[[], None]) -> int | None:
         """Refuse a delivery that would make a match too large.
 
         One that was taken before adds nothing, so it is not refused, even if it filled the match itself.
@@ -158,6 +167,7 @@ class Ingest:
         Args:
             batch: the key under which the log has the delivery, if it has it.
             events: of the delivery.
+            before_call: called before each call on the log; raises ``EventLogError`` where there is no time.
 
         Returns:
             The number of events that the log has of it, where it was taken before and its match is full.
@@ -167,7 +177,7 @@ class Ingest:
             EventLogError: the log cannot be read.
         """
         try:
-            self._match_limits.check(self._log, events)
+            self._match_limits.check(self._log, events, before_call)
         except MatchTooLargeError:
             count = self._log.count_under(batch)
             if count is None:
@@ -175,11 +185,20 @@ class Ingest:
             return count
         return None
 
-    def _new_matches(self, key: IngestKey, matches: Sequence[str]) -> list[str]:
+    def _check_time(self, until_s: float) -> None:
+        """Raise an error where the log has been so slow that no further call on it should begin.
+
+        Raises:
+            EventLogError: it has.
+        """
+        if self._clock_s() > until_s:
+            raise EventLogError(f"the log is slow: after {CALLS_S:g} s it had not answered every question")
+
+    def _new_matches(self, key: IngestKey, matches: Sequence[str], until_s: float) -> list[str]:
         """Those matches that the log does not have, as far as the key's limit needs to know.
 
         Raises:
-            EventLogError: the log cannot be read.
+            EventLogError: the log cannot be read, or not by ``until_s``.
         """
         left = self._key_limits.new_matches_left(key)
         new: list[str] = []
@@ -188,6 +207,7 @@ class Ingest:
         for match_id in matches:
             if match_id in self._known_matches:
                 continue
+            self._check_time(until_s)
             if next(iter(self._log.read_match(match_id)), None) is None:
                 new.append(match_id)
                 if len(new) > left:

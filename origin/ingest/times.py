@@ -28,7 +28,7 @@ dated differently; the later one wins then, and both say the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -63,13 +63,16 @@ def check_times(event: Event, now_ms: int) -> None:
         _check("detail.kickoff_ms", event.detail["kickoff_ms"], now_ms, KICKOFF_AHEAD_MS, "5 years")
 
 
-def date_statuses(events: Sequence[Event], log: EventLog, now_ms: int) -> list[Event]:
+def date_statuses(
+    events: Sequence[Event], log: EventLog, now_ms: int, before_call: Callable[[], None] = lambda: None
+) -> list[Event]:
     """The same events, in which a STATUS_CHANGE without a time has one where it would never count without.
 
     Args:
         events: of one delivery.
         log: what the matches have so far; it is read only for matches with such an event.
         now_ms: UTC milliseconds.
+        before_call: called before each call on the log; may raise ``EventLogError``.
 
     Raises:
         EventLogError: the log cannot be read.
@@ -77,6 +80,7 @@ def date_statuses(events: Sequence[Event], log: EventLog, now_ms: int) -> list[E
     matches = {event.match_id for event in events if _is_undated_status(event)}
     dated: dict[str, list[Event]] = {}
     for match_id in matches:
+        before_call()
         of_match = [event for event in events if event.match_id == match_id]
         dated[match_id] = _date_match(match_id, of_match, log, now_ms)
     # The order of the delivery is kept, match by match.

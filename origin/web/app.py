@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from origin.config import Config
 from origin.errors import BusError, OriginError, RequestError
 from origin.stream.worker.extensions import FIXED_ANSWERS, ORIGIN, ROW_RENDERER, STREAM_HUB
-from origin.web import assets, cache_policy, health, pages, polls, security_headers, webhook
+from origin.web import assets, cache_policy, compression, health, pages, polls, security_headers, webhook
 from origin.web.bus_breaker import BusBusyError
 from origin.web.cache_policy import NO_STORE, set_policy
 from origin.web.origin import Origin, origin_of
@@ -71,6 +71,7 @@ def _add_errors_and_headers(app: Flask) -> None:
     app.after_request(_relative_redirect)
     security_headers.init_app(app)
     cache_policy.init_app(app)
+    compression.init_app(app)
 
 
 # Programs read these, whatever they say that they accept. An admin application has no pages at all.

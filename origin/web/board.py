@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from origin.bus import Bus, MatchRow, RowReader
+from origin.bus.list_cursor import ListCursor, row_digest
 from origin.errors import BusError
 from origin.web.bus_breaker import SLOW_S, Breaker, BusBusyError
 from shared_state.view import Summary
@@ -66,6 +67,7 @@ class PageContent:
         complete: False where a part of the bus does not answer: some rows stand as they were, or are missing.
         read_ms: when the rows were last read, all of them, UTC milliseconds; None if they never were.
         ids: by match: the id of what its row shows.
+        cursor: from where the stream of this list goes on; empty if the rows were never all read.
     """
 
     rows: Sequence[Summary]
@@ -77,11 +79,12 @@ class PageContent:
     complete: bool
     read_ms: int | None
     ids: Mapping[str, str] = field(default_factory=dict)
+    cursor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltPage:
-    """A page as bytes, with the tag of these bytes."""
+    """A page as bytes, with the tag of what it shows: of all of them but the cursor."""
 
     body: bytes
     tag: str
@@ -130,6 +133,8 @@ class Board:
         self._known = False
         self._rows: dict[str, MatchRow] = {}
         self._views: dict[View, list[_Rank]] = {View(): []}
+        # By list: the digest of its rows, see ``ListCursor``.
+        self._digests: dict[View, int] = {}
         self._days: list[str] = []
         self._building = threading.Lock()
         self._pages: OrderedDict[tuple[View, int, str], _Kept] = OrderedDict()
@@ -210,7 +215,7 @@ class Board:
                 return None
             content, version, until_ms = found
             body = render(content).encode()
-            page = BuiltPage(body, hashlib.sha256(body).hexdigest()[:_TAG_CHARS])
+            page = BuiltPage(body, _tag(body, content.cursor))
             self._pages[key] = _Kept(page, version, now_ms, until_ms)
             self._pages.move_to_end(key)
             if len(self._pages) > _PAGES_MAX:
@@ -229,6 +234,7 @@ class Board:
             shown = ranks[(number - 1) * PAGE_ROWS : number * PAGE_ROWS]
             rows = [self._rows[match_id] for _, _, match_id in shown]
             version, complete, read_ms = self._version, self._complete, self._read_ms
+            digest = self._digests.get(view, 0)
             today = time.strftime("%Y-%m-%d", time.gmtime(now_ms / 1000))
             place = bisect_left(self._days, view.day or today)
             days = self._days[max(0, place - _DAYS_AROUND) : place + _DAYS_AROUND + 1]
@@ -239,8 +245,11 @@ class Board:
             if until is not None and until < until_ms:
                 until_ms = until
         ids = {row.match_id: str(row.id) for row in rows}
+        cursor = "" if read_ms is None else str(ListCursor(read_ms, digest))
         competitions = sorted({text.competition for text in texts if text.competition})[:_COMPETITIONS_MAX]
-        content = PageContent(texts, view, number, numbers, days, competitions, complete, read_ms, ids)
+        content = PageContent(
+            texts, view, number, numbers, days, competitions, complete, read_ms, ids, cursor
+        )
         return content, version, until_ms
 
     def _check_known(self, otherwise: str) -> None:
@@ -263,6 +272,7 @@ class Board:
     def _read(self) -> BusError | None:
         if self._reader is None:
             self._reader = self._bus.row_reader()
+        # A row that changes while the others are read may be missed by this reading.
         began_ms = time.time_ns() // 1_000_000
         try:
             update = self._reader.read()
@@ -294,7 +304,9 @@ class Board:
                 self._rows[match_id] = row
             for ranks_of, one in ((removed, before), (added, row)):
                 if one is not None:
+                    digest = row_digest(match_id, one.id)
                     for view in _views_of(one):
+                        self._digests[view] = self._digests.get(view, 0) ^ digest
                         ranks_of.setdefault(view, []).append(one.summary.rank)
         for view in removed.keys() | added.keys():
             self._change_view(view, removed.get(view, ()), added.get(view, ()))
@@ -315,8 +327,15 @@ class Board:
             ranks[:] = sorted([*(rank for rank in ranks if rank not in gone), *added])
         if not ranks and view != View():
             del self._views[view]
+            self._digests.pop(view, None)
             if view.day and not view.competition:
                 self._days.remove(view.day)
+
+
+def _tag(body: bytes, cursor: str) -> str:
+    """The tag of a page. Two processes with the same rows have the same one, whenever each read them."""
+    shown = body.replace(f'data-list-id="{cursor}"'.encode(), b"")
+    return hashlib.sha256(shown).hexdigest()[:_TAG_CHARS]
 
 
 def _views_of(row: MatchRow) -> set[View]:

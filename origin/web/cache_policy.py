@@ -1,5 +1,10 @@
 """Every ``Cache-Control`` of the web tier. What may be kept, by whom and for how long is decided here.
 
+``NO_STORE`` is for what is true for one request only: errors (a match that is unknown now may begin in a
+second), health, metrics, ingest, and "there is no next delta yet". ``IMMUTABLE`` is for a delta, a fragment,
+a file with its hash in its name. The stream tier has the same headers
+(``origin.stream.http.cache_headers``).
+
 Beside it an answer has ``CDN-Cache-Control`` (RFC 9213), which is for shared caches alone, and, where it may
 be kept, its surrogate keys in ``Surrogate-Key`` (Varnish, Fastly) and ``Cache-Tag`` (Cloudflare, Akamai): a
 purge by key finds all that was made from a match.
@@ -8,14 +13,13 @@ purge by key finds all that was made from a match.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from flask import Flask, Response, request
 
+from origin.stream.http.cache_headers import IMMUTABLE, NO_STORE, for_shared_caches, match_key
+
 __all__ = [
-    "FOR_SHARED_CACHES",
     "IMMUTABLE",
     "LATEST",
     "NO_STORE",
@@ -27,9 +31,6 @@ __all__ = [
     "surrogate_keys",
 ]
 
-#: What is true for this request only: errors (a match that is unknown now may begin in a second), health,
-#: metrics, ingest, and "there is no next delta yet".
-NO_STORE: Final = "no-store"
 #: The newest state of something: pages, polls, snapshots. One second in shared caches makes a million polls
 #: one request a second. When the origin is slow or gone, the cache goes on with what it has; the page shows
 #: the reader how old that is.
@@ -37,21 +38,12 @@ LATEST: Final = "public, max-age=0, s-maxage=1, stale-while-revalidate=5, stale-
 #: What may no longer be the newest, because the bus cannot be asked. A cache keeps it for a second, and shows
 #: it neither longer nor instead of an error: it may have something newer.
 STALE: Final = "public, max-age=0, s-maxage=1"
-#: What never changes under its URL: a delta, a fragment, a file with its hash in its name.
-IMMUTABLE: Final = "public, max-age=31536000, immutable"
 #: A widget file under a name without a hash. A release reaches every embed within minutes; if it cannot be
 #: fetched then, the old one still works.
 STABLE_NAME: Final = "public, max-age=300, stale-while-revalidate=3600, stale-if-error=604800"
 #: A browser asks for its service worker on every visit and must get the newest, or it is stuck with a bug.
 SERVICE_WORKER: Final = "public, no-cache"
 
-#: What a shared cache that reads ``CDN-Cache-Control`` does instead; the other policies hold for it as well.
-FOR_SHARED_CACHES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        LATEST: "public, max-age=1, stale-while-revalidate=5, stale-if-error=86400",
-        STALE: "public, max-age=1",
-    }
-)
 _MATCH: Final = re.compile("[A-Za-z0-9_-]{1,64}")
 
 
@@ -69,7 +61,7 @@ def surrogate_keys(endpoint: str | None, match_id: str | None) -> list[str]:
         match_id: the match that it is about, if it is about one.
     """
     if match_id is not None and _MATCH.fullmatch(match_id):
-        return [f"match-{match_id}"]
+        return [match_key(match_id)]
     if endpoint in ("pages.index", "pages.list_fragment"):
         return ["matches"]
     return ["widget"] if endpoint is not None and endpoint.startswith("assets.") else []
@@ -82,7 +74,7 @@ def init_app(app: Flask) -> None:
 
 def _add_headers(response: Response) -> Response:
     policy = response.headers.setdefault("Cache-Control", NO_STORE)
-    response.headers["CDN-Cache-Control"] = FOR_SHARED_CACHES.get(policy, policy)
+    response.headers["CDN-Cache-Control"] = for_shared_caches(policy)
     if policy != NO_STORE:
         match_id = (request.view_args or {}).get("match_id") or request.args.get("matchId")
         if keys := surrogate_keys(request.endpoint, match_id):

@@ -76,7 +76,8 @@ def _list(path: str, render: Callable[[PageContent], str]) -> Response:
     response = set_policy(Response(page.body, mimetype="text/html"), LATEST)
     if as_of_ms is not None:
         response.headers[HEADER_AS_OF] = str(as_of_ms)
-    response.set_etag(page.tag)
+    # Weak: pages of processes that read the same rows at another time differ in their cursor.
+    response.set_etag(page.tag, weak=True)
     response.make_conditional(request)
     return response
 

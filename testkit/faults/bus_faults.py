@@ -10,17 +10,19 @@ bus must be right without the help of a reducer that ignores duplicates.
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from origin.bus import Bus, Published, open_bus
 from origin.errors import BusError
+from origin.eventlog import EventLog, open_eventlog
 from origin.eventlog.memory import MemoryEventLog, wall_clock_ms
 from origin.fanout.worker import FanOut
 from shared_state import DeltaId, Event, Replica, decode_delta
@@ -28,20 +30,35 @@ from testkit.faults.bus_origin import follow
 from testkit.services.clock import WallClock
 from testkit.services.link import Link
 from testkit.services.redis import RedisCluster, RedisSentinels, RedisServer
+from testkit.services.redis_refusals import (
+    cannot_save,
+    is_a_replica,
+    is_full,
+    may_not_write,
+    takes_writes_again,
+)
 
 __all__ = ["FAULTS", "Fault", "Outcome", "Region", "run_fault"]
 
 SETTLE_S = 60.0
 ROOT = Path(__file__).parents[2]
+TEN_YEARS_MS = 3_650 * 86_400_000
+FLOOD_EVENTS = 5_000
+FLOOD_BATCH = 500
 
 
 class Viewer:
-    """One viewer of one match."""
+    """One viewer of one match.
 
-    def __init__(self, match_id: str, base: bytes) -> None:
+    Args:
+        far: whether its origin reaches Redis by the link that a fault cuts.
+    """
+
+    def __init__(self, match_id: str, base: bytes, *, far: bool = False) -> None:
         self.match_id = match_id
+        self.far = far
         self.base = Replica.restore(base)
-        self.received: list[tuple[int, Published]] = []  # when, and what
+        self.received: list[tuple[float, Published]] = []  # when (monotonic), and what
         self.gaps: list[DeltaId] = []
 
     @property
@@ -49,7 +66,7 @@ class Viewer:
         return self.received[-1][1].id if self.received else self.base.position
 
     def on_delta(self, published: Published) -> None:
-        self.received.append((wall_clock_ms(), published))
+        self.received.append((time.monotonic(), published))
 
     def fold(self) -> Replica:
         """The match as this viewer has it."""
@@ -58,12 +75,16 @@ class Viewer:
             replica.receive(decode_delta(self.match_id, published.id, published.delta))
         return replica
 
-    def late_ms(self) -> int:
-        """The longest that a delta took from the log to this viewer."""
-        late = 0
-        for received_ms, published in self.received:
-            delta = decode_delta(self.match_id, published.id, published.delta)
-            late = max(late, received_ms - delta.accepted_ms)
+    def late_s(self, sent_s: Mapping[tuple[str, str, int], float]) -> float:
+        """The longest that an event took from its sender to this viewer.
+
+        Args:
+            sent_s: monotonic time at which the log was given each event, by match, event id and revision.
+        """
+        late = 0.0
+        for received_s, published in self.received:
+            event = decode_delta(self.match_id, published.id, published.delta).event
+            late = max(late, received_s - sent_s[self.match_id, event.event_id, event.rev])
         return late
 
 
@@ -116,7 +137,14 @@ class Origin:
 
 @dataclass
 class Region:
-    """One region: a log, a fan-out worker, a bus in ``service``, origins and their viewers."""
+    """One region: a log, a fan-out worker, a bus in ``service``, origins and their viewers.
+
+    Attributes:
+        clock: the wall clock of the servers, the log and the worker, if it can be set.
+        link: how one of the origins reaches Redis; None: as the others do.
+        log_path: the file of the log; None: it is in memory.
+        target: the key whose server a fault hits; empty: those of the first match.
+    """
 
     service: RedisServer | RedisSentinels | RedisCluster
     events_per_s: float = 40.0
@@ -126,13 +154,23 @@ class Region:
     own_process: bool = False
     clock: WallClock | None = None
     link: Link | None = None
+    log_path: Path | None = None
+    target: str = ""
     viewers: list[Viewer] = field(default_factory=list)
     buses: list[Bus] = field(default_factory=list)
     origins: list[Origin] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.log = MemoryEventLog()
+        self._now_ms = wall_clock_ms if self.clock is None else self.clock.now_ms
+        self.log: EventLog = (
+            MemoryEventLog(self._now_ms)
+            if self.log_path is None
+            else open_eventlog(f"sqlite:///{self.log_path}")
+        )
         self._numbers = dict.fromkeys(self.match_ids, 0)
+        self._numbering = threading.Lock()
+        self.sent_s: dict[tuple[str, str, int], float] = {}
+        self.target = self.target or f"touchline:{{{self.match_ids[0]}}}:stream"
         self._stop_writing = threading.Event()
 
     @property
@@ -141,7 +179,7 @@ class Region:
 
     def __enter__(self) -> Region:
         self.publisher = open_bus(self.url)
-        self.fanout = FanOut(self.log, self.publisher, group="region")
+        self.fanout = FanOut(self.log, self.publisher, group="region", now_ms=self._now_ms)
         self._fanout_thread = threading.Thread(target=self.fanout.run, daemon=True)
         self._fanout_thread.start()
         for match_id in self.match_ids:
@@ -157,7 +195,7 @@ class Region:
             self.buses.append(bus)
             for match_id in self.match_ids:
                 for _ in range(3):
-                    viewer = self._viewer(match_id)
+                    viewer = self._viewer(match_id, far=self.link is not None and url != self.url)
                     follow(bus, match_id, viewer.position, viewer.on_delta, viewer.gaps.append)
         if self.own_process:
             self.origins.append(Origin(self.url, [self._viewer(match_id) for match_id in self.match_ids]))
@@ -174,6 +212,23 @@ class Region:
             origin.stop()
         for bus in (*self.buses, self.publisher):
             bus.close()
+        self.log.close()
+
+    def flood(self, match_id: str, count: int) -> None:
+        """Give the log many events of one match, as fast as it takes them."""
+        for _ in range(count // FLOOD_BATCH):
+            self._append(match_id, FLOOD_BATCH)
+
+    def others(self) -> list[str]:
+        """The matches that a fault of the target's server does not hit: those of other servers.
+
+        Where there is one server for all, the matches other than the first.
+        """
+        if isinstance(self.service, RedisCluster):
+            hit = self.service.owner(self.target)
+            names = {match_id: f"touchline:{{{match_id}}}:stream" for match_id in self.match_ids}
+            return [match_id for match_id, key in names.items() if self.service.owner(key) is not hit]
+        return list(self.match_ids[1:])
 
     def settle(self) -> None:
         """End the events, and wait until every viewer has all of the log."""
@@ -197,10 +252,10 @@ class Region:
         """Wait until every origin is ready."""
         self.wait(lambda: all(bus.health().ok for bus in self.buses), "health")
 
-    def _viewer(self, match_id: str) -> Viewer:
+    def _viewer(self, match_id: str, *, far: bool = False) -> Viewer:
         snapshot = self.publisher.snapshot(match_id)
         assert snapshot is not None
-        self.viewers.append(Viewer(match_id, snapshot.data))
+        self.viewers.append(Viewer(match_id, snapshot.data, far=far))
         return self.viewers[-1]
 
     def _published(self, match_id: str) -> bool:
@@ -213,9 +268,14 @@ class Region:
             self._append(self.match_ids[number % len(self.match_ids)])
             number += 1
 
-    def _append(self, match_id: str) -> None:
-        self._numbers[match_id] += 1
-        self.log.append([_event(match_id, self._numbers[match_id])])
+    def _append(self, match_id: str, count: int = 1) -> None:
+        with self._numbering:
+            first = self._numbers[match_id] + 1
+            self._numbers[match_id] += count
+            events = [_event(match_id, number) for number in range(first, first + count)]
+            now_s = time.monotonic()
+            self.sent_s |= {(match_id, event.event_id, event.rev): now_s for event in events}
+        self.log.append(events)
 
     @staticmethod
     def wait(check: Callable[[], bool], what: str | Callable[[], str]) -> None:
@@ -245,13 +305,15 @@ class Outcome:
     """What viewers noticed of a fault.
 
     Attributes:
-        gap_s: the longest that a delta took from the log to a viewer.
+        gap_s: the longest that an event took from its sender to a viewer.
+        other_gap_s: the same of another match: one of another server, at an origin that is not cut off.
         lost, twice: deltas, over all viewers.
         gaps: times a viewer was sent to the snapshot.
         equal: whether every viewer's fold has the hash of the log's.
     """
 
     gap_s: float
+    other_gap_s: float
     deltas: int
     lost: int
     twice: int
@@ -263,6 +325,7 @@ def run_fault(region: Region, inject: Callable[[Region], None], before_s: float,
     """Inject a fault into a region with events flowing, and compare every viewer with the log."""
     with region:
         time.sleep(before_s)
+        others = region.others()
         inject(region)
         time.sleep(after_s)
         region.settle()
@@ -275,7 +338,12 @@ def run_fault(region: Region, inject: Callable[[Region], None], before_s: float,
             lost += len(set(range(first, last + 1)) - set(seqs))
             twice += len(seqs) - len(set(seqs))
         return Outcome(
-            gap_s=max(viewer.late_ms() for viewer in region.viewers) / 1000,
+            gap_s=max(viewer.late_s(region.sent_s) for viewer in region.viewers),
+            other_gap_s=max(
+                viewer.late_s(region.sent_s)
+                for viewer in region.viewers
+                if viewer.match_id in others and not viewer.far
+            ),
             deltas=sum(len(viewer.received) for viewer in region.viewers),
             lost=lost,
             twice=twice,
@@ -299,7 +367,7 @@ def _primary(region: Region) -> RedisServer:
         return service
     if isinstance(service, RedisSentinels):
         return service.primary()
-    return service.owner(f"touchline:{{{region.match_ids[0]}}}:stream")
+    return service.owner(region.target)
 
 
 def _nothing(region: Region) -> None:
@@ -382,6 +450,46 @@ def _set_clock_back(region: Region) -> None:
         time.sleep(0.5)
 
 
+def _flood_one_match(region: Region) -> None:
+    region.flood(region.match_ids[0], FLOOD_EVENTS)
+
+
+def _set_clock_ahead_and_back(region: Region) -> None:
+    """The clock of the servers, the log and the worker jumps ahead by ten years and back, twice."""
+    assert region.clock is not None
+    server = _primary(region)
+    for _ in range(2):
+        before_s: Any = server.client.time()
+        region.clock.shift(TEN_YEARS_MS)
+        after_s: Any = server.client.time()
+        assert after_s[0] - before_s[0] > TEN_YEARS_MS // 2_000, "the server's clock was set ahead"
+        time.sleep(1.5)
+        region.clock.shift(0)
+        time.sleep(1.5)
+
+
+def _slow_down_log(region: Region) -> None:
+    """The log's file is locked again and again, for as long as a write to a slow disk takes."""
+    assert region.log_path is not None
+    with contextlib.closing(sqlite3.connect(region.log_path, timeout=5.0, isolation_level=None)) as other:
+        until_s = time.monotonic() + region.pause_s
+        while time.monotonic() < until_s:
+            other.execute("BEGIN IMMEDIATE")
+            time.sleep(0.25)
+            other.execute("ROLLBACK")
+            time.sleep(0.15)
+
+
+def _refuse_writes(refuse: Callable[[RedisServer], None]) -> Callable[[Region], None]:
+    def inject(region: Region) -> None:
+        server = _primary(region)
+        refuse(server)
+        time.sleep(region.pause_s)
+        takes_writes_again(server)
+
+    return inject
+
+
 def _cut_off_origin(region: Region) -> None:
     """One origin is cut off from Redis with its connections left open; the others and the worker are not."""
     assert region.link is not None
@@ -403,11 +511,19 @@ def _cut_off_primary(region: Region) -> None:
 
 @dataclass(frozen=True)
 class Fault:
-    """One row of the table."""
+    """One row of the table.
+
+    Attributes:
+        whole_bus: whether all matches are on the server that the fault hits, so that there is no other match.
+        target: as ``Region.target``.
+    """
 
     name: str
     setup: str
     inject: Callable[[Region], None]
+    whole_bus: bool = False
+    target: str = ""
+    log_on_disk: bool = False
     own_process: bool = False
     own_clock: bool = False
     own_link: bool = False
@@ -436,26 +552,36 @@ class Fault:
                 own_process=self.own_process,
                 clock=clock,
                 link=link,
+                log_path=directory / "log.sqlite" if self.log_on_disk else None,
+                target=self.target,
             )
 
 
 FAULTS = (
     Fault("none", "redis", _nothing),
-    Fault("primary killed with -9", "sentinel", _kill_primary),
+    Fault("primary killed with -9", "sentinel", _kill_primary, whole_bus=True),
     Fault("primary killed with -9", "cluster", _kill_primary),
-    Fault("primary paused", "redis", _pause_primary),
-    Fault("primary paused", "sentinel", _pause_primary),
+    Fault("primary paused", "redis", _pause_primary, whole_bus=True),
+    Fault("primary paused", "sentinel", _pause_primary, whole_bus=True),
     Fault("primary paused", "cluster", _pause_primary),
+    Fault("primary with the list of matches paused", "cluster", _pause_primary, target="touchline:matches"),
     Fault("replica promoted while publishes are in flight", "sentinel", _promote_replica),
     Fault("replica promoted while publishes are in flight", "cluster", _promote_replica),
     Fault("match moved to another shard", "cluster", _move_slot),
-    Fault("Redis killed and restarted empty", "redis", _restart_empty),
+    Fault("Redis killed and restarted empty", "redis", _restart_empty, whole_bus=True),
     Fault("Redis killed and restarted empty", "cluster", _restart_empty),
     Fault("origin killed and restarted, twice", "redis", _restart_origin, own_process=True),
     Fault("Pub/Sub connections cut, three times", "redis", _cut_pub_sub),
     Fault("Pub/Sub connections cut, three times", "cluster", _cut_pub_sub),
     Fault("client output buffer limit hit, three times", "redis", _hit_buffer_limit),
     Fault("clock of Redis set back by an hour, then a day", "redis", _set_clock_back, own_clock=True),
+    Fault("all clocks ten years ahead and back, twice", "redis", _set_clock_ahead_and_back, own_clock=True),
     Fault("one origin cut off", "redis", _cut_off_origin, own_link=True),
-    Fault("primary cut off from everybody", "sentinel", _cut_off_primary, own_link=True),
+    Fault("primary cut off from everybody", "sentinel", _cut_off_primary, own_link=True, whole_bus=True),
+    Fault("flood of 5,000 events of one match", "redis", _flood_one_match),
+    Fault("log slow: its file locked for 0.25 s at a time", "redis", _slow_down_log, log_on_disk=True),
+    Fault("Redis cannot save: MISCONF", "redis", _refuse_writes(cannot_save), whole_bus=True),
+    Fault("Redis made a replica: READONLY", "redis", _refuse_writes(is_a_replica), whole_bus=True),
+    Fault("Redis full: OOM", "cluster", _refuse_writes(is_full)),
+    Fault("Redis takes away the right to write: NOPERM", "cluster", _refuse_writes(may_not_write)),
 )

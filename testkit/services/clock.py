@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 from testkit.services.process import require_program
@@ -21,9 +22,15 @@ class WallClock:
         compiler = require_program("cc", "gcc", "clang")
         subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True, timeout=60)
         self._offset.write_bytes(struct.pack("=q", 0))
+        self._shifted_ms = 0
         self.env = {"LD_PRELOAD": str(library), "WALL_CLOCK_OFFSET_FILE": str(self._offset)}
 
     def shift(self, by_ms: int) -> None:
         """Set it to the true time plus ``by_ms`` milliseconds; at once, in all of these processes."""
         with self._offset.open("r+b") as file:
             file.write(struct.pack("=q", by_ms * 1_000))
+        self._shifted_ms = by_ms
+
+    def now_ms(self) -> int:
+        """What these processes take the time for, UTC milliseconds: for what runs in this process."""
+        return time.time_ns() // 1_000_000 + self._shifted_ms

@@ -5,6 +5,7 @@ Caches are tested with it where the product's own origin could not be made to mi
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections import Counter
@@ -40,6 +41,7 @@ class CountingOrigin:
         self.seen: Counter[str] = Counter()
         self.heads: dict[str, list[dict[str, str]]] = {}
         self._lock = threading.Lock()
+        self._connections: set[socket.socket] = set()
         self._server: ThreadingHTTPServer | None = None
         self.port = port
         self.start()
@@ -49,6 +51,16 @@ class CountingOrigin:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                with owner._lock:
+                    owner._connections.add(self.connection)
+
+            def finish(self) -> None:
+                with owner._lock:
+                    owner._connections.discard(self.connection)
+                super().finish()
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 pass
@@ -95,6 +107,11 @@ class CountingOrigin:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+            # A cache would be answered on for as long as it keeps its connections.
+            with self._lock:
+                for connection in self._connections:
+                    with contextlib.suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> CountingOrigin:
         return self

@@ -19,7 +19,7 @@ from origin.feedworker.poller import Intervals
 from origin.feedworker.worker import FeedWorker
 from origin.metrics import Metrics
 from shared_state import Event, Match, fold
-from shared_state.jsontext import JsonObject
+from shared_state.jsontext import JsonObject, canonical
 from testkit.services.vendor import KEY, Vendor
 from testkit.services.vendor_matches import OptaMatch, SportradarMatch
 from testkit.vendor_simulator import shown
@@ -50,8 +50,14 @@ def expected(vendor: Vendor, number: str | None = None) -> JsonObject:
 
 
 def seen(match: Match) -> JsonObject:
-    """What a reader sees; the time of occurrence is the first one told, which a last document can lack."""
-    return shown(match, "source_ts")
+    """What a reader sees.
+
+    Two things depend on the documents before the last: the time of occurrence is the first one that was
+    sent, and a goal that was entered again keeps its first id (decision 55).
+    """
+    view = shown(match, "source_ts")
+    events = [{**event, "event_id": ""} if event["type"] == "GOAL" else event for event in view["events"]]
+    return view | {"events": sorted(events, key=canonical)}
 
 
 def wait_until(ready: Callable[[], object], what: str = "") -> None:

@@ -306,7 +306,11 @@ class World:
         for one in (ours, theirs):
             one.setblocking(False)
         viewer.connect(theirs)
-        self._connections.add(ours, "", None)
+        self.add(ours)
+
+    def add(self, sock: socket.socket) -> None:
+        """Take a connection, whatever its client is."""
+        self._connections.add(sock, "", None)
 
     def accept(self, listener: socket.socket) -> None:
         """Take the connections that wait at a listener."""

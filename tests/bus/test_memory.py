@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
-from origin.bus import Gap, Published, Snapshot, Suffix, UpToDate
+from origin.bus import Gap, Published, Snapshot, Suffix, UpToDate, memory
 from origin.bus.memory import ENDED_IN_MEMORY, MemoryBus
 from origin.errors import BusBehindError, BusError
 from shared_state import DeltaId, Event, Replica, encode_delta
@@ -109,6 +110,40 @@ def test_a_match_that_cannot_be_read_back_is_refilled(bus: MemoryBus) -> None:
     deltas = [published for published, _ in STEPS[:4]]
     assert bus.refill(FIRST, deltas, STEPS[3][1]) == 4
     assert bus.snapshot(FIRST) == Snapshot(DeltaId(EPOCH, 4), STEPS[3][1])
+
+
+def test_dormant_matches_that_were_read_stay_within_a_bound_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each match of a log can be asked for by anybody, one after another."""
+    source, bus = MemoryBus(), MemoryBus()
+    names = [f"m{number}" for number in range(10)]
+    loads: list[str] = []
+
+    def load(match_id: str) -> tuple[Snapshot, Sequence[Published]]:
+        loads.append(match_id)
+        snapshot, replay = source.snapshot(match_id), source.replay(match_id, DeltaId(EPOCH, 0))
+        assert snapshot is not None
+        assert isinstance(replay, Suffix)
+        return snapshot, replay.deltas
+
+    for match_id in names:
+        publish_ended(source, match_id)
+    for match_id, row in source.row_reader().read().rows.items():
+        assert row is not None
+        bus.adopt(row, functools.partial(load, match_id))
+    one_bytes = memory._bytes_of(load(names[0]))
+    loads.clear()
+    monkeypatch.setattr(memory, "LOADED_MAX_BYTES", 3 * one_bytes + 100)
+    for match_id in names:
+        for _ in range(2):
+            assert bus.snapshot(match_id) == source.snapshot(match_id)
+        assert bus._loaded_bytes == sum(map(memory._bytes_of, bus._loaded.values())) <= 3 * one_bytes + 100
+    assert loads == names, "what was read a moment ago is not loaded again"
+    assert list(bus._loaded) == names[-3:]
+    bus.subscribe(names[-1], lambda published: None).close()
+    assert bus._loaded_bytes == sum(map(memory._bytes_of, bus._loaded.values()))
+    monkeypatch.setattr(memory, "LOADED_MAX_BYTES", 1)
+    assert bus.snapshot(names[0]) == source.snapshot(names[0])
+    assert list(bus._loaded) == names[:1], "one that is larger than the bound is read all the same"
 
 
 def test_a_match_that_ended_costs_at_most_four_kilobytes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The guide for football-data.org, and the same with ESPN's form, run against the vendor on loopback."""
+"""The guide for football-data.org, and the same with ESPN's form and MA1, against the simulated vendor."""
 
 from __future__ import annotations
 
@@ -18,12 +18,19 @@ from tests.commands.test_simulate_vendor import touchline
     ("vendor_name", "feed", "match_id", "path"),
     [
         ("football-data", "football-data-v4", "fd-1", "/v4/matches/{id}"),
+        ("football-data", "football-data-v4", "", ""),
         ("espn", "espn-scoreboard", "espn-1", "/scoreboard"),
+        ("espn", "espn-scoreboard", "", "/scoreboard"),
+        ("stats-perform", "stats-perform-ma1", "sp-1", "/match"),
+        ("stats-perform", "stats-perform-ma1", "", "/match"),
     ],
 )
 def test_the_final_ends_with_the_truth(
     tmp_path: Path, vendor_name: str, feed: str, match_id: str, path: str
 ) -> None:
+    """One match that is named, with a request of its own; none is named, and one request has all."""
+    followed = ["--match", match_id] if match_id else []
+    match_id = match_id or {"football-data": "fd-1", "espn": "espn-1", "stats-perform": "sp-1"}[vendor_name]
     url = f"sqlite:{tmp_path / 'log.db'}"
     vendor = touchline("simulate-vendor", vendor_name, "--port", "0", "--seconds", "8")
     ingest = None
@@ -33,7 +40,7 @@ def test_the_final_ends_with_the_truth(
         found = re.match(r"(http://127\.0\.0\.1:\d+)/", vendor.stdout.readline())
         assert found
         ingest = touchline(
-            "ingest", "--feed", feed, "--match", match_id, "--url", found[1] + path,
+            "ingest", "--feed", feed, *followed, "--url", found[1] + path,
             "--interval", "0.1", "--interval-over", "0.5",
             EVENTLOG_URL=url, TOUCHLINE_FEED_KEY=KEY,
         )  # fmt: skip

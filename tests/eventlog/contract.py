@@ -336,6 +336,23 @@ class EventLogContract:
             again.add(one)  # a reader that meets the record later does not add it again
         assert [letter.id for letter in letters.pending()] == ["0-11"]
 
+    def test_old_documents_are_forgotten_and_dead_letters_of_records_are_not(
+        self, open_again: Callable[[], EventLog]
+    ) -> None:
+        letters = open_again().dead_letters()
+        record = DeadLetter(0, 7, 1, "not JSON", b"{")
+        dropped, document = (DeadLetter.of_document("feed", 1, "bad", text) for text in (b"<1", b"<2"))
+        for letter in (record, dropped, document):
+            letters.add(letter)
+        letters.remove(dropped)
+        letters.forget_documents(1)
+        assert {letter.id for letter in letters.pending()} == {record.id, document.id}
+        letters.forget_documents(2**53)
+        for again in (letters, open_again().dead_letters()):
+            assert [letter.id for letter in again.pending()] == [record.id]
+        open_again().dead_letters().add(document)  # a vendor that sends it once more is heard
+        assert {letter.id for letter in letters.pending()} == {record.id, document.id}
+
     def test_everything_may_be_called_after_an_append_elsewhere(
         self, open_again: Callable[[], EventLog]
     ) -> None:

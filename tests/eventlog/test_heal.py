@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,12 +14,16 @@ from hypothesis import strategies as st
 from origin.bus import Suffix
 from origin.bus.memory import MemoryBus
 from origin.errors import EventLogError
+from origin.eventlog import open_eventlog
 from origin.eventlog.clock import JUMP_MS
 from origin.eventlog.heal import DatedRecord, heal_sqlite, plan
+from origin.eventlog.heal_postgres import heal_postgres
+from origin.eventlog.postgres_session import PostgresSettings
 from origin.eventlog.sqlite import SqliteEventLog
 from origin.fanout.worker import FanOut
 from shared_state import DeltaId, decode_delta
 from testkit.command import touchline
+from testkit.services.postgres import PostgresServer
 from tests.eventlog.contract import note
 
 NOW_MS = 1_700_000_000_000
@@ -144,4 +149,68 @@ def test_the_command_prints_what_it_would_do_and_does_it_when_asked(tmp_path: Pa
     assert dates(path)["middle"] == [0, 500, 500]
     other = touchline("log", "heal-dates", env={"EVENTLOG_URL": "kafka://127.0.0.1:9/t"})
     assert other.code == 1
-    assert "EVENTLOG_URL 'kafka': only a SQLite log" in other.err
+    assert "EVENTLOG_URL 'kafka': only a SQLite log and one in PostgreSQL can be healed" in other.err
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+@pytest.mark.services
+def test_a_log_in_postgresql_is_healed_and_one_that_is_open_is_refused(server: PostgresServer) -> None:
+    import psycopg
+
+    url = f"{server.new_database()}?partitions=2"
+
+    def dates_of() -> dict[str, list[int]]:
+        with closing(open_eventlog(url)) as log:
+            return {
+                match_id: [record.appended_ms for record in log.read_match(match_id)]
+                for match_id in ("middle", "born", "right")
+            }
+
+    with closing(open_eventlog(url)) as log:
+        log.append([note("e1", "middle"), note("e1", "right"), note("e1", "born")], key="k1")
+        log.append([note("e2", "middle"), note("e2", "right"), note("e2", "born")])
+    right = dates_of()
+    with psycopg.connect(url.partition("?")[0]) as connection:
+        connection.execute(
+            "UPDATE touchline.records SET appended_ms = appended_ms + %s"
+            """ WHERE match_id = 'born' OR (match_id = 'middle' AND event LIKE '%%"e2"%%')""",
+            (TEN_YEARS_MS,),
+        )
+        connection.execute("UPDATE touchline.keys SET appended_at = now() + interval '10 years'")
+    poisoned_dates = dates_of()
+    assert poisoned_dates["middle"][1] > NOW_MS + TEN_YEARS_MS
+    env = {"EVENTLOG_URL": url}
+    shown = touchline("log", "heal-dates", env=env)
+    assert (shown.code, "nothing was changed" in shown.err) == (0, True)
+    with closing(open_eventlog(url)) as log, closing(log.consumer("region")):
+        refused = touchline("log", "heal-dates", "--apply", env=env)
+        assert (refused.code, "stop all that use it first" in refused.err) == (1, True)
+    assert dates_of() == poisoned_dates
+    done = touchline("log", "heal-dates", "--apply", env=env)
+    assert (done.code, done.out) == (0, shown.out)
+    healed = dates_of()
+    assert (healed["right"], healed["born"]) == (right["right"], poisoned_dates["born"])
+    assert right["middle"][0] == healed["middle"][0] <= healed["middle"][1] <= right["middle"][1]
+    touchline("log", "heal-dates", "--apply", "--epochs", env=env)
+    assert max(dates_of()["born"]) < NOW_MS + TEN_YEARS_MS
+    with psycopg.connect(url.partition("?")[0]) as connection:
+        keys = connection.execute("SELECT count(*) FROM touchline.keys WHERE appended_at <= now()").fetchone()
+    assert keys == (1,)
+
+
+@pytest.mark.services
+def test_a_server_whose_clock_is_ahead_is_refused(server: PostgresServer) -> None:
+    url = server.new_database()
+    with closing(open_eventlog(url)) as log:
+        log.append([note("e1", "right")])
+    settings = PostgresSettings.from_url(url)
+    with pytest.raises(EventLogError, match="s ahead of this machine's: set it right first"):
+        heal_postgres(settings, apply=True, now_ms=lambda: NOW_MS)
+    with pytest.raises(EventLogError, match=r"touchline\.records"):
+        heal_postgres(PostgresSettings.from_url(server.new_database()), apply=False)

@@ -1,32 +1,46 @@
-"""A Saturday of API-Football in scaled time: matches with edits and faults, through the real worker and log.
+"""A Saturday in scaled time: matches with edits and faults, through the real worker and log, of each feed.
 
-``python -m tests.faults.test_saturday`` plays all of it: 40 matches.
+``python -m tests.faults.test_saturday [SEED] [FEED]`` plays all of it: 40 matches.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
+
+import pytest
 
 from origin.eventlog import EventLog, open_eventlog
-from origin.feeds.api_football_v3 import convert
+from origin.feeds import open_converter
 from origin.feeds.pairing import words
 from origin.feedworker.formats import open_format
 from origin.feedworker.poller import Intervals
-from origin.feedworker.simulated_api_football import EDITS, FAULTS, KEY, ApiFootball, drawn
+from origin.feedworker.simulated_api_football import (
+    EDITS,
+    FAULTS,
+    KEY,
+    ApiFootball,
+    FixtureMatch,
+    drawn,
+    without_changes,
+)
+from origin.feedworker.simulated_forms import as_espn, as_football_data, as_ma1
 from origin.feedworker.worker import FeedWorker
 from shared_state import Match, fold
 
 # The vendor's day runs this many times as fast as ours, for the worker too: what a cache is measured by.
 SPEED = 600
 READ_S = 0.05
+SLOW = ("429", "stall")
 
 
 class ScaledClock:
@@ -43,10 +57,35 @@ def stands(match: Match) -> Counter[Any]:
     return Counter((event.type, words(event)) for event in match.events())
 
 
-def saturday(count: int, directory: Path, seed: int, deadline_s: float) -> dict[int, tuple[Match, Match]]:
-    """Play a day; for each match what the log makes of it, and what the vendor's last document says."""
-    import json
+class Form(NamedTuple):
+    """How a vendor answers: the path of its list, its prefix of match ids, and one match as a document."""
 
+    path: str
+    prefix: str
+    document: Callable[[dict[str, Any]], dict[str, Any]]
+
+
+FORMS = {
+    "api-football-v3": Form(
+        "", "af-", lambda fixture: {"errors": [], "response": [without_changes(fixture)]}
+    ),
+    "football-data-v4": Form("", "fd-", as_football_data),
+    "espn-scoreboard": Form("/scoreboard", "espn-", lambda fixture: as_espn([fixture])),
+    "stats-perform-ma1": Form("/match", "sp-", as_ma1),
+}
+
+
+def last_document(feed: str, match: FixtureMatch) -> Match:
+    """What the vendor's document alone says now."""
+    form = FORMS[feed]
+    body = json.dumps(form.document(match.changed_fixture())).encode()
+    return fold(f"{form.prefix}{match.number}", open_converter(feed)(io.BytesIO(body), lambda _: None))
+
+
+def saturday(
+    count: int, directory: Path, seed: int, deadline_s: float, feed: str = "api-football-v3"
+) -> dict[int, tuple[Match, Match]]:
+    """Play a day; for each match what the log makes of it, and what the vendor's last document says."""
     draw = Random(seed)
     matches = [drawn(number, draw) for number in range(1, count + 1)]
     log = open_eventlog(f"sqlite:{directory / 'log.db'}")
@@ -55,7 +94,7 @@ def saturday(count: int, directory: Path, seed: int, deadline_s: float) -> dict[
 
         def begin() -> None:
             worker = FeedWorker(
-                open_format("api-football-v3"), log, [], vendor.url, key=KEY,
+                open_format(feed), log, [], vendor.url + FORMS[feed].path, key=KEY,
                 intervals=Intervals(running_s=READ_S, over_s=0.2, silence_s=600), now_ms=ScaledClock(),
                 random_unit=lambda: 0.0,
             )  # fmt: skip
@@ -82,9 +121,9 @@ def saturday(count: int, directory: Path, seed: int, deadline_s: float) -> dict[
                     else:
                         match.advance()
                 if draw.random() < 0.3:
-                    vendor.faults.append(
-                        draw.choice([fault for fault in FAULTS if fault not in ("429", "stall")])
-                    )
+                    vendor.faults.append(draw.choice([fault for fault in FAULTS if fault not in SLOW]))
+                if turns % 10 == 3:  # these cost a second each, so they are met now and then
+                    vendor.faults.append(SLOW[turns // 10 % len(SLOW)])
             if turns == 8:  # the worker begins anew: what it knows is what the log has
                 end()
                 begin()
@@ -92,13 +131,13 @@ def saturday(count: int, directory: Path, seed: int, deadline_s: float) -> dict[
         vendor.faults.extend(["429", "stall"])
         truth = {}
         for match in matches:
-            body = json.dumps({"errors": [], "response": [match.fixture()]}).encode()
-            truth[match.number] = fold(f"af-{match.number}", convert(io.BytesIO(body), lambda _: None))
+            truth[match.number] = last_document(feed, match)
         until_s = time.monotonic() + deadline_s
         while time.monotonic() < until_s:
+            ids = {number: f"{FORMS[feed].prefix}{number}" for number in truth}
             found = {
-                number: fold(f"af-{number}", [record.event for record in log.read_match(f"af-{number}")])
-                for number in truth
+                number: fold(id_, [record.event for record in log.read_match(id_)])
+                for number, id_ in ids.items()
             }
             if all(stands(found[number]) == stands(truth[number]) for number in truth):
                 break
@@ -108,8 +147,9 @@ def saturday(count: int, directory: Path, seed: int, deadline_s: float) -> dict[
     return {number: (found[number], truth[number]) for number in truth}
 
 
-def test_a_saturday_ends_with_the_truth(tmp_path: Path) -> None:
-    for found, truth in saturday(6, tmp_path, seed=14, deadline_s=40).values():
+@pytest.mark.parametrize("feed", sorted(FORMS))
+def test_a_saturday_ends_with_the_truth(feed: str, tmp_path: Path) -> None:
+    for found, truth in saturday(6, tmp_path, seed=14, deadline_s=40, feed=feed).values():
         assert stands(found) == stands(truth)
         assert (found.score, found.status) == (truth.score, "FT")
 
@@ -154,8 +194,9 @@ def test_a_vendor_that_fails_for_long_marks_its_live_matches(tmp_path: Path) -> 
 def main() -> None:
     """Play it whole, and print each match that does not end with the truth."""
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else 14
+    feed = sys.argv[2] if len(sys.argv) > 2 else "api-football-v3"
     with tempfile.TemporaryDirectory() as directory:
-        played = saturday(40, Path(directory), seed, deadline_s=120)
+        played = saturday(40, Path(directory), seed, deadline_s=120, feed=feed)
     lost = sum((stands(truth) - stands(found)).total() for found, truth in played.values())
     twice = sum((stands(found) - stands(truth)).total() for found, truth in played.values())
     print(f"{len(played)} matches, {lost} events lost, {twice} too many")

@@ -147,3 +147,40 @@ def test_an_origin_starts_on_a_full_disk_and_goes_on_when_there_is_space(
         assert "notes" not in json.loads(origin.get("/readyz")[1])
     finally:
         origin.stop()
+
+
+def make_immutable(path: Path, immutable: bool) -> None:
+    files = sorted(path.parent.glob("log.db*"))
+    changed = subprocess.run(["chattr", "+i" if immutable else "-i", *files], check=False)
+    if changed.returncode:
+        unavailable("chattr +i (which needs root and a file system that has it)")
+
+
+@pytest.mark.parametrize("when", ["while it takes events", "while it has taken none yet", "before it starts"])
+def test_a_log_that_becomes_immutable_takes_nothing_until_it_is_not(tmp_path: Path, when: str) -> None:
+    """SQLite's memory of the ``-shm`` file cannot be written to then: the process would end by SIGBUS."""
+    origin = OriginServer(tmp_path)
+    try:
+        origin.start()
+        assert origin.post(goal("g1")) == 200
+        if when != "while it takes events":
+            origin.stop()
+        if when == "while it has taken none yet":
+            origin.start()
+        make_immutable(origin.log_path, True)
+        if when == "before it starts":
+            origin.start()
+        assert [origin.post(goal(event_id)) for event_id in ("g2", "g3")] == [503, 503]
+        status, body = origin.get("/readyz")
+        assert status == 200
+        assert "read-only" in json.loads(body)["notes"][0]
+        assert json.loads(origin.get(f"/score?matchId={MATCH}")[1])["score"] == {"home": 1, "away": 0}
+        make_immutable(origin.log_path, False)
+        until = time.monotonic() + PATIENCE_S
+        while origin.post(goal("g2")) != 200:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        assert "notes" not in json.loads(origin.get("/readyz")[1])
+    finally:
+        subprocess.run(["chattr", "-i", *tmp_path.glob("log.db*")], check=False)
+        origin.stop()

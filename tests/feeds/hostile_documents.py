@@ -1,7 +1,7 @@
 """Documents that are damaged: cut anywhere, or with any field of another type, missing or doubled.
 
-``python -m tests.feeds.hostile_documents COUNT [SEED]`` reads that many of them, and prints how many gave
-events and how many one typed error. Anything else ends it with the document that did it.
+``python -m tests.feeds.hostile_documents COUNT [SEED [FORMAT …]]`` reads that many of them, and prints how
+many gave events and how many one typed error. Anything else ends it with the document that did it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import random
 import re
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from origin.errors import FeedError
 from origin.feeds import open_converter
 from origin.feeds.opta_f24 import read_f7
+from origin.feedworker.simulated_api_football import event, final_2018
 from tests.feeds.snapshot_documents import ESPN, FOOTBALL_DATA, STATS_PERFORM
 
 __all__ = ["SOURCES", "damaged", "read_one"]
@@ -102,10 +104,35 @@ def _f24() -> list[bytes]:
     return [scored.replace(b"</Game>", more)]
 
 
+def _api_football() -> list[bytes]:
+    """The final while it is played, and when it is over with every kind of row."""
+    match = final_2018()
+    while match.to_come:
+        match.advance()
+    extra = [
+        event(1, 1, 120, "Goal", "Missed Penalty", "A", extra=1),
+        event(1, 2, 90, "subst", "Substitution 1", "B", extra=3),
+        event(1, 2, 91, "Var", "Goal Disallowed - offside", "C"),
+        event(1, 1, 95, "Card", "Red Card", None),
+    ]
+    running = match.fixture()
+    match.advance()
+    over = match.fixture()
+    over["events"] += extra
+    over["score"]["penalty"] = {"home": 4, "away": 2}
+    over["fixture"]["status"] = {"short": "PEN", "elapsed": 120, "extra": 3}
+    uncovered = {**over, "events": []}
+    return [
+        json.dumps({"errors": [], "response": list(fixtures)}, indent=1).encode()
+        for fixtures in ([running], [over], [uncovered, over])
+    ]
+
+
 SOURCES: Final[dict[str, list[bytes]]] = {
     "openfootball": _openfootball(),
     "sportradar-v4": _timelines(),
     "opta-f24": _f24(),
+    "api-football-v3": _api_football(),
     "football-data-v4": [json.dumps(FOOTBALL_DATA, indent=1).encode()],
     "espn-scoreboard": [json.dumps(ESPN, indent=1).encode()],
     "stats-perform-ma1": [json.dumps(STATS_PERFORM, indent=1).encode()],
@@ -205,8 +232,8 @@ def read_one(name: str, data: bytes) -> str:
     return outcome
 
 
-def main(count: int, seed: int) -> Counter[str]:
-    """Read so many documents of each format.
+def main(count: int, seed: int, names: Sequence[str] = tuple(SOURCES)) -> Counter[str]:
+    """Read so many documents of these formats.
 
     Raises:
         Exception: the first document that gives neither events nor one typed error.
@@ -214,7 +241,7 @@ def main(count: int, seed: int) -> Counter[str]:
     draw = random.Random(seed)
     outcomes: Counter[str] = Counter()
     for number in range(count):
-        name = draw.choice(list(SOURCES))
+        name = draw.choice(names)
         data = damaged(draw, name)
         try:
             outcomes[f"{name} {read_one(name, data)}"] += 1
@@ -227,6 +254,7 @@ def main(count: int, seed: int) -> Counter[str]:
 
 
 if __name__ == "__main__":
-    given = [int(text) for text in sys.argv[1:3]]
-    for outcome, times in sorted(main(given[0], given[1] if len(given) > 1 else 1).items()):
+    given = [int(text) for text in (*sys.argv[1:3], "1")[:2]]
+    names = sys.argv[3:] or list(SOURCES)
+    for outcome, times in sorted(main(given[0], given[1], names).items()):
         print(f"{outcome}: {times}")

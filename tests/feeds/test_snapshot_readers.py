@@ -14,6 +14,7 @@ from origin.feeds import open_converter, stats_perform_ma1
 from origin.feeds.football_data_v4 import read_documents
 from origin.feeds.jsondoc import parse_document
 from origin.feeds.matching import MatchingFeed
+from origin.feedworker.formats import open_format
 from shared_state import Event, Match, fold
 from tests.feeds.snapshot_documents import (
     ESPN,
@@ -130,3 +131,51 @@ def test_a_time_in_the_future_is_refused_by_its_path() -> None:
     with pytest.raises(FeedError, match=r"must be at most 5 minutes ahead") as refused:
         list(stats_perform_ma1.read_documents(document, now_ms=1_000_000_000_000))
     assert "liveData.goal[0].lastUpdated" in complaint("f", refused.value)
+
+
+def of_kind(name: str, matches: list[Any]) -> bytes:
+    """A list of matches in a vendor's form."""
+    key = {"football-data-v4": "matches", "espn-scoreboard": "events", "stats-perform-ma1": "match"}[name]
+    return json.dumps({key: matches} | ({"leagues": []} if key == "events" else {})).encode()
+
+
+def one_match(name: str) -> dict[str, Any]:
+    whole: dict[str, Any] = DOCUMENTS[name]
+    for key in ("matches", "events", "match"):
+        if isinstance(whole.get(key), list):
+            return dict(whole[key][0])
+    return dict(whole)
+
+
+LISTS = ("football-data-v4", "espn-scoreboard", "stats-perform-ma1")
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_and_rows_have_bounds(name: str) -> None:
+    most = 1_000 if name == "stats-perform-ma1" else 2_000
+    with pytest.raises(FeedError, match=f"at most {most} are read"):
+        list(open_converter(name)(io.BytesIO(of_kind(name, [one_match(name)] * (most + 1))), lambda _: None))
+    match = json.loads(json.dumps(one_match(name)))
+    rows = 400 if name != "football-data-v4" else 100
+    if name == "football-data-v4":
+        match["goals"] = [{}] * (rows + 1)
+    elif name == "espn-scoreboard":
+        match["competitions"][0]["details"] = [{}] * (rows + 1)
+    else:
+        match["liveData"]["goal"] = [{}] * (rows + 1)
+    with pytest.raises(FeedError, match=f"at most {rows} are read"):
+        list(open_converter(name)(io.BytesIO(of_kind(name, [match])), lambda _: None))
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_bad_match_of_a_list_costs_itself_alone(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    good = one_match(name)
+    read = open_format(name).read
+    (document,) = read(of_kind(name, [good, {"id": 7}, "no match"]), NOW_MS)
+    assert document.match_id == read(of_kind(name, [good]), NOW_MS)[0].match_id
+    assert len(caplog.records) == 2
+    with pytest.raises(FeedError):  # none could be read: the document is a bad one
+        read(of_kind(name, [{"id": 7}]), NOW_MS)
+
+
+NOW_MS = 4_000_000_000_000

@@ -339,6 +339,32 @@ def test_without_a_repetition_only_rows_that_are_gone_may_linger(data: st.DataOb
 # --- Push ----------------------------------------------------------------------------------------
 
 
+def test_a_goal_pushed_under_a_new_id_is_the_known_one_where_the_score_says_so() -> None:
+    told = Told(timeline(100, goal(1, 100), score=(1, 0)))
+    live = {"status": "live", "match_status": "1st_half"}
+    again = goal(2, 105, players=[{"name": "Kane, Harry"}])
+    said = told.push(push(again, **live, home_score=1, away_score=0))
+    assert [(event.op, event.type, event.event_id) for event in said if event.type == "GOAL"] == [
+        ("AMEND", "GOAL", "1")
+    ]
+    assert told.match.score == Score(1, 0)
+    told.take(timeline(110, again, score=(1, 0)))  # which has the new row alone
+    told.take(timeline(115, again, score=(1, 0)))
+    assert told.match.score == Score(1, 0)
+    said = told.push(push(goal(3, 116), **live, home_score=2, away_score=0))
+    assert [event.op for event in said if event.type == "GOAL"] == ["ADD"]
+    assert told.match.score == Score(2, 0)
+
+
+def test_a_pushed_goal_that_was_taken_for_another_is_added_by_the_timeline() -> None:
+    told = Told(timeline(100, goal(1, 100), score=(1, 0)))
+    late = goal(2, 105)
+    told.push(push(late, status="live", match_status="1st_half", home_score=1, away_score=0))
+    told.take(timeline(110, goal(1, 100), late, score=(2, 0)))
+    assert told.match.score == Score(2, 0)
+    assert {event.event_id for event in told.match.events() if event.type == "GOAL"} == {"1", "2"}
+
+
 def test_a_pushed_event_is_told_before_the_timeline_has_it_and_once() -> None:
     told = Told(timeline(100, goal(1, 50)))
     said = told.push(push(goal(2, 105), status="live", match_status="2nd_half", home_score=2, away_score=0))

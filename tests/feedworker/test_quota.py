@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.feedworker.quota import Quota
+from origin.feedworker.quota import WINDOW_MAX_MS, Quota, allowance_of
 
 DAY = 86_400_000
 NOON = 20_000 * DAY + DAY // 2
@@ -38,3 +38,28 @@ def test_a_day_never_has_more_requests_than_it_may(per_day: int, active: bool, p
         spent += 1
         now_ms += quota.wait_ms(now_ms, 1_000, NOON + played_ms, active=active)
     assert spent <= per_day
+
+
+def test_requests_of_a_minute_are_spread_over_the_rest_of_it() -> None:
+    quota = Quota(0)
+    said = allowance_of({"x-requests-available-minute": "9", "x-requestcounter-reset": "45"})
+    quota.spend(NOON, said.day, window=said.window, window_ms=said.window_ms)
+    assert quota.wait_ms(NOON, 1_000, NOON, active=True) == 5_000
+    assert quota.wait_ms(NOON, 1_000, NOON, active=True, sharing=3) == 15_000
+    assert quota.window_wait_ms(NOON) == 0
+    assert quota.wait_ms(NOON + 45_000, 1_000, NOON, active=True) == 1_000
+
+
+def test_a_minute_that_is_used_up_is_waited_for() -> None:
+    quota = Quota(0)
+    quota.spend(NOON, window=1, window_ms=30_000)
+    quota.spend(NOON)  # its answer said nothing
+    assert quota.window_wait_ms(NOON) == quota.wait_ms(NOON, 1_000, NOON, active=True) == 30_000
+    assert quota.window_wait_ms(NOON + 30_000) == 0
+
+
+def test_a_counter_stops_a_feed_for_an_hour_at_most() -> None:
+    said = allowance_of({"x-requests-available-minute": "0", "x-requestcounter-reset": "999999999"})
+    assert said.window_ms == WINDOW_MAX_MS == 3_600_000
+    for text in ("", "-1", "x", "²", "9" * 40):
+        assert allowance_of({"x-requests-available-minute": text}).window is None

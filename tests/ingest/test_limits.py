@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from origin.errors import EventLogError, RequestError
-from origin.eventlog import Appended, SignedBy
+from origin.eventlog import Appended, LogRecord, SignedBy
 from origin.eventlog.memory import MemoryEventLog
 from origin.ingest.limits import DEFAULT_NEW_MATCHES, HOUR_S, DefaultLimits, KeyLimits
 from origin.ingest.service import Ingest
@@ -56,6 +56,28 @@ class Origin:
 
     def count(self, match_id: str) -> int:
         return len(list(self.log.read_match(match_id)))
+
+
+class SlowLog(MemoryEventLog):
+    """A real log of which each reading of a match takes a second of the test's clock."""
+
+    origin: Origin
+
+    def read_match(self, match_id: str, after: int = -1) -> Iterator[LogRecord]:
+        self.origin.clock_s += 1.0
+        return super().read_match(match_id, after)
+
+
+def test_a_delivery_of_many_matches_does_not_add_up_the_answers_of_a_slow_log() -> None:
+    log = SlowLog()
+    origin = log.origin = Origin(IngestKey("feed", MINE, new_matches=100), log=log)
+    origin.post("m1", "m2")
+    refused = origin.refusal(*(f"many-{number}" for number in range(50)))
+    assert (refused.status, refused.code) == (503, "eventlog_unavailable")
+    assert refused.headers["Retry-After"] == "1"
+    assert origin.clock_s < 20.0, "it was refused before all matches had been looked for"
+    assert origin.count("many-0") == 0
+    origin.post("m1", "m3")
 
 
 def test_a_key_writes_only_matches_of_its_prefix() -> None:

@@ -286,6 +286,59 @@ def test_an_official_result_is_marked_and_the_goals_are_kept() -> None:
     assert summary_row(match(override)).note == "official result"
 
 
+def override(period: str = "H2", **fields: Any) -> Event:
+    return event("o", "SCORE_OVERRIDE", period=period, detail={"home": 2, "away": 1}, **fields)
+
+
+def says_official(*events: Event) -> bool:
+    """Whether the page says so; the list has to agree with it."""
+    article = shown(*events)
+    on_page = "Official" in [label.text for label in article.all("tl-pens")]
+    explained = any("Official result" in line.text for line in article.all("tl-explanation"))
+    assert on_page == explained == ("official result" in summary_row(match(*events)).note)
+    assert (article.one("tl-goals").text) == "2–1"
+    return on_page
+
+
+@pytest.mark.parametrize(
+    ("to", "period"),
+    [
+        ("LIVE", "H1"), ("LIVE", "H2"), ("HALF_TIME", "HT"), ("EXTRA_TIME", "ET1"), ("PENALTIES", "PENS"),
+        ("INTERRUPTED", "H2"), ("SUSPENDED", "H1"), ("DELAYED", "H2"), ("ABANDONED", "H2"),
+    ],
+)  # fmt: skip
+def test_a_running_score_without_its_goals_is_no_official_result(to: str, period: str) -> None:
+    """football-data.org's free plan has the running score alone."""
+    assert not says_official(status(to, period), override(period))
+    assert says_official(status(to, period), override(period, reason="Decided by the federation"))
+
+
+@pytest.mark.parametrize("to", ["FT", "AET", "AWARDED"])
+def test_the_score_of_a_match_that_is_over_is_its_official_result(to: str) -> None:
+    assert says_official(status(to, "POST"), override("POST"))
+    assert not says_official(status(to, "POST"), override("POST", status="PROVISIONAL", reason="Not yet"))
+
+
+def test_goals_that_no_source_listed_are_not_said_to_be_none() -> None:
+    assert shown(status("FT", "POST"), override("POST")).one("tl-explanation").text == "Official result 2–1"
+    listed = shown(goal("g"), status("FT", "POST"), override("POST")).one("tl-explanation").text
+    assert listed == "Official result 2–1Goals on the pitch 1–0"
+    awarded = shown(status("AWARDED", "POST"), override("POST")).one("tl-explanation").text
+    assert awarded == "Official result 2–1Goals on the pitch 0–0"
+
+
+@given(
+    to=st.sampled_from(STATUSES),
+    period=st.sampled_from(PERIODS),
+    reason=st.none() | st.just("Ineligible player"),
+    certain=st.sampled_from(["PROVISIONAL", "CONFIRMED"]),
+)
+def test_only_a_decided_score_is_official(to: str, period: str, reason: str | None, certain: str) -> None:
+    decided = reason is not None or period == "POST" or to in ("FT", "AET", "FT_PENS", "AWARDED")
+    said = says_official(status(to, period), override(period, reason=reason, status=certain))
+    assert said == (decided and certain == "CONFIRMED")
+
+
 @pytest.mark.parametrize("to", ["SCHEDULED", "DELAYED", "POSTPONED", "CANCELLED"])
 def test_no_score_is_shown_where_no_ball_was_kicked(to: str) -> None:
     article = shown(info(kickoff_ms=KICKOFF), status(to, "PRE"))

@@ -18,7 +18,9 @@ from origin.bus import open_bus
 from origin.ingest.signatures import signed_headers
 from origin.web.pages import AS_OF_STEP_MS
 from testkit.poster import MATCH, event
+from testkit.services.link import Link
 from testkit.services.origin import KEY, OriginServer
+from testkit.services.postgres import PostgresServer
 from testkit.services.redis import RedisCluster, RedisServer
 from tests.web.test_board import Season
 from tests.web.test_served import ask
@@ -27,6 +29,8 @@ pytestmark = pytest.mark.services
 
 # More than there are threads for pages.
 CROWD = 64
+# Threads that take webhooks.
+INGEST_THREADS = 8
 # So many of them may wait for one server of the bus.
 WAIT_FOR_BUS_MAX = 3
 # A command to a server that hangs lasts this long: no test waits for it.
@@ -195,6 +199,36 @@ def test_a_locked_log_stops_no_page_and_a_full_ingest_says_so_at_once(tmp_path: 
         for sock in sockets:
             sock.close()
         server.stop()
+
+
+def test_a_webhook_does_not_wait_for_the_deadlines_of_those_before_it(tmp_path: Path) -> None:
+    """The database of the log hangs; a call on it may last longer than a webhook waits for a thread."""
+    database = PostgresServer()
+    link = Link(tmp_path, database.port)
+    url = database.new_database().replace(f":{database.port}/", f":{link.port}/")
+    server = OriginServer(tmp_path, env={"EVENTLOG_URL": f"{url}?partitions=2&timeout_s=8"})
+    sockets: list[socket.socket] = []
+    try:
+        server.start()
+        assert post(server.port, 0).startswith(b"HTTP/1.1 200 ")
+        link.cut()
+        sockets = [send(server.port, webhook(number)) for number in range(1, CROWD)]
+        answers = [whole_answer(sock) for sock in sockets]
+        codes = [json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] for answer in answers]
+        # Only those that had a thread at once waited for the database.
+        assert codes.count("eventlog_unavailable") == INGEST_THREADS
+        assert codes.count("ingest_busy") == len(codes) - INGEST_THREADS
+        assert all(answer.startswith(b"HTTP/1.1 503 ") for answer in answers)
+        assert all(b"\r\nRetry-After: 1\r\n" in answer for answer in answers)
+        link.heal()
+        wait_until(lambda: post(server.port, CROWD).startswith(b"HTTP/1.1 200 "))
+    finally:
+        for sock in sockets:
+            sock.close()
+        link.heal()
+        server.stop()
+        link.stop()
+        database.stop()
 
 
 def test_webhooks_are_taken_while_all_pages_wait(hanging: OriginServer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,40 +13,12 @@ from redis.exceptions import ResponseError
 
 from origin.bus import open_bus
 from origin.bus.redis import RedisBus
-from testkit.services.process import free_port
 from testkit.services.redis import RedisServer
+from testkit.services.redis_refusals import cannot_save, is_a_replica, is_full, may_not_write
 from tests.bus.contract import Heard, eventually
 from tests.web.test_board import Season
 
 pytestmark = pytest.mark.services
-
-
-def cannot_save(server: RedisServer) -> None:
-    """MISCONF: the last snapshot to disk failed, because its file is a directory."""
-    dump = Path(str(server.client.config_get("dir")["dir"])) / "dump.rdb"
-    dump.mkdir()
-    server.client.config_set("save", "3600 1")
-    server.client.bgsave()
-    deadline_s = time.monotonic() + 20
-    while server.client.info("persistence")["rdb_last_bgsave_status"] != "err":
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
-
-
-def is_full(server: RedisServer) -> None:
-    """OOM: it has more than ``maxmemory``, and evicts nothing."""
-    server.client.config_set("maxmemory-policy", "noeviction")
-    server.client.config_set("maxmemory", "1")
-
-
-def is_a_replica(server: RedisServer) -> None:
-    """READONLY: it was demoted, and its primary is not there."""
-    server.client.replicaof("127.0.0.1", free_port())
-
-
-def may_not_write(server: RedisServer) -> None:
-    """NOPERM: the user lost the right to write."""
-    server.client.execute_command("ACL", "SETUSER", "default", "-@write")  # type: ignore[no-untyped-call]
 
 
 REFUSALS: list[tuple[Callable[[RedisServer], None], str]] = [

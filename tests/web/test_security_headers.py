@@ -175,7 +175,7 @@ def test_an_error_page_is_a_page_that_no_script_elsewhere_may_read(client: Flask
     # What a frame asked for is shown in the frame.
     assert policy["frame-ancestors"] == ("*" if url.startswith("/embed") else "'none'")
     assert "Access-Control-Allow-Origin" not in response.headers
-    assert response.headers["Vary"] == "Accept"
+    assert response.headers["Vary"] == "Accept, Accept-Encoding"
 
 
 def test_an_error_of_the_bus_and_of_ours_have_the_headers_too(

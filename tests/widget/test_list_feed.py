@@ -25,26 +25,26 @@ FEED = """
     const heard = (name) => ({ onFrame: ({ event, id }) => frames.push([name, event, id]), onConnection });
     const frames = [];
     const heartbeat = (cursor) =>
-      send(`event: heartbeat\\ndata: {"server_ms":${cursor},"matches":{},"list":"${cursor}"}\\n\\n`);
+      send(`event: heartbeat\\ndata: {"server_ms":${cursor},"matches":{},"list":"${cursor}-0a"}\\n\\n`);
 """
 
 
 def test_two_lists_are_one_stream_that_goes_on_from_the_older() -> None:
     script = """
-        feed.followList("2026-11-27", "200", heard("day"));
+        feed.followList("2026-11-27", "200-0a", heard("day"));
         await pause();
-        feed.followList("Cup", "100", heard("cup"));
+        feed.followList("Cup", "100-0a", heard("cup"));
         await pause();
         print(asked); process.exit();
     """
-    assert run_node(FEED + script) == ["?list=2026-11-27&list_id=200", "?list=&list_id=100"]
+    assert run_node(FEED + script) == ["?list=2026-11-27&list_id=200-0a", "?list=&list_id=100-0a"]
 
 
 def test_only_a_heartbeat_moves_the_cursor() -> None:
     script = """
-        feed.followList("Cup", "100", heard("cup"));
+        feed.followList("Cup", "100-0a", heard("cup"));
         await pause();
-        send('event: row\\nid: list@500\\ndata: {}\\n\\n');
+        send('event: row\\nid: list@500-0a\\ndata: {}\\n\\n');
         await pause();
         feed.follow("m", heard("m"), "1-1");
         await pause();
@@ -55,26 +55,26 @@ def test_only_a_heartbeat_moves_the_cursor() -> None:
         print([asked.map((query) => new URLSearchParams(query).get("list_id")), frames]); process.exit();
     """
     cursors, frames = run_node(FEED + script)
-    assert cursors == ["100", "100", "600"]
-    assert frames == [["cup", "row", "500"], ["cup", "heartbeat", "600"]]
+    assert cursors == ["100-0a", "100-0a", "600-0a"]
+    assert frames == [["cup", "row", "500-0a"], ["cup", "heartbeat", "600-0a"]]
 
 
 def test_a_later_element_with_an_older_list_has_to_fetch_it() -> None:
     script = """
-        feed.followList("Cup", "100", heard("one"));
+        feed.followList("Cup", "100-0a", heard("one"));
         await pause();
         heartbeat(600);
         await pause();
-        feed.followList("Cup", "300", heard("two"));
-        feed.followList("Cup", "600", heard("three"));
+        feed.followList("Cup", "300-0a", heard("two"));
+        feed.followList("Cup", "600-0a", heard("three"));
         await pause();
         print([asked.length, frames]); process.exit();
     """
     asked, frames = run_node(FEED + script)
     assert asked == 1
     assert frames == [
-        ["one", "heartbeat", "600"],
+        ["one", "heartbeat", "600-0a"],
         ["two", "gap", ""],
-        ["two", "heartbeat", "600"],
-        ["three", "heartbeat", "600"],
+        ["two", "heartbeat", "600-0a"],
+        ["three", "heartbeat", "600-0a"],
     ]

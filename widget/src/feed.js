@@ -6,7 +6,7 @@
  */
 
 import { ServerClock, elapsedMs, mark } from "./clock.js";
-import { isNewer, parts } from "./ids.js";
+import { isNewer, knownUntilMs, parts } from "./ids.js";
 import { Ladder } from "./ladder.js";
 import { Tabs } from "./tabs.js";
 import { EVENT_END, EVENT_GAP, EVENT_HEARTBEAT, EVENT_SCORE } from "./wire.js";
@@ -221,9 +221,9 @@ export class Feed {
 
   /** From where a connection goes on so that no list misses a row. */
   #oldestCursor() {
-    const cursors = [...this.#lists.values()].map(({ cursor }) => Number(cursor));
-    const oldest = Math.min(...cursors);
-    return cursors.length && oldest > 0 ? String(oldest) : "";
+    const cursors = [...this.#lists.values()].map(({ cursor }) => cursor);
+    // A list without a cursor is the oldest of all.
+    return cursors.sort((one, other) => knownUntilMs(one) - knownUntilMs(other))[0] ?? "";
   }
 
   /** Say that this tab leads, and how it is connected. */
@@ -356,7 +356,7 @@ export class Feed {
  * @returns {MatchFrame[]}
  */
 function listSince({ cursor: at, heartbeat }, list, cursor) {
-  const isBehind = Number(cursor) < Number(at);
+  const isBehind = knownUntilMs(cursor) < knownUntilMs(at);
   /** @type {MatchFrame[]} */
   const frames = isBehind ? [{ match: "", list, event: EVENT_GAP, id: "", data: "", atMs: Date.now() }] : [];
   return heartbeat ? [...frames, heartbeat] : frames;

@@ -21,7 +21,7 @@ import { Refusal, ask } from "./answers.js";
 import { elapsedMs, mark } from "./clock.js";
 import { Feed } from "./feed.js";
 import { Freshness } from "./freshness.js";
-import { isNewer } from "./ids.js";
+import { isNewer, knownUntilMs } from "./ids.js";
 import { morph } from "./morph.js";
 import { safeHtml } from "./safe-html.js";
 import { openShadow } from "./shadow.js";
@@ -148,7 +148,7 @@ export class LiveScoresElement extends HTMLElement {
   onFrame({ event, id, data }) {
     if (event === EVENT_ROW) this.#onRow(data);
     else if (event === EVENT_GAP) this.#want();
-    else if (event === EVENT_HEARTBEAT) this.#freshness?.hear(this.#id(this.#wanted), Number(id), this.#id(this.#shown));
+    else if (event === EVENT_HEARTBEAT) this.#freshness?.hear(this.#id(this.#wanted), knownUntilMs(id), this.#id(this.#shown));
     this.#reflect();
   }
 
@@ -175,7 +175,7 @@ export class LiveScoresElement extends HTMLElement {
     this.#missing.clear();
     if (rendered) {
       const cursor = rendered.getAttribute(ATTRIBUTE_LIST_ID) ?? "";
-      if (cursor) freshness.begin(Number(cursor));
+      if (cursor) freshness.begin(knownUntilMs(cursor));
       this.#follow(cursor);
     }
     this.#dueMs = rendered ? Infinity : 0;

@@ -13,6 +13,7 @@ from wsproto.utilities import generate_accept_token
 
 from origin.bus import Published
 from origin.errors import RequestError
+from origin.stream.http.cache_headers import NO_STORE, for_shared_caches
 from origin.stream.http.cors import READABLE_BY_ANY_STREAM
 from origin.stream.http.sse import (
     COMMENT,
@@ -42,6 +43,7 @@ __all__ = [
     "WebSocketFraming",
     "answer",
     "answer_no_more",
+    "head_of",
     "refusal",
     "text_frame",
 ]
@@ -52,10 +54,15 @@ _REASONS = {
     400: "Bad Request",
     404: "Not Found",
     405: "Method Not Allowed",
+    403: "Forbidden",
     408: "Request Timeout",
+    410: "Gone",
     414: "URI Too Long",
+    417: "Expectation Failed",
     426: "Upgrade Required",
     431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
     503: "Service Unavailable",
     505: "HTTP Version Not Supported",
 }
@@ -206,7 +213,9 @@ def _retry_message(retry_ms: int) -> bytes:
 
 
 def answer(status: int, headers: dict[str, str], body: bytes = b"", *, keep_alive: bool) -> bytes:
-    """A whole HTTP answer that ends."""
+    """A whole HTTP answer that ends. Without a word about caches it is not kept."""
+    policy = headers.get("Cache-Control", NO_STORE)
+    headers = {"Cache-Control": policy, "CDN-Cache-Control": for_shared_caches(policy), **headers}
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Error')}", f"Date: {formatdate(usegmt=True)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if status != 204:
@@ -222,7 +231,7 @@ def head_of(whole: bytes) -> bytes:
 
 def answer_no_more(*, keep_alive: bool) -> bytes:
     """The answer to a viewer who has all of a match that is over."""
-    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **READABLE_BY_ANY_STREAM}
+    headers = {"X-Content-Type-Options": "nosniff", **READABLE_BY_ANY_STREAM}
     return answer(204, headers, keep_alive=keep_alive)
 
 
@@ -246,7 +255,6 @@ def refusal(error: RequestError, *, keep_alive: bool, with_body: bool = True) ->
     """An answer in the one error shape; any page may read it."""
     headers = {
         "Content-Type": "application/json",
-        "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
         **READABLE_BY_ANY_STREAM,
         **error.headers,

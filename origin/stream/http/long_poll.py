@@ -14,18 +14,15 @@ from typing import Final
 import msgspec
 
 from origin.bus import Published
+from origin.stream.http.cache_headers import IMMUTABLE, cache_headers
 from origin.stream.http.cors import READABLE_BY_ANY_STREAM
 from origin.stream.http.framing import answer
 from shared_state import DeltaId
 
-__all__ = ["BODY_MAX_BYTES", "GONE", "accepted_ms_of", "body", "held_head", "run_of", "whole"]
+__all__ = ["BODY_MAX_BYTES", "accepted_ms_of", "body", "held_head", "run_of", "whole"]
 
 #: Deltas of one answer; the rest is behind its ``next``. A whole answer fits into a socket's buffer.
 BODY_MAX_BYTES: Final = 32_768
-#: What a client meets that has been away for long, and all clients of a log that was rebuilt.
-GONE: Final = "public, max-age=0, s-maxage=5"
-# What never changes under its address.
-_IMMUTABLE: Final = "public, max-age=31536000, immutable"
 # An ended match may be corrected, so a shared cache asks again each minute.
 _ENDED: Final = "public, max-age=60"
 
@@ -90,11 +87,11 @@ def body(
     )
 
 
-def whole(data: bytes, *, keep_alive: bool, ended: bool = False) -> bytes:
-    """The bytes of an answer with this body."""
+def whole(data: bytes, match_id: str, *, keep_alive: bool, ended: bool = False) -> bytes:
+    """The bytes of an answer about a match with this body."""
     headers = {
         "Content-Type": "application/json",
-        "Cache-Control": _ENDED if ended else _IMMUTABLE,
+        **cache_headers(_ENDED if ended else IMMUTABLE, match_id),
         "X-Content-Type-Options": "nosniff",
         **READABLE_BY_ANY_STREAM,
     }

@@ -42,6 +42,7 @@ STREAM_HEADERS = {
     "Content-Type": CONTENT_TYPE,
     # no-transform: a proxy that compresses holds frames back until its buffer is full.
     "Cache-Control": "no-store, no-transform",
+    "CDN-Cache-Control": "no-store, no-transform",
     # nginx buffers a response unless a header says not to; it does not infer it from the type.
     "X-Accel-Buffering": "no",
     "Access-Control-Allow-Origin": READABLE_BY_ANY_STREAM["Access-Control-Allow-Origin"],
@@ -86,15 +87,15 @@ def end_json(match_id: str, reason: str) -> str:
     return compact({"match_id": match_id, "reason": reason})
 
 
-def set_heartbeat_frame(server_ms: int, matches: Iterable[bytes], cursor_ms: int | None = None) -> bytes:
+def set_heartbeat_frame(server_ms: int, matches: Iterable[bytes], cursor: str | None = None) -> bytes:
     """A ``heartbeat`` event of several matches.
 
     Args:
         server_ms: the time, UTC milliseconds.
         matches: of each match what ``heartbeat_member`` gave.
-        cursor_ms: where the list stands; None for a viewer of none.
+        cursor: where the list stands; None for a viewer of none.
     """
-    list_ = b"" if cursor_ms is None else b',"list":"%d"' % cursor_ms
+    list_ = b"" if cursor is None else b',"list":"%b"' % cursor.encode()
     return b'event: heartbeat\ndata: {"server_ms":%d,"matches":{%b}%b}\n\n' % (
         server_ms,
         b",".join(matches),

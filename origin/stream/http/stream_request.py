@@ -14,7 +14,9 @@ from urllib.parse import parse_qs
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from origin.bus.list_cursor import ListCursor
 from origin.errors import RequestError
+from origin.stream.http.cache_headers import LATEST_SECOND, cache_headers
 from origin.stream.http.request_head import (
     LONG_POLL_PATH,
     RequestLine,
@@ -28,7 +30,6 @@ from origin.stream.http.sse import last_event_id
 from shared_state import DeltaId, WireError
 
 __all__ = [
-    "LATEST_SECOND",
     "MATCHES_MAX",
     "MULTI_PATH",
     "MULTI_TARGET_MAX_BYTES",
@@ -37,6 +38,8 @@ __all__ = [
     "check_syntax",
     "keeps_alive",
     "parse",
+    "parse_long_poll",
+    "parse_set",
 ]
 
 #: The stream of several matches.
@@ -50,13 +53,10 @@ _STREAM: Final = "/stream/"
 _WEBSOCKET: Final = "/ws/match/"
 _MATCH_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _QUERY_FIELDS_MAX: Final = 16
-_CURSOR: Final = re.compile(r"[0-9]{1,15}")
 #: Of the name of a list.
 LIST_NAME_MAX: Final = 200
 # One way to write a number, so that an answer has one address.
 _SLICE: Final = re.compile(r"0|[1-9][0-9]{0,11}")
-#: For how long a cache may keep that something is still to come.
-LATEST_SECOND: Final = "public, max-age=0, s-maxage=1"
 _METHODS: Final = "GET, HEAD, OPTIONS"
 _KEY_BYTES: Final = 16  # a Sec-WebSocket-Key is that many random bytes, in base64 (RFC 6455 section 4.2.1)
 
@@ -82,8 +82,8 @@ class StreamRequest(NamedTuple):
         websocket_key: what the handshake answers to; empty for SSE.
         flush: whether a comment follows what is sent, as a piece of its own, for scanners that hold the last.
         list_name: the list whose rows are streamed, a day or a competition; empty for all, None for none.
-        list_after_ms: the cursor of that list.
         slice_: of a long-poll, the slice of the server's time that it is about.
+        list_after: where its viewer stands; None for a viewer that has no cursor.
         matches: of a stream of several matches: each, with the id to resume from; ``match_id`` is empty then.
     """
 
@@ -96,8 +96,8 @@ class StreamRequest(NamedTuple):
     flush: bool = False
     matches: tuple[tuple[str, DeltaId | None], ...] = ()
     list_name: str | None = None
-    list_after_ms: int | None = None
     slice_: int = 0
+    list_after: ListCursor | None = None
 
     @property
     def keep_alive(self) -> bool:
@@ -253,7 +253,6 @@ def parse_set(method: str, target: Target, head: bytes) -> StreamRequest:
             raise RequestError(400, "match_named_twice", f"the match {name!r} is named twice", match_id=name)
         matches[name] = last_event_id(id_text, None)
     flush = query.get("flush", [""])[-1] == "1"
-    cursor = query.get("list_id", [""])[-1].removeprefix("list@")
     return StreamRequest(
         method,
         Transport.MULTI,
@@ -263,7 +262,7 @@ def parse_set(method: str, target: Target, head: bytes) -> StreamRequest:
         flush=flush,
         matches=tuple(matches.items()),
         list_name=lists[0] if lists else None,
-        list_after_ms=int(cursor) if _CURSOR.fullmatch(cursor) else None,
+        list_after=ListCursor.parse(query.get("list_id", [""])[-1]),
     )
 
 
@@ -282,7 +281,7 @@ def parse_long_poll(method: str, target: Target, head: bytes) -> StreamRequest:
             404,
             "unknown_match",
             f"no match {match_id[:64]!r}",
-            headers={"Cache-Control": LATEST_SECOND},
+            headers=cache_headers(LATEST_SECOND),
             match_id=match_id[:64],
         )
     if target.query:

@@ -20,9 +20,10 @@ from typing import Final, TypeVar
 
 from origin.bus import Bus
 from origin.errors import OriginError, RequestError
+from origin.stream.http.cache_headers import LATEST_SECOND, cache_headers
 from origin.stream.http.cors import METHODS, READABLE_BY_ANY_STREAM, RESUME, preflight_headers
 from origin.stream.http.framing import SseFraming, WebSocketFraming, answer
-from origin.stream.http.stream_request import LATEST_SECOND, StreamRequest, Transport
+from origin.stream.http.stream_request import StreamRequest, Transport
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.decisions import Admit, Answer, Decision, Refuse, Reply
 from origin.stream.hub.drain import AcceptRate, DrainPlan, retry_ms, window_s
@@ -326,7 +327,10 @@ class Hub:
             self._several.admit(sock, fd, request, opening)
             return True
         metrics.replays[known.name] += 1
-        subscribers.add(sock, fd, opening + known.frames + subscribers.opening_end())
+        ending = subscribers.opening_end_known
+        if ending is None:
+            ending = subscribers.opening_end()
+        subscribers.add(sock, fd, opening + known.frames + ending)
         if end and self.reactor.handlers.get(fd) is subscribers:
             subscribers.end(fd, end)
         return True
@@ -354,8 +358,8 @@ class Hub:
                 keep_alive=request.keep_alive,
                 with_body=request.method != "HEAD",
             )
-        # A cache holds back the crowd that asks for a match before its first event.
-        headers = {"Cache-Control": LATEST_SECOND} if request.transport is Transport.LONG_POLL else {}
+        # Ten thousand that ask a cache for a match which has not begun are one request a second.
+        headers = cache_headers(LATEST_SECOND, match_id) if request.transport is Transport.LONG_POLL else {}
         error = RequestError(
             404, "unknown_match", f"no match {match_id!r}", headers=headers, match_id=match_id
         )

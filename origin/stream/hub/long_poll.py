@@ -5,20 +5,21 @@ answers all of them with the same bytes. What one costs is its connection and it
 
 Every answer stays true for ever. Deltas are a contiguous run. Silence is only said once its slice is over,
 with the head still where it was and nothing that the bus said still to be handled. Where the bus leaves that
-open for longer, the held are refused: a cache in front waits for no more than two slices and a half.
+open for longer, the held are refused: a cache in front does not wait for ever.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from origin.bus import Published
 from origin.errors import RequestError
+from origin.stream.http.cache_headers import GONE, LATEST_SECOND, cache_headers
 from origin.stream.http.framing import head_of
-from origin.stream.http.long_poll import GONE, accepted_ms_of, body, held_head, run_of, whole
-from origin.stream.http.stream_request import LATEST_SECOND, StreamRequest
+from origin.stream.http.long_poll import accepted_ms_of, body, held_head, run_of, whole
+from origin.stream.http.stream_request import StreamRequest
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.decisions import Decision, Refuse, Reply, Ticket
 from origin.stream.hub.metrics import StreamMetrics
@@ -26,6 +27,11 @@ from origin.stream.hub.resume import Resumed
 from shared_state import DeltaId
 
 __all__ = ["LongPollHost", "LongPolls"]
+
+
+# For so long a request is held on when its slice is over and the bus has not said whether there was silence.
+# It is longer than a burst is held together, and short of what caches wait for (25 s, two slices being 20).
+_UNCLEAR_MAX_MS: Final = 2_500
 
 
 class LongPollHost(Protocol):
@@ -131,7 +137,7 @@ class LongPolls:
             keep_alive = request.keep_alive
             if (after, keep_alive) not in texts:
                 data = self._deltas(after, fresh, now_ms, quiet)
-                texts[after, keep_alive] = whole(data, keep_alive=keep_alive)
+                texts[after, keep_alive] = whole(data, self._match_id, keep_alive=keep_alive)
             self._host.metrics.polls["deltas"] += 1
             self._answer(ticket, Reply(texts[after, keep_alive], keep_alive))
 
@@ -168,10 +174,10 @@ class LongPolls:
                 self._answer(ticket, self._reply(request, "ended" if ended else "silence", data, ended=ended))
 
     def _refuse_overdue(self, now_ms: int, current: int) -> None:
-        """It is not known whether there was silence; for a quarter of a slice that is waited for."""
+        """It is not known whether there was silence; that is waited for a little."""
         if self._unclear_since_ms is None or self._unclear_since_ms > now_ms:
             self._unclear_since_ms = now_ms
-        if now_ms - self._unclear_since_ms < self._slice_ms // 4:
+        if now_ms - self._unclear_since_ms < _UNCLEAR_MAX_MS:
             return
         for slice_ in list(self._held):
             if not current <= slice_ <= current + 1:
@@ -223,7 +229,7 @@ class LongPolls:
 
     def _reply(self, request: StreamRequest, kind: str, data: bytes, *, ended: bool = False) -> Reply:
         self._host.metrics.polls[kind] += 1
-        answer = whole(data, keep_alive=request.keep_alive, ended=ended)
+        answer = whole(data, self._match_id, keep_alive=request.keep_alive, ended=ended)
         return Reply(answer if request.method == "GET" else head_of(answer), request.keep_alive)
 
     def _gone(self, request: StreamRequest, head: DeltaId) -> Refuse:
@@ -240,7 +246,11 @@ class LongPolls:
     def _still_to_come(self, request: StreamRequest, current: int) -> Refuse:
         message = f"slice {request.slice_} is still to come; it is {current} now"
         error = RequestError(
-            404, "slice_to_come", message, headers={"Cache-Control": LATEST_SECOND}, slice=current
+            404,
+            "slice_to_come",
+            message,
+            headers=cache_headers(LATEST_SECOND, self._match_id),
+            slice=current,
         )
         return _refused(request, error)
 
@@ -251,7 +261,7 @@ class LongPolls:
             status,
             code,
             message,
-            headers={"Cache-Control": cache},
+            headers=cache_headers(cache, self._match_id),
             head=str(head),
             snapshot=f"/api/match/{self._match_id}/state",
         )

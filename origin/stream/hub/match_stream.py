@@ -18,6 +18,7 @@ with one question to the bus under way at most, however many viewers and ids it 
 from __future__ import annotations
 
 import heapq
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -41,7 +42,8 @@ from origin.stream.hub.replay_window import ReplayWindow, Step
 from origin.stream.hub.resume import Resumed
 from origin.stream.hub.subscribers import Audience, MatchAudience, Subscribers
 from origin.stream.net.reactor import Reactor
-from shared_state import DeltaId
+from shared_state import DeltaId, Replica, WireError
+from shared_state.wire import PROTOCOL_VERSION, snapshot_version
 
 __all__ = ["FLUSH_S", "MatchStream", "StreamHost"]
 
@@ -100,6 +102,8 @@ class StreamHost(Protocol):
         """The bus did not answer; the viewer must come again."""
 
 
+logger = logging.getLogger(__name__)
+
 # What ``_decide`` gives for a long-poll whose slice is not over; nobody else sees it.
 _HOLD: Final = Reply(b"", keep_alive=False)
 
@@ -113,6 +117,21 @@ class _Hashed(msgspec.Struct):
 
 
 _hash_in = msgspec.json.Decoder(_Hashed).decode
+
+
+def _hash_of(snapshot: bytes) -> str:
+    """The hash of a snapshot's state, as viewers compute it.
+
+    One that was written by an earlier version of the protocol, and has not changed since, has that version's
+    hash in it: each heartbeat would send each viewer to the snapshot again.
+    """
+    if snapshot_version(snapshot) != PROTOCOL_VERSION:
+        try:
+            return Replica.restore(snapshot).hash()
+        except WireError as error:
+            # Of a later version, whose viewers compare with what it says.
+            logger.debug("a snapshot cannot be read here: %s", error)
+    return _hash_in(snapshot).hash
 
 
 @dataclass(slots=True)
@@ -148,6 +167,7 @@ class MatchStream:
         self.subscribers = {Transport.SSE: sse, Transport.WEBSOCKET: websocket}
         self.of_several = of_several
         sse.opening_end = self._heartbeat_now
+        sse.opening_end_known = None
         self._audiences: Mapping[Transport, Audience] = {**self.subscribers, Transport.MULTI: of_several}
         self.idle_since_s = time.monotonic()
         self._host = host
@@ -173,7 +193,6 @@ class MatchStream:
         self._hash: tuple[DeltaId, str] | None = None
         # From when on the match is over if nothing changes it, UTC milliseconds, and the id that this is of.
         self._over: tuple[DeltaId, float] | None = None
-        self._latest_heartbeat: tuple[int, tuple[DeltaId, str] | None, bytes] = (0, None, b"")
         # Whether deltas went out so lately that further ones wait for company.
         self._gated = False
         self._member: tuple[tuple[DeltaId, str], bytes] | None = None
@@ -296,14 +315,20 @@ class MatchStream:
                         subscribers.end(fd, end)
 
     def _heartbeat_now(self) -> bytes:
-        """A heartbeat for one new viewer of this match alone, over SSE."""
-        known, server_ms = self._hash, _now_ms()
+        """A heartbeat for the new viewers of this match alone, over SSE, that come in one turn of the loop.
+
+        Its time is that of the first of them, so it says nothing of later than what is known.
+        """
+        known = self._hash
         if known is None:
             return b""
-        if self._latest_heartbeat[0] != server_ms or self._latest_heartbeat[1] is not known:
-            frame = self.subscribers[Transport.SSE].framing.heartbeat(*known, server_ms)
-            self._latest_heartbeat = (server_ms, known, frame)
-        return self._latest_heartbeat[2]
+        sse = self.subscribers[Transport.SSE]
+        sse.opening_end_known = frame = sse.framing.heartbeat(*known, _now_ms())
+        self._host.reactor.post(self._forget_heartbeat)
+        return frame
+
+    def _forget_heartbeat(self) -> None:
+        self.subscribers[Transport.SSE].opening_end_known = None
 
     def _flush_later(self, audience: Audience, index: int | None = None) -> None:
         """Send those a comment who hold back the last piece that they have got."""
@@ -703,7 +728,8 @@ class MatchStream:
 
     def _take_hash(self, snapshot: Snapshot) -> None:
         found = _hash_in(snapshot.data)
-        self._hash = (snapshot.id, found.hash)
+        self._hash = (snapshot.id, _hash_of(snapshot.data))
+        self._forget_heartbeat()
         self._over = None
         if found.status in ENDED_STATUSES:
             changed_ms = _now_ms() if found.accepted_ms is None else found.accepted_ms

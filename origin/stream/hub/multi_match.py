@@ -41,8 +41,8 @@ _RETRY_S: Final = 2.0
 # What the answers to one arriving viewer may have together; a match beyond it begins with a gap. The frames
 # of an answer are shared by all who get it, but what one slow viewer has not taken is not.
 _ANSWERS_MAX_BYTES: Final = 1_048_576
-# The list among the matches of a viewer; no match is called so.
-_LIST: Final = "@list"
+# Begins the name of a list among the matches of a viewer; no match is called so.
+_LIST: Final = "@"
 
 
 class MultiMatchHost(ListHost, Protocol):
@@ -109,18 +109,20 @@ class _Viewer:
 
 
 class _Candidate:
-    """A request of which no match is known yet.
+    """A request of which no match is known yet, or whose list is not.
 
     Attributes:
         missing: the matches that the bus has not answered for.
+        reading: the reading of the rows that it waits for; None where it asks for no list.
     """
 
-    __slots__ = ("answered", "missing", "ticket")
+    __slots__ = ("answered", "missing", "reading", "ticket")
 
     def __init__(self, ticket: Ticket) -> None:
         self.ticket: Ticket | None = ticket
         self.missing = {match_id for match_id, _ in ticket.request.matches}
         self.answered = True
+        self.reading: int | None = None
 
 
 class MultiMatchViewers(Subscribers):
@@ -153,7 +155,9 @@ class MultiMatchViewers(Subscribers):
         self._candidates: dict[Ticket, _Candidate] = {}
         self._retries: deque[tuple[float, _Viewer, str]] = deque()
         self.memberships = 0
-        self.lists = ListStream(host, render_row, lambda: MatchAudience(SseFraming(), self, drop, ring))
+        self.lists = ListStream(
+            host, render_row, lambda: MatchAudience(SseFraming(), self, drop, ring), self._lists_read
+        )
         # Viewers that get a heartbeat before their turn, since matches have joined.
         self._early: dict[_Viewer, None] = {}
         self._early_posted = False
@@ -195,26 +199,29 @@ class MultiMatchViewers(Subscribers):
         if not self.lists.available:
             return self._host.decide_unknown(request)
         assert request.list_name is not None  # noqa: S101
-        # A page may have read a list that began since the last reading here.
         if self.lists.ready and (request.matches or self.lists.has(request.list_name)):
             return self._host.decide_set(request, address)
         ticket = Ticket(request, address, time.monotonic() + self._config.bus_wait_s)
         candidate = self._candidates[ticket] = _Candidate(ticket)
         self.memberships += len(request.matches)
         self._host.parked += 1
-
-        def read() -> None:
-            if candidate.ticket is not None:
-                self._resolve_candidate(ticket, self._decide_ready_list(request, address))
-
-        self.lists.when_read(read)
+        # Also where the rows have been read: the viewer's page may have a list that began since.
+        candidate.reading = self.lists.want()
         return Park(ticket, self._cancel)
 
-    def _decide_ready_list(self, request: StreamRequest, address: str) -> Decision:
+    def _lists_read(self, reading: int) -> None:
+        """The rows have been read: answer those who waited for that."""
+        for ticket, candidate in list(self._candidates.items()):
+            if candidate.reading is not None and candidate.reading <= reading:
+                self._resolve_candidate(ticket, self._decide_read_list(ticket.request, ticket.address))
+
+    def _decide_read_list(self, request: StreamRequest, address: str) -> Decision:
         assert request.list_name is not None  # noqa: S101
         # Beside matches it may begin later: a day without matches must not end the stream of those there are.
         if not request.matches and not self.lists.has(request.list_name):
-            return self._host.decide_unknown(request)
+            # Of a part of the bus that does not answer, nobody knows the lists.
+            decide = self._host.decide_unknown if self.lists.complete else self._host.decide_unanswered
+            return decide(request)
         return self._host.decide_set(request, address)
 
     def _nothing_more_for(self, request: StreamRequest) -> Reply | None:
@@ -278,9 +285,8 @@ class MultiMatchViewers(Subscribers):
         self.size += 1
         self._slices[(fd >> BLOCK_BITS) % SLICES][fd] = sock
         if viewer.list_name is not None:
-            frames.append(self.lists.answer(viewer.list_name, request.list_after_ms))
-            audience = self.lists.audience_of(viewer.list_name)
-            audience.join(fd, sock)
+            frames.append(self.lists.answer(viewer.list_name, request.list_after))
+            audience = self.lists.join(viewer.list_name, fd, sock)
             if request.flush:
                 audience.flushing.add(fd)
         for match_id in list(viewer.waiting):
@@ -407,7 +413,7 @@ class MultiMatchViewers(Subscribers):
         for stream in viewer.joined.values():
             stream.of_several.leave(fd)
         if viewer.list_name is not None:
-            self.lists.audience_of(viewer.list_name).leave(fd)
+            self.lists.leave(viewer.list_name, fd)
         for match_id, ticket in viewer.waiting.items():
             stream_of_ticket = self._host.stream_of(match_id)
             if ticket is not None and stream_of_ticket is not None:
@@ -458,16 +464,20 @@ class MultiMatchViewers(Subscribers):
                         self._end_what_is_over(watching)
 
     def _key_of(self, viewer: _Viewer) -> tuple[str, ...]:
-        key = viewer.heartbeat_key = (*sorted(viewer.joined), *(() if viewer.list_name is None else (_LIST,)))
+        key = viewer.heartbeat_key = (
+            *sorted(viewer.joined),
+            *(() if viewer.list_name is None else (_LIST + viewer.list_name,)),
+        )
         return key
 
     def _heartbeat_frame(
         self, key: tuple[str, ...], server_ms: int, members: dict[str, bytes] | None = None
     ) -> bytes:
         members = {} if members is None else members
-        parts = []
+        parts, cursor = [], None
         for match_id in key:
-            if match_id == _LIST:
+            if match_id.startswith(_LIST):
+                cursor = str(self.lists.cursor(match_id.removeprefix(_LIST)))
                 continue
             member = members.get(match_id)
             if member is None:
@@ -475,7 +485,7 @@ class MultiMatchViewers(Subscribers):
                 member = members[match_id] = b"" if stream is None else stream.heartbeat_member()
             if member:
                 parts.append(member)
-        return set_heartbeat_frame(server_ms, parts, self.lists.cursor_ms if _LIST in key else None)
+        return set_heartbeat_frame(server_ms, parts, cursor)
 
     def _heartbeat_of(self, viewer: _Viewer, server_ms: int) -> bytes:
         return self._heartbeat_frame(viewer.heartbeat_key or self._key_of(viewer), server_ms)

@@ -230,7 +230,9 @@ class Subscribers(Audience):
         self._slow: dict[int, _Pending] = {}
         # Viewers that have ended their side, and took what was sent to them since.
         self._half_closed: set[int] = set()
-        #: What a new viewer gets behind its answer: a heartbeat, where the transport has one there.
+        #: What a new viewer gets behind its answer; None where ``opening_end`` has to be asked for it.
+        self.opening_end_known: bytes | None = b""
+        #: A heartbeat, where the transport has one there.
         self.opening_end: Callable[[], bytes] = bytes
         # Slow viewers to which nothing more will be said.
         self._finishing: set[int] = set()

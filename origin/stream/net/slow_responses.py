@@ -36,13 +36,15 @@ class PageSocket(socket.socket):
 
     Attributes:
         unsent: what the kernel did not take, in order.
+        is_head: whether the request is a HEAD, whose answer has no body, whoever gives it.
     """
 
-    __slots__ = ("unsent",)
+    __slots__ = ("is_head", "unsent")
 
     def __init__(self, family: int, fileno: int) -> None:
         super().__init__(family, socket.SOCK_STREAM, 0, fileno)
         self.unsent: deque[memoryview] = deque()
+        self.is_head = False
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send what goes, keep the rest.

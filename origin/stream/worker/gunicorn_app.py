@@ -22,8 +22,10 @@ from gunicorn.http import get_parser
 from gunicorn.http.message import Request
 from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
 
-from origin.errors import ConfigError
+from origin.errors import ConfigError, RequestError
+from origin.stream.http.framing import refusal
 from origin.stream.worker.extensions import ORIGIN
+from shared_state.errors import shown
 
 __all__ = ["GUNICORN_VERSION", "GunicornWorker", "Serving", "check_gunicorn", "listen"]
 
@@ -135,7 +137,8 @@ GUNICORN_VERSION = "27.0.1"
 # What is used of it, beside its public settings: by class, the names that are inherited, called or set.
 _USED: Final[Mapping[type, tuple[str, ...]]] = {
     ThreadWorker: (
-        *("accept", "enqueue_req", "finish_request", "handle", "handle_request", "init_process"),
+        *("accept", "enqueue_req", "finish_request", "handle", "handle_error", "handle_request"),
+        *("init_process",),
         *("is_parent_alive", "murder_keepalived", "murder_pending", "notify", "run", "set_accept_enabled"),
         *("wait_for_and_dispatch_events", "_cap_keepalive"),
     ),
@@ -148,6 +151,18 @@ _SET: Final[Mapping[type, tuple[str, ...]]] = {
     ThreadWorker: ("tpool", "poller", "method_queue", "keepalived_conns", "nr_conns", "worker_connections"),
     TConn: ("sock", "client", "server", "parser", "data_ready"),
     Request: ("must_close", "_expected_100_continue"),
+}
+
+
+# What gunicorn refuses before the application sees it.
+_ERRORS: Final[Mapping[int, tuple[str, str]]] = {
+    400: ("malformed_request", "this is not a request of HTTP/1.1"),
+    403: ("forbidden", "this request is not taken from this address"),
+    414: ("uri_too_long", "the request line is too long"),
+    417: ("expectation_failed", "the only expectation that is met is 100-continue"),
+    431: ("request_head_too_large", "the head of the request is too large"),
+    500: ("internal_error", "the request could not be answered"),
+    501: ("not_implemented", "this transfer coding is not supported"),
 }
 
 
@@ -242,7 +257,7 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
 
     def submit_page(
         self, sock: socket.socket, connection: Any, message: bytes, pool: Executor | None = None
-    ) -> None:
+    ) -> Future[Any] | None:
         """Have a thread answer a whole request.
 
         Args:
@@ -250,6 +265,10 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
             connection: comes back with the answer; has ``peer`` and ``server``.
             message: the request, to its last byte.
             pool: whose threads; None for those of pages.
+
+        Returns:
+            What can be cancelled until a thread begins; the connection then comes back as one to be ended.
+            None for pages.
         """
         self.nr_conns += 1
         conn = TConn(self.cfg, sock, connection.peer, connection.server)
@@ -260,9 +279,10 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         conn.connection = connection
         if pool is None:
             self.enqueue_req(conn)
-            return
-        done = pool.submit(self.handle, conn)
+            return None
+        done: Future[Any] = pool.submit(self.handle, conn)
         done.add_done_callback(lambda future: self.method_queue.defer(self.finish_request, conn, future))
+        return done
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Called by gunicorn on a thread."""
@@ -290,6 +310,20 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         else:
             super().finish_request(conn, fs)
 
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Called by gunicorn on a thread, for a request that it does not take: our error, not its page."""
+        page = _RecordedPage()
+        super().handle_error(req, page, addr, exc)  # knows the status, and logs it
+        status = page.status
+        if status is None:
+            return
+        code, message = _ERRORS.get(status, _ERRORS[500] if status >= 500 else _ERRORS[400])
+        error = RequestError(status, code, message if status >= 500 else f"{message}: {shown(str(exc))}")
+        try:
+            client.sendall(refusal(error, keep_alive=False, with_body=not getattr(client, "is_head", False)))
+        except OSError as gone:
+            self.log.debug("an error was not waited for: %s", gone)
+
     # --- for the stream worker to say
 
     def stream_request_of(self, req: Any) -> object | None:
@@ -311,6 +345,25 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
     def adopt_stream(self, sock: Any, peer: object, request: object) -> None:
         """A stream came over a connection that gunicorn has read."""
         raise NotImplementedError
+
+
+class _RecordedPage:
+    """What gunicorn writes an error to, as to a socket.
+
+    Attributes:
+        status: of the error; None if nothing was written.
+    """
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+
+    def gettimeout(self) -> float:
+        """As of a socket that never waits."""
+        return 0.0
+
+    def sendall(self, data: bytes) -> None:
+        """Note the status of an answer."""
+        self.status = int(data.split(b" ", 2)[1])
 
 
 class _RootLogger(Logger):  # type: ignore[misc]

@@ -19,11 +19,13 @@ import resource
 import socket
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 from origin.errors import RequestError
 from origin.stream.http.forwarded import TrustedProxies
+from origin.stream.http.framing import refusal
 from origin.stream.http.request_head import request_line
 from origin.stream.http.stream_request import StreamRequest, parse
 from origin.stream.hub.config import FILES_RESERVED, StreamConfig
@@ -42,6 +44,8 @@ _READERS: Final = 4
 _INGEST: Final = b"POST /ingest/"
 _INGEST_THREADS: Final = 8
 _INGEST_MAX: Final = 4 * _INGEST_THREADS
+# How long one waits for a thread: while the log hangs, these waits would add up to those of all before it.
+_INGEST_WAIT_S: Final = 5.0
 _FILES_RESERVED_MIN: Final = 48
 _ACCEPT_PAUSE_S: Final = 0.25
 # A full worker leaves waiting connections to the others and looks this often. From a queue that it has
@@ -75,6 +79,8 @@ class StreamWorker(GunicornWorker):
         self._connections_max = 0
         self._ingest_pool: ThreadPoolExecutor | None = None
         self._ingesting = 0
+        # Webhooks in the order in which they came, each with the end of its wait for a thread.
+        self._webhooks: deque[tuple[float, Future[Any], PageSocket]] = deque()
 
     # --- accepting
 
@@ -104,23 +110,35 @@ class StreamWorker(GunicornWorker):
         # The hub works with the bare socket; gunicorn wants all of it.
         bare = connection.sock
         sock = PageSocket(bare.family, bare.detach())
+        sock.is_head = connection.message.startswith(b"HEAD ")
         connection.sock = sock
         if connection.message.startswith(_INGEST):
             self._ingesting += 1
-            self.submit_page(sock, connection, connection.message, self._ingest_pool)
+            begun = self.submit_page(sock, connection, connection.message, self._ingest_pool)
+            if begun is not None:
+                self._webhooks.append((time.monotonic() + _INGEST_WAIT_S, begun, sock))
             return
         self.submit_page(sock, connection, connection.message)
+
+    def _refuse_late_webhooks(self, now_s: float) -> None:
+        """Refuse the webhooks that have waited too long for a thread."""
+        while self._webhooks and (self._webhooks[0][0] <= now_s or self._webhooks[0][1].done()):
+            _, begun, sock = self._webhooks.popleft()
+            if not begun.cancel():
+                continue  # a thread has it
+            error = _ingest_busy(f"this webhook has waited for {_INGEST_WAIT_S:g} s")
+            try:
+                sock.sendall(refusal(error, keep_alive=False))
+            except OSError as gone:
+                self.log.debug("a webhook was not waited for: %s", gone)
+            if self.hub is not None:
+                self.hub.metrics.refuse(error.code)
 
     def _refusal_of(self, head: bytes) -> RequestError | None:
         """Why a page request cannot be taken now."""
         if not head.startswith(_INGEST) or self._ingesting < _INGEST_MAX:
             return None
-        return RequestError(
-            503,
-            "ingest_busy",
-            f"{_INGEST_MAX} webhooks are being taken; nothing was taken of this one, send it again",
-            headers={"Retry-After": "1"},
-        )
+        return _ingest_busy(f"{_INGEST_MAX} webhooks are being taken")
 
     def stream_request_of(self, req: Any) -> StreamRequest | RequestError | None:
         """See ``GunicornWorker``. Where ``connections`` reads the requests, it gives gunicorn no streams."""
@@ -268,7 +286,10 @@ class StreamWorker(GunicornWorker):
         timeout_s = min(1.0, hub.timeout_s(now_s)) if hub is not None else 1.0
         if now_s < self._accept_again_s:
             timeout_s = min(timeout_s, self._accept_again_s - now_s)
+        if self._webhooks:
+            timeout_s = max(0.0, min(timeout_s, self._webhooks[0][0] - now_s))
         self.wait(timeout_s)
+        self._refuse_late_webhooks(time.monotonic())
         if hub is not None and connections is not None and slow_responses is not None:
             now_s = time.monotonic()
             hub.tick(now_s)
@@ -380,6 +401,15 @@ class StreamWorker(GunicornWorker):
             for listener in self.sockets:
                 listener.close()
             self.sockets = []
+
+
+def _ingest_busy(why: str) -> RequestError:
+    return RequestError(
+        503,
+        "ingest_busy",
+        f"{why}; nothing was taken of this one, send it again",
+        headers={"Retry-After": "1"},
+    )
 
 
 def _request_of(req: Any) -> StreamRequest | RequestError | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
+import json
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -19,8 +22,15 @@ from origin.stream.hub.drain import AcceptRate, DrainPlan, retry_ms, window_s
 from origin.stream.hub.replay_window import ReplayWindow, Step
 from origin.stream.net.reactor import EventHandler
 from origin.stream.worker import connections
-from shared_state import DeltaId, Replica
-from testkit.worlds.hub import EPOCH, MATCH, Bench
+from shared_state import DeltaId, Event, Replica, encode_delta
+from shared_state.jsontext import compact
+from shared_state.match import Score, state_text
+from testkit.poster import event
+from testkit.worlds.hub import EPOCH, MATCH, Bench, Viewer
+
+
+def goal_of_shootout(number: int) -> Event:
+    return Event.from_json(event(f"g{number}", match_id=MATCH, period="PENS", minute=121, team="home"))
 
 
 @pytest.fixture(params=["ring", "loop"])
@@ -222,6 +232,40 @@ def test_a_last_delta_that_is_lost_is_found_by_the_heartbeat(bench: Bench) -> No
         bench.world.beat(1)
         bench.settle()
     assert bench.seq(viewer) == 2
+
+
+def test_a_snapshot_of_version_1_does_not_send_its_viewers_to_it_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a match without an event since an upgrade, the bus has what the release before wrote."""
+    bench.publish(2)
+    last = bench.origin.assign(goal_of_shootout(3), EPOCH + 3)
+    assert last is not None
+    of_today = json.loads(bench.origin.snapshot())
+    match = bench.origin.match
+    counted = replace(match, goals=Score(match.goals.home + 1, match.goals.away))  # as that release did
+    first_hash = hashlib.sha256(state_text(counted).encode()).hexdigest()[:16]
+    snapshot = compact({**of_today, "v": 1, "hash": first_hash}).encode()
+    bench.bus.publish(MATCH, Published(last.id, encode_delta(last)), snapshot)
+    viewer = bench.viewer()
+    bench.settle()
+    fetched = 0
+    fetch = Viewer._fetch_snapshot
+
+    def count(viewer: Viewer) -> None:
+        nonlocal fetched
+        fetched += 1
+        fetch(viewer)
+
+    monkeypatch.setattr(Viewer, "_fetch_snapshot", count)
+    before = bench.world.hub.metrics.heartbeats
+    for _ in range(3):
+        bench.world.beat(1)
+        bench.settle()
+    assert bench.world.hub.metrics.heartbeats >= before + 2
+    assert fetched == 0
+    assert viewer.replica is not None
+    assert viewer.replica.hash() == bench.origin.hash() == of_today["hash"]
 
 
 def test_a_rebuilt_log_has_a_new_epoch_and_viewers_go_on_in_it(bench: Bench) -> None:

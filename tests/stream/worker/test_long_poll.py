@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -141,7 +143,8 @@ def test_what_was_answered_once_may_be_replayed_at_any_later_time(server: Stream
         ("/api/match/bad/deltas/{epoch}-1/{soon}", 404, "slice_to_come", "s-maxage=1"),
         ("/api/match/bad/deltas/{epoch}-9/{now}", 404, "unknown_id", "s-maxage=1"),
         ("/api/match/bad/deltas/7-1/{now}", 410, "gap", "s-maxage=5"),
-        ("/api/match/nobody/deltas/{epoch}-1/{now}", 404, "unknown_match", ""),
+        ("/api/match/nobody/deltas/{epoch}-1/{now}", 404, "unknown_match", "s-maxage=1"),
+        ("/api/match/bus-fails/deltas/{epoch}-1/{now}", 503, "bus_unavailable", "no-store"),
         ("/api/match/no.body/deltas/{epoch}-1/{now}", 404, "unknown_match", "s-maxage=1"),
         ("/api/match/bad/deltas/{epoch}-1/x", 400, "bad_slice", "no-store"),
         ("/api/match/bad/deltas/{epoch}-1/01", 400, "bad_slice", "no-store"),
@@ -176,3 +179,79 @@ def test_held_requests_are_counted_and_forgotten_with_their_clients(server: Stre
     while server.metric("touchline_stream_polls_held"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_head_and_preflight_say_what_get_would_and_hold_nothing(server: StreamServer) -> None:
+    head = server.publish("heads", "count=2")
+    client = server.client()
+    for path, status, cache, length in [
+        (address("heads", f"{EPOCH_MS}-0", current()), 200, "immutable", True),
+        (address("heads", head, current() + 1), 200, "no-store", False),
+        (address("heads", "7-1", current()), 410, "s-maxage=5", True),
+    ]:
+        client.send(f"HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+        got, headers = client.head()
+        assert (got, "content-length" in headers) == (status, length)
+        assert cache in headers["cache-control"]
+    client.send(f"OPTIONS {address('heads', head, current())} HTTP/1.1\r\nHost: x\r\n\r\n")
+    got, headers = client.head()
+    assert (got, headers["allow"]) == (204, "get, head, options")
+    client.send(f"POST {address('heads', head, current())} HTTP/1.1\r\nHost: x\r\n\r\n")
+    got, headers = client.head()
+    assert (got, headers["allow"]) == (405, "get, head, options")
+
+
+def test_held_requests_count_against_the_limit_of_their_address(tmp_path: Path) -> None:
+    """Also those that came while the match was being opened, when nobody was held yet."""
+    with StreamServer(
+        tmp_path, connections_per_address_max=2, long_poll_slice_s=2.0, heartbeat_s=1.0
+    ) as server:
+        head = server.publish("m1")
+        slice_ = int(time.time() / 2.0)
+        clients = [server.client() for _ in range(6)]
+        for client in clients:
+            client.send(f"GET {address('m1', head, slice_ + 1)} HTTP/1.1\r\nHost: x\r\n\r\n")
+        statuses = sorted(client.head()[0] for client in clients)
+        assert statuses == [200, 200, 503, 503, 503, 503]
+        server.wait_metric("touchline_stream_polls_held", 0)
+        again = server.client()
+        again.send(f"GET {address('m1', f'{EPOCH_MS}-0', slice_)} HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert again.answer()[0] == 200
+
+
+def test_a_worker_that_ends_sends_the_held_away(tmp_path: Path) -> None:
+    with StreamServer(tmp_path) as server:
+        head = server.publish("m1")
+        client = server.client()
+        client.send(f"GET {address('m1', head, int(time.time() / 10) + 1)} HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.wait_metric("touchline_stream_polls_held", 1)
+        server.process.signal(signal.SIGTERM)
+        status, headers, body = client.answer()
+        assert (status, json.loads(body)["error"]["code"]) == (503, "ending")
+        assert int(headers["retry-after"]) >= 1
+        assert headers["cache-control"] == "no-store"
+
+
+def test_held_requests_get_their_delta_when_files_run_out(tmp_path: Path) -> None:
+    with StreamServer(tmp_path, connections_max=1_000, open_files=120) as server:
+        head = server.publish("m1")
+        held = [server.client() for _ in range(20)]
+        for client in held:
+            client.send(f"GET {address('m1', head, int(time.time() / 10) + 1)} HTTP/1.1\r\nHost: x\r\n\r\n")
+        publisher = server.client()
+        publisher.send("GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert publisher.answer()[2] == b"page"
+        for _ in range(100):
+            server.client()
+        time.sleep(0.3)
+        publisher.send("POST /publish/m1? HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        last = json.loads(publisher.answer()[2])["id"]
+        assert [json.loads(client.answer()[2])["next"]["id"] for client in held] == [last] * 20
+
+
+def test_a_match_that_is_over_says_so_at_once_and_for_a_minute(tmp_path: Path) -> None:
+    with StreamServer(tmp_path, ended_after_s=0.0, heartbeat_s=0.6) as server:
+        head = server.publish("m1", "status=FT")
+        got = poll(server, address("m1", head, int(time.time() / 10)))
+        assert (got.status, got.body["deltas"], got.body["ended"]) == (200, [], True)
+        assert got.headers["cache-control"] == "public, max-age=60"

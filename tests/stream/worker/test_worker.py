@@ -239,6 +239,40 @@ def test_a_malformed_request_is_400(server: StreamServer, head: str) -> None:
     assert headers["connection"] == "close"
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("request_line", "header", "status", "code"),
+    [
+        (f"/page?{'a' * 6_000}", "", 414, "uri_too_long"),
+        ("/page", "Expect: 200-maybe", 417, "expectation_failed"),
+        ("/page", "Bad Name: 1", 400, "malformed_request"),
+        ("/page", "\r\n".join(f"H{number}: 1" for number in range(150)), 431, "request_head_too_large"),
+    ],
+)
+def test_what_no_page_can_answer_is_our_error(
+    server: StreamServer, method: str, request_line: str, header: str, status: int, code: str
+) -> None:
+    """The server behind the loop refuses these by itself, and would answer with a page of its own."""
+    lines = [f"{method} {request_line} HTTP/1.1", "Host: x", *([header] if header else [])]
+    client = server.client()
+    client.send("\r\n".join([*lines, "", ""]))
+    client.sock.settimeout(20)
+    answer = b""
+    while data := client.sock.recv(65_536):
+        answer += data
+    head, _, body = answer.partition(b"\r\n\r\n")
+    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert fields[b"content-type"] == b"application/json"
+    assert fields[b"cache-control"] == b"no-store"
+    assert fields[b"x-content-type-options"] == b"nosniff"
+    assert fields[b"connection"] == b"close"
+    if method == "GET":
+        assert json.loads(body)["error"]["code"] == code
+    else:
+        assert body == b""
+
+
 def test_a_head_that_is_too_large_is_431(server: StreamServer) -> None:
     client = server.client()
     client.send("GET /stream/new HTTP/1.1\r\nHost: x\r\nCookie: " + "c" * 20_000 + "\r\n\r\n")

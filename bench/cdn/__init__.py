@@ -1,0 +1,1 @@
+"""What caches in front cost and give: see ``bench.cdn.__main__``."""
