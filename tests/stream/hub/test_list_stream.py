@@ -356,17 +356,18 @@ def test_flush_follows_rows_too(lists: Lists) -> None:
     assert data[row:].count(b":\n\n") >= 2
 
 
-def test_pages_of_two_processes_with_the_same_rows_have_the_same_tag(lists: Lists) -> None:
+@pytest.mark.parametrize("path", ["/", "/list"])
+def test_pages_of_two_processes_with_the_same_rows_have_the_same_tag(lists: Lists, path: str) -> None:
     lists.goal("a")
     tags, cursors, bodies = [], [], []
     for _ in range(2):
         app = app_over(lists.bus)
-        answer = app.test_client().get("/")
+        answer = app.test_client().get(path)
         tags.append(answer.headers["ETag"])
         bodies.append(answer.data)
         cursors.append(answer.text.split('data-list-id="')[1].split('"')[0])
         if len(tags) == 2:
-            again = app.test_client().get("/", headers={"If-None-Match": tags[0]})
+            again = app.test_client().get(path, headers={"If-None-Match": tags[0]})
             assert again.status_code == 304
         time.sleep(0.01)
     assert tags[0] == tags[1]
@@ -376,5 +377,5 @@ def test_pages_of_two_processes_with_the_same_rows_have_the_same_tag(lists: List
     for cursor in cursors:
         assert b"event: gap" not in lists.until(lists.ask(f"list=&list_id={cursor}"), b'"list":"')
     lists.goal("a")
-    changed = app.test_client().get("/", headers={"If-None-Match": tags[0]})
+    changed = app.test_client().get(path, headers={"If-None-Match": tags[0]})
     assert changed.status_code == 200
