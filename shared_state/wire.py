@@ -51,8 +51,10 @@ __all__ = [
     "ATTRIBUTE_EVENT",
     "ATTRIBUTE_FRESH",
     "ATTRIBUTE_ID",
+    "ATTRIBUTE_LIST_ID",
     "ATTRIBUTE_LOCAL_TIME",
     "ATTRIBUTE_MATCH",
+    "ATTRIBUTE_PHASE",
     "ATTRIBUTE_UNTIL",
     "DELTA_ACCEPTED",
     "DELTA_EVENT_ID",
@@ -68,7 +70,10 @@ __all__ = [
     "JSON_TYPE",
     "KEY_EPOCH",
     "KEY_HASH",
+    "KEY_HTML",
+    "KEY_ID",
     "KEY_LIST",
+    "KEY_LISTS",
     "KEY_MATCHES",
     "KEY_MATCH_ID",
     "KEY_SEQ",
@@ -115,6 +120,10 @@ KEY_SERVER_MS: Final = "server_ms"
 KEY_MATCH_ID: Final = "match_id"
 KEY_MATCHES: Final = "matches"
 KEY_LIST: Final = "list"
+# Of a row of the list.
+KEY_ID: Final = "id"
+KEY_LISTS: Final = "lists"
+KEY_HTML: Final = "html"
 DELTA_EVENT_ID: Final = "e"
 DELTA_OP: Final = "o"
 DELTA_ACCEPTED: Final = "a"
@@ -144,8 +153,10 @@ ATTRIBUTE_CLOCK_START: Final = "data-clock-start"
 ATTRIBUTE_EVENT: Final = "data-event"
 ATTRIBUTE_FRESH: Final = "data-fresh"
 ATTRIBUTE_ID: Final = "data-id"
+ATTRIBUTE_LIST_ID: Final = "data-list-id"
 ATTRIBUTE_LOCAL_TIME: Final = "data-tl-local"
 ATTRIBUTE_MATCH: Final = "data-match"
+ATTRIBUTE_PHASE: Final = "data-phase"
 ATTRIBUTE_UNTIL: Final = "data-tl-until"
 SNAPSHOT_ELEMENT_ID: Final = "tl-snapshot"
 

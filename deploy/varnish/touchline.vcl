@@ -51,8 +51,8 @@ sub vcl_recv {
         } else {
             set req.url = "/score";
         }
-    } elsif (req.url ~ "^/(\?|$)") {
-        # A list has three parameters in one order.
+    } elsif (req.url ~ "^/(list)?(\?|$)") {
+        # A list, as a page or a fragment, has three parameters in one order.
         set req.http.X-Class = "page";
         set req.http.X-Query = "";
         if (req.url ~ "[?&]day=[0-9-]{1,10}(&|$)") {
@@ -65,7 +65,7 @@ sub vcl_recv {
         if (req.url ~ "[?&]page=[0-9]{1,6}(&|$)") {
             set req.http.X-Query = req.http.X-Query + regsub(req.url, "^.*[?&]page=([0-9]{1,6})(&.*)?$", "&page=\1");
         }
-        set req.url = "/" + regsub(req.http.X-Query, "^&", "?");
+        set req.url = regsub(req.url, "\?.*$", "") + regsub(req.http.X-Query, "^&", "?");
         unset req.http.X-Query;
     } else {
         return (pass);

@@ -137,7 +137,7 @@ class Board:
         self._digests: dict[View, int] = {}
         self._days: list[str] = []
         self._building = threading.Lock()
-        self._pages: OrderedDict[tuple[View, int], _Kept] = OrderedDict()
+        self._pages: OrderedDict[tuple[View, int, str], _Kept] = OrderedDict()
 
     def refresh(self) -> None:
         """Bring the rows up to date.
@@ -174,12 +174,22 @@ class Board:
         with self._lock:
             return [self._rows[match_id] for _, _, match_id in self._views.get(view, ())]
 
+    @property
+    def read_ms(self) -> int | None:
+        """When all rows were last read, UTC milliseconds; None if they never were."""
+        return self._read_ms
+
     def is_complete(self) -> bool:
         """Whether the last reading found every match up to date."""
         return self._complete
 
     def page(
-        self, view: View, number: int, now_ms: int, render: Callable[[PageContent], str]
+        self,
+        view: View,
+        number: int,
+        now_ms: int,
+        render: Callable[[PageContent], str],
+        kind: str = "page",
     ) -> BuiltPage | None:
         """One page of a list.
 
@@ -188,11 +198,12 @@ class Board:
             number: the page; the first is 1.
             now_ms: UTC milliseconds, to let the minutes run to.
             render: makes the HTML of a page that is not built yet.
+            kind: what ``render`` makes of the content; pages of another kind are kept beside.
 
         Returns:
             The page; None if there is none: the first page of all matches is always there.
         """
-        key = (view, number)
+        key = (view, number, kind)
         with self._building:
             kept = self._pages.get(key)
             if kept is not None and kept.version == self._version and kept.from_ms <= now_ms < kept.until_ms:

@@ -62,7 +62,7 @@ def surrogate_keys(endpoint: str | None, match_id: str | None) -> list[str]:
     """
     if match_id is not None and _MATCH.fullmatch(match_id):
         return [match_key(match_id)]
-    if endpoint == "pages.index":
+    if endpoint in ("pages.index", "pages.list_fragment"):
         return ["matches"]
     return ["widget"] if endpoint is not None and endpoint.startswith("assets.") else []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
@@ -24,6 +24,7 @@ from shared_state.errors import shown
 from shared_state.jsonld import json_ld
 from shared_state.jsontext import Json, compact
 from shared_state.view import Summary, page_title, scoreboard
+from shared_state.wire import HEADER_AS_OF
 
 __all__ = ["blueprint", "list_address", "render_row"]
 
@@ -47,16 +48,34 @@ def index() -> Response:
     Raises:
         RequestError: 404 there is no such list, or no such page of it.
     """
+    return _list("/", _render_list)
+
+
+@blueprint.get("/list")
+def list_fragment() -> Response:
+    """The list alone, as the page of the same query has it, for scripts here and on other sites.
+
+    Raises:
+        RequestError: 404 there is no such list, or no such page of it.
+    """
+    return _list("/list", _render_list_fragment)
+
+
+def _list(path: str, render: Callable[[PageContent], str]) -> Response:
     view, number = View(request.args.get("day", ""), request.args.get("competition", "")), _page_number()
-    address = list_address(view, number)
-    if request.query_string.decode("latin-1") != address[2:]:
+    address = list_address(view, number, path)
+    if request.query_string.decode("latin-1") != address.partition("?")[2]:
         return set_policy(Response(status=302, headers={"Location": address}), NO_STORE)
     board = origin().board
     board.refresh()
-    page = board.page(view, number, _now_ms(), _render_list)
+    # Before the page is taken: rows that are read meanwhile make it newer than its date, never older.
+    as_of_ms = board.read_ms
+    page = board.page(view, number, _now_ms(), render, path)
     if page is None:
         raise RequestError(404, "unknown_list", f"no list of matches {address!r}")
     response = set_policy(Response(page.body, mimetype="text/html"), LATEST)
+    if as_of_ms is not None:
+        response.headers[HEADER_AS_OF] = str(as_of_ms)
     # Weak: pages of processes that read the same rows at another time differ in their cursor.
     response.set_etag(page.tag, weak=True)
     response.make_conditional(request)
@@ -91,15 +110,15 @@ def fragment(match_id: str, id_text: str) -> Response:
     return response
 
 
-def list_address(view: View, number: int = 1) -> str:
-    """The one address of a page of the list of matches."""
+def list_address(view: View, number: int = 1, path: str = "/") -> str:
+    """The one address of a page of the list of matches; below ``/list``, of its fragment."""
     given = (
         ("day", view.day),
         ("competition", view.competition),
         ("page", str(number) if number > 1 else ""),
     )
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given if value)
-    return f"/?{query}" if query else "/"
+    return f"{path}?{query}" if query else path
 
 
 def _page_number() -> int:
@@ -115,8 +134,16 @@ def _page_number() -> int:
 
 
 def _render_list(content: PageContent) -> str:
+    return _render("index.html", content)
+
+
+def _render_list_fragment(content: PageContent) -> str:
+    return _render("list.html", content)
+
+
+def _render(template: str, content: PageContent) -> str:
     return render_template(
-        "index.html",
+        template,
         matches=content.rows,
         complete=content.complete,
         content=content,

@@ -115,6 +115,7 @@ CLASSES: Final[Mapping[RouteClass, Rules]] = {
 #: The class of each route, by the name of its endpoint.
 ROUTES: Final[Mapping[str, RouteClass]] = {
     "pages.index": RouteClass.PAGE,
+    "pages.list_fragment": RouteClass.FRAGMENT,
     "pages.match": RouteClass.PAGE,
     "pages.embed": RouteClass.EMBED,
     "pages.fragment": RouteClass.FRAGMENT,

@@ -55,11 +55,10 @@ class Lists:
     def goal(self, match_id: str) -> str:
         return self.publish(match_id, type="GOAL", period="H1", minute=1, team="home", detail={})
 
-    def info(self, match_id: str, competition: str) -> str:
+    def info(self, match_id: str, competition: str, **detail: Any) -> str:
         teams = {"home": {"name": "Home"}, "away": {"name": "Away"}}
-        return self.publish(
-            match_id, type="MATCH_INFO", period="PRE", detail={**teams, "competition": competition}
-        )
+        detail = {**teams, "competition": competition, **detail}
+        return self.publish(match_id, type="MATCH_INFO", period="PRE", detail=detail)
 
     def publish(self, match_id: str, **fields: Any) -> str:
         replica = self.replicas.setdefault(match_id, Replica.begin(match_id, 1_700_000_000_000))

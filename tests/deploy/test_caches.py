@@ -118,7 +118,7 @@ def test_a_cut_answer_is_never_kept_as_whole(world: World) -> None:
     assert found.content == body
 
 
-@pytest.mark.parametrize("path", [STATE, "/"])
+@pytest.mark.parametrize("path", [STATE, "/", "/list"])
 def test_a_dead_origin_leaves_pages_as_they_were(world: World, path: str) -> None:
     assert world.get(path).content == b'{"made":1}'
     world.origin.stop()
@@ -242,9 +242,11 @@ def test_unknown_query_is_not_in_the_key_and_order_does_not_matter(world: World)
     fields = ("day=2026-11-27", "competition=Cup", "page=2", "utm=1")
     for order in permutations(fields):
         world.get("/?" + "&".join(order))
+        world.get("/list?" + "&".join(order))
     for query in ("matchId=m1", "x=1&matchId=m1", "matchId=m1&y=2"):
         world.get("/score?" + query)
-    assert set(world.origin.seen) == {"/", "/?day=2026-11-27&competition=Cup&page=2", "/score?matchId=m1"}
+    list_ = "day=2026-11-27&competition=Cup&page=2"
+    assert set(world.origin.seen) == {"/", f"/?{list_}", f"/list?{list_}", "/score?matchId=m1"}
 
 
 def test_what_is_personal_or_unknown_is_never_kept(world: World) -> None:
@@ -394,10 +396,15 @@ def test_what_is_kept_is_for_readers_of_every_encoding(tmp_path: Path, kind: str
         event = {"match_id": "m1", "rev": 1, "op": "ADD", "type": "GOAL", "period": "H1", "team": "home"}
         assert origin.post({**event, "event_id": "g1", "minute": 1}) == 200
         origin.wait_for_seq("m1", 1)
-        first = httpx.get(f"{cache.url}/match/m1", headers={"Accept-Encoding": "br, gzip"}, timeout=30)
+        takes = {"Accept-Encoding": "br, gzip"}
+        first = httpx.get(f"{cache.url}/match/m1", headers=takes, timeout=30)
+        list_ = httpx.get(f"{cache.url}/list", headers=takes, timeout=30)
+        assert list_.status_code == 200
         origin.kill()
         time.sleep(7)  # longer than stale-while-revalidate
         for encoding in ("identity", "gzip", "br", "gzip;q=0"):
             found = httpx.get(f"{cache.url}/match/m1", headers={"Accept-Encoding": encoding}, timeout=30)
             assert (found.status_code, found.text) == (200, first.text), encoding
             assert ("Content-Encoding" in found.headers) == (encoding == "gzip"), encoding
+            found = httpx.get(f"{cache.url}/list", headers={"Accept-Encoding": encoding}, timeout=30)
+            assert (found.status_code, found.text) == (200, list_.text), encoding

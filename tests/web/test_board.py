@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -327,3 +328,31 @@ def test_the_last_known_list_is_shown_while_the_bus_is_away() -> None:
     bus.reader.update = RowUpdate({"m": None})
     board.refresh()
     assert (board.rows(), board.is_complete()) == ([], True)
+
+
+def test_the_fragment_is_the_list_of_the_page_of_the_same_query(season: Season, reader: FlaskClient) -> None:
+    season.play("today", "LIVE")
+    season.play("other", "LIVE", competition="Lig & ä")
+    for query in ("", f"?day={DAY}", "?competition=Lig%20%26%20%C3%A4"):
+        fragment = reader.get(f"/list{query}")
+        assert fragment.text.startswith('<div class="tl-list" data-list-id="')
+        # The two were made at their own times.
+        alone, page = (
+            re.sub('list-id="[0-9a-f-]+"', "", one.text) for one in (fragment, reader.get(f"/{query}"))
+        )
+        assert alone.strip() in page
+        assert int(fragment.headers["Touchline-As-Of"]) > 0
+        again = reader.get(f"/list{query}", headers={"If-None-Match": fragment.headers["ETag"]})
+        assert again.status_code == 304
+        # A poll that finds nothing new learns until when that is known.
+        assert int(again.headers["Touchline-As-Of"]) >= int(fragment.headers["Touchline-As-Of"])
+    moved = reader.get(f"/list?x=1&day={DAY}")
+    assert (moved.status_code, moved.headers["Location"]) == (302, f"/list?day={DAY}")
+    assert moved.headers["Access-Control-Allow-Origin"] == "*"
+    assert reader.get("/list?day=2001-01-01").status_code == 404
+
+
+def test_the_page_says_to_its_element_which_list_it_is(season: Season, reader: FlaskClient) -> None:
+    season.play("today", "LIVE", competition='Cup "A"')
+    text = reader.get(f"/?day={DAY}&competition=Cup%20%22A%22").text
+    assert f'<live-scores day="{DAY}" competition="Cup &#34;A&#34;">' in text

@@ -32,6 +32,9 @@ def urls(poster: Poster) -> list[str]:
         "/",
         "/?utm_source=x",
         "/?day=2001-01-01",
+        "/list",
+        "/list?utm_source=x",
+        "/list?day=2001-01-01",
         f"/match/{MATCH}",
         f"/embed/{MATCH}",
         f"/match/{MATCH}/fragment/{id_}",
@@ -103,7 +106,7 @@ def test_what_is_made_from_a_match_has_its_key(poster: Poster) -> None:
     keys = {url: poster.client.get(url).headers.get("Surrogate-Key") for url in urls(poster)}
     tagged = {url for url, key in keys.items() if key == f"match-{MATCH}"}
     assert {url for url in keys if MATCH in url} - tagged == {url for url in keys if "deltas" in url} - tagged
-    assert keys["/"] == "matches"
+    assert keys["/"] == keys["/list"] == "matches"
     assert keys["/widget/sw.js"] == "widget"
 
 

@@ -41,6 +41,7 @@ def urls(poster: Poster) -> dict[str, str]:
     epoch = id_.split("-")[0]
     return {
         "pages.index": "/",
+        "pages.list_fragment": "/list",
         "pages.match": f"/match/{MATCH}",
         "pages.embed": f"/embed/{MATCH}",
         "pages.fragment": f"/match/{MATCH}/fragment/{id_}",
@@ -55,6 +56,7 @@ def urls(poster: Poster) -> dict[str, str]:
 
 
 READABLE = {
+    "pages.list_fragment",
     "pages.embed",
     "pages.fragment",
     "polls.score",
@@ -108,14 +110,20 @@ def test_pages_run_nothing_inline_and_only_their_own_files(poster: Poster) -> No
 
 def test_data_is_no_document(poster: Poster) -> None:
     found = urls(poster)
-    for endpoint in ("polls.score", "polls.state", "polls.delta_after", "pages.fragment", "admin.metrics"):
+    for endpoint in (
+        *("polls.score", "polls.state", "polls.delta_after"),
+        *("pages.fragment", "pages.list_fragment", "admin.metrics"),
+    ):
         policy = directives(poster.client.get(found[endpoint]))
         assert policy == {"default-src": "'none'", "frame-ancestors": "'none'"}
 
 
 def test_a_304_has_the_headers_of_the_full_answer(poster: Poster) -> None:
     found = urls(poster)
-    for endpoint in ("pages.match", "pages.embed", "pages.fragment", "polls.score", "assets.widget_file"):
+    for endpoint in (
+        *("pages.match", "pages.embed", "pages.fragment", "pages.list_fragment"),
+        *("polls.score", "assets.widget_file"),
+    ):
         first = poster.client.get(found[endpoint])
         again = poster.client.get(found[endpoint], headers={"If-None-Match": first.headers["ETag"]})
         assert again.status_code == 304

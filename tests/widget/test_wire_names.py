@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from origin.bus import Published
 from origin.errors import RequestError
 from origin.stream.http.framing import refusal
 from origin.stream.http.sse import STREAM_HEADERS, delta_frame, gap_frame, heartbeat_frame
 from origin.stream.http.stream_request import parse
+from origin.web import pages
 from shared_state import DeltaId, Receipt, Replica, encode_delta, wire
 from shared_state.view import scoreboard
 from testkit.built_widget import run_node
 from tests.events_by_hand import add, goal, retract, status
 from widget.build.bundle import SOURCES
 
+TEMPLATES = Path(pages.__file__).parent / "templates"
 EPOCH = 1_531_666_800_000
 # Constants that are the wire's alone, which no other file may spell; the rest are words of many meanings.
 SPELT_ONCE = (
@@ -137,6 +140,7 @@ def test_the_html_has_the_attributes_that_the_loader_reads() -> None:
     teams = {"kickoff_ms": EPOCH, "home": {"name": "France"}, "away": {"name": "Croatia"}}
     before.assign(add("i", "MATCH_INFO", period="PRE", detail=teams), accepted_ms=EPOCH)
     html = live + scoreboard(before.match, before.position, announcement="")
+    html += (TEMPLATES / "list.html").read_text(encoding="utf-8")
     # The loader sets it; the server does where it shows one change alone.
     wanted = {value for name, value in python_names().items() if name.startswith("ATTRIBUTE_")} - {
         wire.ATTRIBUTE_FRESH

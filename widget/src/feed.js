@@ -6,7 +6,7 @@
  */
 
 import { ServerClock, elapsedMs, mark } from "./clock.js";
-import { isNewer, parts } from "./ids.js";
+import { isNewer, knownUntilMs, parts } from "./ids.js";
 import { Ladder } from "./ladder.js";
 import { Tabs } from "./tabs.js";
 import { EVENT_END, EVENT_GAP, EVENT_HEARTBEAT, EVENT_SCORE } from "./wire.js";
@@ -23,20 +23,24 @@ const JOIN_MS = 5;
 
 /** @typedef {import("./polls.js").MatchFrame} MatchFrame */
 /** @typedef {{ onFrame(frame: MatchFrame): void, onConnection(): void }} Reader */
+/** @typedef {{ readers: Set<Reader>, cursor: string, heartbeat: MatchFrame | null }} Followed a list */
 
 export class Feed {
   /** @type {Map<string, Feed>} */
   static #all = new Map();
 
   clock = new ServerClock();
-  /** @type {Map<string, Set<Reader>>} "" is the list */
+  /** @type {Map<string, Set<Reader>>} */
   #readers = new Map();
   /** The id that each match has reached; "" for none. @type {Map<string, string>} */
   #at = new Map();
   /** @type {Map<string, MatchFrame>} */
   #heartbeats = new Map();
-  /** The other tabs, if this one leads. @type {Map<string, { matches: [string, string][], seen: import("./clock.js").Mark }>} */
+  /** The other tabs, if this one leads. @type {Map<string, { matches: [string, string][], lists: [string, string][], seen: import("./clock.js").Mark }>} */
   #tabs = new Map();
+  /** The lists of this page and, if it leads, of the others. @type {Map<string, Followed>} */
+  #lists = new Map();
+  /** What the connection asks for: one list, or that of all matches if there are several. */
   #list = { list: /** @type {string | null} */ (null), listId: "" };
   /** @type {Ladder | null} */
   #ladder = null;
@@ -100,28 +104,41 @@ export class Feed {
     this.#readers.delete(match);
     this.#at.delete(match);
     this.#heartbeats.delete(match);
-    if (this.#readers.size) this.#join();
-    else this.#suspend();
-  }
-
-  /**
-   * Follow the rows of a list.
-   *
-   * @param {string} list
-   * @param {string} listId
-   * @param {Reader} reader
-   */
-  followList(list, listId, reader) {
-    this.#list = { list, listId };
-    this.#readers.set("", new Set([reader]));
     this.#join();
   }
 
-  leaveList() {
-    this.#list = { list: null, listId: "" };
-    this.#readers.delete("");
-    if (this.#readers.size) this.#join();
-    else this.#suspend();
+  /**
+   * Follow the rows of a list. Its frames have the match "".
+   *
+   * @param {string} list
+   * @param {string} cursor of what is shown; "" for none
+   * @param {Reader} reader
+   */
+  followList(list, cursor, reader) {
+    const followed = this.#lists.get(list);
+    if (followed) {
+      followed.readers.add(reader);
+      for (const frame of listSince(followed, list, cursor)) reader.onFrame(frame);
+    } else this.#lists.set(list, { readers: new Set([reader]), cursor, heartbeat: null });
+    this.#join();
+  }
+
+  /**
+   * @param {string} list
+   * @param {Reader} reader
+   */
+  leaveList(list, reader) {
+    this.#lists.get(list)?.readers.delete(reader);
+    this.#join();
+  }
+
+  /** Something at the origin answered, so a stream may, too. */
+  answered() {
+    this.#ladder?.answered();
+  }
+
+  get #isUsed() {
+    return this.#readers.size > 0 || [...this.#lists.values()].some(({ readers }) => readers.size);
   }
 
   // ---- connections -----------------------------------------------------------------------------------
@@ -132,12 +149,10 @@ export class Feed {
   #join() {
     clearTimeout(this.#joining);
     this.#joining = setTimeout(() => {
-      if (!this.#readers.size) return;
+      if (!this.#isUsed) return this.#suspend();
       if (!this.#isOpen) {
         this.#isOpen = true;
-        // A list is followed by one tab alone: two lists are two connections.
-        if (this.#list.list === null) this.#shared.open();
-        else this.#onRole();
+        this.#shared.open();
       }
       this.#want();
     }, JOIN_MS);
@@ -183,17 +198,32 @@ export class Feed {
   #want() {
     if (!this.#ladder) {
       const matches = [...this.#at].filter(([match]) => this.#readers.has(match));
-      this.#shared.post({ tab: this.#me, matches });
+      const lists = [...this.#lists].filter(([, { readers }]) => readers.size);
+      this.#shared.post({ tab: this.#me, matches, lists: lists.map(([list, { cursor }]) => [list, cursor]) });
       return;
     }
     const wanted = new Set(this.#readers.keys());
-    for (const [tab, { matches, seen }] of this.#tabs) {
+    const wantedLists = new Set([...this.#lists].filter(([, { readers }]) => readers.size).map(([name]) => name));
+    for (const [tab, { matches, lists, seen }] of this.#tabs) {
       if (elapsedMs(seen) > TAB_MS) this.#tabs.delete(tab);
-      else for (const [match] of matches) wanted.add(match);
+      else {
+        for (const [match] of matches) wanted.add(match);
+        for (const [name] of lists) wantedLists.add(name);
+      }
     }
+    for (const list of this.#lists.keys()) if (!wantedLists.has(list)) this.#lists.delete(list);
+    this.#list.list = wantedLists.size > 1 ? "" : ([...wantedLists][0] ?? null);
+    this.#list.listId = this.#oldestCursor();
     for (const match of this.#at.keys()) if (!wanted.has(match)) this.#at.delete(match);
     Object.assign(this.#ladder.list, this.#list);
     this.#ladder.update();
+  }
+
+  /** From where a connection goes on so that no list misses a row. */
+  #oldestCursor() {
+    const cursors = [...this.#lists.values()].map(({ cursor }) => cursor);
+    // A list without a cursor is the oldest of all.
+    return cursors.sort((one, other) => knownUntilMs(one) - knownUntilMs(other))[0] ?? "";
   }
 
   /** Say that this tab leads, and how it is connected. */
@@ -203,10 +233,15 @@ export class Feed {
   }
 
   /** @param {any} message */
-  #onMessage({ lead, ask, tab, matches, gone, frame, to, connection }) {
+  #onMessage({ lead, ask, tab, matches, lists = [], gone, frame, to, connection }) {
     if (this.#ladder) {
       if (tab) {
-        this.#tabs.set(tab, { matches, seen: mark() });
+        this.#tabs.set(tab, { matches, lists, seen: mark() });
+        for (const [list, cursor] of lists) {
+          const followed = this.#lists.get(list);
+          if (!followed) this.#lists.set(list, { readers: new Set(), cursor, heartbeat: null });
+          else for (const since of listSince(followed, list, cursor)) this.#shared.post({ frame: since, to: tab });
+        }
         for (const [match, id] of matches) {
           if (!this.#at.has(match)) this.#at.set(match, id);
           else for (const since of this.#since(match, id)) this.#shared.post({ frame: since, to: tab });
@@ -236,8 +271,16 @@ export class Feed {
   #onFrame(frame) {
     const { match, event, id } = frame;
     if (match === "") {
-      if (id) this.#list.listId = id;
+      if (this.#ladder) this.#shared.post({ frame });
+      for (const [list, followed] of this.#lists) {
+        if (frame.list !== "" && frame.list !== list) continue;
+        // Rows of one time may come in pieces: only a heartbeat says that all before it were there.
+        if (event === EVENT_HEARTBEAT) Object.assign(followed, { cursor: id, heartbeat: { ...frame, list } });
+        for (const reader of followed.readers) reader.onFrame(frame);
+      }
+      this.#list.listId = this.#oldestCursor();
       if (this.#ladder) this.#ladder.list.listId = this.#list.listId;
+      return;
     } else if (event === EVENT_SCORE) {
       if (!isNewer(id, this.#at.get(match) ?? "")) return; // it came twice
       this.#at.set(match, id);
@@ -251,7 +294,7 @@ export class Feed {
       this.#at.delete(match);
       if (this.#ladder) setTimeout(() => this.#ladder && this.#want());
     }
-    if (this.#ladder && match) this.#shared.post({ frame });
+    if (this.#ladder) this.#shared.post({ frame });
     for (const reader of this.#readers.get(match) ?? []) reader.onFrame(frame);
   }
 
@@ -273,13 +316,14 @@ export class Feed {
 
   #changed() {
     for (const readers of this.#readers.values()) for (const reader of readers) reader.onConnection();
+    for (const { readers } of this.#lists.values()) for (const reader of readers) reader.onConnection();
   }
 
   // ---- the page --------------------------------------------------------------------------------------
 
   #listen() {
     const resume = () => {
-      if (this.#readers.size && !this.#isOpen) this.#join();
+      if (this.#isUsed && !this.#isOpen) this.#join();
       this.#ladder?.wake();
       this.#changed();
     };
@@ -301,4 +345,19 @@ export class Feed {
       this.#hiddenTimer = setTimeout(() => this.#suspend(), HIDDEN_MS);
     });
   }
+}
+
+/**
+ * What a page whose rows are of `cursor` has to hear to be where a list is.
+ *
+ * @param {Followed} followed
+ * @param {string} list
+ * @param {string} cursor
+ * @returns {MatchFrame[]}
+ */
+function listSince({ cursor: at, heartbeat }, list, cursor) {
+  const isBehind = knownUntilMs(cursor) < knownUntilMs(at);
+  /** @type {MatchFrame[]} */
+  const frames = isBehind ? [{ match: "", list, event: EVENT_GAP, id: "", data: "", atMs: Date.now() }] : [];
+  return heartbeat ? [...frames, heartbeat] : frames;
 }

@@ -1,5 +1,5 @@
 // @ts-check
-/** Ids are `<epoch>-<seq>`; docs/protocol.md section 3. */
+/** Ids are `<epoch>-<seq>`, the cursors of lists `<UTC ms>-<digest>`; docs/protocol.md sections 3 and 4. */
 
 import { KEY_EPOCH, KEY_SEQ } from "./wire.js";
 
@@ -28,4 +28,14 @@ export function isNewer(id, than) {
   if (!id || !than) return Boolean(id);
   const [[epoch, seq], [thanEpoch, thanSeq]] = [parts(id), parts(than)];
   return epoch === thanEpoch ? seq > thanSeq : epoch > thanEpoch;
+}
+
+/**
+ * Until when all rows of a list are known, by its cursor: UTC milliseconds, 0 for no cursor. The digest in it is the
+ * server's, so a cursor is given back whole.
+ *
+ * @param {string} cursor
+ */
+export function knownUntilMs(cursor) {
+  return Number(cursor.split("-")[0]);
 }

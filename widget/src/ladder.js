@@ -91,10 +91,11 @@ export class Ladder {
     const single = this.wanted.size === 1 && this.list.list === null ? [...this.wanted.keys()][0] : "";
     this.#single = single;
     if (!this.wanted.size && this.list.list === null) return this.close();
+    const list = this.list.list ?? undefined;
     /** @type {Stream} */
     const stream = new Stream(
       () => this.#address(single),
-      (frame) => this.#onStreamFrame(stream, frame, single),
+      (frame) => this.#onStreamFrame(stream, frame, single, list),
       () => this.#onStream(stream),
     );
     this.#stream = stream;
@@ -114,6 +115,11 @@ export class Ladder {
   wake() {
     this.#stream?.wake();
     for (const poller of this.#pollers.values()) poller.wake();
+  }
+
+  /** Somebody answers again: the stream may too. */
+  answered() {
+    if (!this.#stream?.isBlocked) this.#stream?.wake();
   }
 
   /** The network changed. */
@@ -148,8 +154,9 @@ export class Ladder {
    * @param {Stream} stream
    * @param {import("./stream.js").Frame} frame
    * @param {string} single
+   * @param {string} [list] whose rows come on this stream
    */
-  #onStreamFrame(stream, { event, id, data }, single) {
+  #onStreamFrame(stream, { event, id, data }, single, list) {
     if (stream !== this.#stream && stream !== this.#former) return;
     const atMs = Date.now();
     /** @type {any} */
@@ -169,11 +176,11 @@ export class Ladder {
     } else if (event === EVENT_GAP) {
       const match = single || value[KEY_MATCH_ID];
       if (match) this.#behind.delete(match);
-      this.onFrame({ match: match ?? "", event, id: match ? idOf(value) : "", data, atMs });
+      this.onFrame({ match: match ?? "", list, event, id: match ? idOf(value) : "", data, atMs });
     } else if (event === EVENT_END) {
       this.onFrame({ match: single || value[KEY_MATCH_ID], event, id: "", data, atMs });
     } else if (event === EVENT_ROW) {
-      this.onFrame({ match: "", event, id: id.split("@")[1], data, atMs });
+      this.onFrame({ match: "", list, event, id: id.split("@")[1], data, atMs });
     } else if (event === EVENT_HEARTBEAT) {
       const serverMs = value[KEY_SERVER_MS];
       const lateMs = this.clock.learn(serverMs, atMs);
@@ -187,7 +194,7 @@ export class Ladder {
         this.#behind.set(match, behind);
         isLost ||= behind >= 2;
       }
-      if (value[KEY_LIST] !== undefined) this.onFrame({ match: "", event, id: value[KEY_LIST], data: "", serverMs, atMs });
+      if (value[KEY_LIST] !== undefined) this.onFrame({ match: "", list, event, id: value[KEY_LIST], data: "", serverMs, atMs });
       if (stream !== this.#stream) return;
       this.#isCaughtUp = true;
       if (lateMs > LATE_MS) {
@@ -230,8 +237,7 @@ export class Ladder {
           this.onFrame(frame);
         },
         onAnswer: () => {
-          // Somebody answers again: the stream may too.
-          if (poller.isAnswered && !this.#stream?.isBlocked) this.#stream?.wake();
+          if (poller.isAnswered) this.answered();
           this.#refresh();
         },
         mayHold: () => [...this.#pollers.keys()].indexOf(match) < HELD_MAX,

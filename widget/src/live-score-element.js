@@ -29,7 +29,8 @@ import { morph } from "./morph.js";
 import { keepRuntime, mayKeep } from "./keep.js";
 import { Runtime } from "./runtime.js";
 import { safeHtml } from "./safe-html.js";
-import { ageText, localTime, minute } from "./wording.js";
+import { openShadow } from "./shadow.js";
+import { ageText, localizeTimes, minute, write } from "./wording.js";
 import {
   ATTRIBUTE_AGE,
   ATTRIBUTE_ANNOUNCE,
@@ -37,7 +38,6 @@ import {
   ATTRIBUTE_CLOCK_START,
   ATTRIBUTE_FRESH,
   ATTRIBUTE_ID,
-  ATTRIBUTE_LOCAL_TIME,
   ATTRIBUTE_MATCH,
   KEY_MATCH_ID,
   SNAPSHOT_ELEMENT_ID,
@@ -63,9 +63,6 @@ const UNSEEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path
 const ticking = new Set();
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let ticker;
-
-/** @type {Map<string, Promise<CSSStyleSheet>>} */
-const styles = new Map();
 
 export class LiveScoreElement extends HTMLElement {
   static observedAttributes = ["match", "src", "delay"];
@@ -121,7 +118,7 @@ export class LiveScoreElement extends HTMLElement {
     const delay = Math.min(DELAY_MAX_S, Math.max(0, Number(this.getAttribute("delay")) || 0));
     const rendered = this.querySelector(":scope > .tl");
     const sameMatch = rendered?.getAttribute(ATTRIBUTE_MATCH) === this.match;
-    if (!rendered && !this.shadowRoot) this.#openShadow(base);
+    if (!rendered && !this.shadowRoot) openShadow(this, base);
     this.#place = this.shadowRoot ?? this;
     this.#addStatus();
 
@@ -152,19 +149,6 @@ export class LiveScoreElement extends HTMLElement {
       clearInterval(ticker);
       ticker = undefined;
     }
-  }
-
-  /** @param {string} base */
-  #openShadow(base) {
-    const root = this.attachShadow({ mode: "open" });
-    root.append(document.createElement("slot"));
-    const url = new URL("widget/" + ASSETS.css, base).href;
-    let sheet = styles.get(url);
-    if (!sheet) styles.set(url, (sheet = loadStyle(url)));
-    sheet.then(
-      (loaded) => (root.adoptedStyleSheets = [loaded]),
-      () => styles.delete(url), // unstyled is still readable
-    );
   }
 
   #addStatus() {
@@ -256,11 +240,8 @@ export class LiveScoreElement extends HTMLElement {
         write(chip, minute(chip, feed.clock.nowMs) ?? chip.textContent);
       }
     }
-    for (const time of this.#place.querySelectorAll(`time[${ATTRIBUTE_LOCAL_TIME}]`)) {
-      const at = new Date(/** @type {HTMLTimeElement} */ (time).dateTime);
-      const language = this.closest("[lang]")?.getAttribute("lang") || undefined;
-      if (+at) write(time, localTime(at, language, { dateStyle: "medium", timeStyle: "short" }));
-    }
+    const language = this.closest("[lang]")?.getAttribute("lang") || undefined;
+    localizeTimes(this.#place, language, { dateStyle: "medium", timeStyle: "short" });
     const isLive = ["open", "polling", "ended"].includes(live.connection);
     if (isLive) this.#lost = mark();
     const { asOfMs, ageMs } = freshness;
@@ -286,20 +267,8 @@ function tick() {
 for (const name of ["visibilitychange", "resume"]) document.addEventListener(name, tick);
 for (const name of ["pageshow", "online", "offline"]) addEventListener(name, tick);
 
-/** A tick that changes nothing must not touch the page. @param {Element} element @param {string | null} text */
-function write(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
 /** The page's own snapshot, if it is this match's. @param {string} match */
 function inlineSnapshot(match) {
   const text = document.getElementById(SNAPSHOT_ELEMENT_ID)?.textContent;
   return text && JSON.parse(text)[KEY_MATCH_ID] === match ? text : "";
-}
-
-/** @param {string} url */
-async function loadStyle(url) {
-  const response = await fetch(url, { credentials: "same-origin" });
-  if (!response.ok) throw new Error(`${url}: ${response.status}`);
-  return new CSSStyleSheet().replace(await response.text());
 }

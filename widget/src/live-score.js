@@ -10,5 +10,6 @@ import "./live-score-element-define.js";
 import { registerServiceWorker } from "./keep.js";
 
 export { LiveScoreElement } from "./live-score-element.js";
+export { LiveScoresElement } from "./live-scores-element.js";
 
 registerServiceWorker(new URL("..", import.meta.url).href);

@@ -4,10 +4,11 @@
  * selection and its running animation, and a screen reader's place in it.
  */
 
-import { ATTRIBUTE_EVENT } from "./wire.js";
+import { ATTRIBUTE_EVENT, ATTRIBUTE_MATCH } from "./wire.js";
 
-/** Rows are known by the event they show, whatever row comes before them. @param {Node} node */
-const key = (node) => (node instanceof Element ? node.getAttribute(ATTRIBUTE_EVENT) : null);
+/** Rows are known by the event or the match they show, whatever row comes before them. @param {Node} node */
+const key = (node) =>
+  node instanceof Element ? (node.getAttribute(ATTRIBUTE_EVENT) ?? node.getAttribute(ATTRIBUTE_MATCH)) : null;
 
 /** @param {Node} a @param {Node} b */
 const alike = (a, b) => a.nodeName === b.nodeName && key(a) === key(b);

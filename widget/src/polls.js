@@ -25,7 +25,7 @@ const FAILURES_MAX = 3;
 const PAUSE_MS = 60_000;
 
 /**
- * @typedef {{ match: string, event: string, id: string, data: string, hash?: string, serverMs?: number,
+ * @typedef {{ match: string, event: string, id: string, data: string, hash?: string, list?: string, serverMs?: number,
  *   snapshot?: string, atMs: number }} MatchFrame what a stream or a poll says of one match. `serverMs`: when the
  *   server said it. `atMs`: what our clock said when it came.
  */

@@ -22,6 +22,11 @@ export const KEY_MATCH_ID = "match_id";
 export const KEY_MATCHES = "matches";
 export const KEY_LIST = "list";
 
+/** Keys of a row. */
+export const KEY_ID = "id";
+export const KEY_LISTS = "lists";
+export const KEY_HTML = "html";
+
 /** Keys of a delta; the loader reads no others. */
 export const DELTA_EVENT_ID = "e";
 export const DELTA_OP = "o";
@@ -58,7 +63,9 @@ export const ATTRIBUTE_CLOCK_START = "data-clock-start";
 export const ATTRIBUTE_EVENT = "data-event";
 export const ATTRIBUTE_FRESH = "data-fresh";
 export const ATTRIBUTE_ID = "data-id";
+export const ATTRIBUTE_LIST_ID = "data-list-id";
 export const ATTRIBUTE_LOCAL_TIME = "data-tl-local";
 export const ATTRIBUTE_MATCH = "data-match";
+export const ATTRIBUTE_PHASE = "data-phase";
 export const ATTRIBUTE_UNTIL = "data-tl-until";
 export const SNAPSHOT_ELEMENT_ID = "tl-snapshot";

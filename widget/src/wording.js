@@ -7,6 +7,7 @@ import {
   ATTRIBUTE_CLOCK_LIMIT,
   ATTRIBUTE_CLOCK_MOST,
   ATTRIBUTE_CLOCK_START,
+  ATTRIBUTE_LOCAL_TIME,
 } from "./wire.js";
 
 const DAY_MS = 86_400_000;
@@ -47,6 +48,25 @@ export function localTime(when, language, format) {
     }
   }
   return date.toISOString();
+}
+
+/**
+ * Write the times within an element in the reader's own format.
+ *
+ * @param {ParentNode} root
+ * @param {string | undefined} language
+ * @param {Intl.DateTimeFormatOptions} format
+ */
+export function localizeTimes(root, language, format) {
+  for (const time of root.querySelectorAll(`time[${ATTRIBUTE_LOCAL_TIME}]`)) {
+    const at = new Date(/** @type {HTMLTimeElement} */ (time).dateTime);
+    if (+at) write(time, localTime(at, language, format));
+  }
+}
+
+/** A tick that changes nothing must not touch the page. @param {Element} element @param {string | null} text */
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 /**

@@ -143,7 +143,7 @@ class ListStream:
         host: the hub.
         render: makes the HTML of a row; None where no pages are served.
         new_audience: makes the audience of a list.
-        on_ready: called when the rows have been read for the first time.
+        on_read: called when the rows have been read, with the number of that reading.
     """
 
     def __init__(
@@ -151,13 +151,15 @@ class ListStream:
         host: ListHost,
         render: RenderRow | None,
         new_audience: Callable[[], MatchAudience],
-        on_ready: Callable[[], None],
+        on_read: Callable[[int], None],
     ) -> None:
         self._host = host
         self._render = render
         self._new_audience = new_audience
-        self._on_ready = on_ready
-        self._wanted = False
+        self._on_read = on_read
+        # The reading that somebody waits for; the one that began last; and whether it still goes on.
+        self._wanted = 0
+        self._began = 0
         self._reading = False
         # Only ``_read`` uses these, of which one runs at a time: the newest row of each match, when its text
         # runs on, what changed and is not rendered yet, and the rows of each list.
@@ -191,10 +193,16 @@ class ListStream:
         """Whether all rows have been read once."""
         return self._from_ms is not None
 
-    def want(self) -> None:
-        """Begin to read the rows; ``on_ready`` is called once they are there."""
-        self._wanted = True
+    def want(self) -> int:
+        """Have the rows read, now or after the reading that goes on: all who ask meanwhile share that one.
+
+        Returns:
+            The number of a reading that begins from now on, and so has what was published before. It, or a
+            later one if it fails, is given to ``on_read``.
+        """
+        self._wanted = wanted = self._began + 1
         self.read()
+        return wanted
 
     def has(self, name: str) -> bool:
         """Whether there is such a list."""
@@ -271,6 +279,7 @@ class ListStream:
         """Read what changed."""
         if not self._reading and self._render is not None:
             self._reading = True
+            self._began += 1
             self._host.ask(self._read, self._answered)
 
     # --- on a bus reader
@@ -321,8 +330,12 @@ class ListStream:
             assert self._render is not None  # noqa: S101
             html, until_ms = self._render(row, now_ms)
             live = row.summary.phase in ("live", "paused")
-            data = compact({"match_id": match_id, "id": str(row.id), "live": live, "html": html})
-            lists = _lists_of(row) | (_NO_LISTS if before is None else _lists_of(before))
+            own = _lists_of(row)
+            named = sorted(filter(None, own))
+            data = compact(
+                {"match_id": match_id, "id": str(row.id), "live": live, "lists": named, "html": html}
+            )
+            lists = own | (_NO_LISTS if before is None else _lists_of(before))
             reading.changes.append(_Change(row, lists, data.encode()))
         else:
             # Pages have the rows that are there at the beginning; rendering a season would take a second.
@@ -365,15 +378,18 @@ class ListStream:
         if self._from_ms is None:
             # What is there at the beginning is no change: the page has it.
             self._from_ms = reading.ended_ms
-            self._on_ready()
-            return
-        for change in reading.changes:
-            self._keep(reading.ended_ms, change)
-        for name in reading.left:
-            # There is no row to send; the page does not have it.
-            self._drop(name, reading.ended_ms)
-        for name, watched in list(self._watched.items()):
-            self._send(name, watched, reading)
+        else:
+            for change in reading.changes:
+                self._keep(reading.ended_ms, change)
+            for name in reading.left:
+                # There is no row to send; the page does not have it.
+                self._drop(name, reading.ended_ms)
+            for name, watched in list(self._watched.items()):
+                self._send(name, watched, reading)
+        # Those who come now have the reading's rows by their answer.
+        self._on_read(self._began)
+        if self._wanted > self._began:
+            self.read()
 
     def _keep(self, at_ms: int, change: _Change) -> None:
         self._kept.append((at_ms, change))

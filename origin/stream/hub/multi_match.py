@@ -109,18 +109,20 @@ class _Viewer:
 
 
 class _Candidate:
-    """A request of which no match is known yet.
+    """A request of which no match is known yet, or whose list is not.
 
     Attributes:
         missing: the matches that the bus has not answered for.
+        reading: the reading of the rows that it waits for; None where it asks for no list.
     """
 
-    __slots__ = ("answered", "missing", "ticket")
+    __slots__ = ("answered", "missing", "reading", "ticket")
 
     def __init__(self, ticket: Ticket) -> None:
         self.ticket: Ticket | None = ticket
         self.missing = {match_id for match_id, _ in ticket.request.matches}
         self.answered = True
+        self.reading: int | None = None
 
 
 class MultiMatchViewers(Subscribers):
@@ -154,7 +156,7 @@ class MultiMatchViewers(Subscribers):
         self._retries: deque[tuple[float, _Viewer, str]] = deque()
         self.memberships = 0
         self.lists = ListStream(
-            host, render_row, lambda: MatchAudience(SseFraming(), self, drop, ring), self._lists_ready
+            host, render_row, lambda: MatchAudience(SseFraming(), self, drop, ring), self._lists_read
         )
         # Viewers that get a heartbeat before their turn, since matches have joined.
         self._early: dict[_Viewer, None] = {}
@@ -196,23 +198,27 @@ class MultiMatchViewers(Subscribers):
         """A list is known once all rows have been read; its viewer needs none of its matches to be."""
         if not self.lists.available:
             return self._host.decide_unknown(request)
-        if self.lists.ready:
-            return self._decide_ready_list(request, address)
+        assert request.list_name is not None  # noqa: S101
+        if self.lists.ready and (request.matches or self.lists.has(request.list_name)):
+            return self._host.decide_set(request, address)
         ticket = Ticket(request, address, time.monotonic() + self._config.bus_wait_s)
-        self._candidates[ticket] = _Candidate(ticket)
+        candidate = self._candidates[ticket] = _Candidate(ticket)
         self.memberships += len(request.matches)
         self._host.parked += 1
-        self.lists.want()
+        # Also where the rows have been read: the viewer's page may have a list that began since.
+        candidate.reading = self.lists.want()
         return Park(ticket, self._cancel)
 
-    def _lists_ready(self) -> None:
-        """The rows have been read: answer those who wait for a list."""
-        for ticket in [one for one in self._candidates if one.request.list_name is not None]:
-            self._resolve_candidate(ticket, self._decide_ready_list(ticket.request, ticket.address))
+    def _lists_read(self, reading: int) -> None:
+        """The rows have been read: answer those who waited for that."""
+        for ticket, candidate in list(self._candidates.items()):
+            if candidate.reading is not None and candidate.reading <= reading:
+                self._resolve_candidate(ticket, self._decide_read_list(ticket.request, ticket.address))
 
-    def _decide_ready_list(self, request: StreamRequest, address: str) -> Decision:
+    def _decide_read_list(self, request: StreamRequest, address: str) -> Decision:
         assert request.list_name is not None  # noqa: S101
-        if not self.lists.has(request.list_name):
+        # Beside matches it may begin later: a day without matches must not end the stream of those there are.
+        if not request.matches and not self.lists.has(request.list_name):
             # Of a part of the bus that does not answer, nobody knows the lists.
             decide = self._host.decide_unknown if self.lists.complete else self._host.decide_unanswered
             return decide(request)

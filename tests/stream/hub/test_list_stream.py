@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -54,6 +55,60 @@ def test_a_list_that_is_not_there_is_404() -> None:
         assert lists.until(lists.ask("list=Nobody+Plays"), b"unknown_list").startswith(b"HTTP/1.1 404")
     finally:
         lists.end()
+
+
+def test_a_list_that_began_since_the_last_reading_is_there(lists: Lists) -> None:
+    lists.goal("a")
+    lists.until(lists.ask("list="), b'"list":"')
+    lists.info("b", "New Cup")
+    assert b'"list":true' in lists.until(lists.ask("list=New+Cup"), b'"list":"')
+
+
+def test_a_list_that_is_not_there_yet_does_not_end_the_stream_of_matches(lists: Lists) -> None:
+    id_ = lists.goal("a")
+    client = lists.ask("list=New+Cup&m=a")
+    assert f"id: a@{id_}".encode() in lists.until(client, b'"list":"')
+    lists.info("b", "New Cup", kickoff_ms=1_700_000_000_000)
+    (row,) = rows_in(lists.until(client, b"</li>"))
+    assert (row["match_id"], row["lists"]) == ("b", ["2023-11-14", "New Cup"])
+
+
+def test_a_row_says_in_which_lists_it_is_now(lists: Lists) -> None:
+    lists.info("a", "Cup", kickoff_ms=1_700_000_000_000)
+    client = lists.ask("list=Cup")
+    lists.until(client, b'"list":"')
+    lists.info("a", "League", kickoff_ms=1_700_000_000_000)
+    (row,) = rows_in(lists.until(client, b"</li>"))
+    assert row["lists"] == ["2023-11-14", "League"]
+
+
+def test_many_lists_that_are_not_there_share_readings(lists: Lists, monkeypatch: pytest.MonkeyPatch) -> None:
+    lists.goal("a")
+    lists.until(lists.ask("list="), b'"list":"')
+    stream = lists.hub._several.lists
+    read, gate = stream._read, threading.Event()
+    readings: list[int] = []
+
+    def slow_read() -> object:
+        readings.append(1)
+        gate.wait(10)
+        return read()
+
+    monkeypatch.setattr(stream, "_read", slow_read)
+    clients = [lists.ask(f"list=Nobody+{number}") for number in range(50)]
+    deadline_s = time.monotonic() + 10
+    while lists.hub.parked < len(clients):
+        assert time.monotonic() < deadline_s
+        lists.hub.reactor.dispatch(0.02)
+    assert len(readings) == 1
+    gate.set()
+    while lists.hub.parked:
+        assert time.monotonic() < deadline_s
+        lists.hub.reactor.dispatch(0.02)
+    # Those who came during a reading have waited for the next, together.
+    assert len(readings) == 2
+    for client in clients:
+        assert lists.until(client, b"unknown_list").startswith(b"HTTP/1.1 404")
 
 
 class FailingRender:
@@ -301,17 +356,18 @@ def test_flush_follows_rows_too(lists: Lists) -> None:
     assert data[row:].count(b":\n\n") >= 2
 
 
-def test_pages_of_two_processes_with_the_same_rows_have_the_same_tag(lists: Lists) -> None:
+@pytest.mark.parametrize("path", ["/", "/list"])
+def test_pages_of_two_processes_with_the_same_rows_have_the_same_tag(lists: Lists, path: str) -> None:
     lists.goal("a")
     tags, cursors, bodies = [], [], []
     for _ in range(2):
         app = app_over(lists.bus)
-        answer = app.test_client().get("/")
+        answer = app.test_client().get(path)
         tags.append(answer.headers["ETag"])
         bodies.append(answer.data)
         cursors.append(answer.text.split('data-list-id="')[1].split('"')[0])
         if len(tags) == 2:
-            again = app.test_client().get("/", headers={"If-None-Match": tags[0]})
+            again = app.test_client().get(path, headers={"If-None-Match": tags[0]})
             assert again.status_code == 304
         time.sleep(0.01)
     assert tags[0] == tags[1]
@@ -321,5 +377,5 @@ def test_pages_of_two_processes_with_the_same_rows_have_the_same_tag(lists: List
     for cursor in cursors:
         assert b"event: gap" not in lists.until(lists.ask(f"list=&list_id={cursor}"), b'"list":"')
     lists.goal("a")
-    changed = app.test_client().get("/", headers={"If-None-Match": tags[0]})
+    changed = app.test_client().get(path, headers={"If-None-Match": tags[0]})
     assert changed.status_code == 200

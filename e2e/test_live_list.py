@@ -1,0 +1,286 @@
+"""The list of matches as a page and as ``<live-scores>`` on somebody else's page: live by one stream."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+from shared_state.jsontext import Json, JsonObject
+from testkit.browser import launch, wait_until_true
+from testkit.services.origin import OriginServer
+
+NUMBERS = count(1)
+DAY = "2026-11-27"
+KICKOFF_MS = 1_795_806_000_000  # 19:00 UTC on that day
+
+pytestmark = [pytest.mark.browser, pytest.mark.services]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launch() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OriginServer]:
+    with OriginServer(tmp_path_factory.mktemp("origin")) as server:
+        yield server
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(service_workers="block")
+    context.add_init_script("delete globalThis.Worker")
+    yield context
+    context.close()
+
+
+def post(server: OriginServer, match_id: str, event_id: str, **event: Json) -> None:
+    body: JsonObject = {"match_id": match_id, "event_id": event_id, "rev": 1, "op": "ADD", **event}
+    assert server.post(body) == 200
+
+
+def announce(server: OriginServer, competition: str) -> str:
+    """A match that is to come; its name."""
+    match_id = f"listed-{next(NUMBERS)}"
+    sides: JsonObject = {
+        "home": {"name": f"Home {match_id}", "code": "HOM"},
+        "away": {"name": f"Away {match_id}", "code": "AWA"},
+        "competition": competition,
+        "kickoff_ms": KICKOFF_MS,
+    }
+    post(server, match_id, "info", type="MATCH_INFO", detail=sides)
+    return match_id
+
+
+def kick_off(server: OriginServer, match_id: str) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    post(server, match_id, "ko", type="STATUS_CHANGE", period="H1", detail={"to": "LIVE"}, source_ts=now_ms)
+
+
+def goal(server: OriginServer, match_id: str, event_id: str) -> None:
+    post(server, match_id, event_id, type="GOAL", period="H1", minute=3, team="home")
+
+
+def begin(server: OriginServer, competition: str) -> str:
+    match_id = announce(server, competition)
+    kick_off(server, match_id)
+    server.wait_for_seq(match_id, 2)
+    return match_id
+
+
+def row(page: Page, match_id: str) -> Locator:
+    return page.locator(f"li[data-match='{match_id}']")
+
+
+def score(page: Page, match_id: str) -> Locator:
+    return row(page, match_id).locator(".match-side b")
+
+
+def is_open(page: Page) -> None:
+    expect(page.locator("live-scores[data-connection='open']")).to_have_count(1, timeout=15_000)
+
+
+def watch(page: Page) -> list[str]:
+    """The paths that a page asks for, as they come."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.split("/", 3)[3]))
+    return asked
+
+
+def streams(asked: list[str]) -> list[str]:
+    return [path for path in asked if path.startswith("stream")]
+
+
+@contextmanager
+def gazette(server: OriginServer, body: str) -> Iterator[str]:
+    """A page of another site with the widget in it; its address."""
+    script = f"<script type=module src={server.url}/widget/live-score.js></script>"
+
+    class Gazette(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(f"<!doctype html>{script}{body}".encode())
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named so by its base
+            """Nothing: the test's output is for the test."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Gazette) as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        try:
+            yield f"http://localhost:{web.server_port}/"
+        finally:
+            web.shutdown()
+            thread.join()
+
+
+def test_a_goal_and_its_retraction_replace_the_row(context: BrowserContext, server: OriginServer) -> None:
+    match_id = begin(server, "Goals")
+    page = context.new_page()
+    page.goto(f"{server.url}/?competition=Goals")
+    is_open(page)
+    asked = watch(page)
+    page.evaluate(f"document.querySelector(\"li[data-match='{match_id}'] a\").focus()")
+    goal(server, match_id, "g1")
+    expect(score(page, match_id)).to_have_text(["1", "0"])
+    goal(server, match_id, "g2")
+    expect(score(page, match_id)).to_have_text(["2", "0"])
+    assert (
+        server.post({"match_id": match_id, "event_id": "g2", "rev": 2, "op": "RETRACT", "reason": "VAR"})
+        == 200
+    )
+    expect(score(page, match_id)).to_have_text(["1", "0"])
+    # In place: the reader's focus stays, and nothing is fetched.
+    focused = f"document.activeElement.closest('li')?.dataset.match === '{match_id}'"
+    wait_until_true(page, focused, 1_000)
+    assert asked == []
+    assert page.locator("[role=status], [aria-live]").count() == 0
+
+
+def test_matches_that_appear_and_kick_off_come_to_their_places(
+    context: BrowserContext, server: OriginServer
+) -> None:
+    first, coming = begin(server, "Places"), announce(server, "Places")
+    page = context.new_page()
+    page.goto(f"{server.url}/?competition=Places")
+    is_open(page)
+    expect(page.locator("h2")).to_have_text(["Live", "Coming up"])
+    kick_off(server, coming)
+    expect(page.locator("h2")).to_have_text(["Live"], timeout=15_000)
+    expect(row(page, coming).locator("[data-phase=live]")).to_have_count(1)
+    new = begin(server, "Places")
+    expect(row(page, new)).to_have_count(1, timeout=15_000)
+    goal(server, new, "g1")
+    expect(score(page, new)).to_have_text(["1", "0"])
+    expect(row(page, first)).to_have_count(1)
+    is_open(page)
+
+
+def test_a_list_of_a_day_and_a_competition_ignores_other_matches(
+    context: BrowserContext, server: OriginServer
+) -> None:
+    match_id = begin(server, "Narrow")
+    page = context.new_page()
+    page.goto(f"{server.url}/?day={DAY}&competition=Narrow")
+    is_open(page)
+    asked = watch(page)
+    other = begin(server, "Elsewhere")
+    goal(server, other, "g1")
+    goal(server, match_id, "g1")
+    expect(score(page, match_id)).to_have_text(["1", "0"])
+    assert asked == []
+    expect(row(page, other)).to_have_count(0)
+
+
+def test_changes_of_many_matches_are_fetched_together(context: BrowserContext, server: OriginServer) -> None:
+    begin(server, "Burst")
+    page = context.new_page()
+    page.goto(f"{server.url}/?competition=Burst")
+    is_open(page)
+    asked = watch(page)
+    new = [begin(server, "Burst") for _ in range(20)]
+    for match_id in new:
+        expect(row(page, match_id)).to_have_count(1, timeout=15_000)
+    assert 1 <= len(asked) <= 8, asked
+
+
+def test_offline_has_its_age_and_catches_up(context: BrowserContext, server: OriginServer) -> None:
+    match_id = begin(server, "Offline")
+    page = context.new_page()
+    page.goto(f"{server.url}/?competition=Offline")
+    is_open(page)
+    context.set_offline(True)
+    expect(page.locator("live-scores[data-connection='offline']")).to_have_count(1, timeout=15_000)
+    expect(page.locator("live-scores .tl-age")).to_contain_text("Not connected. As of", timeout=15_000)
+    goal(server, match_id, "g1")
+    new = begin(server, "Offline")
+    expect(score(page, match_id)).to_have_text(["0", "0"])
+    context.set_offline(False)
+    expect(score(page, match_id)).to_have_text(["1", "0"], timeout=15_000)
+    expect(row(page, new)).to_have_count(1, timeout=15_000)
+    is_open(page)
+    expect(page.locator("live-scores .tl-age")).to_have_text("")
+
+
+def test_without_a_stream_the_list_is_polled(context: BrowserContext, server: OriginServer) -> None:
+    match_id = begin(server, "Polled")
+    page = context.new_page()
+    page.route("**/stream*", lambda route: route.fulfill(status=502, body="no"))
+    page.goto(f"{server.url}/?competition=Polled")
+    expect(page.locator("live-scores[data-connection='polling']")).to_have_count(1, timeout=20_000)
+    goal(server, match_id, "g1")
+    expect(score(page, match_id)).to_have_text(["1", "0"], timeout=20_000)
+    page.unroute("**/stream*")
+    expect(page.locator("live-scores[data-connection='open']")).to_have_count(1, timeout=60_000)
+
+
+def test_a_list_and_a_match_on_another_site_share_a_stream(
+    context: BrowserContext, server: OriginServer
+) -> None:
+    match_id, other = begin(server, "Abroad"), begin(server, "Abroad")
+    elements = (
+        f"<live-scores competition=Abroad>Scores</live-scores><live-score match={match_id}></live-score>"
+        "<live-scores day=2001-01-01>No match today</live-scores>"
+    )
+    with gazette(server, elements) as address:
+        page = context.new_page()
+        asked = watch(page)
+        page.goto(address)
+        is_open(page)
+        expect(page.locator("live-score[data-connection='open']")).to_have_count(1, timeout=15_000)
+        asked.clear()
+        goal(server, match_id, "g1")
+        goal(server, other, "g1")
+        expect(score(page, match_id)).to_have_text(["1", "0"])
+        expect(score(page, other)).to_have_text(["1", "0"])
+        expect(page.locator(".tl-goals")).to_have_text("1–0")
+        assert streams(asked) == []
+        link = row(page, match_id).locator("a").get_attribute("href")
+        assert link == f"{server.url}/match/{match_id}"
+        expect(page.get_by_text("No match today")).to_be_visible()
+
+
+def test_tabs_with_different_lists_share_a_stream(context: BrowserContext, server: OriginServer) -> None:
+    one, two = begin(server, "Tab one"), begin(server, "Tab two")
+    asked: list[str] = []
+    context.on("request", lambda request: asked.append(request.url.split("/", 3)[3]))
+    pages = [context.new_page() for _ in range(8)]
+    for number, page in enumerate(pages):
+        page.goto(f"{server.url}/?competition=Tab%20{'two' if number % 2 else 'one'}")
+        is_open(page)
+    asked.clear()
+    goal(server, one, "g1")
+    goal(server, two, "g1")
+    for number, page in enumerate(pages):
+        expect(score(page, two if number % 2 else one)).to_have_text(["1", "0"], timeout=15_000)
+    assert streams(asked) == []
+    pages[0].close()  # the leader
+    goal(server, one, "g2")
+    goal(server, two, "g2")
+    for number, page in enumerate(pages[1:], 1):
+        expect(score(page, two if number % 2 else one)).to_have_text(["2", "0"], timeout=20_000)
+
+
+def test_without_javascript_the_list_is_the_server_s(browser: Browser, server: OriginServer) -> None:
+    match_id = begin(server, "Plain")
+    goal(server, match_id, "g1")
+    server.wait_for_seq(match_id, 3)
+    context = browser.new_context(java_script_enabled=False)
+    try:
+        page = context.new_page()
+        page.goto(f"{server.url}/?competition=Plain")
+        expect(score(page, match_id)).to_have_text(["1", "0"])
+        expect(page.locator("noscript")).to_have_count(1)
+    finally:
+        context.close()
