@@ -349,6 +349,8 @@ class Play:
         assert self.viewer is not None
         found = []
         reached: dict[str, int] = {}  # of what the vendor said of each event, one after the other
+        # A goal that was entered again keeps its first id (decision 55), and says what a later id said.
+        goals = {_without_id(text) for of_one in self._offered.values() for _, text in of_one if text}
         for _, published in self.viewer.told:
             event = decode_delta(self.match_id, published.id, published.delta).event
             text, event_id = _text(event), event.event_id
@@ -361,7 +363,7 @@ class Play:
             at = reached.get(event_id, 0)
             if text in said[at:]:
                 reached[event_id] = said.index(text, at)
-            else:
+            elif event.type != "GOAL" or text is None or _without_id(text) not in goals:
                 found.append(published.delta.decode())
         return found
 
@@ -413,6 +415,16 @@ def _text(event: Event) -> str | None:
     return canonical({key: value for key, value in event.body().items() if key not in hidden})
 
 
+def _without_id(text: str) -> str:
+    """A text of ``_text`` without the event's id."""
+    return canonical({key: value for key, value in json.loads(text).items() if key != "event_id"})
+
+
+def _words(event: Event) -> str:
+    """What an event says, without its id."""
+    return _text(replace(event, event_id="-")) or ""
+
+
 def _contents(match: Match) -> dict[str, str | None]:
     return {event.event_id: _text(event) for event in match.events()}
 
@@ -420,7 +432,11 @@ def _contents(match: Match) -> dict[str, str | None]:
 def _hash_of_what_stands(match: Match) -> str:
     """The reducer's own hash, of what stands as if it had been said once.
 
-    The last document does not know what was taken back, nor how often a row was edited or first entered.
+    The last document does not know what was taken back, nor how often a row was edited or first entered. Nor
+    does it know the first id of a goal that was entered again (decision 55): goals are numbered by their words.
     """
     once = [replace(event, rev=1, op="ADD", source_ts=None) for event in match.events()]
+    goals = sorted((event for event in once if event.type == "GOAL"), key=_words)
+    once = [event for event in once if event.type != "GOAL"]
+    once += [replace(goal, event_id=f"goal {number}") for number, goal in enumerate(goals)]
     return match_hash(fold(match.match_id, once))
