@@ -433,7 +433,7 @@ def _hash_of_what_stands(match: Match) -> str:
     """The reducer's own hash, of what stands as if it had been said once.
 
     The last document does not know what was taken back, nor how often a row was edited or first entered. Nor
-    does it know the first id of a goal that was entered again (decision 55): goals are numbered by their words.
+    does it know the first id of a goal that was entered again (decision 55): goals have numbers by words.
     """
     once = [replace(event, rev=1, op="ADD", source_ts=None) for event in match.events()]
     goals = sorted((event for event in once if event.type == "GOAL"), key=_words)
