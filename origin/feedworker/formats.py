@@ -7,7 +7,7 @@ import io
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 from origin.errors import ConfigError, FeedError, OriginError
 from origin.feeds import (
@@ -122,45 +122,44 @@ def _api_football(names: Names, zone: datetime.tzinfo) -> Format:
     return Format(name, name, prefix, "x-apisports-key", read, anonymous=True, plan=API_FOOTBALL)
 
 
+class _ReadDocuments(Protocol):
+    """A reader of all matches of a document."""
+
+    def __call__(
+        self, document: Node, *, now_ms: int | None, warn: Warn | None
+    ) -> Iterable[VendorDocument]: ...
+
+
+def _reading(read_documents: _ReadDocuments, name: str) -> Callable[[bytes, int], list[VendorDocument]]:
+    """A format's ``read``, with such a reader."""
+
+    def read(body: bytes, now_ms: int) -> list[VendorDocument]:
+        return list(read_documents(parse_document(body), now_ms=now_ms, warn=_warned(name)))
+
+    return read
+
+
 def _football_data(names: Names, zone: datetime.tzinfo) -> Format:
     del names, zone  # a match has both
 
-    def read(body: bytes, now_ms: int) -> list[VendorDocument]:
-        return list(
-            football_data_v4.read_documents(
-                parse_document(body), now_ms=now_ms, warn=_warned(football_data_v4.SOURCE)
-            )
-        )
-
     name, prefix = football_data_v4.SOURCE, football_data_v4.PREFIX
+    read = _reading(football_data_v4.read_documents, name)
     return Format(name, name, prefix, "X-Auth-Token", read, anonymous=True, plan=FOOTBALL_DATA)
 
 
 def _espn(names: Names, zone: datetime.tzinfo) -> Format:
     del names, zone  # a scoreboard has both
 
-    def read(body: bytes, now_ms: int) -> list[VendorDocument]:
-        return list(
-            espn_scoreboard.read_documents(
-                parse_document(body), now_ms=now_ms, warn=_warned(espn_scoreboard.SOURCE)
-            )
-        )
-
     name, prefix = espn_scoreboard.SOURCE, espn_scoreboard.PREFIX
+    read = _reading(espn_scoreboard.read_documents, name)
     return Format(name, name, prefix, "x-api-key", read, anonymous=True, plan=ONE_DOCUMENT)
 
 
 def _stats_perform(names: Names, zone: datetime.tzinfo) -> Format:
     del names, zone  # a match has both
 
-    def read(body: bytes, now_ms: int) -> list[VendorDocument]:
-        return list(
-            stats_perform_ma1.read_documents(
-                parse_document(body), now_ms=now_ms, warn=_warned(stats_perform_ma1.SOURCE)
-            )
-        )
-
     name, prefix = stats_perform_ma1.SOURCE, stats_perform_ma1.PREFIX
+    read = _reading(stats_perform_ma1.read_documents, name)
     plan = replace(ONE_DOCUMENT, has_leagues=False)  # its competitions have letters for numbers
     return Format(name, name, prefix, "x-api-key", read, plan=plan)
 

@@ -179,9 +179,6 @@ class LivePoller:
     def _failed(self) -> bool:
         return self._failures > 0
 
-    def _doublings(self, match_id: str) -> int:
-        return min(OVER_DOUBLINGS_MAX, max(0, self._over_reads[match_id] - 3))
-
     def _missing(self, now_ms: int, seen: Collection[str]) -> list[str]:
         """Matches to be asked for by their ids: gone from the live ones, or over and due for corrections."""
         for match_id, intake in self._intakes.items():
