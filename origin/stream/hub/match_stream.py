@@ -197,7 +197,8 @@ class MatchStream:
         self._gated = False
         self._member: tuple[tuple[DeltaId, str], bytes] | None = None
         self._reading_hash = False
-        self._suspected: DeltaId | None = None
+        # Where the match stood when the bus was found to have more, and the id that the bus had.
+        self._suspected: tuple[DeltaId, DeltaId] | None = None
         self._answers: dict[tuple[Transport, DeltaId | None], Answer] = {}
         self._answers_version = -1
         self._closed = False
@@ -266,7 +267,10 @@ class MatchStream:
 
     def _is_quiet(self) -> bool:
         """Whether nothing that the bus said is still to be handled."""
-        return not self._incoming and not self._filling_gap and self._suspected is None
+        if self._incoming or self._filling_gap:
+            return False
+        # What the bus had more may have come since, as it does within a burst; the next look is a heartbeat away.
+        return self._suspected is None or self._window is None or self._window.head >= self._suspected[1]
 
     def _admission(self, request: StreamRequest, address: str, answer: Answer) -> Decision:
         """The answer is known; a viewer of several matches was admitted before."""
@@ -744,9 +748,9 @@ class MatchStream:
             self._take_hash(snapshot)
         if snapshot.id > window.head:
             # Still to arrive, or lost: if the next look finds the same, it is lost.
-            if self._suspected == window.head:
+            if self._suspected is not None and self._suspected[0] == window.head:
                 self._fill_gap(window)
-            self._suspected = window.head
+            self._suspected = (window.head, snapshot.id)
         else:
             self._suspected = None
 

@@ -364,6 +364,37 @@ def test_silence_that_the_bus_leaves_open_is_refused_after_a_while(clock: Clock)
     bench.end()
 
 
+def test_silence_is_said_though_a_heartbeat_looked_in_the_middle_of_a_burst(clock: Clock) -> None:
+    """The look found more at the bus than had come; it came a moment later, long before the next look."""
+    bench = Bench()
+    held(bench, clock)[0].close()
+    bench.bus.hold = True
+    head = bench.publish(3)
+    stream = bench.world.hub.stream_of(MATCH)
+    assert stream is not None
+    stream.heartbeat(0)
+    bench.world.jobs.run(100)
+    bench.world.turn()  # the snapshot is ahead of the deltas
+    bench.bus.release(backwards=False)
+    bench.world.turn()
+    ours, theirs = socket.socketpair()
+    for one in (ours, theirs):
+        one.setblocking(False)
+    theirs.sendall(
+        f"GET /api/match/{MATCH}/deltas/{head}/{clock.ms // SLICE_MS} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    )
+    bench.world.add(ours)
+    bench.world.turn()
+    assert bench.world.hub.metrics.polls_held == 1
+    clock.ms += SLICE_MS
+    bench.world.beat(1)
+    answer = theirs.recv(65_536)
+    assert answer.startswith(b"HTTP/1.1 200 "), answer
+    assert b'"deltas":[]' in answer
+    theirs.close()
+    bench.end()
+
+
 def test_an_answer_that_is_not_all_is_dated_with_its_last_delta(clock: Clock) -> None:
     """Between a part and the rest there is no moment at which the part was the whole truth."""
     bench = Bench(replay_window_deltas=64)
