@@ -269,7 +269,7 @@ class MatchStream:
         """Whether nothing that the bus said is still to be handled."""
         if self._incoming or self._filling_gap:
             return False
-        # What the bus had more may have come since, as it does within a burst; the next look is a heartbeat away.
+        # What the bus had more may have come since, as it does within a burst; the next look may be far off.
         return self._suspected is None or self._window is None or self._window.head >= self._suspected[1]
 
     def _admission(self, request: StreamRequest, address: str, answer: Answer) -> Decision:
