@@ -87,16 +87,20 @@ def measure(body: bytes, repeats: int) -> list[JsonObject]:
 def main() -> None:
     """Measure and keep."""
     found = {
-        name: {"bytes": len(body), "rows": measure(body, 3 if len(body) > LARGE_BYTES else 40)}
+        name: (len(body), measure(body, 3 if len(body) > LARGE_BYTES else 40))
         for name, body in bodies().items()
     }
-    path = keep("compression", found)
+    path = keep(
+        "compression", {name: {"bytes": size, "rows": [*rows]} for name, (size, rows) in found.items()}
+    )
     lines = ["# Codings of a page", ""]
-    for name, one in found.items():
-        lines += [f"## {name}, {one['bytes']:,} bytes", "", "| coding | level | bytes | CPU, ms |"]
-        lines.append("|---|--:|--:|--:|")
-        rows = one["rows"]
-        assert isinstance(rows, list)
+    for name, (size, rows) in found.items():
+        lines += [
+            f"## {name}, {size:,} bytes",
+            "",
+            "| coding | level | bytes | CPU, ms |",
+            "|---|--:|--:|--:|",
+        ]
         lines += [
             f"| {row['coding']} | {row['level']} | {row['bytes']:,} | {row['cpu_ms']} |" for row in rows
         ]

@@ -31,7 +31,8 @@ _TYPES: Final = frozenset({"text/html", "application/json"})
 
 
 def _br(body: bytes) -> bytes:
-    return brotli.compress(body, quality=1 if len(body) >= LARGE_BYTES else 5)
+    packed: bytes = brotli.compress(body, quality=1 if len(body) >= LARGE_BYTES else 5)
+    return packed
 
 
 def _zstd(body: bytes) -> bytes:

@@ -101,19 +101,29 @@ def test_the_same_page_is_the_same_bytes(poster: Poster, paths: list[str], codin
     assert ENCODERS[coding](body) == ENCODERS[coding](body)
 
 
+CODINGS = ("br", "zstd", "gzip", "identity")
+
+
 def test_a_validator_of_either_form_fits(poster: Poster, paths: list[str]) -> None:
     for path in paths:
-        tags = {
-            poster.client.get(path, headers={"Accept-Encoding": coding}).headers["ETag"]
-            for coding in ("br", "zstd", "gzip", "identity")
-        }
-        for tag in tags:
-            for coding in ("br", "zstd", "gzip", "identity"):
-                headers = {"If-None-Match": tag, "Accept-Encoding": coding}
-                answer = poster.client.get(path, headers=headers)
-                assert answer.status_code == 304, (path, tag)
-                assert "Accept-Encoding" in answer.headers["Vary"]
-                assert answer.headers["ETag"] in tags
+        for attempt in range(3):
+            tags = {tag_of(poster, path, coding) for coding in CODINGS}
+            answers = [
+                poster.client.get(path, headers={"If-None-Match": tag, "Accept-Encoding": coding})
+                for tag in tags
+                for coding in CODINGS
+            ]
+            if tags == {tag_of(poster, path, coding) for coding in CODINGS}:
+                break  # else the page's date moved meanwhile, as each ten seconds
+            assert attempt < 2, path
+        for answer in answers:
+            assert answer.status_code == 304, path
+            assert "Accept-Encoding" in answer.headers["Vary"]
+            assert answer.headers["ETag"] in tags
+
+
+def tag_of(poster: Poster, path: str, coding: str) -> str:
+    return poster.client.get(path, headers={"Accept-Encoding": coding}).headers["ETag"]
 
 
 def test_a_short_answer_stays_as_it_is(poster: Poster) -> None:
@@ -123,15 +133,18 @@ def test_a_short_answer_stays_as_it_is(poster: Poster) -> None:
     assert "Content-Encoding" not in answer.headers
 
 
+FASTEST: dict[str, Callable[[bytes], bytes]] = {
+    "br": lambda body: bytes(brotli.compress(body, quality=1)),
+    "zstd": lambda body: zstd.compress(body, level=1),
+    "gzip": lambda body: gzip.compress(body, 1, mtime=0),
+}
+
+
 @pytest.mark.parametrize("coding", ENCODERS)
 def test_large_answers_are_compressed_at_the_fastest_level(coding: str) -> None:
-    """A higher level finds more in bytes that are neither random nor repeated."""
-    rows = "".join(
-        f'{{"e":"g{n * 7919 % 10_007}","m":{n % 90},"p":"Player {n * 31 % 997}"}},' for n in range(9_000)
-    )
-    large = rows.encode()
-    assert len(large) > LARGE_BYTES + 10
-    just_below = large[: LARGE_BYTES - 1]
+    large = b"".join(b"%d,%d;" % (number * 7_919 % 10_007, number % 90) for number in range(50_000))
+    assert len(large) >= LARGE_BYTES
     packed = ENCODERS[coding](large)
+    assert packed == FASTEST[coding](large)
     assert DECODERS[coding](packed) == large
-    assert len(packed) / len(large) > len(ENCODERS[coding](just_below)) / len(just_below)
+    assert ENCODERS[coding](large[:10_000]) != FASTEST[coding](large[:10_000])
