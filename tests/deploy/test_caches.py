@@ -201,9 +201,8 @@ def crowd(port: int, path: str, size: int) -> Counter[tuple[int, bytes]]:
 
 def test_a_thousand_who_find_an_expired_page_are_one_request_to_the_origin(world: World) -> None:
     """Nobody has asked for longer than an old page may be shown; the answer takes a while to make."""
-    size = 1_000
-    paths = (world.page, world.state, f"/?competition={world.match}")
-    for path in paths:
+    sizes = {world.page: 1_000, world.state: 100, f"/?competition={world.match}": 100}
+    for path in sizes:
         world.get(path)
     time.sleep(EXPIRED_S)
 
@@ -212,7 +211,7 @@ def test_a_thousand_who_find_an_expired_page_are_one_request_to_the_origin(world
         return Answer(body=b'{"made":2}', headers={"Cache-Control": LATEST})
 
     world.decide = slowly
-    for path in paths:
+    for path, size in sizes.items():
         before, began_s = world.origin.seen[path], time.monotonic()
         assert crowd(world.cache.port, path, size) == {(200, b'{"made":2}'): size}
         asked = world.origin.seen[path] - before
