@@ -222,9 +222,8 @@ class Cluster:
             for number, port in enumerate(region.fanout_ports, start=1):
                 worker = self.child(f"fanout-{region.name}-{number}")
                 worker.wait_until(lambda port=port: answers(port, "/metrics"), deadline)  # type: ignore[misc]
-            self.child(f"nginx-{region.name}").wait_until(
-                lambda port=region.port: answers(port, "/healthz"), deadline
-            )  # type: ignore[misc]
+            nginx = self.child(f"nginx-{region.name}")
+            nginx.wait_until(lambda port=region.port: answers(port, "/healthz"), deadline)  # type: ignore[misc]
 
     def _start_kafka(self) -> None:
         settings = self._directory / "kafka.properties"

@@ -119,8 +119,9 @@ def make_conditional(response: Response, dated: datetime | None) -> Response:
         response.last_modified = dated
     if "If-None-Match" in request.headers:
         # HTTP: whoever sends a tag, even one that cannot be read, is not judged by the date.
-        return response.make_conditional(request) if request.if_none_match else response
-    if request.if_modified_since in (None, response.last_modified):
+        if request.if_none_match:
+            response.make_conditional(request)
+    elif request.if_modified_since in (None, response.last_modified):
         response.make_conditional(request)
     return response
 

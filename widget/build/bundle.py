@@ -190,9 +190,9 @@ def _compress(folder: Path, paths: Iterable[str]) -> None:
 
 
 def _zstd(data: bytes) -> bytes:
-    options = {
-        zstd.CompressionParameter.compression_level: ZSTD_LEVEL,
-        zstd.CompressionParameter.window_log: 23,
+    options: dict[int, int] = {
+        int(zstd.CompressionParameter.compression_level): ZSTD_LEVEL,
+        int(zstd.CompressionParameter.window_log): 23,
     }
     return zstd.compress(data, options=options)
 
