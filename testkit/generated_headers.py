@@ -9,7 +9,16 @@ __all__ = ["HEADERS", "SENT"]
 # If-* are HTTP's own: a validator that matches is answered by 304, so none here does.
 HEADERS = {
     "Accept": ["text/html", "application/json", "*/*", "image/png", "text/html;q=0.1,application/json"],
-    "Accept-Encoding": ["br", "gzip", "identity", "br;q=0, gzip", "zstd", "*"],
+    "Accept-Encoding": [
+        "br",
+        "gzip",
+        "identity",
+        "br;q=0, gzip",
+        "zstd",
+        "*",
+        "identity;q=0, x-gzip;q=0.1",
+        "gzip, zstd;q=0.9",
+    ],
     "Accept-Language": ["fr", "en"],
     "Cookie": ["session=1", "tier=2; a=b"],
     "Host": ["evil.example", "localhost:81"],

@@ -51,7 +51,7 @@ MATCH = "cdn"
 SLICE_MS = 10_000
 NONE = "-"
 PER_PROCESS = 5_000
-# A stream has two of a worker's 19,000 connections.
+# A stream has two open files of the one nginx worker, and many machines allow 20,000.
 STREAMS_MAX = 9_000
 RAMP_PER_S = 2_500
 # Only for ``--held``: nothing is in front of the origin, as in "straight".

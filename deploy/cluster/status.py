@@ -48,7 +48,7 @@ def show(lines: list[Line]) -> str:
 def read_status(addresses: Addresses) -> list[Line]:
     """Ask every tier; whether one answers has no effect on what is asked of the others."""
     kafka = _Kafka(addresses.kafka)
-    lines = [_nginx(addresses)]
+    lines = [_nginx(region) for region in addresses.regions]
     lines += [_stream(region) for region in addresses.regions]
     lines += _redis(addresses.regions)
     lines += [kafka.group(region) for region in addresses.regions]
@@ -75,14 +75,14 @@ def metrics(port: int, path: str = "/metrics") -> dict[str, float] | None:
     return samples
 
 
-def _nginx(addresses: Addresses) -> Line:
-    where = " ".join(f":{region.port}" for region in addresses.regions)
+def _nginx(region: Region) -> Line:
+    tier, where = f"nginx {region.name}", f":{region.port}"
     # stub_status: "Active connections: 3", three counters, "Reading: 0 Writing: 1 Waiting: 2"
-    samples = metrics(addresses.nginx_status_port, "/status")
+    samples = metrics(region.nginx_status_port, "/status")
     if samples is None:
-        return Line("nginx", where, False, "does not answer")
+        return Line(tier, where, False, "does not answer")
     active = samples.get("Active connections:", 0.0)
-    return Line("nginx", where, True, f"{active:.0f} connections")
+    return Line(tier, where, True, f"{active:.0f} connections")
 
 
 def _stream(region: Region) -> Line:

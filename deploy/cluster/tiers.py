@@ -1,6 +1,7 @@
 """What is started, in which order, and how it finds each other: Kafka, then regions, then nginx.
 
-Each region has a Redis, two fan-out workers in a consumer group of the region's own, and a stream worker.
+Each region has a Redis, two fan-out workers in a consumer group of the region's own, a stream worker, and an
+nginx by the files of ``deploy/nginx``, which stands for the region's CDN.
 One region is embargoed, as if its broadcast came later. All vendors' events go to the first region's origin;
 Kafka takes them to all.
 """
@@ -22,12 +23,12 @@ from pathlib import Path
 from string import Template
 
 from deploy.cluster.child import Child, ClusterError, free_port, is_free, program
+from deploy.sites import NginxSite, write_nginx
 from origin.eventlog import open_eventlog
 
 __all__ = ["REGIONS", "STATE", "Addresses", "Cluster", "Region", "answers"]
 
 ROOT = Path(__file__).parents[2]
-HERE = Path(__file__).parent
 KAFKA = ROOT / "deploy" / "kafka"
 KAFKA_LIBRARIES = ROOT / ".cache" / "kafka" / "libs"
 # Where a running cluster says how it is reached, for `--status` in another terminal.
@@ -40,7 +41,7 @@ PARTITIONS = 20
 JVM = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
-# An nginx process holds two descriptors for each viewer, and an open file more per cached page it reads.
+# An nginx process has two descriptors for each viewer, and an open file more per cached page it reads.
 OPEN_FILES_SPARE = 512
 
 
@@ -51,6 +52,7 @@ class Region:
     Attributes:
         embargo_s: how long its deltas are under embargo.
         port: its readers', at nginx.
+        nginx_status_port: where its nginx reports its connections.
         redis_port, stream_port: of its Redis and of its stream worker.
         fanout_ports: where its fan-out workers serve their metrics.
     """
@@ -58,6 +60,7 @@ class Region:
     name: str
     embargo_s: float
     port: int
+    nginx_status_port: int
     redis_port: int
     stream_port: int
     fanout_ports: tuple[int, ...]
@@ -83,7 +86,6 @@ class Addresses:
     """Everything that somebody outside needs to look at a running cluster."""
 
     kafka: str
-    nginx_status_port: int
     regions: tuple[Region, ...]
 
     @property
@@ -110,7 +112,7 @@ class Addresses:
         regions = tuple(
             Region(**{**region, "fanout_ports": tuple(region["fanout_ports"])}) for region in value["regions"]
         )
-        return cls(value["kafka"], value["nginx_status_port"], regions)
+        return cls(value["kafka"], regions)
 
 
 class Cluster:
@@ -157,12 +159,12 @@ class Cluster:
             raise ClusterError(f"port {', '.join(taken)} is taken; give another with --port")
         self.addresses = Addresses(
             f"127.0.0.1:{free_port()}",
-            free_port(),
             tuple(
                 Region(
                     name,
                     embargo_s if name == EMBARGOED else 0.0,
                     port,
+                    free_port(),
                     free_port(),
                     free_port(),
                     tuple(free_port() for _ in range(FANOUT_WORKERS)),
@@ -179,7 +181,7 @@ class Cluster:
         return self.addresses.regions
 
     def child(self, name: str) -> Child:
-        """By name: ``kafka``, ``nginx``, ``redis-eu``, ``stream-eu``, ``fanout-eu-1`` and so on."""
+        """By name: ``kafka``, ``nginx-eu``, ``redis-eu``, ``stream-eu``, ``fanout-eu-1`` and so on."""
         return self._children[name]
 
     @property
@@ -220,7 +222,8 @@ class Cluster:
             for number, port in enumerate(region.fanout_ports, start=1):
                 worker = self.child(f"fanout-{region.name}-{number}")
                 worker.wait_until(lambda port=port: answers(port, "/metrics"), deadline)  # type: ignore[misc]
-            self.child("nginx").wait_until(lambda port=region.port: answers(port, "/healthz"), deadline)  # type: ignore[misc]
+            nginx = self.child(f"nginx-{region.name}")
+            nginx.wait_until(lambda port=region.port: answers(port, "/healthz"), deadline)  # type: ignore[misc]
 
     def _start_kafka(self) -> None:
         settings = self._directory / "kafka.properties"
@@ -278,30 +281,26 @@ class Cluster:
         self._run(f"stream-{region.name}", [*touchline, "serve", "--port", str(region.stream_port)], env)
 
     def _start_nginx(self) -> None:
-        one = Template((HERE / "nginx-region.conf").read_text("utf-8"))
-        servers = "".join(
-            one.substitute(
-                name=region.name,
-                port=region.port,
-                stream_port=region.stream_port,
-                ingest=self.regions[0].name,
-            )
-            for region in self.regions
-        )
         # nginx may keep its limit or lower it; only root may raise it.
         open_files = os.sysconf("SC_OPEN_MAX")
-        configuration = self._directory / "nginx.conf"
-        configuration.write_text(
-            Template((HERE / "nginx.conf").read_text("utf-8")).substitute(
-                directory=self._directory,
-                status_port=self.addresses.nginx_status_port,
-                open_files=open_files,
+        for region in self.regions:
+            directory = self._directory / f"nginx-{region.name}"
+            directory.mkdir(mode=0o755)
+            site = NginxSite(
+                listen=[f"listen 127.0.0.1:{region.port} reuseport backlog=4096;"],
+                origin=f"127.0.0.1:{region.stream_port}",
+                once_port=free_port(),
+                # One origin takes what vendors send; the log takes it to all regions.
+                ingest=f"127.0.0.1:{self.regions[0].stream_port}",
+                status_port=region.nginx_status_port,
+                # Viewers are two descriptors each: one process would run out at 10,000.
+                processes=2,
                 connections=open_files - OPEN_FILES_SPARE,
-                servers=servers,
-            ),
-            "utf-8",
-        )
-        self._run("nginx", [self._programs["nginx"], "-e", "stderr", "-c", str(configuration)])
+                open_files=open_files,
+            )
+            conf = write_nginx(site, directory)
+            argv = [self._programs["nginx"], "-e", "stderr", "-p", f"{directory}/run/"]
+            self._run(f"nginx-{region.name}", [*argv, "-c", str(conf / "nginx.conf")])
 
     def kafka_serves(self) -> bool:
         """Whether the broker answers: a listening port is not enough."""
@@ -331,7 +330,7 @@ class Cluster:
 
     def _ending(self) -> Iterator[list[str]]:
         names = [region.name for region in self.regions]
-        yield ["nginx"]
+        yield [f"nginx-{name}" for name in names]
         yield [
             *(f"stream-{name}" for name in names),
             *(f"fanout-{name}-{number}" for name in names for number in range(1, FANOUT_WORKERS + 1)),

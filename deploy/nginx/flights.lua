@@ -23,17 +23,18 @@ local AWAY = {
     body = '{"error":{"code":"origin_unavailable","message":"the origin does not answer"}}',
 }
 
--- Ask until there is a whole answer: a cut one and a restart are noticed by nobody.
-local function fetch(address)
+-- Ask until there is a whole answer, for so many seconds: a cut one and a restart are noticed by nobody.
+local function fetch(address, tries_s)
     local began, res = ngx.now(), nil
     local pause = 0.05
     repeat
         res = ngx.location.capture(address, { method = ngx.HTTP_GET })
-        if not res.truncated and res.status < 500 then return res end
+        if not res.truncated and (res.status < 500 or tries_s == 0) then return res end
+        if tries_s == 0 then return AWAY end
         ngx.sleep(pause)
         pause = 1
         ngx.update_time()
-    until ngx.now() - began > TRIES_S
+    until ngx.now() - began > tries_s
     return AWAY
 end
 
@@ -50,32 +51,55 @@ local function send(res)
     ngx.print(res.body)
 end
 
-local function answer(fill, uri, key)
-    if ngx.req.get_method() ~= "GET" then return ngx.exec("@plain") end
+-- What is in memory, or what the one request under way brings.
+local function shared(address, key, tries_s, keep_s)
     local res = kept:get(key)
     if res then return send(res) end
     local flight = flights[key]
     if flight then
         flight.waiting = flight.waiting + 1
         flight.door:wait(WAIT_S)
+        -- Nobody gets what was set for somebody else.
+        if flight.res and flight.res.header["Set-Cookie"] then return ngx.exec("@plain") end
         return send(flight.res or AWAY)
     end
     if under_way >= FLIGHTS_MAX then return ngx.exec("@plain") end
     flight = { door = semaphore.new(0), waiting = 0 }
     flights[key] = flight
     under_way = under_way + 1
-    local ok, found = pcall(fetch, fill .. uri)
+    local ok, found = pcall(fetch, address, tries_s)
     flight.res = ok and found or AWAY
     flights[key] = nil
     under_way = under_way - 1
-    if #flight.res.body <= KEPT_BODY_MAX then
-        -- A fragment that may yet be told better has s-maxage; it is kept as briefly as an error.
-        local lasts = flight.res.status == 200 and string.find(flight.res.header["Cache-Control"] or "", "immutable", 1, true)
-        kept:set(key, flight.res, lasts and 30 or 1)
+    if #flight.res.body <= KEPT_BODY_MAX and not flight.res.header["Set-Cookie"] then
+        kept:set(key, flight.res, keep_s(flight.res))
     end
     if flight.waiting > 0 then flight.door:post(flight.waiting) end
     if not ok then ngx.log(ngx.ERR, found) end
     return send(flight.res)
 end
 
-return { answer = answer }
+-- A fragment that may yet be told better has s-maxage; it is kept as briefly as an error.
+local function while_it_is_true(res)
+    local control = res.header["Cache-Control"] or ""
+    return res.status == 200 and string.find(control, "immutable", 1, true) and 30 or 1
+end
+
+local function a_second()
+    return 1
+end
+
+-- A long-poll or a fragment, which a cache behind the address of the fill keeps.
+local function answer(fill, uri, key)
+    if ngx.req.get_method() ~= "GET" then return ngx.exec("@plain") end
+    return shared(fill .. uri, key, TRIES_S, while_it_is_true)
+end
+
+-- A page that has expired or is asked for past the cache: asked for once, and not again if the origin fails, since the
+-- cache in front has an older one.
+local function once(fill, uri, ...)
+    if ngx.req.get_method() ~= "GET" then return ngx.exec("@plain") end
+    return shared(fill .. uri, table.concat({ uri, ... }, "|"), 0, a_second)
+end
+
+return { answer = answer, once = once }

@@ -19,6 +19,9 @@ sub vcl_recv {
         ban("obj.http.Surrogate-Key ~ (^|\s)match-" + req.http.Touchline-Match + "(\s|$)");
         return (synth(202, "Purged"));
     }
+    # Varnish decodes nothing, the origin does: /%6detrics is /metrics there. No address of ours needs an escape, an empty or a
+    # dotted segment in its path, so such a path reaches nothing and is kept nowhere.
+    if (req.url !~ "^/[A-Za-z0-9_.~/-]*(\?|$)" || req.url ~ "^[^?]*(//|/\.)") { return (synth(404, "Not Found")); }
     if (req.url ~ "^/(metrics|readyz)([/?]|$)") { return (synth(404, "Not Found")); }
     unset req.http.X-Purge-Authorization;
     unset req.http.X-Forwarded-Host;
@@ -156,6 +159,10 @@ sub vcl_deliver {
         return (restart);
     }
     if (resp.http.Vary == "X-Stale") { unset resp.http.Vary; }
+    # By date only who names the very date is right: a later one may be that of a poll which missed a late change.
+    if (req.http.If-Modified-Since && req.http.If-Modified-Since != resp.http.Last-Modified) {
+        unset req.http.If-Modified-Since;
+    }
     unset resp.http.Via; unset resp.http.X-Varnish;
     if (obj.hits > 0) { set resp.http.X-Cache = "HIT"; } else { set resp.http.X-Cache = "MISS"; }
 }

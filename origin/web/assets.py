@@ -6,7 +6,7 @@ name, because other people's pages and the service worker's registration must no
 release: it lives for minutes and is answered in place, since a redirect would cost each embed a round
 trip.
 
-Nothing is compressed here: the build left ``.br`` and ``.gz`` beside each file.
+Nothing is compressed here: the build left ``.br``, ``.zst`` and ``.gz`` beside each file.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from flask import Blueprint, Flask, Response, request
 
 from origin.errors import ConfigError, RequestError
 from origin.web.cache_policy import IMMUTABLE, SERVICE_WORKER, STABLE_NAME, set_policy
+from origin.web.compression import chosen_coding
 from shared_state.jsontext import Json
 
 __all__ = ["Asset", "Assets", "init_app"]
@@ -41,7 +42,7 @@ MIME_TYPES: Final[Mapping[str, str]] = {
     ".zip": "application/zip",
 }
 # By preference: the smaller first.
-ENCODINGS: Final = (("br", ".br"), ("gzip", ".gz"))
+ENCODINGS: Final[Mapping[str, str]] = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +141,14 @@ def init_app(app: Flask, dist: Path = DIST) -> Assets:
 
 
 def _answer(assets: Assets, asset: Asset, cache_control: str, name: str) -> Response:
-    path, encoding = assets.dist / asset.path, ""
-    for candidate, suffix in ENCODINGS:
-        compressed = path.with_name(path.name + suffix)
-        if request.accept_encodings[candidate] > 0 and compressed.exists():
-            path, encoding = compressed, candidate
-            break
+    path = assets.dist / asset.path
+    copies = {
+        coding: copy
+        for coding, suffix in ENCODINGS.items()
+        if (copy := path.with_name(path.name + suffix)).exists()
+    }
+    encoding = chosen_coding(request.accept_encodings, copies)
+    path = copies.get(encoding, path)
     response = Response(assets.content(path), mimetype=None)
     response.headers["Content-Type"] = MIME_TYPES.get(Path(asset.path).suffix, "application/octet-stream")
     set_policy(response, cache_control)

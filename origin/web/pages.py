@@ -6,6 +6,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
@@ -19,12 +20,13 @@ from origin.web.board import PageContent, View
 from origin.web.cache_policy import IMMUTABLE, LATEST, NO_STORE, set_policy
 from origin.web.match_cache import Scoreboard
 from origin.web.origin import origin
-from origin.web.polls import mark_stale, parse_id
+from origin.web.polls import date_of, make_conditional, mark_stale, parse_id
 from shared_state.errors import shown
 from shared_state.jsonld import json_ld
 from shared_state.jsontext import Json, compact
 from shared_state.view import Summary, page_title, scoreboard
 from shared_state.wire import HEADER_AS_OF
+from shared_state.wording import MINUTE_MS, believed_until, ticking
 
 __all__ = ["blueprint", "list_address", "render_row"]
 
@@ -220,10 +222,27 @@ def _page(template: str, board: Scoreboard) -> Response:
     html = render_template(template, **_context(board))
     if board.stale:
         return mark_stale(Response(html, mimetype="text/html"), board)
-    return _tagged(html)
+    return _tagged(html, _page_date(board))
 
 
-def _tagged(html: str) -> Response:
+def _page_date(board: Scoreboard) -> datetime | None:
+    """The ``Last-Modified`` of a page: that of the id, as for polls, while the page's words are no younger.
+
+    A minute that has run on since has no date that no other page of the match could have, so there is none.
+    """
+    dated = date_of(board)
+    if dated is None:
+        return None
+    running, until_ms = ticking(board.match), believed_until(board.match)
+    now_ms, moments_ms = _now_ms(), []
+    if running is not None and running.start_ms <= now_ms:
+        moments_ms.append(now_ms - (now_ms - running.start_ms) % MINUTE_MS)
+    if until_ms is not None and until_ms <= now_ms:
+        moments_ms.append(until_ms)
+    return dated if max(moments_ms, default=0) < (dated.timestamp() + 1) * 1_000 else None
+
+
+def _tagged(html: str, dated: datetime | None = None) -> Response:
     """HTML with a tag of its bytes.
 
     Not the id: the minute runs on, a release has other files, and the page and the embed differ, while the
@@ -231,5 +250,4 @@ def _tagged(html: str) -> Response:
     """
     response = set_policy(Response(html, mimetype="text/html"), LATEST)
     response.set_etag(hashlib.sha256(html.encode()).hexdigest()[:TAG_CHARS])
-    response.make_conditional(request)
-    return response
+    return make_conditional(response, dated)

@@ -19,7 +19,7 @@ from shared_state import DeltaId, Match, WireError
 from shared_state.jsontext import JsonObject, compact
 from shared_state.wire import HEADER_AS_OF
 
-__all__ = ["blueprint", "conditional", "mark_stale", "parse_id", "score_json"]
+__all__ = ["blueprint", "conditional", "date_of", "make_conditional", "mark_stale", "parse_id", "score_json"]
 
 blueprint = Blueprint("polls", __name__)
 
@@ -101,11 +101,27 @@ def conditional(body: bytes, board: Scoreboard) -> Response:
         return mark_stale(response, board)
     response.headers[HEADER_AS_OF] = str(board.as_of_ms)
     response.set_etag(str(board.id))
+    return make_conditional(response, date_of(board))
+
+
+def date_of(board: Scoreboard) -> datetime | None:
+    """The ``Last-Modified`` of what shows a match at its id; None while it could still lie ahead."""
     modified_s = origin().matches.modified_s(board)
     accepted_s = (board.replica.accepted_ms or 0) / 1000
-    if modified_s is not None and max(modified_s, accepted_s) + LAST_MODIFIED_AFTER_S < time.time():
-        response.last_modified = datetime.fromtimestamp(modified_s, UTC)
-    if request.if_none_match or request.if_modified_since in (None, response.last_modified):
+    if modified_s is None or max(modified_s, accepted_s) + LAST_MODIFIED_AFTER_S >= time.time():
+        return None
+    return datetime.fromtimestamp(modified_s, UTC)
+
+
+def make_conditional(response: Response, dated: datetime | None) -> Response:
+    """Date an answer, and make it 304 for who has it: by its tag if one was sent, else by its very date."""
+    if dated is not None:  # None would be the present
+        response.last_modified = dated
+    if "If-None-Match" in request.headers:
+        # HTTP: whoever sends a tag, even one that cannot be read, is not judged by the date.
+        if request.if_none_match:
+            response.make_conditional(request)
+    elif request.if_modified_since in (None, response.last_modified):
         response.make_conditional(request)
     return response
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -9,11 +10,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from deploy.sites import NGINX, VARNISH, NginxSite, write_nginx
 from testkit.services.process import ServerProcess, free_port, listening, require_program, unavailable
 
 __all__ = ["PURGE_TOKEN", "Cache", "NginxCache", "VarnishCache", "start_cache"]
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 PURGE_TOKEN = "a-purge-token-of-the-tests-of-thirty-two"
 _LUA_MODULE = Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
 
@@ -23,9 +24,11 @@ class Cache:
 
     Attributes:
         port: where it takes HTTP.
+        proxy_protocol: whether each connection begins with a PROXY header.
     """
 
-    def __init__(self, origin_port: int) -> None:
+    def __init__(self, origin_port: int, *, proxy_protocol: bool = False) -> None:
+        self.proxy_protocol = proxy_protocol
         # Not below pytest's own directory, which is closed to the account that nginx runs as.
         self.directory = Path(tempfile.mkdtemp(prefix="touchline-cache-"))
         self.directory.chmod(0o755)
@@ -70,31 +73,33 @@ class Cache:
 
 
 class NginxCache(Cache):
-    """nginx by ``deploy/nginx``; also on ``tls_port``, with TLS and HTTP/2."""
+    """nginx by ``deploy/nginx``; also on ``tls_port``, with TLS and HTTP/2.
+
+    With ``proxy_protocol`` it listens by the lines that ``site-listen.conf`` has for that.
+    """
 
     configuration = "nginx.conf"
 
     def _prepare(self, origin_port: int) -> None:
         self._program = require_program("nginx")
         self.tls_port = free_port()
-        self.certificate = self.directory / "conf" / "tls" / "certificate.pem"
-        conf = self.directory / "conf"
-        shutil.copytree(DEPLOY / "nginx", conf)
-        (self.directory / "run").mkdir(mode=0o755)
-        self.certificate.parent.mkdir()
-        subprocess.run(
-            f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
-            f"-keyout {conf}/tls/key.pem -out {self.certificate}".split(),
-            check=True,
-            capture_output=True,
-        )
-        _edit(conf / "site-origin.conf", "127.0.0.1:8000", f"127.0.0.1:{origin_port}")
-        _edit(conf / "site-listen.conf", "listen 80 ", f"listen 127.0.0.1:{self.port} ")
-        _edit(conf / "site-listen.conf", "listen 443 ", f"listen 127.0.0.1:{self.tls_port} ")
-        _edit(conf / "site-lua.conf", "/etc/touchline/nginx/", f"{conf}/")
-        (conf / "site-purge.conf").write_text(f'"Bearer {PURGE_TOKEN}" 1;\n')
+        listen = _listen_lines(self.proxy_protocol)
+        for shipped, port in (("listen 80 ", self.port), ("listen 443 ", self.tls_port)):
+            assert any(line.startswith(shipped) for line in listen), f"site-listen.conf has no {shipped!r}"
+            listen = [line.replace(shipped, f"listen 127.0.0.1:{port} ") for line in listen]
         # The worker count of the tests' machine would make the counts of origin requests its own.
-        _edit(conf / self.configuration, "worker_processes auto", "worker_processes 1")
+        site = NginxSite(
+            listen=listen,
+            origin=f"127.0.0.1:{origin_port}",
+            once_port=free_port(),
+            purge_token=PURGE_TOKEN,
+        )
+        conf = write_nginx(site, self.directory)
+        self.certificate = conf / "tls" / "certificate.pem"
+        self.certificate.parent.mkdir()
+        certificate, key = _certificate()
+        self.certificate.write_text(certificate)
+        self.certificate.with_name("key.pem").write_text(key)
 
     def _argv(self) -> list[str]:
         return [
@@ -123,7 +128,7 @@ class VarnishCache(Cache):
     def _prepare(self, origin_port: int) -> None:
         self._program = require_program("varnishd")
         conf = self.directory / "conf"
-        shutil.copytree(DEPLOY / "varnish", conf)
+        shutil.copytree(VARNISH, conf)
         _edit(conf / "site-backend.vcl", '"8000"', f'"{origin_port}"')
         _edit(conf / "site-backend.vcl", 'Authorization = ""', f'Authorization = "Bearer {PURGE_TOKEN}"')
 
@@ -133,7 +138,8 @@ class VarnishCache(Cache):
         for line in (conf / "varnishd.args").read_text().splitlines():
             if line.startswith("-"):
                 arguments += line.split(" ", 1)
-        arguments[arguments.index(":6081")] = f"127.0.0.1:{self.port}"
+        protocol = ",PROXY" if self.proxy_protocol else ""
+        arguments[arguments.index(":6081")] = f"127.0.0.1:{self.port}{protocol}"
         arguments[arguments.index("vcl_path=/etc/touchline/varnish")] = f"vcl_path={conf}"
         return [
             self._program,
@@ -149,9 +155,40 @@ class VarnishCache(Cache):
 _KINDS = {"nginx": NginxCache, "lua": LuaCache, "varnish": VarnishCache}
 
 
-def start_cache(kind: str, origin_port: int) -> Cache:
-    """A running cache: ``nginx``, ``lua`` or ``varnish``."""
-    return _KINDS[kind](origin_port).start()
+def start_cache(kind: str, origin_port: int, *, proxy_protocol: bool = False) -> Cache:
+    """A running cache: ``nginx``, ``lua`` or ``varnish``.
+
+    Args:
+        kind: which.
+        origin_port: of the origin on loopback.
+        proxy_protocol: whether it takes connections with a PROXY header alone.
+    """
+    return _KINDS[kind](origin_port, proxy_protocol=proxy_protocol).start()
+
+
+def _listen_lines(proxy_protocol: bool) -> list[str]:
+    """What ``site-listen.conf`` has; with ``proxy_protocol`` the lines that stand there as a comment."""
+    text = (NGINX / "site-listen.conf").read_text()
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    if proxy_protocol:
+        behind = [line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   ")]
+        lines = behind + [line for line in lines if not line.startswith("listen ")]
+        lines = [line.replace("10.0.0.0/8", "127.0.0.1") for line in lines]
+    return lines
+
+
+@functools.cache
+def _certificate() -> tuple[str, str]:
+    """A certificate for ``localhost`` and its key, once for all tests."""
+    with tempfile.TemporaryDirectory() as directory:
+        certificate, key = Path(directory, "certificate.pem"), Path(directory, "key.pem")
+        subprocess.run(
+            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+            f"-subj /CN=localhost -keyout {key} -out {certificate}".split(),
+            check=True,
+            capture_output=True,
+        )
+        return certificate.read_text(), key.read_text()
 
 
 def _edit(path: Path, old: str, new: str) -> None:

@@ -135,6 +135,16 @@ def test_an_event_goes_through_every_tier_to_viewers_of_every_region(cluster: Cl
     )
 
 
+def test_each_region_is_behind_the_shipped_nginx(cluster: Cluster) -> None:
+    """A made-up query is no entry of its own there, and no Host of a reader comes to the origin."""
+    for region in cluster.regions:
+        first = httpx.get(f"{region.url}/match/{MATCH}", headers={"Host": "evil.example"})
+        again = httpx.get(f"{region.url}/match/{MATCH}?utm=1")
+        assert (first.status_code, again.status_code) == (200, 200)
+        assert "evil" not in first.text + again.text
+        assert again.headers["X-Cache"] != "MISS"
+
+
 def test_the_status_view_shows_each_tier_and_its_lag(cluster: Cluster) -> None:
     def lines() -> list[Line]:
         return read_status(cluster.addresses)
@@ -146,7 +156,7 @@ def test_the_status_view_shows_each_tier_and_its_lag(cluster: Cluster) -> None:
     names = [found.tier for found in lines()]
     regions = [region.name for region in cluster.regions]
     assert names == [
-        "nginx",
+        *(f"nginx {name}" for name in regions),
         *(f"stream {name}" for name in regions),
         *(f"redis {name}" for name in regions),
         *(f"fan-out {name}" for name in regions),

@@ -85,8 +85,8 @@ class Late:
         self._bus = origin_of(app).bus
         self._replica = Replica.begin(MATCH, epoch)
 
-    def publish(self, event_id: str, accepted_ms: int) -> None:
-        delta = self._replica.assign(Event.from_json(event(event_id)), accepted_ms)
+    def publish(self, event_id: str, accepted_ms: int, type_: str = "GOAL", **fields: object) -> None:
+        delta = self._replica.assign(Event.from_json(event(event_id, type_, **fields)), accepted_ms)
         assert delta
         self._bus.publish(MATCH, Published(delta.id, encode_delta(delta)), self._replica.snapshot())
 
@@ -127,6 +127,45 @@ def test_a_date_of_the_readers_own_is_no_validator(make_app: Callable[..., Flask
         late.poll(If_Modified_Since=late.poll().headers["Last-Modified"], If_None_Match='"x"').status_code
         == 200
     )
+
+
+@pytest.mark.parametrize("url", [f"/match/{MATCH}", f"/embed/{MATCH}", f"/api/match/{MATCH}/state"])
+def test_pages_are_dated_and_the_tag_wins_over_the_date(make_app: Callable[..., Flask], url: str) -> None:
+    late = Late(make_app(eventlog_url="memory://"), (int(time.time()) - 600) * 1000)
+    late.publish("g1", (int(time.time()) - 300) * 1000)
+    first = late.client.get(url)
+    dated, tag = first.headers["Last-Modified"], first.headers["ETag"]
+    now = format_datetime(datetime.now(UTC), usegmt=True)
+    for sent, status in (
+        ({"If-Modified-Since": dated}, 304),
+        ({"If-Modified-Since": now}, 200),  # a later date is no proof: see above
+        ({"If-Modified-Since": "yesterday"}, 200),
+        ({"If-Modified-Since": dated, "If-None-Match": '"x"'}, 200),
+        ({"If-Modified-Since": dated, "If-None-Match": ""}, 200),
+        ({"If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT", "If-None-Match": tag}, 304),
+    ):
+        answer = late.client.get(url, headers=sent)
+        if answer.headers["ETag"] != tag:  # a page's date moves each ten seconds, and its tag with it
+            tag = answer.headers["ETag"]
+            sent = {name: tag if value == first.headers["ETag"] else value for name, value in sent.items()}
+            answer = late.client.get(url, headers=sent)
+        assert answer.status_code == status, sent
+        assert status == 304 or answer.headers["Last-Modified"] == dated
+    late.publish("g2", (int(time.time()) - 300) * 1000)
+    assert late.client.get(url, headers={"If-Modified-Since": dated}).status_code == 200
+
+
+def test_a_page_whose_minute_has_run_on_has_no_date(make_app: Callable[..., Flask]) -> None:
+    """Its words are younger than its id, and no date is theirs alone. Its tag is."""
+    now_ms = int(time.time()) * 1000
+    late = Late(make_app(eventlog_url="memory://"), now_ms - 600_000)
+    for event_id, to, period, ago_ms in (("ko", "LIVE", "H1", 600_000), ("ht", "HALF_TIME", "HT", 60_000)):
+        change = {"team": None, "period": period, "detail": {"to": to}, "source_ts": now_ms - ago_ms}
+        late.publish(event_id, now_ms - ago_ms, "STATUS_CHANGE", **change)
+        page, poll = late.client.get(f"/match/{MATCH}"), late.poll()
+        assert "Last-Modified" in poll.headers
+        expected = None if to == "LIVE" else poll.headers["Last-Modified"]
+        assert page.headers.get("Last-Modified") == expected
 
 
 def test_many_changes_in_one_second_are_dated_once_their_seconds_are_over(

@@ -78,7 +78,14 @@ def test_the_service_worker_may_look_after_the_whole_site(client: FlaskClient) -
 
 @pytest.mark.parametrize(
     ("accepts", "gets"),
-    [("br, gzip", "br"), ("gzip", "gzip"), ("gzip;q=1, br;q=0", "gzip"), ("identity", None), (None, None)],
+    [
+        ("br, gzip, zstd", "br"),
+        ("zstd, gzip", "zstd"),
+        ("gzip", "gzip"),
+        ("gzip;q=1, br;q=0", "gzip"),
+        ("identity", None),
+        (None, None),
+    ],
 )
 def test_the_smallest_encoding_the_browser_takes(
     client: FlaskClient, accepts: str | None, gets: str | None

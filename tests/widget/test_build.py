@@ -41,6 +41,7 @@ def test_every_file_is_what_the_manifest_says() -> None:
         assert (entry["bytes"], entry["gzip"]) == (len(data), len(packed))
         assert gzip.decompress(packed) == data
         assert path.with_name(path.name + ".br").stat().st_size == entry["br"]
+        assert path.with_name(path.name + ".zst").stat().st_size == entry["zstd"]
 
 
 def test_the_bundle_holds_the_sources_unchanged() -> None:

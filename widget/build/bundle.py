@@ -1,7 +1,7 @@
 """Build the widget: ``python -m widget.build [--out widget/dist]``.
 
-What comes out is flat files with their content's hash in the name, ``.br`` and ``.gz`` beside each, and
-``manifest.json``, which ``origin.web.assets`` serves by. The same sources give the same bytes.
+What comes out is flat files with their content's hash in the name, ``.br``, ``.zst`` and ``.gz`` beside
+each, and ``manifest.json``, which ``origin.web.assets`` serves by. The same sources give the same bytes.
 
 The runtime is Pyodide's own npm package with its standard library cut down by ``trim_stdlib.py``; it
 keeps its file names, since they are written into it, below a folder with the hash. Needs Node and, the
@@ -24,6 +24,11 @@ from typing import Final
 
 from shared_state import PROTOCOL_VERSION
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 __all__ = ["BuildError", "build", "bundled_names", "main", "npm_packages", "trimmed_runtime"]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -34,7 +39,9 @@ CACHE: Final = ROOT / ".cache" / "widget"
 HASH_CHARS: Final = 12
 RUNTIME_STOCK: Final = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 # Compressed files do not shrink when compressed again; everything here is text, bytecode or wasm.
-COMPRESSED_SUFFIXES: Final = (".br", ".gz")
+COMPRESSED_SUFFIXES: Final = (".br", ".zst", ".gz")
+# Beyond it a reader would need a window of more than 8 MiB, which browsers need not take (RFC 9659).
+ZSTD_LEVEL: Final = 19
 # Every browser with module workers and WebAssembly streaming: what tier 2 needs anyway.
 TARGET: Final = "es2022"
 
@@ -160,7 +167,7 @@ def _bundled(packages: Path, source: Path, constants: Mapping[str, object]) -> b
 
 
 def _compress(folder: Path, paths: Iterable[str]) -> None:
-    """Put ``.br`` and ``.gz`` beside each file; what was compressed before comes from the cache."""
+    """Put ``.br``, ``.zst`` and ``.gz`` beside each file; what was compressed before comes from the cache."""
     cache = CACHE / "compressed"
     cache.mkdir(parents=True, exist_ok=True)
     maker = (BUILD / "compress.mjs").read_bytes()
@@ -173,9 +180,21 @@ def _compress(folder: Path, paths: Iterable[str]) -> None:
     if missing:
         _run(["node", str(BUILD / "compress.mjs"), *map(str, missing)], ROOT)
     for path, copy in cached.items():
+        packed = copy.with_name(copy.name + ".zst")
+        if not packed.exists():
+            packed.write_bytes(_zstd(path.read_bytes()))
+    for path, copy in cached.items():
         for suffix in COMPRESSED_SUFFIXES:
             shutil.copy(copy.with_name(copy.name + suffix), path.with_name(path.name + suffix))
         copy.unlink(missing_ok=True)
+
+
+def _zstd(data: bytes) -> bytes:
+    options: dict[int, int] = {
+        int(zstd.CompressionParameter.compression_level): ZSTD_LEVEL,
+        int(zstd.CompressionParameter.window_log): 23,
+    }
+    return zstd.compress(data, options=options)
 
 
 def _described(file: Path, path: str) -> Mapping[str, str | int]:
@@ -186,6 +205,7 @@ def _described(file: Path, path: str) -> Mapping[str, str | int]:
         "bytes": len(data),
         "gzip": file.with_name(file.name + ".gz").stat().st_size,
         "br": file.with_name(file.name + ".br").stat().st_size,
+        "zstd": file.with_name(file.name + ".zst").stat().st_size,
         "integrity": f"sha256-{digest}",
     }
 
@@ -219,9 +239,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BuildError as error:
         sys.stderr.write(f"widget.build: {error}\n")
         return 1
-    rows = [("", "bytes", "gzip", "br")]
-    rows += [(name, str(of["bytes"]), str(of["gzip"]), str(of["br"])) for name, of in files.items()]
-    sys.stdout.writelines(f"{name:<28}{raw:>10}{gzip:>10}{br:>10}\n" for name, raw, gzip, br in rows)
+    columns = ("bytes", "gzip", "zstd", "br")
+    rows = [("", *columns), *((name, *(str(of[column]) for column in columns)) for name, of in files.items())]
+    sys.stdout.writelines(f"{row[0]:<28}{''.join(f'{cell:>10}' for cell in row[1:])}\n" for row in rows)
     return 0
 
 
