@@ -9,7 +9,10 @@ revisions are ``at_ms``, which is when the document was read, if it has no time 
 vendor's own clock of the match, ``(index of the period, minute)``; by it a newer document is known from a
 cached one.
 ``complete`` is true where the feed lists all events. ``MatchingFeed`` takes such documents, and has the
-methods of ``VendorDocumentFeed``. ``Format(..., anonymous=True)`` is all that the feed worker needs to know.
+methods of ``VendorDocumentFeed``. ``Format(..., undated=True)`` is all that the feed worker needs to know.
+
+Documents whose rows have ids are taken too, where nothing says when they were made (Stats Perform MA1): they
+are paired by their ids, and believed by the rules at the end.
 
 How rows are paired
 -------------------
@@ -77,7 +80,7 @@ def is_row_id(event_id: str) -> bool:
 
 
 class MatchingFeed:
-    """One match of a feed without ids; see the module. It has the methods of ``VendorDocumentFeed``.
+    """One match of a feed without ids or dates; see the module. It has ``VendorDocumentFeed``'s methods.
 
     Args:
         match_id: the match; documents of others are refused.
