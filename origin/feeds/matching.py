@@ -200,14 +200,21 @@ class MatchingFeed:
         return replace(document, events=events, rows=renamed, anonymous=False)
 
     def _with_known_names(self, events: list[Event]) -> list[Event]:
-        """A name that is missing once may be a cache's; it is kept until a second document lacks it."""
+        """A name that is missing once may be a cache's; it is kept until a second document lacks it.
+
+        Only where nothing else changed: a row with other words is an edit, and its name went with it.
+        """
         result: list[Event] = []
         nameless: set[str] = set()
         for event in events:
             said = self._said.get(event.event_id)
-            lost = said is not None and any(
-                getattr(said, name) is not None and getattr(event, name) is None
-                for name in ("player", "player2")
+            lost = (
+                said is not None
+                and any(
+                    getattr(said, name) is not None and getattr(event, name) is None
+                    for name in ("player", "player2")
+                )
+                and words(replace(event, player=said.player, player2=said.player2)) == words(said)
             )
             if said is not None and lost and event.event_id not in self._nameless:
                 nameless.add(event.event_id)

@@ -16,7 +16,7 @@ async def fetch_counted(
     url: str,
     validators: Validators,
     now_ms: Callable[[], int],
-    note_left: Callable[[int], object] = lambda left: None,
+    note_left: Callable[[int], None],
 ) -> Document | None:
     """As ``VendorClient.fetch``.
 

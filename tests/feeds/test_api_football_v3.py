@@ -71,7 +71,7 @@ def with_review(*rows: dict[str, Any], goals: tuple[int, int]) -> Match:
     return folded(fixture)
 
 
-def scorers(match: Match) -> list[str | None]:
+def scorers(match: Match) -> list[str]:
     return sorted(str(goal.player) for goal in match.events() if goal.type == "GOAL")
 
 
