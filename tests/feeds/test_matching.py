@@ -204,7 +204,7 @@ def test_no_more_is_changed_in_the_rare_stories_either(seed: int) -> None:
 
 
 def changes_shown(taken: list[list[Event]]) -> int:
-    """How often viewers see a row change or go. One that comes again after it was gone is an addition to them."""
+    """How often viewers see a row change or go. One that comes again after it was gone is an addition."""
     gone: set[str] = set()
     changes = 0
     for event in (event for events in taken for event in events):
