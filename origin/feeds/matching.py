@@ -39,7 +39,7 @@ A document without a time may come from a cache, and be older than what was read
    has stood for ``CACHE_MS``.
 3. A row that is gone is taken back as ``VendorDocumentFeed`` says; its rule about a score that fell
    counts only where the document's clock has moved on since the last one, or a VAR row is new.
-4. A known name is lost only by the second document without it.
+4. A known name is lost only by the second document without it, or with another change of its row.
 5. A score that falls, while its rows stay, makes the latest goal of that side PROVISIONAL. The next document
    that says so takes it back. It stays so while the score stays below the rows, and is revived after.
 """
