@@ -34,8 +34,10 @@ test: setup
 
 # What takes long: a simulated Saturday, a million damaged documents, 500 drawn networks before real browsers.
 soak: setup
-	$(BIN)/python -m tests.faults.test_saturday
+	$(BIN)/python -m tests.faults.test_saturday 1 10 api-football-v3
+	$(BIN)/python -m tests.faults.test_saturday 1 3 espn-scoreboard football-data-v4 stats-perform-ma1
 	$(BIN)/python -m tests.feeds.fuzz_matching 1000000
+	$(BIN)/python -m tests.feeds.hostile_documents 1000000
 	sh testkit/services/install.sh
 	SOAK_NETWORKS=500 SOAK_BESIDE=25 $(BIN)/pytest e2e/test_freshness_property.py
 

@@ -166,6 +166,12 @@ class Metrics:
             ["feed"],
             registry=self.registry,
         )
+        self.feed_requests_left = Gauge(
+            "touchline_feed_requests_left",
+            "Requests to a vendor that are left of the day, where a setting or the vendor says how many",
+            ["feed"],
+            registry=self.registry,
+        )
         self._feed_labels: set[str] = set()
         self.event_latency = Histogram(
             "touchline_feed_latency_seconds",

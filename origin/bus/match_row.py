@@ -24,8 +24,9 @@ __all__ = ["ENDED_STATUSES", "MatchRow", "status_of"]
 
 #: After one of these a match changes by a correction only.
 ENDED_STATUSES: Final = frozenset({"FT", "AET", "FT_PENS", "CANCELLED", "ABANDONED", "AWARDED"})
-# The first member of an encoded row. A reader makes the row anew from the snapshot if it has another layout.
-_LAYOUT: Final = 2
+# The first member of an encoded row. It rises with every change of what a row has or says: a reader makes a
+# row of another layout anew from the snapshot. 3: a running score without goals is no official result.
+_LAYOUT: Final = 3
 _DECIDING: Final = frozenset({"STATUS_CHANGE", "MATCH_INFO", "SCORE_OVERRIDE"})
 # ``shared_state.encode_snapshot`` writes the status last, so no snapshot has to be parsed to find it.
 _LAST_MEMBER: Final = re.compile(rb'"status":"([A-Z_]+)"\}$')
@@ -123,13 +124,14 @@ class MatchRow(NamedTuple):
 
     @classmethod
     def decode(cls, data: bytes | None) -> MatchRow | None:
-        """What ``encode`` wrote; None if it is not that, or of another version of this program."""
+        """What ``encode`` wrote; None if it is not that, or of another layout, which has other words."""
         if not data:
             return None
         try:
-            return _decode_row(data)[1]
+            layout, row = _decode_row(data)
         except msgspec.DecodeError:
             return None
+        return row if layout == _LAYOUT else None
 
 
 _decode_row = msgspec.json.Decoder(tuple[int, MatchRow]).decode

@@ -9,6 +9,8 @@ One answer has many matches, and no event has an id: each match becomes an anony
 * ``Missed Penalty`` is of type Goal, and none. A kick of the shoot-out is a Goal or a Missed Penalty at 120
   with ``extra`` as its number, and ``comments`` that say "Penalty Shootout"; in older ones they are empty.
 * An event without its list (``events`` is missing, as in a list of fixtures) says nothing of what happened.
+* A goal that VAR took back may stay as a goal, beside a ``Var`` row that says so. It is left out where the
+  document's own score has fewer goals of that side than there are rows.
 * A result that is known without its events is a SCORE_OVERRIDE, as in the other readers.
 * A match whose fields cannot be read costs itself, and not the other matches of the answer.
 """
@@ -20,7 +22,6 @@ from typing import Any, BinaryIO, Final
 
 from origin.errors import FeedError
 from origin.feeds import Warn
-from origin.feeds.document_kind import kind_of_json
 from origin.feeds.fixture import kicks_of_result
 from origin.feeds.jsondoc import Node
 from origin.feeds.matching import ROWS_MAX, MatchingFeed, row_id
@@ -32,8 +33,11 @@ __all__ = ["FIXTURES_MAX", "PREFIX", "SOURCE", "convert", "read_fixtures"]
 
 SOURCE: Final = "api-football-v3"
 PREFIX: Final = "af-"
+KIND: Final = "API-Football v3"
 # A Saturday has some 300 live matches.
 FIXTURES_MAX: Final = 2_000
+# A review is written some minutes after its goal.
+REVIEW_MINUTES_MAX: Final = 6
 _ID_MAX: Final = 2**53 - 1
 
 _STATUSES: Final = {
@@ -93,9 +97,7 @@ def read_fixtures(
     Raises:
         FeedError: it is no answer of this API, with the path and line.
     """
-    kind = kind_of_json(document.value)
-    if kind is not None and "API-Football" not in kind:
-        raise document.error(f"is {kind}, not an API-Football v3 answer")
+    document.require_kind(KIND)
     if not document.has("response"):
         errors = document.at("errors").value if document.has("errors") else None
         if errors:
@@ -147,6 +149,7 @@ def _read_fixture(node: Node, now_ms: int | None) -> VendorDocument:
     listed = node.has("events")
     if listed:
         reading.rows_of(node)
+        reading.leave_out_disallowed(score)
     if listed and score is not None and status is not None and status[0] in _OVER:
         reading.result(node, score, status[0])
     return VendorDocument(
@@ -199,6 +202,21 @@ class _Reading:
         for index, row in enumerate(rows):
             self.rows[row_id(index)] = self._at_ms
             self._take(row, row_id(index))
+
+    def leave_out_disallowed(self, score: Score | None) -> None:
+        """Leave out goals that a VAR row took back, as many as the vendor's own score does not count."""
+        if score is None:
+            return
+        reviews = [event for event in self.events if event.type == "VAR" and _takes_goal_back(event)]
+        for side, counted in zip(("home", "away"), score, strict=True):
+            for review in reviews:
+                goals = [event for event in self.events if event.type == "GOAL" and event.team == side]
+                if len(goals) <= counted or review.team != side:
+                    continue
+                alike = [goal for goal in goals if _is_reviewed(goal, review)]
+                if alike:
+                    named = [goal for goal in alike if goal.player == review.player is not None]
+                    self.events.remove(max(named or alike, key=lambda goal: goal.order()[1:4]))
 
     def _take(self, row: Node, event_id: str) -> None:
         kind = (row.at("type").optional_text() or "").casefold()
@@ -282,6 +300,19 @@ def _status(node: Node, elapsed: int | None) -> tuple[str, str] | None:
         period = default_period(elapsed)
         return _OF_THE_MINUTE[word], "ET1" if word == "ET" and period in ("PRE", "H1", "H2") else period
     return _STATUSES.get(word)
+
+
+def _takes_goal_back(review: Event) -> bool:
+    words = (review.detail["outcome"] or "").casefold()
+    return "goal" in words and any(word in words for word in ("disallow", "cancel"))
+
+
+def _is_reviewed(goal: Event, review: Event) -> bool:
+    """Whether a review may be of a goal: by when it came; the vendor writes it some minutes later."""
+    if goal.minute is None or review.minute is None:
+        return True
+    later = review.minute + review.stoppage - goal.minute - goal.stoppage
+    return -1 <= later <= REVIEW_MINUTES_MAX
 
 
 def _league(node: Node) -> int | None:

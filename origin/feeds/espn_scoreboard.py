@@ -16,7 +16,6 @@ from typing import BinaryIO, Final
 
 from origin.errors import FeedError
 from origin.feeds import Warn
-from origin.feeds.document_kind import kind_of_json
 from origin.feeds.jsondoc import Node
 from origin.feeds.matching import ROWS_MAX, MatchingFeed, row_id
 from origin.feeds.snapshot_reading import (
@@ -42,7 +41,9 @@ MATCHES_MAX: Final = 2_000
 _CLOCK: Final = re.compile(r"([0-9]{1,3})'?(?:\s*\+\s*([0-9]{1,2})'?)?", re.ASCII)
 _STATUSES: Final = {
     "STATUS_SCHEDULED": ("SCHEDULED", "PRE"),
+    "STATUS_TBD": ("SCHEDULED", "PRE"),
     "STATUS_DELAYED": ("DELAYED", "PRE"),
+    "STATUS_RAIN_DELAY": ("DELAYED", "PRE"),
     "STATUS_FIRST_HALF": ("LIVE", "H1"),
     "STATUS_HALFTIME": ("HALF_TIME", "HT"),
     "STATUS_SECOND_HALF": ("LIVE", "H2"),
@@ -65,7 +66,7 @@ _STATUSES: Final = {
 }
 # Of these the period is that of the last thing that happened.
 _AS_REACHED: Final = {"STATUS_ABANDONED": "ABANDONED", "STATUS_SUSPENDED": "SUSPENDED"}
-_RUNNING: Final = frozenset({"STATUS_IN_PROGRESS"})
+_RUNNING: Final = "in"
 _PERIODS: Final = {1: "H1", 2: "H2", 3: "ET1", 4: "ET2", 5: "PENS"}
 
 
@@ -93,9 +94,7 @@ def read_documents(
     Raises:
         FeedError: it is none, with the path and line.
     """
-    kind = kind_of_json(document.value)
-    if kind not in (None, KIND):
-        raise document.error(f"is {kind}, not {KIND}")
+    document.require_kind(KIND)
     if "events" not in document.object():
         raise document.at("events").error("is missing: a scoreboard has it")
     competition = None
@@ -147,11 +146,13 @@ def _read(match: Node, now_ms: int | None, competition: str | None, league_id: i
         competition=competition, kickoff=match.at("date"), venue=venue,
     )  # fmt: skip
     status_node = match.at("status") if match.has("status") else contest.at("status")
-    word = status_node.at("type").at("name").text()
+    type_node = status_node.at("type")
+    word = type_node.at("name").text()
+    state = type_node.object().get("state")
     period_number = status_node.object().get("period")
     number = period_number if type(period_number) is int else 0
     kicked = _rows(contest, reading, sides, extra_time=number > 2 or word in _WITH_EXTRA_TIME)
-    status = _status(word, number, reading.reached)
+    status = _status(word, state, number, reading.reached)
     if status is not None:
         reading.status(status_node, *status)
     score = _pair(counts, 0)
@@ -229,16 +230,30 @@ def _type(row: Node, words: str) -> tuple[str | None, dict[str, bool]]:
     return None, {}
 
 
-def _status(word: str, number: int, reached: str) -> tuple[str, str] | None:
-    """The status, and its period; None for a word that is not known: it must not stop the goals."""
+def _status(word: str, state: object, number: int, reached: str) -> tuple[str, str] | None:
+    """The status, and its period; None where neither is known: it must not stop the goals.
+
+    Args:
+        word: the name of the status. ESPN has more of them than anybody has listed.
+        state: ``pre``, ``in`` or ``post``, which stands beside every name.
+        number: the vendor's number of the period; 0 for none.
+        reached: the period of the last thing that happened.
+    """
     if word in _AS_REACHED:
         return _AS_REACHED[word], reached
-    if word in _RUNNING:
-        period = _PERIODS.get(number, "H1" if reached == "PRE" else reached)
-        return ("PENALTIES" if period == "PENS" else "EXTRA_TIME" if number > 2 else "LIVE"), period
     if word == "STATUS_OVERTIME" and number == 4:
         return "EXTRA_TIME", "ET2"
-    return _STATUSES.get(word)
+    if word in _STATUSES:
+        return _STATUSES[word]
+    if state == "pre":
+        return "SCHEDULED", "PRE"
+    if state == "post":
+        # Without a name that is known, whether it was decided after extra time stands in the period alone.
+        return {3: "AET", 4: "AET", 5: "FT_PENS"}.get(number, "FT"), "POST"
+    if state != _RUNNING and word != "STATUS_IN_PROGRESS":
+        return None
+    period = _PERIODS.get(number, "H1" if reached == "PRE" else reached)
+    return ("PENALTIES" if period == "PENS" else "EXTRA_TIME" if number > 2 else "LIVE"), period
 
 
 def _id(node: Node) -> str:

@@ -16,7 +16,6 @@ from typing import BinaryIO, Final
 
 from origin.errors import FeedError
 from origin.feeds import Warn
-from origin.feeds.document_kind import kind_of_json
 from origin.feeds.jsondoc import Node
 from origin.feeds.matching import ROWS_MAX, MatchingFeed, row_id
 from origin.feeds.snapshot_reading import (
@@ -83,9 +82,7 @@ def read_documents(
     Raises:
         FeedError: it is none, with the path and line.
     """
-    kind = kind_of_json(document.value)
-    if kind not in (None, KIND):
-        raise document.error(f"is {kind}, not {KIND}")
+    document.require_kind(KIND)
     if document.has("matches"):
         matches = bounded_items(document.at("matches"), MATCHES_MAX)
         yield from read_each(matches, lambda match: _read(match, now_ms, document.at("competition")), warn)

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 
 from origin.errors import FeedError
 from origin.feeds import read_document
-from origin.feeds.document_kind import PUSH, kind_of_bytes
+from origin.feeds.document_kind import PUSH, kind_of_bytes, kind_of_json
 from shared_state import InvalidEvent
 from shared_state.errors import shown
 from shared_state.jsontext import MAX_DEPTH, Json, JsonObject, parse
@@ -78,6 +78,20 @@ class Node:
     def invalid(self, error: InvalidEvent) -> FeedError:
         """An event made of this value breaks the contract."""
         return self.error(str(error))
+
+    def require_kind(self, expected: str, reason: str = "") -> None:
+        """Refuse a document that is known to be of another kind; one of no known kind is left to its reader.
+
+        Args:
+            expected: the kind, in the words of ``document_kind``.
+            reason: what follows the words in the error.
+
+        Raises:
+            FeedError: it is of another kind, with what it is.
+        """
+        kind = kind_of_json(self.value)
+        if kind not in (None, expected):
+            raise self.error(f"is {kind}, not {expected}{reason}")
 
     def has(self, key: str) -> bool:
         """Whether an object has the key with a value that is not null."""

@@ -140,6 +140,10 @@ def kickoff_ms(date: datetime.date, time: str | None, zone: str | None, node: No
     found = _TIME_PATTERN.fullmatch(time)
     if found is None:
         raise node.error(f"must be a time such as 18:00 UTC+3, got {time[:40]!r}")
+    try:
+        clock = datetime.time(int(found[1]), int(found[2]), tzinfo=datetime.UTC)
+    except ValueError:
+        raise node.error(f"must be a time such as 18:00 UTC+3, got {time[:40]!r}") from None
     zone = found[3] or zone
     if zone is None:
         return None
@@ -151,10 +155,6 @@ def kickoff_ms(date: datetime.date, time: str | None, zone: str | None, node: No
     ahead = datetime.timedelta(hours=hours, minutes=minutes)
     if minutes > 59 or ahead > ZONE_MAX:
         raise node.error(f"must have a zone from UTC-14:00 to UTC+14:00, got {zone[:40]!r}")
-    try:
-        clock = datetime.time(int(found[1]), int(found[2]), tzinfo=datetime.UTC)
-    except ValueError:
-        raise node.error(f"must be a time such as 18:00 UTC+3, got {time[:40]!r}") from None
     local = datetime.datetime.combine(date, clock)
     try:
         moment = local + ahead if offset[1] == "-" else local - ahead

@@ -9,7 +9,10 @@ revisions are ``at_ms``, which is when the document was read, if it has no time 
 vendor's own clock of the match, ``(index of the period, minute)``; by it a newer document is known from a
 cached one.
 ``complete`` is true where the feed lists all events. ``MatchingFeed`` takes such documents, and has the
-methods of ``VendorDocumentFeed``. ``Format(..., anonymous=True)`` is all that the feed worker needs to know.
+methods of ``VendorDocumentFeed``. ``Format(..., undated=True)`` is all that the feed worker needs to know.
+
+Documents whose rows have ids are taken too, where nothing says when they were made (Stats Perform MA1): they
+are paired by their ids, and believed by the rules at the end.
 
 How rows are paired
 -------------------
@@ -36,7 +39,7 @@ A document without a time may come from a cache, and be older than what was read
    has stood for ``CACHE_MS``.
 3. A row that is gone is taken back as ``VendorDocumentFeed`` says; its rule about a score that fell
    counts only where the document's clock has moved on since the last one, or a VAR row is new.
-4. A known name is lost only by the second document without it.
+4. A known name is lost only by the second document without it, or with another change of its row.
 5. A score that falls, while its rows stay, makes the latest goal of that side PROVISIONAL. The next document
    that says so takes it back. It stays so while the score stays below the rows, and is revived after.
 """
@@ -77,7 +80,7 @@ def is_row_id(event_id: str) -> bool:
 
 
 class MatchingFeed:
-    """One match of a feed without ids; see the module. It has the methods of ``VendorDocumentFeed``.
+    """One match of a feed without ids or dates; see the module. It has ``VendorDocumentFeed``'s methods.
 
     Args:
         match_id: the match; documents of others are refused.
@@ -197,14 +200,21 @@ class MatchingFeed:
         return replace(document, events=events, rows=renamed, anonymous=False)
 
     def _with_known_names(self, events: list[Event]) -> list[Event]:
-        """A name that is missing once may be a cache's; it is kept until a second document lacks it."""
+        """A name that is missing once may be a cache's; it is kept until a second document lacks it.
+
+        Only where nothing else changed: a row with other words is an edit, and its name went with it.
+        """
         result: list[Event] = []
         nameless: set[str] = set()
         for event in events:
             said = self._said.get(event.event_id)
-            lost = said is not None and any(
-                getattr(said, name) is not None and getattr(event, name) is None
-                for name in ("player", "player2")
+            lost = (
+                said is not None
+                and any(
+                    getattr(said, name) is not None and getattr(event, name) is None
+                    for name in ("player", "player2")
+                )
+                and words(replace(event, player=said.player, player2=said.player2)) == words(said)
             )
             if said is not None and lost and event.event_id not in self._nameless:
                 nameless.add(event.event_id)

@@ -29,7 +29,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from origin.errors import FeedError
 from origin.feeds import Warn
-from origin.feeds.document_kind import OPENFOOTBALL, kind_of_json
+from origin.feeds.document_kind import OPENFOOTBALL
 from origin.feeds.fixture import SIDES, Fixture, Happening, Moment, Side, events_of, kicks_of_result
 from origin.feeds.jsondoc import Node
 from origin.feeds.matchid import kickoff_ms, match_id, read_date
@@ -49,7 +49,7 @@ __all__ = ["convert"]
 SOURCE: Final = "openfootball"
 KICKS_MAX: Final = 99  # the record is 56 kicks
 
-_MINUTE_PATTERN: Final = re.compile(r"([0-9]{1,3})(?:\+([0-9]{1,2}))?['’]?", re.ASCII)
+_MINUTE_PATTERN: Final = re.compile(r"([0-9]{1,3})['’]?(?:\s*\+\s*([0-9]{1,2}))?['’]?", re.ASCII)
 _ATTENDANCE_PATTERN: Final = re.compile(r",?\s*Att:.*$")
 _FULL_SOURCE_PATTERN: Final = re.compile(r"openfootball/worldcup more/([0-9]{4})_full", re.ASCII)
 _CARDS: Final = {"Y": "YELLOW_CARD", "Y/R": "SECOND_YELLOW", "R": "RED_CARD"}
@@ -72,9 +72,7 @@ def convert(source: BinaryIO, warn: Warn, /) -> Iterator[Event]:
         OSError: it cannot be read.
     """
     document = Node.read(source)
-    kind = kind_of_json(document.value)
-    if kind not in (None, OPENFOOTBALL):
-        raise document.error(f"is {kind}, not {OPENFOOTBALL}")
+    document.require_kind(OPENFOOTBALL)
     competition = _competition(document)
     survey = Survey.of(document)
     for node in rows_of(document):

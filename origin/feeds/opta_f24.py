@@ -217,10 +217,12 @@ class _Reading:
         yield from self._interruptions()
 
     def _end_without_its_row(self, starts: Mapping[int, Row], ends: Mapping[int, Row]) -> Iterator[Event]:
-        """The end of a match whose last period has a start and no end, of the row that ends the match."""
+        """The end of a match whose last period has no end, of the row that ends the match."""
         collected = self._once_per_team(_COLLECTION_END, lambda row: row.period_id)
         over = ends.get(_MATCH_OVER) or collected.get(_MATCH_OVER)
-        last = max((period for period in (*starts, *ends) if period in _STARTED), default=0)
+        # A period was played where anything happened in it, whether or not it has its own rows.
+        played = {row.period_id for row in self._live} | starts.keys() | ends.keys()
+        last = max(played & _STARTED.keys(), default=0)
         if over is not None and last in _ENDED and last not in ends:
             yield self._status(over, "POST", _ENDED[last])
 

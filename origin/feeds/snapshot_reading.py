@@ -16,6 +16,7 @@ from shared_state.events import MATCH_ID_PATTERN, PERIOD_INDEX
 
 __all__ = [
     "OVER",
+    "ROW_MINUTE_MAX",
     "SnapshotReading",
     "bounded_items",
     "match_id_of",

@@ -30,7 +30,7 @@ from typing import Any, BinaryIO, Final
 
 from origin.errors import FeedError
 from origin.feeds import Warn
-from origin.feeds.document_kind import SPORTRADAR_V4_TIMELINE, kind_of_json
+from origin.feeds.document_kind import SPORTRADAR_V4_TIMELINE
 from origin.feeds.fixture import kicks_of_result
 from origin.feeds.jsondoc import Node, dotted
 from origin.feeds.sportradar_status import (
@@ -51,6 +51,7 @@ __all__ = ["convert", "match_id_of", "read_push", "read_timeline"]
 SOURCE: Final = "sportradar-v4"
 # Of the event that is made of the vendor's result, for which it has no row; its own ids are numbers.
 RESULT_ID: Final = "result"
+_LAST_MINUTE: Final = 120
 TIMELINE_MAX: Final = 5_000  # a match with every throw-in has some 1,500
 
 _ID_PATTERN: Final = re.compile(r"(?:[a-z]+:)?(?:sport_event|match)(?:_id)?:([A-Za-z0-9_-]+)")
@@ -103,10 +104,8 @@ def read_timeline(document: Node, *, now_ms: int | None = None) -> VendorDocumen
     Raises:
         FeedError: it is not one, or has a time in the future, with the path and line.
     """
-    kind = kind_of_json(document.value)
-    if kind not in (None, SPORTRADAR_V4_TIMELINE):
-        gone = "" if document.has("timeline") else ": timeline is missing"
-        raise document.error(f"is {kind}, not {SPORTRADAR_V4_TIMELINE}{gone}")
+    has_rows = isinstance(document.value, dict) and document.has("timeline")
+    document.require_kind(SPORTRADAR_V4_TIMELINE, "" if has_rows else ": timeline is missing")
     sport_event = document.at("sport_event")
     match_id = match_id_of(sport_event.at("id"))
     reading = _Reading(match_id, document.at("generated_at"), now_ms)
@@ -117,6 +116,10 @@ def read_timeline(document: Node, *, now_ms: int | None = None) -> VendorDocumen
         raise document.at("timeline").error(f"has {len(timeline)} events, at most {TIMELINE_MAX} are read")
     if not any(node.object().get("type") == "penalty_shootout" for node in timeline):
         reading.kicks_by_score = True
+    reading.shootout_begun_ms = min(
+        (_time_ms(node.at("time")) for node in timeline if _in_shootout(node) and node.has("time")),
+        default=None,
+    )
     rows = {}
     for node in _without_doubles(timeline, reading.doubts):
         rows[_event_id(node)] = reading.take(node)
@@ -184,6 +187,7 @@ class _Reading:
         self.at_ms = self._past_ms(made)
         self.events: list[Event] = []
         self.doubts: list[FeedError] = []
+        self.shootout_begun_ms: int | None = None  #: when the first row of the shoot-out happened
         self.kicks_by_score = False  #: whether the changes of score are all there is of the shoot-out
         self._match_id = match_id
         self._kicks = 0
@@ -198,7 +202,7 @@ class _Reading:
         )
         if type_ in _PLAIN:
             self._add(node, rev, _PLAIN[type_], team=_side(node), player=_player(node, 0))
-        elif type_ == "score_change" and _in_shootout(node):
+        elif type_ == "score_change" and (_in_shootout(node) or self._since_shootout(node)):
             if self.kicks_by_score:
                 self._take_kick(node, rev, scored=True)
         elif type_ == "score_change":
@@ -223,6 +227,16 @@ class _Reading:
         elif type_ == "video_assistant_referee_over":
             self._close_check(node, rev)
         return rev
+
+    def _since_shootout(self, node: Node) -> bool:
+        """Whether a row that says nothing of its period happened in the shoot-out, and not before it."""
+        if self.shootout_begun_ms is None or node.has("period_type") or not node.has("time"):
+            return False
+        # Its time is overwritten when it is touched again; the minute of a goal in play is not.
+        minute = node.object().get("match_time")
+        in_play = type(minute) is int and minute < _LAST_MINUTE
+        touched = node.has("updated") or node.has("updated_time")
+        return not in_play and not touched and _time_ms(node.at("time")) >= self.shootout_begun_ms
 
     def _past_ms(self, node: Node) -> int:
         """A time of something that has happened."""

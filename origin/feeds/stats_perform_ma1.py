@@ -2,9 +2,12 @@
 
 * Rows have ids (``optaEventId``, that of F24) and the time of their last change (``lastUpdated``). A row that
   is gone was taken back: nothing else says so.
-* ``timeMin`` is the displayed minute. The side of an own goal is the scorer's own, so it is the other that is
-  credited.
-* ``scores.total`` contains the kicks of a shoot-out, ``scores.pen``.
+* ``timeMin`` is the displayed minute. The side of an own goal is the scorer's own: the other is credited.
+* ``scores.total`` contains the kicks of a shoot-out, ``scores.pen``. A kick has a ``scorerName`` whether it
+  was scored or not, and no period.
+* ``period[].announcedInjuryTime`` is the added time that was shown, in seconds.
+* Nothing says when the document was made: it is dated by when it was read, and may come from a cache. By
+  the clock of the match (``matchTime``) a newer one is known (``origin.feeds.matching``).
 """
 
 from __future__ import annotations
@@ -13,18 +16,20 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 from origin.feeds import Warn
-from origin.feeds.document_kind import kind_of_json
 from origin.feeds.jsondoc import Node
+from origin.feeds.matching import MatchingFeed
 from origin.feeds.snapshot_reading import (
     OVER,
+    ROW_MINUTE_MAX,
     SnapshotReading,
     bounded_items,
     match_id_of,
     read_each,
     time_ms,
 )
-from origin.feeds.vendor_document import AHEAD_MAX_MS, VendorDocument, VendorDocumentFeed
+from origin.feeds.vendor_document import AHEAD_MAX_MS, VendorDocument
 from shared_state import Event, Score
+from shared_state.events import PERIOD_INDEX
 
 __all__ = ["MATCHES_MAX", "PREFIX", "SOURCE", "convert", "read_documents"]
 
@@ -33,7 +38,10 @@ PREFIX: Final = "sp-"
 KIND: Final = "Stats Perform MA1"
 MATCHES_MAX: Final = 1_000
 ROWS_MAX: Final = 400
+PERIODS_MAX: Final = 20
 
+# The minute at which the added time of a period is announced: the last one of its regular time.
+_ANNOUNCED_AT: Final = {1: 45, 2: 90, 3: 105, 4: 120}
 _PERIODS: Final = {
     1: "H1", 2: "H2", 3: "ET1", 4: "ET2", 5: "PENS", 10: "HT", 11: "BREAK_ET", 12: "ET_HT", 13: "BREAK_PENS",
     14: "POST", 16: "PRE",
@@ -60,7 +68,7 @@ def convert(source: BinaryIO, warn: Warn, /) -> Iterator[Event]:
         OSError: it cannot be read.
     """
     for document in read_documents(Node.read(source)):
-        yield from sorted(VendorDocumentFeed(document.match_id, warn).take(document), key=Event.order)
+        yield from sorted(MatchingFeed(document.match_id, warn).take(document), key=Event.order)
 
 
 def read_documents(
@@ -77,9 +85,7 @@ def read_documents(
     Raises:
         FeedError: it is none, or has a time in the future, with the path and line.
     """
-    kind = kind_of_json(document.value)
-    if kind not in (None, KIND):
-        raise document.error(f"is {kind}, not {KIND}")
+    document.require_kind(KIND)
     if document.has("match"):
         matches = bounded_items(document.at("match"), MATCHES_MAX)
         yield from read_each(matches, lambda match: _read(match, now_ms), warn)
@@ -103,8 +109,11 @@ def _read(match: Node, now_ms: int | None) -> VendorDocument:
         if side not in ("home", "away"):
             raise contestant.at("position").error(f"must be home or away, got {side[:40]!r}")
         code = (contestant.at("code").optional_text() or "")[:16] or None
-        sheets[side] = {"name": contestant.at("name").text(), "code": code}
-        sides[contestant.at("id").text()] = side
+        # A team of a round that is not drawn yet has no id and no name, but may have a phrase for it.
+        name = contestant.at("name").optional_text() or contestant.at("phrase").optional_text() or "TBD"
+        sheets[side] = {"name": name, "code": code}
+        if contestant.has("id"):
+            sides[contestant.at("id").text()] = side
     if set(sheets) != {"home", "away"}:
         raise info.at("contestant").error("must be one home and one away")
     _info(reading, info, sheets)
@@ -112,6 +121,8 @@ def _read(match: Node, now_ms: int | None) -> VendorDocument:
     for kind, row in rows:
         kicks += _take(reading, kind, row, sides, kicks)
     details = live.at("matchDetails") if live is not None and live.has("matchDetails") else None
+    if details is not None:
+        _added_time(reading, details)
     status = None if details is None else _status(details, reading.reached)
     if details is None:
         status = ("SCHEDULED", "PRE")
@@ -138,7 +149,28 @@ def _read(match: Node, now_ms: int | None) -> VendorDocument:
         score_error=lambda message: match.at("liveData").at("matchDetails").error(message),
         doubts=reading.doubts,
         read_ms=now_ms,
+        clock=_clock(details, reading.reached if status is None else status[1]),
     )
+
+
+def _clock(details: Node | None, period: str) -> tuple[int, int]:
+    """How far the match is by the vendor's clock."""
+    minute = details.object().get("matchTime") if details is not None else None
+    return PERIOD_INDEX[period], minute if type(minute) is int and 0 <= minute <= ROW_MINUTE_MAX else 0
+
+
+def _added_time(reading: SnapshotReading, details: Node) -> None:
+    """The time to be added to each period, as it was announced."""
+    for node in bounded_items(details.at("period"), PERIODS_MAX):
+        number = node.at("id").integer(0, 99) if node.has("id") else 0
+        if not node.has("announcedInjuryTime") or number not in _ANNOUNCED_AT:
+            continue
+        seconds = node.at("announcedInjuryTime").integer(0, 99 * 60)
+        if seconds:
+            reading.add(
+                node, f"added-{number}", "STOPPAGE_ANNOUNCED", _PERIODS[number],
+                minute=_ANNOUNCED_AT[number], stoppage=0, detail={"minutes": -(-seconds // 60)},
+            )  # fmt: skip
 
 
 def _rows_of(live: Node) -> list[tuple[str, Node]]:
@@ -208,7 +240,7 @@ def _take(reading: SnapshotReading, kind: str, row: Node, sides: dict[str, str],
         type_ = "PENALTY_MISSED"
         fields["player"] = row.at("playerName").optional_text()
     elif kind == "penaltyShot" and side is not None:
-        fields["player"] = row.at("playerName").optional_text()
+        fields["player"] = row.at("scorerName").optional_text() or row.at("playerName").optional_text()
         scored = row.at("outcome").text().lower() == "scored"
         fields["detail"] = {"order": kicks + 1, "scored": scored}
         reading.add(row, event_id, "SHOOTOUT_KICK", "PENS", **fields)  # type: ignore[arg-type]

@@ -11,9 +11,22 @@ __all__ = ["fetch_counted"]
 
 
 async def fetch_counted(
-    client: VendorClient, quota: Quota, url: str, validators: Validators, now_ms: Callable[[], int]
+    client: VendorClient,
+    quota: Quota,
+    url: str,
+    validators: Validators,
+    now_ms: Callable[[], int],
+    note_left: Callable[[int], None],
 ) -> Document | None:
     """As ``VendorClient.fetch``.
+
+    Args:
+        client: of the vendor.
+        quota: the requests of its key.
+        url: of the document.
+        validators: of the document that is known.
+        now_ms: UTC milliseconds.
+        note_left: called with how many requests are left of the day, where that is known.
 
     Raises:
         VendorError: no document, and why; ``limited`` where no request is left, and none is made.
@@ -33,4 +46,7 @@ async def fetch_counted(
     finally:
         said = allowance_of(headers)
         quota.spend(now_ms(), said.day, window=said.window, window_ms=said.window_ms)
+        left = quota.left(now_ms())
+        if left is not None:
+            note_left(left)
     return document

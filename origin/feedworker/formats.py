@@ -48,7 +48,8 @@ class Format:
         key_header: the header that carries the key.
         read: a document's matches, and what time it is (UTC milliseconds): one from the future is refused.
         read_push: a pushed message likewise; None for a heartbeat. None where the vendor does not push.
-        anonymous: its rows have no ids, and are matched with what the log has.
+        undated: nothing says when a document was made, so it may come from a cache; its rows may have no ids,
+            and are then matched with what the log has.
         plan: its requests that have several matches in one answer; None where it has no such request.
     """
 
@@ -58,12 +59,12 @@ class Format:
     key_header: str
     read: Callable[[bytes, int], Sequence[VendorDocument]]
     read_push: Callable[[Node, int], VendorDocument | None] | None = None
-    anonymous: bool = False
+    undated: bool = False
     plan: RequestPlan | None = None
 
     def feed(self, match_id: str, warn: Warn, known: Iterable[Event]) -> VendorDocumentFeed | MatchingFeed:
         """What turns the documents of one match into events; see ``VendorDocumentFeed``."""
-        return (MatchingFeed if self.anonymous else VendorDocumentFeed)(match_id, warn, known)
+        return (MatchingFeed if self.undated else VendorDocumentFeed)(match_id, warn, known)
 
     def plan_for(self, matches: Sequence[str], url: str) -> RequestPlan | None:
         """The requests for several matches; None where each match has its own, with ``{id}`` in the URL.
@@ -119,7 +120,7 @@ def _api_football(names: Names, zone: datetime.tzinfo) -> Format:
         return api_football_v3.read_fixtures(parse_document(body), now_ms=now_ms, warn=warn)
 
     name, prefix = api_football_v3.SOURCE, api_football_v3.PREFIX
-    return Format(name, name, prefix, "x-apisports-key", read, anonymous=True, plan=API_FOOTBALL)
+    return Format(name, name, prefix, "x-apisports-key", read, undated=True, plan=API_FOOTBALL)
 
 
 class _ReadDocuments(Protocol):
@@ -144,7 +145,7 @@ def _football_data(names: Names, zone: datetime.tzinfo) -> Format:
 
     name, prefix = football_data_v4.SOURCE, football_data_v4.PREFIX
     read = _reading(football_data_v4.read_documents, name)
-    return Format(name, name, prefix, "X-Auth-Token", read, anonymous=True, plan=FOOTBALL_DATA)
+    return Format(name, name, prefix, "X-Auth-Token", read, undated=True, plan=FOOTBALL_DATA)
 
 
 def _espn(names: Names, zone: datetime.tzinfo) -> Format:
@@ -152,7 +153,7 @@ def _espn(names: Names, zone: datetime.tzinfo) -> Format:
 
     name, prefix = espn_scoreboard.SOURCE, espn_scoreboard.PREFIX
     read = _reading(espn_scoreboard.read_documents, name)
-    return Format(name, name, prefix, "x-api-key", read, anonymous=True, plan=ONE_DOCUMENT)
+    return Format(name, name, prefix, "x-api-key", read, undated=True, plan=ONE_DOCUMENT)
 
 
 def _stats_perform(names: Names, zone: datetime.tzinfo) -> Format:
@@ -161,7 +162,7 @@ def _stats_perform(names: Names, zone: datetime.tzinfo) -> Format:
     name, prefix = stats_perform_ma1.SOURCE, stats_perform_ma1.PREFIX
     read = _reading(stats_perform_ma1.read_documents, name)
     plan = replace(ONE_DOCUMENT, has_leagues=False)  # its competitions have letters for numbers
-    return Format(name, name, prefix, "x-api-key", read, plan=plan)
+    return Format(name, name, prefix, "x-api-key", read, undated=True, plan=plan)
 
 
 _FEEDS: Final = {

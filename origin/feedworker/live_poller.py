@@ -208,7 +208,12 @@ class LivePoller:
         body = b""
         try:
             answer = await fetch_counted(
-                self._client, self._quota, self._url + path, Validators(), self._now_ms
+                self._client,
+                self._quota,
+                self._url + path,
+                Validators(),
+                self._now_ms,
+                lambda left: self._metrics.feed_requests_left.labels(self._format.name).set(left),
             )
             if answer is None:  # only what is asked for conditionally is answered so
                 raise VendorError("unreadable", "304 to a request without a condition")

@@ -126,7 +126,11 @@ class Poller:
         hint_ms, body = None, b""
         try:
             known = self._validators if self._intake.remembers else Validators()
-            document = await fetch_counted(self._client, self._quota, self._url, known, self._now_ms)
+            left = self._metrics.feed_requests_left
+            document = await fetch_counted(
+                self._client, self._quota, self._url, known, self._now_ms,
+                lambda number: left.labels(self._feed).set(number),
+            )  # fmt: skip
             if document is not None:
                 body = document.body
             await self._intake.read(None if document is None else body, asked_s)

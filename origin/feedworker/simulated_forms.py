@@ -119,7 +119,7 @@ def _espn_event(fixture: dict[str, Any]) -> dict[str, Any]:
         "status": {
             "period": 2 if status["short"] in ("2H", "FT") else 1,
             "displayClock": f"{status['elapsed'] or 0}'",
-            "type": {"name": _ESPN[status["short"]]},
+            "type": {"name": _ESPN[status["short"]], "state": _ESPN_STATES.get(status["short"], "in")},
         },
         "competitions": [
             {
@@ -131,6 +131,7 @@ def _espn_event(fixture: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+_ESPN_STATES: Final = {"NS": "pre", "FT": "post"}
 _MA1: Final = {"NS": "Fixture", "1H": "Playing", "HT": "Playing", "2H": "Playing", "FT": "Played"}
 _MA1_PERIODS: Final = {"NS": 16, "1H": 1, "HT": 10, "2H": 2, "FT": 14}
 _MA1_GOALS: Final = {"Own Goal": "OG", "Penalty": "PG"}
@@ -182,6 +183,8 @@ def as_ma1(fixture: dict[str, Any]) -> dict[str, Any]:
     }
     if short != "NS":
         details: dict[str, Any] = {"matchStatus": _MA1[short], "periodId": _MA1_PERIODS[short]}
+        if _MA1[short] == "Playing":
+            details["matchTime"] = fixture["fixture"]["status"]["elapsed"] or 0
         match["liveData"] = {"matchDetails": details | {"scores": {"total": fixture["goals"]}}, **rows}
     return match
 

@@ -41,12 +41,16 @@ class Accepted:
         events: how many the log has under this webhook-id.
         matches: the ids of the matches that the body names, sorted.
         duplicate: whether the log had them before this delivery, which then added nothing.
+        appended: the events that this delivery added, as they came.
+        received_ms: when it came, UTC milliseconds.
     """
 
     webhook_id: str
     events: int
     matches: Sequence[str]
     duplicate: bool = False
+    appended: Sequence[Event] = ()
+    received_ms: int = 0
 
     def to_json(self) -> JsonObject:
         """The body of the answer."""
@@ -129,6 +133,7 @@ class Ingest:
         events: Sequence[Event] = read_events(body, self._max_events, int(now_s * 1_000))
         matches = sorted({event.match_id for event in events})
         check_prefix(key, matches)
+        received = events
         batch = f"{feed}:{webhook_id}"
         until_s = self._clock_s() + CALLS_S
         try:
@@ -157,7 +162,14 @@ class Ingest:
                 422, "match_too_large", f"nothing was taken: {error}", **error.evidence
             ) from None
         # Success, and not an error: a sender whose answer was lost repeats the delivery until it sees a 2xx.
-        return Accepted(webhook_id, appended.count, matches, duplicate=not appended.fresh)
+        return Accepted(
+            webhook_id,
+            appended.count,
+            matches,
+            duplicate=not appended.fresh,
+            appended=received if appended.fresh else (),
+            received_ms=int(now_s * 1_000),
+        )
 
     def _check_size(self, batch: str, events: Sequence[Event], before_call: Callable[[], None]) -> int | None:
         """Refuse a delivery that would make a match too large.

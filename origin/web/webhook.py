@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from flask import Blueprint, Response, jsonify, request
 
 from origin.errors import RequestError
@@ -31,6 +33,8 @@ def ingest(feed: str) -> Response:
         metrics.ingest_duplicates.labels(feed).inc()
     else:
         metrics.ingest_accepted.labels(feed).inc(accepted.events)
+        # Two readings of one clock: what is between them was spent in the log.
+        metrics.observe_received(accepted.appended, accepted.received_ms, round(time.time() * 1_000))
     return set_policy(jsonify(accepted.to_json()), NO_STORE)
 
 

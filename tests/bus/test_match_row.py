@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +48,46 @@ def test_what_is_no_snapshot_has_no_row(data: bytes) -> None:
 @pytest.mark.parametrize("data", [None, b"", b"\xff", b"[2,[]]", b"{}", b'[1,[[1,1],"h"]]'])
 def test_a_row_of_another_version_is_none(data: bytes | None) -> None:
     assert MatchRow.decode(data) is None
+
+
+def test_a_row_that_an_older_version_wrote_is_made_anew() -> None:
+    """Its words are of that version: before layout 3, one without goals said that its result was official."""
+    row = MatchRow.of_snapshot(replica_of([]).snapshot())
+    assert row is not None
+    layout, body = msgspec.json.decode(row.encode())
+    assert MatchRow.decode(msgspec.json.encode([layout, body])) == row
+    for other in (layout - 1, layout + 1, 0):
+        assert MatchRow.decode(msgspec.json.encode([other, body])) is None
+
+
+def test_what_a_row_says_changes_only_with_its_layout() -> None:
+    """If this fails, what a row says has changed: raise the layout of rows, and write the new bytes here."""
+    decided = {"match_id": MATCH_ID, "rev": 1, "op": "ADD"}
+    events = [
+        Event.from_json(
+            decided
+            | {"event_id": "o", "type": "SCORE_OVERRIDE", "period": "H1"}
+            | {"detail": {"home": 1, "away": 0}}
+        ),
+        Event.from_json(
+            decided | {"event_id": "s", "type": "STATUS_CHANGE", "period": "H1", "detail": {"to": "LIVE"}}
+        ),
+    ]
+    running = MatchRow.of_snapshot(replica_of(events[:2]).snapshot())
+    over = Event.from_json(
+        decided | {"event_id": "t", "type": "STATUS_CHANGE", "period": "POST", "detail": {"to": "AWARDED"}}
+    )
+    awarded = MatchRow.of_snapshot(replica_of([*events, over]).snapshot())
+    assert running is not None
+    assert awarded is not None
+    assert running.encode() == (
+        b'[3,[[1531666800000,2],"6533312ce00e599e","LIVE",[[0,0,"fra-cro"],"fra-cro","live","1st half",'
+        b'"Home","Away",1,0,"","","",""],null,null]]'
+    )
+    assert awarded.encode() == (
+        b'[3,[[1531666800000,3],"9af4bb4831afb5f4","AWARDED",[[3,0,"fra-cro"],"fra-cro","over","Awarded",'
+        b'"Home","Away",1,0,"official result","","",""],null,null]]'
+    )
 
 
 def test_the_status_of_a_snapshot_is_not_that_of_an_event_in_it() -> None:

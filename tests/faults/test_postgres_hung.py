@@ -219,15 +219,26 @@ def test_worker_that_is_stuck_loses_its_partitions(
         assert stuck.generation > generation
 
 
-def test_reader_that_hangs_amid_an_answer_loses_its_partitions(log: PostgresEventLog) -> None:
+def waits_to_send(url: str, backend: int) -> bool:
+    with connect(PostgresSettings.from_url(url)) as watching:
+        row = watching.execute(
+            "SELECT wait_event FROM pg_stat_activity WHERE pid = %s", (backend,)
+        ).fetchone()
+        return row is None or row[0] == "ClientWrite"
+
+
+def test_reader_that_hangs_amid_an_answer_loses_its_partitions(log: PostgresEventLog, url: str) -> None:
     """The server is then not idle, but waits for room to send to it."""
     log.append([note("e1")])
     with closing(log.consumer("g")) as hung:
         assert ids(hung.poll(1.0)) == ["e1"]
         hung._closed.set()  # no heartbeat
         assert hung._session is not None
-        hung._session.pgconn.send_query(b"SELECT repeat('x', 200000000)")
+        backend = hung._session.info.backend_pid
+        hung._session.pgconn.send_query(b"SELECT repeat('x', 50000000)")
         hung._session.pgconn.flush()
+        # Until then the server is at work on the answer, for as long as the machine lets it be.
+        wait_until(lambda: waits_to_send(url, backend))
         with closing(log.consumer("g")) as successor:
             assert ids(successor.poll(SESSION_S + GRACE_S)) == ["e1"]
 

@@ -1,6 +1,6 @@
 """A Saturday in scaled time: matches with edits and faults, through the real worker and log, of each feed.
 
-``python -m tests.faults.test_saturday [SEED] [FEED]`` plays all of it: 40 matches.
+``python -m tests.faults.test_saturday [SEED [SEEDS [FEED …]]]`` plays it whole: 40 matches for each seed.
 """
 
 from __future__ import annotations
@@ -192,15 +192,27 @@ def test_a_vendor_that_fails_for_long_marks_its_live_matches(tmp_path: Path) -> 
 
 
 def main() -> None:
-    """Play it whole, and print each match that does not end with the truth."""
-    seed = int(sys.argv[1]) if len(sys.argv) > 1 else 14
-    feed = sys.argv[2] if len(sys.argv) > 2 else "api-football-v3"
-    with tempfile.TemporaryDirectory() as directory:
-        played = saturday(40, Path(directory), seed, deadline_s=120, feed=feed)
-    lost = sum((stands(truth) - stands(found)).total() for found, truth in played.values())
-    twice = sum((stands(found) - stands(truth)).total() for found, truth in played.values())
-    print(f"{len(played)} matches, {lost} events lost, {twice} too many")
-    sys.exit(1 if lost or twice else 0)
+    """Play Saturdays whole, and print what of each does not end with the truth."""
+    given = [int(text) for text in sys.argv[1:3]]
+    first, seeds = (*given, *[14, 1][len(given) :])
+    failed = False
+    for feed in sys.argv[3:] or ["api-football-v3"]:
+        for seed in range(first, first + seeds):
+            with tempfile.TemporaryDirectory() as directory:
+                played = saturday(40, Path(directory), seed, deadline_s=120, feed=feed)
+            lost = sum((stands(truth) - stands(found)).total() for found, truth in played.values())
+            twice = sum((stands(found) - stands(truth)).total() for found, truth in played.values())
+            other = sum(
+                (found.score, found.status) != (truth.score, "FT") for found, truth in played.values()
+            )
+            events = sum(stands(truth).total() for _, truth in played.values())
+            print(
+                f"{feed} seed {seed}: {len(played)} matches, {events} events, {lost} lost, {twice} twice, "
+                f"{other} with another score or status",
+                flush=True,
+            )
+            failed |= bool(lost or twice or other)
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

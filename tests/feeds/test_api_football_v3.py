@@ -65,6 +65,37 @@ def test_a_missed_penalty_is_no_goal_and_kicks_are_counted_apart() -> None:
     assert [one.type for one in state.events() if one.minute == 30] == ["PENALTY_MISSED"]
 
 
+def with_review(*rows: dict[str, Any], goals: tuple[int, int]) -> Match:
+    fixture = played(*rows).fixture()
+    fixture["goals"] = {"home": goals[0], "away": goals[1]}
+    return folded(fixture)
+
+
+def scorers(match: Match) -> list[str]:
+    return sorted(str(goal.player) for goal in match.events() if goal.type == "GOAL")
+
+
+def test_a_goal_that_stays_beside_the_review_that_took_it_back_is_none() -> None:
+    first = event(7, 1, 12, "Goal", "Normal Goal", "A. One")
+    second = event(7, 1, 30, "Goal", "Normal Goal", "B. Two")
+    review = event(7, 1, 32, "Var", "Goal Disallowed - offside", "B. Two")
+    assert scorers(with_review(first, second, review, goals=(1, 0))) == ["A. One"]
+    assert scorers(
+        with_review(second, first | {"time": {"elapsed": 31, "extra": None}}, review, goals=(1, 0))
+    ) == ["A. One"]
+    # The row of the goal was removed, or it is the row of another goal: the score says how many there are.
+    assert scorers(with_review(first, review, goals=(1, 0))) == ["A. One"]
+    assert scorers(with_review(first, second, review, goals=(2, 0))) == ["A. One", "B. Two"]
+    # A review of the other side, long after, or with another outcome is of no goal here.
+    for other in (
+        event(7, 2, 32, "Var", "Goal Disallowed - offside", "B. Two"),
+        event(7, 1, 60, "Var", "Goal cancelled", "B. Two"),
+        event(7, 1, 32, "Var", "Goal confirmed", "B. Two"),
+        event(7, 1, 32, "Var", "Penalty cancelled", "B. Two"),
+    ):
+        assert scorers(with_review(first, second, other, goals=(1, 0))) == ["A. One", "B. Two"]
+
+
 def test_a_result_without_events_is_an_override() -> None:
     fixture = played().fixture() | {"goals": {"home": 2, "away": 1}}
     assert folded(fixture).score == Score(2, 1)

@@ -193,8 +193,33 @@ def test_whatever_the_feed_does_its_match_ends_with_the_truth(draw: Random) -> N
 @given(st.randoms(use_true_random=False))
 def test_no_more_is_taken_back_or_changed_than_the_feed_edited(draw: Random) -> None:
     story = AnonymousStory(draw)
-    shown = [event for taken in read(story) for event in taken if event.op != "ADD"]
-    assert len(shown) <= story.edits.total()
+    assert changes_shown(read(story)) <= story.edits.total()
+
+
+@pytest.mark.parametrize("seed", [211, 540, 572, 766, 819, 1008])
+def test_no_more_is_changed_in_the_rare_stories_either(seed: int) -> None:
+    """Seven stories in a thousand did: a goal was deleted, and a nameless one was taken for it."""
+    story = AnonymousStory(Random(seed))
+    assert changes_shown(read(story)) <= story.edits.total()
+
+
+def changes_shown(taken: list[list[Event]]) -> int:
+    """How often viewers see a row change or go. One that comes again after it was gone is an addition."""
+    gone: set[str] = set()
+    changes = 0
+    for event in (event for events in taken for event in events):
+        changes += event.op == "RETRACT" or (event.op == "AMEND" and event.event_id not in gone)
+        (gone.add if event.op == "RETRACT" else gone.discard)(event.event_id)
+    return changes
+
+
+def test_a_name_is_not_kept_for_another_goal() -> None:
+    """A name that is missing beside another minute went with the edit; it is not shown at the new minute."""
+    story = AnonymousStory(Random(572))
+    goal = [event for taken in read(story) for event in taken if event.event_id == "goal-3"]
+    assert [(event.minute, event.player) for event in goal] == [
+        (21, "Gus Seven"), (25, None), (33, "Hal Eight"),
+    ]  # fmt: skip
 
 
 @settings(max_examples=60, deadline=None)

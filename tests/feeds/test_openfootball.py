@@ -365,6 +365,8 @@ def test_a_date_that_is_one_of_two_days_is_not_guessed() -> None:
         ("45+2", "H1", (45, 2)),
         ("90+6", "H2", (90, 6)),
         ("90+6'", "H2", (90, 6)),
+        ("90' + 6'", "H2", (90, 6)),
+        ("45 +2", "H1", (45, 2)),
         (93, "H2", (93, 0)),  # no extra time was played, whatever the minute
         (None, "POST", (None, 0)),
     ],
@@ -440,6 +442,12 @@ def test_a_zone_that_is_nowhere_costs_the_kick_off(zone: str) -> None:
     assert f"got {zone!r}" in str(warning)
     assert warning.where == "matches[0].time"
     assert (events[0].detail["kickoff_ms"], match.score) == (None, (1, 0))
+
+
+def test_a_time_that_no_clock_shows_is_doubtful_without_a_zone_too() -> None:
+    _, events, (warning,) = one({"time": "25:00"})
+    assert "got '25:00'" in str(warning)
+    assert events[0].detail["kickoff_ms"] is None
 
 
 @pytest.mark.parametrize("time", ["25:00 UTC+3", "tbd", "20:45 XYZ", "20:45 IST", 2045, {"at": 1}, "18:99"])

@@ -347,6 +347,11 @@ def test_a_card_that_is_rescinded_later_is_taken_back() -> None:
         ([(30, 2), (32, 4), (30, 14)], "AET"),
         ([(30, 4), (32, 5), (30, 14)], "FT_PENS"),
         ([(30, 1), (32, 2), (30, 2), (30, 14)], "FT"),
+        # What happened in a period says that it was played.
+        ([(16, 2), (30, 14)], "FT"),
+        ([(32, 1), (17, 2), (37, 14)], "FT"),
+        ([(30, 2), (16, 4), (30, 14)], "AET"),
+        ([(30, 4), (16, 5), (14, 5), (37, 14)], "FT_PENS"),
     ],
 )
 def test_the_end_of_the_match_ends_its_last_period(rows: list[tuple[int, int]], status: str) -> None:

@@ -66,6 +66,9 @@ def test_a_match_is_the_same_from_each_vendor(format_: str) -> None:
     assert match.info is not None
     assert match.info.detail["kickoff_ms"] == 1_780_167_600_000
     assert match.info.detail["home"] == {"name": "A", "code": "AAA"}
+    kicks = [event for event in match.events() if event.type == "SHOOTOUT_KICK"]
+    assert len(kicks) == 8
+    assert {kick.player for kick in kicks} == {"K"}
 
 
 @pytest.mark.parametrize("format_", DOCUMENTS)
@@ -124,6 +127,82 @@ def test_successive_documents_amend_and_retract() -> None:
     assert scores[-1] == (0, 0)
     ops = [event.op for event in events if event.event_id == "goal-1"]
     assert ops == ["ADD", "AMEND", "RETRACT"]
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "period", "status"),
+    [
+        ("STATUS_TBD", "pre", 0, "SCHEDULED"),
+        ("STATUS_RAIN_DELAY", "pre", 0, "DELAYED"),
+        ("STATUS_PRE_GAME", "pre", 0, "SCHEDULED"),
+        ("STATUS_FIRST_EXTRA", "in", 3, "EXTRA_TIME"),
+        ("STATUS_END_PERIOD", "in", 1, "LIVE"),
+        ("STATUS_PENALTIES", "in", 5, "PENALTIES"),
+        ("STATUS_FINAL_AGT", "post", 2, "FT"),
+        ("STATUS_FULL_TIME_AET", "post", 4, "AET"),
+        ("STATUS_FULL_PEN", "post", 5, "FT_PENS"),
+        ("STATUS_IN_PROGRESS", None, 2, "LIVE"),
+        ("STATUS_SUSPENDED", "post", 2, "SUSPENDED"),
+    ],
+)
+def test_a_status_of_espn_that_nobody_listed_is_known_by_its_state(
+    name: str, state: str | None, period: int, status: str
+) -> None:
+    contest = ESPN["events"][0]["competitions"][0] | {"details": []}
+    shown = {"period": period, "type": {"name": name, "state": state}}
+    match, _ = converted("espn-scoreboard", espn(status=shown, competitions=[contest]))
+    assert match.status == status
+
+
+def test_a_word_that_says_nothing_does_not_stop_the_goals() -> None:
+    match, _ = converted("espn-scoreboard", espn(status={"type": {"name": "STATUS_SOMETHING"}}))
+    assert (match.status, match.score) == ("SCHEDULED", (2, 2))
+
+
+def test_the_added_time_of_ma1_is_in_seconds() -> None:
+    periods = [
+        {"id": 1, "announcedInjuryTime": 120}, {"id": 2, "announcedInjuryTime": 330}, {"id": 3},
+        {"id": 4, "announcedInjuryTime": 0}, {"id": 14, "announcedInjuryTime": 60},
+    ]  # fmt: skip
+    match, _ = converted("stats-perform-ma1", stats_perform(period=periods))
+    shown = [event for event in match.events() if event.type == "STOPPAGE_ANNOUNCED"]
+    assert [(one.period, one.minute, one.detail["minutes"]) for one in shown] == [
+        ("H1", 45, 2),
+        ("H2", 90, 6),
+    ]
+
+
+def test_teams_of_ma1_that_are_not_drawn_yet_are_a_match() -> None:
+    info = STATS_PERFORM["matchInfo"] | {
+        "contestant": [{"position": "home", "phrase": "Winner of Group A"}, {"position": "away"}]
+    }
+    match, _ = converted("stats-perform-ma1", {"matchInfo": info})
+    assert match.info is not None
+    assert [match.info.detail[side]["name"] for side in ("home", "away")] == ["Winner of Group A", "TBD"]
+
+
+def ma1_at(minute: int, goals: int, now_ms: int) -> Any:
+    """MA1 at a minute with so many of its goals, read at a moment."""
+    document = stats_perform(matchStatus="Playing", periodId=2, matchTime=minute, scores={})
+    del document["matchInfo"]["lastUpdated"]
+    document["liveData"] |= {"goal": document["liveData"]["goal"][:goals], "penaltyShot": []}
+    (read,) = stats_perform_ma1.read_documents(parse_document(json.dumps(document).encode()), now_ms=now_ms)
+    return read
+
+
+def test_an_old_document_of_a_cache_takes_nothing_back() -> None:
+    """MA1 has no time of its own, so a cache's document is dated as the newest one is."""
+    feed = open_format("stats-perform-ma1").feed("sp-7", lambda _: None, [])
+    now_ms = 1_780_180_000_000
+    events: list[Event] = []
+    for turn, (minute, goals) in enumerate([(60, 2), (81, 3), (60, 2), (60, 2), (60, 2), (81, 3), (82, 3)]):
+        events += feed.take(ma1_at(minute, goals, now_ms + turn * 5_000))
+    assert [event.event_id for event in events if event.type == "GOAL"] == ["1", "2", "3"]
+    assert {event.op for event in events if event.event_id in ("1", "2", "3", "status")} == {"ADD"}
+    # What is still said after half a minute is what the vendor says: the goal was deleted.
+    for turn in range(10, 20):
+        events += feed.take(ma1_at(83 + turn, 2, now_ms + turn * 5_000))
+    assert [event.op for event in events if event.event_id == "3"] == ["ADD", "RETRACT"]
 
 
 def test_a_time_in_the_future_is_refused_by_its_path() -> None:

@@ -146,6 +146,22 @@ def test_a_change_of_score_can_be_all_that_tells_of_a_kick() -> None:
     assert (told.match.score, told.match.shootout) == ((1, 1), (1, 0))
 
 
+def test_a_change_of_score_without_a_period_is_of_the_shoot_out_that_has_begun() -> None:
+    """The other half of a kick may say neither its period nor the score of the shoot-out."""
+    bare = goal(6, 6)
+    del bare["match_time"]
+    late = bare | {"match_time": 120}
+    told = Told(shootout(200, kick(5, "home", status="scored"), late, goal(7, 7) | {"match_time": 50}))
+    assert (told.match.score, told.match.shootout) == ((2, 1), (1, 0))
+    told = Told(shootout(200, kick(5, "home", status="scored"), bare))
+    assert (told.match.score, told.match.shootout) == ((1, 1), (1, 0))
+    # Before the first kick it is a goal, and so is one that was only touched again since.
+    told = Told(shootout(200, late, kick(7, "home", status="scored")))
+    assert (told.match.score, told.match.shootout) == ((2, 1), (1, 0))
+    told = Told(shootout(200, kick(5, "home", status="scored"), late | {"updated": True}))
+    assert (told.match.score, told.match.shootout) == ((2, 1), (1, 0))
+
+
 def test_a_change_of_score_in_the_shoot_out_that_was_pushed_is_no_goal() -> None:
     told = Told(shootout(100, kick(3, "home", status="scored")))
     told.push(push(goal(4, 110, period_type="penalties", match_time=120)))

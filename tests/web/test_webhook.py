@@ -91,6 +91,19 @@ def test_the_same_webhook_id_twice_is_one(app: Flask, client: FlaskClient) -> No
     assert len(list(origin_of(app).log.read_match(MATCH))) == 1
 
 
+def test_the_latency_of_a_webhook_is_measured_once(client: FlaskClient) -> None:
+    now_ms = round(time.time() * 1_000)
+    body = json.dumps(
+        [event("g1", source="scouts", source_ts=now_ms - 2_000), event("g2", source="scouts")]
+    ).encode()
+    for _ in range(2):
+        assert client.post("/ingest/canonical", data=body, headers=headers_for(body)).status_code == 200
+    metrics = client.get("/metrics").get_data(as_text=True)
+    name = 'touchline_feed_latency_seconds_count{feed="scouts",step='
+    assert f'{name}"vendor_received"}} 1.0' in metrics
+    assert f'{name}"received_acknowledged"}} 2.0' in metrics
+
+
 def test_another_body_under_a_taken_webhook_id_adds_nothing_and_says_so(
     app: Flask, client: FlaskClient
 ) -> None:

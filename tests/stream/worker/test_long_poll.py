@@ -115,8 +115,15 @@ def test_what_was_answered_once_may_be_replayed_at_any_later_time(server: Stream
     kept: dict[str, Polled] = {}
 
     def through_the_cache(path: str) -> Polled:
-        if path not in kept:
-            kept[path] = poll(server, path)
+        while path not in kept:
+            got = poll(server, path)
+            if got.status == 503:
+                # On a busy machine the bus is not heard of for seconds. No cache keeps this answer.
+                assert got.headers["cache-control"] == "no-store"
+                time.sleep(SLICE_S)
+                continue
+            assert got.status == 200, got.body
+            kept[path] = got
         return kept[path]
 
     server.publish("kept", "count=1")
