@@ -7,6 +7,7 @@
 import { Refusal, ask } from "./answers.js";
 import { elapsedMs, mark } from "./clock.js";
 import { idOf, isNewer, parts } from "./ids.js";
+import { RETRY_MAX_MS, RETRY_MS, retryMs } from "./reconnect.js";
 import { EVENT_HEARTBEAT, EVENT_SCORE, HEADER_AS_OF, JSON_TYPE, KEY_HASH, KEY_MATCH_ID } from "./wire.js";
 
 /** A slice of the long-poll's URLs, milliseconds. */
@@ -14,9 +15,6 @@ const SLICE_MS = 10_000;
 /** The answer to a long-poll comes within a slice. */
 const HELD_MS = 15_000;
 const POLL_MS = 5_000;
-/** While nothing answers: the shortest bound on the wait, which grows with the outage, and the longest. */
-const RETRY_MS = 2_500;
-const RETRY_MAX_MS = 30_000;
 /** More answers in 5 s than this are a loop, whoever makes it. */
 const ANSWERS_MAX = 10;
 const LOOP_MS = 5_000;
@@ -26,8 +24,7 @@ const PAUSE_MS = 60_000;
 
 /**
  * @typedef {{ match: string, event: string, id: string, data: string, hash?: string, list?: string, serverMs?: number,
- *   snapshot?: string, atMs: number }} MatchFrame what a stream or a poll says of one match. `serverMs`: when the
- *   server said it. `atMs`: what our clock said when it came.
+ *   snapshot?: string }} MatchFrame what a stream or a poll says of one match. `serverMs`: when the server said it.
  */
 
 export class Poller {
@@ -48,7 +45,7 @@ export class Poller {
   /**
    * @param {string} base the URL of the origin
    * @param {string} match
-   * @param {{ lastId(): string, onFrame(frame: MatchFrame): void, onAnswer(): void,
+   * @param {{ lastId(): string, onFrame(frame: MatchFrame): void, onAnswer(): void, onRefusal(dateMs: number): void,
    *   mayHold(): boolean, crowd(): number }} page `mayHold`: whether this match may occupy a connection;
    *   `crowd`: how many matches are polled beside each other
    */
@@ -89,12 +86,11 @@ export class Poller {
         this.#set(true);
       } catch (error) {
         if (signal.aborted) return;
-        const hintMs = error instanceof Refusal ? error.hintMs : null;
-        const status = error instanceof Refusal ? error.status : 0;
+        const { status = 0, hintMs = null, dateMs = NaN } = error instanceof Refusal ? error : {};
+        this.page.onRefusal(dateMs);
         if (status === 404 && !this.#slice) waitMs = RETRY_MAX_MS;
         this.#slice = 0; // begin again from a state
-        const windowMs = Math.min(RETRY_MAX_MS, Math.max(RETRY_MS, elapsedMs(this.#lostSince) / 8));
-        waitMs = Math.max(waitMs, (hintMs ?? 0) + windowMs * (0.2 + 0.8 * Math.random()));
+        waitMs = Math.max(waitMs, retryMs(elapsedMs(this.#lostSince), hintMs));
         // A long-poll that fails says nothing of the polls that follow it.
         if (held) waitMs = Math.min(waitMs, RETRY_MS);
         else this.#set(false);
@@ -114,7 +110,7 @@ export class Poller {
     }
     if (isNewer(last, state.id)) throw new Refusal(0, null);
     this.#slice = Math.floor(state.serverMs / SLICE_MS);
-    this.page.onFrame({ match: this.match, event: EVENT_HEARTBEAT, data: "", atMs: Date.now(), ...state });
+    this.page.onFrame({ match: this.match, event: EVENT_HEARTBEAT, data: "", ...state });
   }
 
   /** @param {RequestCache} cache */
@@ -144,11 +140,10 @@ export class Poller {
       const slice = Number(next.slice);
       if (!(slice > this.#slice || deltas.length)) throw new Refusal(0, null);
       this.#slice = slice;
-      const atMs = Date.now();
       for (const [id, delta] of deltas) {
-        this.page.onFrame({ match: this.match, event: EVENT_SCORE, id, data: JSON.stringify(delta), atMs });
+        this.page.onFrame({ match: this.match, event: EVENT_SCORE, id, data: JSON.stringify(delta) });
       }
-      this.page.onFrame({ match: this.match, event: EVENT_HEARTBEAT, id: next.id, data: "", serverMs: asOf, atMs });
+      this.page.onFrame({ match: this.match, event: EVENT_HEARTBEAT, id: next.id, data: "", serverMs: asOf });
       if (ended) this.#pausedSince = mark();
       this.#failures = 0;
     } catch (error) {

@@ -82,6 +82,8 @@ export class Stream {
   #drop = () => {};
   #attempt = 0;
   #lastFrame = mark();
+  /** When this connection was asked for. */
+  asked = mark();
   /** Whether the server is asked for a comment behind each frame, which pushes it through a scanner. */
   #flush = false;
   /** Attempts in a row that brought no frame. */
@@ -200,6 +202,7 @@ export class Stream {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let firstBytes;
     try {
+      this.asked = mark();
       const url = new URL(this.address());
       if (this.#flush) url.searchParams.set(QUERY_FLUSH, "1");
       const response = await fetch(url, {
