@@ -178,6 +178,7 @@ export class Feed {
     if (!this.#isOpen) return;
     this.#ladder?.close();
     this.#ladder = null;
+    this.#idle = mark();
     if (this.#shared.role === "follower") {
       this.#led = { connection: "connecting", since: mark() };
     } else {
