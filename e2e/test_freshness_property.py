@@ -204,7 +204,7 @@ class Viewer:
         """The network, or the reader, is another from now on."""
         self.phases.append((time.monotonic() - self.began_s, str(phase)))
         self.until_s = time.monotonic() + phase.seconds
-        self.bad.change(phase.rules)
+        self.bad.change(phase.rules, silent=phase.silent)
         if phase.asleep != self.asleep:
             state = "frozen" if phase.asleep else "active"
             self.session.send("Page.setWebLifecycleState", {"state": state})

@@ -53,6 +53,8 @@ class Phase:
         asleep: whether the page is frozen meanwhile.
         reloaded: whether the reader loads the page anew when it begins.
         set_s: by how many seconds the reader sets the clock when it begins.
+        silent: whether connections that are open when it begins are left open and bring nothing more; else they
+            are cut.
     """
 
     seconds: float
@@ -60,11 +62,12 @@ class Phase:
     asleep: bool = False
     reloaded: bool = False
     set_s: int = 0
+    silent: bool = False
 
     def __str__(self) -> str:
         """As it stands in a report."""
         rules = ", ".join(f"{behaviour.value} {route or 'all'}" for route, behaviour in self.rules)
-        more = [word for word in ("asleep", "reloaded") if getattr(self, word)]
+        more = [word for word in ("asleep", "reloaded", "silent") if getattr(self, word)]
         more += [f"clock set by {self.set_s} s"] if self.set_s else []
         return f"{self.seconds:.0f} s {'; '.join([rules or 'good', *more])}"
 
@@ -101,7 +104,7 @@ def drawn_network(seed: int, *, good_s: float = 8.0, bad_s: float = 26.0, long_s
         bad_s: how long each of two bad phases is.
         long_s: how long the only bad phase is.
     """
-    draw = random.Random(seed)
+    draw, silent = random.Random(seed), random.Random(f"silent {seed}")
     bad = [behaviour for behaviour in Behaviour if behaviour is not Behaviour.PASS]
     first = [(PAGE, Behaviour.PASS), *_drawn_rules(draw, bad)] if draw.random() < 0.25 else []
     phases = [Phase(good_s, first)]
@@ -112,7 +115,7 @@ def drawn_network(seed: int, *, good_s: float = 8.0, bad_s: float = 26.0, long_s
         for_page = next((done for route, done in rules if re.search(route, "/match/m")), Behaviour.STALE)
         reloaded = draw.random() < 0.25 and not asleep and for_page is Behaviour.STALE
         set_s = draw.choice((-DAY_S, -600, 600, DAY_S)) if draw.random() < 0.1 else 0
-        phases.append(Phase(seconds, rules, asleep, reloaded, set_s))
+        phases.append(Phase(seconds, rules, asleep, reloaded, set_s, silent=silent.random() < 0.3))
     skew_s = draw.choice((0, 0, 90, -90, 3_600, -3_600, DAY_S, -DAY_S))
     return Network(seed, phases, skew_s)
 
@@ -137,6 +140,7 @@ class BadNetwork:
     seen: list[tuple[float, str, Behaviour]] = field(default_factory=list)
     _kept: dict[str, bytes] = field(default_factory=dict)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _silent: set[asyncio.StreamWriter] = field(default_factory=set)
     _loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -151,11 +155,14 @@ class BadNetwork:
                 return behaviour
         return Behaviour.PASS
 
-    def change(self, rules: Sequence[tuple[str, Behaviour]]) -> None:
-        """Another network from now on: open connections are cut."""
+    def change(self, rules: Sequence[tuple[str, Behaviour]], *, silent: bool = False) -> None:
+        """Another network from now on: open connections are cut, or bring nothing more and say nothing of it."""
         self.rules = rules
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._cut)
+            self._loop.call_soon_threadsafe(self._silence if silent else self._cut)
+
+    def _silence(self) -> None:
+        self._silent |= self._writers
 
     def _cut(self) -> None:
         for writer in list(self._writers):
@@ -166,8 +173,8 @@ class BadNetwork:
         self._writers.add(writer)
         try:
             await self._answer(reader, writer)
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # one of the two has gone, which is what this is about
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            pass  # one of the two has gone, which is what this is about, or the proxy ends
         finally:
             await self._close(writer)
 
@@ -179,6 +186,7 @@ class BadNetwork:
                 await writer.wait_closed()
         finally:
             self._writers.discard(writer)
+            self._silent.discard(writer)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -217,7 +225,9 @@ class BadNetwork:
             to_origin.write(request)
             head = await from_origin.readuntil(b"\r\n\r\n")
             later = asyncio.get_running_loop().call_later
-            if behaviour is Behaviour.FAR:
+            if writer in self._silent:
+                await gone
+            elif behaviour is Behaviour.FAR:
                 later(FAR_S, writer.write, head)
             else:
                 writer.write(head)
@@ -230,6 +240,10 @@ class BadNetwork:
                 await asyncio.wait({read, gone}, return_when=asyncio.FIRST_COMPLETED)
                 if not read.done():
                     read.cancel()
+                    break
+                if writer in self._silent:
+                    read.exception()
+                    await gone
                     break
                 piece = read.result()
                 if not piece:

@@ -53,6 +53,26 @@ def test_a_heartbeat_counts_only_for_the_id_that_is_shown() -> None:
     assert run_node(script) == [True, True, False, True, True, False, False]
 
 
+def test_neither_an_older_id_nor_two_heartbeats_of_silence_are_live() -> None:
+    script = (
+        CLOCKS
+        + """
+        const seen = [];
+        clock.learn(wall);
+        fresh.hear("1-4", wall, "1-5");
+        seen.push(fresh.contacted);
+        fresh.hear("1-5", wall, "1-5");
+        pass(30_000);
+        fresh.hear("1-4", wall, "1-5");
+        seen.push(fresh.isFresh);
+        pass(3_000);
+        seen.push(fresh.isFresh);
+        print(seen);
+    """
+    )
+    assert run_node(script) == [False, True, False]
+
+
 def test_two_heartbeats_later_it_is_not_fresh_and_sleep_counts() -> None:
     script = (
         CLOCKS
@@ -132,6 +152,20 @@ def test_an_answer_that_a_cache_may_have_kept_tells_no_time_by_itself() -> None:
     """
     )
     assert run_node(script) == [[False, False, 600_000], [False, False, 605_000], [True, True, 0]]
+
+
+def test_a_kept_answer_is_no_contact_whatever_the_readers_clock_says() -> None:
+    script = (
+        CLOCKS
+        + """
+        const kept = wall + 3_000_000;  // of ten minutes ago; the reader's clock is an hour behind
+        fresh.begin(kept);
+        clock.learnAnswer(kept);
+        fresh.hear("1-5", kept, "1-5");
+        print([fresh.isFresh, fresh.contacted]);
+    """
+    )
+    assert run_node(script) == [False, False]
 
 
 def test_where_the_readers_clock_is_behind_only_polls_that_go_on_say_how_much() -> None:

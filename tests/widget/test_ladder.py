@@ -98,6 +98,63 @@ def test_matches_beyond_all_streams_are_polled() -> None:
     }
 
 
+def test_a_head_is_no_contact() -> None:
+    """A scanner passes the head on and keeps the body: that is no stream, and polls begin."""
+    script = """
+        wanted.set("m", "1-1");
+        const seen = new Set();
+        ladder.onConnection = () => seen.add(ladder.connection);
+        answers.stream = (request, response) => {
+          response.writeHead(200, { "Content-Type": "text/event-stream" });
+          response.flushHeaders();
+        };
+        answers.state = state;
+        ladder.update();
+        for (let n = 0; n < 150 && !seen.has("polling"); n++) await pause(100);
+        finish({ seen: [...seen], streams: asked.map(([, path]) => path).filter((path) => path.startsWith("/stream")) });
+    """
+    result = run_node(LADDER + script)
+    assert "open" not in result["seen"]
+    assert "polling" in result["seen"]
+    assert "flush=1" in result["streams"][1]
+
+
+def test_a_stream_that_falls_silent_is_left_for_another() -> None:
+    """The wall clock counts: timers stood still while the device slept."""
+    script = """
+        wanted.set("m", "1-1");
+        answers.stream = (request, response) =>
+          frames(response, `event: heartbeat\ndata: {"epoch":1,"seq":1,"hash":"h","server_ms":${Date.now()}}\n\n`);
+        ladder.update();
+        await pause(500);
+        const date = Date.now.bind(Date);
+        Date.now = () => date() + 600_000;
+        ladder.wake();
+        const after = ladder.connection;
+        await pause(2_000);
+        finish([after, ladder.connection, asked.length]);
+    """
+    assert run_node(LADDER + script) == ["connecting", "open", 2]
+
+
+def test_a_reader_who_sets_the_clock_back_waits_no_longer_for_a_stream() -> None:
+    """Network 230 of the property: ten minutes back, and the next attempt was ten minutes ahead."""
+    script = """
+        wanted.set("m", "1-1");
+        Math.random = () => 0.999;
+        ladder.update();
+        await pause(1_500);
+        const before = asked.filter(([, path]) => path.startsWith("/stream")).length;
+        const date = Date.now.bind(Date);
+        Date.now = () => date() - 600_000;
+        ladder.answered();
+        await pause(700);
+        finish([before, asked.filter(([, path]) => path.startsWith("/stream")).length]);
+    """
+    before, after = run_node(LADDER + script)
+    assert after > before
+
+
 def test_one_address_is_not_asked_for_faster_than_half_a_slice() -> None:
     """A long-poll that fails, and a state that leads to the same one again: a loop, whoever makes it."""
     script = """

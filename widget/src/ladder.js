@@ -262,17 +262,13 @@ export class Ladder {
   #startPolls() {
     for (const match of this.#matches) {
       if (this.#pollers.has(match)) continue;
-      const poller = new Poller(this.base, match, {
+      const poller = new Poller(this.base, match, this.clock, {
         lastId: () => this.wanted.get(match) ?? "",
-        onFrame: (frame) => {
-          if (frame.serverMs) this.clock.learnAnswer(frame.serverMs);
-          this.onFrame(frame);
-        },
+        onFrame: this.onFrame,
         onAnswer: () => {
           if (poller.isAnswered) this.answered();
           this.#refresh();
         },
-        onRefusal: (dateMs) => this.clock.bound(dateMs),
         mayHold: () => this.number === 1 && [...this.#pollers.keys()].indexOf(match) < HELD_MAX,
         crowd: () => this.#pollers.size,
       });

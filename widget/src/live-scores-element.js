@@ -263,7 +263,7 @@ export class LiveScoresElement extends HTMLElement {
 
   /** @param {number} ms */
   #later(ms) {
-    this.#dueMs = Date.now() + ms;
+    this.#dueMs = performance.now() + ms;
     setTimeout(() => this.#tick(), ms + 1);
   }
 
@@ -372,7 +372,7 @@ export class LiveScoresElement extends HTMLElement {
       const waitMs = this.#answered || feed.connection === "open" ? POLL_MS * (0.5 + Math.random()) : RETRY_MS * Math.random();
       this.#later(Math.max(0, APART_MS - elapsedMs(this.#asked), waitMs));
     }
-    if (Date.now() >= this.#dueMs) void this.#fetch();
+    if (performance.now() >= this.#dueMs) void this.#fetch();
   }
 
   #writeAge() {

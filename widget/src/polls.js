@@ -45,11 +45,13 @@ export class Poller {
   /**
    * @param {string} base the URL of the origin
    * @param {string} match
-   * @param {{ lastId(): string, onFrame(frame: MatchFrame): void, onAnswer(): void, onRefusal(dateMs: number): void,
+   * @param {import("./clock.js").ServerClock} clock
+   * @param {{ lastId(): string, onFrame(frame: MatchFrame): void, onAnswer(): void,
    *   mayHold(): boolean, crowd(): number }} page `mayHold`: whether this match may occupy a connection;
    *   `crowd`: how many matches are polled beside each other
    */
-  constructor(base, match, page) {
+  constructor(base, match, clock, page) {
+    this.clock = clock;
     this.base = base;
     this.match = match;
     this.page = page;
@@ -66,6 +68,10 @@ export class Poller {
     this.#wake();
   }
 
+  get #mayHold() {
+    return this.#slice > 0 && this.page.mayHold() && elapsedMs(this.#pausedSince) > PAUSE_MS;
+  }
+
   async #run() {
     const { signal } = this.#stopping;
     await this.#sleep(Math.random() * 500);
@@ -73,21 +79,21 @@ export class Poller {
       let waitMs = 0;
       let held = false;
       try {
-        held = this.#slice > 0 && this.page.mayHold() && elapsedMs(this.#pausedSince) > PAUSE_MS;
+        held = this.#mayHold;
         if (held) {
           await this.#hold();
         } else {
           await this.#poll();
           // Full jitter, and no more than two requests a second, however many matches a page has.
           waitMs = (0.5 + Math.random()) * Math.max(POLL_MS, this.page.crowd() * 500);
-          if (this.page.mayHold() && elapsedMs(this.#pausedSince) > PAUSE_MS && this.#slice) waitMs = 0;
+          if (this.#mayHold) waitMs = 0;
         }
         this.#lostSince = mark();
         this.#set(true);
       } catch (error) {
         if (signal.aborted) return;
         const { status = 0, hintMs = null, dateMs = NaN } = error instanceof Refusal ? error : {};
-        this.page.onRefusal(dateMs);
+        this.clock.bound(dateMs);
         if (status === 404 && !this.#slice) waitMs = RETRY_MAX_MS;
         this.#slice = 0; // begin again from a state
         waitMs = Math.max(waitMs, retryMs(elapsedMs(this.#lostSince), hintMs));
@@ -110,6 +116,12 @@ export class Poller {
     }
     if (isNewer(last, state.id)) throw new Refusal(0, null);
     this.#slice = Math.floor(state.serverMs / SLICE_MS);
+    this.#confirm(state);
+  }
+
+  /** What a heartbeat says. @param {{ id: string, serverMs: number, hash?: string, snapshot?: string }} state */
+  #confirm(state) {
+    this.clock.learnAnswer(state.serverMs);
     this.page.onFrame({ match: this.match, event: EVENT_HEARTBEAT, data: "", ...state });
   }
 
@@ -143,7 +155,7 @@ export class Poller {
       for (const [id, delta] of deltas) {
         this.page.onFrame({ match: this.match, event: EVENT_SCORE, id, data: JSON.stringify(delta) });
       }
-      this.page.onFrame({ match: this.match, event: EVENT_HEARTBEAT, id: next.id, data: "", serverMs: asOf });
+      this.#confirm({ id: next.id, serverMs: asOf });
       if (ended) this.#pausedSince = mark();
       this.#failures = 0;
     } catch (error) {

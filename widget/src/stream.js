@@ -172,12 +172,12 @@ export class Stream {
    */
   #wait(signal, hintMs) {
     const waitMs = delayMs(this.#attempt++, Math.random(), hintMs);
-    const soonest = Date.now() + delayMs(0, 0, this.isBlocked ? null : hintMs);
+    const [began, leastMs] = [mark(), delayMs(0, 0, this.isBlocked ? null : hintMs)];
     return new Promise((resolve) => {
       let timer = setTimeout(resolve, waitMs);
       this.#skipWait = () => {
         clearTimeout(timer);
-        timer = setTimeout(resolve, Math.max(0, soonest - Date.now()));
+        timer = setTimeout(resolve, Math.max(0, leastMs - elapsedMs(began)));
       };
       signal.addEventListener("abort", () => {
         clearTimeout(timer);
