@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from testkit.built_widget import run_node
 
 # Both clocks in the test's hands.
@@ -49,6 +51,26 @@ def test_a_heartbeat_counts_only_for_the_id_that_is_shown() -> None:
     """
     )
     assert run_node(script) == [True, True, False, True, True, False, False]
+
+
+def test_neither_an_older_id_nor_two_heartbeats_of_silence_are_live() -> None:
+    script = (
+        CLOCKS
+        + """
+        const seen = [];
+        clock.learn(wall);
+        fresh.hear("1-4", wall, "1-5");
+        seen.push(fresh.contacted);
+        fresh.hear("1-5", wall, "1-5");
+        pass(30_000);
+        fresh.hear("1-4", wall, "1-5");
+        seen.push(fresh.isFresh);
+        pass(3_000);
+        seen.push(fresh.isFresh);
+        print(seen);
+    """
+    )
+    assert run_node(script) == [False, True, False]
 
 
 def test_two_heartbeats_later_it_is_not_fresh_and_sleep_counts() -> None:
@@ -105,6 +127,131 @@ def test_the_age_is_by_the_servers_clock_whatever_the_readers_says() -> None:
 def test_a_frame_that_was_kept_on_its_way_is_noticed() -> None:
     script = CLOCKS + "clock.learn(wall); pass(30_000); print(Math.round(clock.learn(wall - 15_000)));"
     assert 14_990 <= run_node(script) <= 15_000
+
+
+def test_an_answer_that_a_cache_may_have_kept_tells_no_time_by_itself() -> None:
+    """A cache that answers for ten minutes with what it got first; then one that asks the origin each time."""
+    script = (
+        CLOCKS
+        + """
+        const seen = [];
+        const say = () => seen.push([clock.known, fresh.isFresh, Math.round(fresh.ageMs)]);
+        const answer = (serverMs) => { clock.learnAnswer(serverMs); fresh.hear("1-5", serverMs, "1-5"); };
+        fresh.begin(wall - 600_000);
+        answer(wall - 600_000);
+        say();
+        pass(5_000);
+        answer(wall - 605_000);
+        say();
+        pass(5_000);
+        answer(wall);
+        pass(5_000);
+        answer(wall);
+        say();
+        print(seen);
+    """
+    )
+    assert run_node(script) == [[False, False, 600_000], [False, False, 605_000], [True, True, 0]]
+
+
+def test_a_kept_answer_is_no_contact_whatever_the_readers_clock_says() -> None:
+    script = (
+        CLOCKS
+        + """
+        const kept = wall + 3_000_000;  // of ten minutes ago; the reader's clock is an hour behind
+        fresh.begin(kept);
+        clock.learnAnswer(kept);
+        fresh.hear("1-5", kept, "1-5");
+        print([fresh.isFresh, fresh.contacted]);
+    """
+    )
+    assert run_node(script) == [False, False]
+
+
+def test_where_the_readers_clock_is_behind_only_polls_that_go_on_say_how_much() -> None:
+    script = (
+        CLOCKS
+        + """
+        const seen = [];
+        const line = () => fresh.ageLine({ wall: 0, steady: 0 }, { wall: 0, steady: 0 });
+        const serverMs = () => wall + 3_600_000;
+        fresh.begin(serverMs() - 120_000);  // out of a cache; by the reader's clock it is from the future
+        seen.push(/ago/.test(line()), /As of/.test(line()));
+        clock.learnAnswer(serverMs());
+        fresh.hear("1-5", serverMs() - 120_000, "1-5");
+        seen.push(fresh.isFresh, /ago/.test(line()));
+        pass(5_000);
+        clock.learnAnswer(serverMs());
+        fresh.hear("1-5", serverMs() - 125_000, "1-5");
+        seen.push(line().endsWith("2 min ago."));
+        print(seen);
+    """
+    )
+    assert run_node(script) == [False, True, False, False, True]
+
+
+def test_a_gateways_date_bounds_the_age_of_a_kept_page() -> None:
+    script = (
+        CLOCKS
+        + """
+        const serverMs = wall + 3_600_000;
+        fresh.begin(serverMs - 120_000);
+        const before = Math.round(fresh.ageMs);
+        clock.bound(NaN);  // another site's answers do not show theirs
+        clock.bound(Date.parse(new Date(serverMs).toUTCString()));
+        print([before, Math.round(fresh.ageMs), clock.known]);
+    """
+    )
+    assert run_node(script) == [0, 120_000, False]
+
+
+def test_a_first_frame_that_took_long_makes_nothing_younger() -> None:
+    """It was written after it was asked for: at that moment, it may be."""
+    script = (
+        CLOCKS
+        + """
+        const seen = [];
+        const hear = (lateMs, tookMs) => {
+          clock.learn(wall - lateMs, tookMs);
+          fresh.hear("1-5", wall - lateMs, "1-5");
+          seen.push(Math.round(fresh.ageMs));
+        };
+        hear(6_000, 7_000);
+        pass(15_000);
+        hear(6_000);
+        pass(15_000);
+        hear(0);
+        print(seen);
+    """
+    )
+    assert run_node(script) == pytest.approx([7_000, 7_000, 1_000], abs=10)
+
+
+def test_another_tab_hands_on_the_servers_time_and_not_its_frames_lateness() -> None:
+    script = (
+        CLOCKS
+        + """
+        clock.learn(wall - 50_000);  // came out of a buffer
+        clock.adopt(-2_000);
+        const later = clock.nowMs - wall;
+        clock.adopt(-3_000);  // it has set its clock since
+        print([later, clock.nowMs - wall]);
+    """
+    )
+    assert run_node(script) == [-2_000, -3_000]
+
+
+def test_the_age_that_is_written_stays_true_until_it_is_written_again() -> None:
+    script = (
+        CLOCKS
+        + """
+        clock.learn(wall);
+        fresh.hear("1-5", wall, "1-5");
+        pass(59_100);
+        print(fresh.ageLine({ wall: 0, steady: 0 }, { wall: 0, steady: 0 }).endsWith(" 1 min ago."));
+    """
+    )
+    assert run_node(script) is True
 
 
 def test_a_delay_on_purpose_is_no_age() -> None:

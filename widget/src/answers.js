@@ -14,9 +14,11 @@ export class Refusal extends Error {
   /**
    * @param {number} status
    * @param {number | null} hintMs how long the server asks to wait
+   * @param {number} [dateMs] when it was made, by whoever answered
    */
-  constructor(status, hintMs) {
+  constructor(status, hintMs, dateMs = NaN) {
     super(`refused: ${status}`);
+    this.dateMs = dateMs;
     this.status = status;
     this.hintMs = hintMs;
   }
@@ -53,7 +55,8 @@ export async function ask(url, type, { cache = "default", signal, limitMs = ANSW
     const response = await fetch(url, { cache, credentials: "same-origin", signal: own.signal });
     if (!response.ok || !isOf(response, type)) {
       abort();
-      throw new Refusal(response.ok ? 0 : response.status, retryAfterMs(response.headers));
+      const dateMs = Date.parse(response.headers.get("Date") ?? "");
+      throw new Refusal(response.ok ? 0 : response.status, retryAfterMs(response.headers), dateMs);
     }
     return { text: await response.text(), headers: response.headers };
   } catch (error) {

@@ -6,6 +6,8 @@
 
 /** The reader's clock was set, or the device slept, if the two clocks differ by more since the last look. */
 const JUMP_MS = 1_000;
+/** Two answers whose times are apart as they came, but for so much, are not copies of one. */
+const STEP_MS = 2_000;
 /** Quartz clocks drift by less than a tenth of a second in a thousand; an old sample loses as much. */
 const DRIFT_PER_MS = 1e-4;
 
@@ -27,24 +29,57 @@ export class ServerClock {
   #offsetMs = 0;
   #sampled = mark();
   #looked = mark();
+  /** By how much the best sample may have come late at most. */
+  #doubtMs = 0;
+  /** The last answer's time, and ours then. */
+  #answer = { serverMs: 0, steady: 0 };
+  /** Our clock is behind, and nobody knows by how much: what is shown may be of any age. */
+  isBehind = false;
   /** Whether a frame or an answer has said it since our clock was last set. */
   known = false;
 
   /**
-   * @param {number} serverMs what the server's clock said when it wrote this
-   * @param {number} [atMs] what our clock said when this came
+   * A frame that the server has written as it passed it on.
+   *
+   * @param {number} serverMs what its clock said then
+   * @param {number} [tookMs] how long ago it was asked for, if it cannot have been written before
    * @returns {number} by how many milliseconds it came later than the quickest before it; 0 if it is the first
    */
-  learn(serverMs, atMs = Date.now()) {
+  learn(serverMs, tookMs) {
     this.look();
-    const sampleMs = serverMs - atMs;
+    const sampleMs = serverMs - Date.now();
     const lateMs = this.known ? this.offsetMs - sampleMs : 0;
-    if (lateMs <= 0) {
-      this.#offsetMs = sampleMs;
-      this.#sampled = mark();
-    }
-    this.known = true;
+    const latestMs = this.known ? this.#doubtMs + this.offsetMs : sampleMs + (tookMs ?? 0);
+    if (lateMs <= 0) this.adopt(sampleMs);
+    this.#doubtMs = Math.max(0, Math.min(latestMs, sampleMs + (tookMs ?? Infinity)) - this.offsetMs);
     return Math.max(0, lateMs);
+  }
+
+  /**
+   * The time of an answer that a cache may have kept. It is believed where it goes on as our clock does; until then
+   * it is a bound.
+   *
+   * @param {number} serverMs
+   */
+  learnAnswer(serverMs) {
+    const before = this.#answer;
+    const answer = (this.#answer = { serverMs, steady: performance.now() });
+    const wentMs = serverMs - before.serverMs;
+    if (this.known || (wentMs > 0 && Math.abs(wentMs - answer.steady + before.steady) < STEP_MS)) this.learn(serverMs);
+    else this.bound(serverMs);
+  }
+
+  /**
+   * The server's clock less ours, as another tab of this browser has learnt it.
+   *
+   * @param {number} offsetMs
+   */
+  adopt(offsetMs) {
+    this.look();
+    this.#offsetMs = offsetMs;
+    this.#sampled = mark();
+    this.known = true;
+    this.isBehind = false;
   }
 
   /**
@@ -54,7 +89,10 @@ export class ServerClock {
    * @param {number} pageMs
    */
   bound(pageMs) {
-    if (!this.known) this.#offsetMs = Math.max(this.#offsetMs, pageMs - Date.now());
+    if (this.known || !(pageMs - Date.now() > this.offsetMs)) return;
+    this.#offsetMs = pageMs - Date.now();
+    this.#sampled = mark();
+    this.isBehind = true;
   }
 
   /** Notice that our clock was set, or that the device slept. */
@@ -71,5 +109,10 @@ export class ServerClock {
   /** The server's time, UTC milliseconds. */
   get nowMs() {
     return Date.now() + this.offsetMs;
+  }
+
+  /** The latest that the server's time can be, UTC milliseconds. */
+  get latestMs() {
+    return this.nowMs + this.#doubtMs;
   }
 }

@@ -18,6 +18,8 @@ const TAB_MS = 150_000;
 const SAY_MS = 4_000;
 /** What the leader says of its connection holds for so long. */
 const LED_MS = 11_000;
+/** A leader that gets nothing for so long lets another tab try: its page's policy may forbid it. Then twice as long. */
+const YIELD_MS = 15_000;
 /** Elements of one page join one after another. */
 const JOIN_MS = 5;
 
@@ -47,6 +49,9 @@ export class Feed {
   #me = Math.random().toString(36).slice(2);
   #said = mark();
   #led = { connection: "connecting", since: mark() };
+  /** Since when this tab's own connection brings nothing, and how long it may. */
+  #idle = mark();
+  #patienceMs = YIELD_MS;
   #isOpen = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #hiddenTimer;
@@ -173,6 +178,7 @@ export class Feed {
     if (!this.#isOpen) return;
     this.#ladder?.close();
     this.#ladder = null;
+    this.#idle = mark();
     if (this.#shared.role === "follower") {
       this.#led = { connection: "connecting", since: mark() };
     } else {
@@ -229,28 +235,43 @@ export class Feed {
   /** Say that this tab leads, and how it is connected. */
   #lead() {
     this.#said = mark();
-    if (this.#ladder) this.#shared.post({ lead: this.#me, connection: this.#ladder.connection });
+    if (!this.#ladder) return;
+    const { connection } = this.#ladder;
+    this.#tell({ lead: this.#me, connection });
+    if (connection === "open" || connection === "polling") this.#patienceMs = YIELD_MS;
+    else if (this.#tabs.size && elapsedMs(this.#idle) > this.#patienceMs) {
+      this.#patienceMs *= 2;
+      this.#shared.yield();
+    } else return;
+    this.#idle = mark();
+  }
+
+  /** Say something to the other tabs, and what the server's clock says: of frames alone one cannot see how late they come. @param {object} message */
+  #tell(message) {
+    const { known, latestMs } = this.clock;
+    this.#shared.post({ ...message, offset: known ? latestMs - Date.now() : undefined });
   }
 
   /** @param {any} message */
-  #onMessage({ lead, ask, tab, matches, lists = [], gone, frame, to, connection }) {
+  #onMessage({ lead, ask, tab, matches, lists = [], gone, frame, to, connection, offset }) {
     if (this.#ladder) {
       if (tab) {
         this.#tabs.set(tab, { matches, lists, seen: mark() });
         for (const [list, cursor] of lists) {
           const followed = this.#lists.get(list);
           if (!followed) this.#lists.set(list, { readers: new Set(), cursor, heartbeat: null });
-          else for (const since of listSince(followed, list, cursor)) this.#shared.post({ frame: since, to: tab });
+          else for (const since of listSince(followed, list, cursor)) this.#tell({ frame: since, to: tab });
         }
         for (const [match, id] of matches) {
           if (!this.#at.has(match)) this.#at.set(match, id);
-          else for (const since of this.#since(match, id)) this.#shared.post({ frame: since, to: tab });
+          else for (const since of this.#since(match, id)) this.#tell({ frame: since, to: tab });
         }
         this.#lead();
         this.#want();
       } else if (gone && this.#tabs.delete(gone)) this.#want();
       return;
     }
+    if (offset !== undefined) this.clock.adopt(offset);
     if (lead) {
       const before = this.connection;
       this.#led = { connection, since: mark() };
@@ -261,8 +282,6 @@ export class Feed {
       }
     } else if (ask) this.#want();
     else if (frame && (!to || to === this.#me)) {
-      // Dated by when the leader got it: this tab may have slept since.
-      if (frame.serverMs) this.clock.learn(frame.serverMs, frame.atMs);
       this.#onFrame(frame);
     }
   }
@@ -271,7 +290,7 @@ export class Feed {
   #onFrame(frame) {
     const { match, event, id } = frame;
     if (match === "") {
-      if (this.#ladder) this.#shared.post({ frame });
+      if (this.#ladder) this.#tell({ frame });
       for (const [list, followed] of this.#lists) {
         if (frame.list !== "" && frame.list !== list) continue;
         // Rows of one time may come in pieces: only a heartbeat says that all before it were there.
@@ -294,7 +313,7 @@ export class Feed {
       this.#at.delete(match);
       if (this.#ladder) setTimeout(() => this.#ladder && this.#want());
     }
-    if (this.#ladder) this.#shared.post({ frame });
+    if (this.#ladder) this.#tell({ frame });
     for (const reader of this.#readers.get(match) ?? []) reader.onFrame(frame);
   }
 
@@ -309,7 +328,7 @@ export class Feed {
     const at = this.#at.get(match) ?? "";
     const isBehind = at && (!id || isNewer(at, id) || parts(at)[0] !== parts(id)[0]);
     /** @type {MatchFrame[]} */
-    const frames = isBehind ? [{ match, event: EVENT_GAP, id: at, data: "", atMs: Date.now() }] : [];
+    const frames = isBehind ? [{ match, event: EVENT_GAP, id: at, data: "" }] : [];
     const heartbeat = this.#heartbeats.get(match);
     return heartbeat ? [...frames, heartbeat] : frames;
   }
@@ -358,6 +377,6 @@ export class Feed {
 function listSince({ cursor: at, heartbeat }, list, cursor) {
   const isBehind = knownUntilMs(cursor) < knownUntilMs(at);
   /** @type {MatchFrame[]} */
-  const frames = isBehind ? [{ match: "", list, event: EVENT_GAP, id: "", data: "", atMs: Date.now() }] : [];
+  const frames = isBehind ? [{ match: "", list, event: EVENT_GAP, id: "", data: "" }] : [];
   return heartbeat ? [...frames, heartbeat] : frames;
 }

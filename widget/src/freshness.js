@@ -9,11 +9,19 @@
 
 import { elapsedMs, mark } from "./clock.js";
 import { isNewer } from "./ids.js";
+import { ageText } from "./wording.js";
 
 /** Two heartbeats of 15 s, and what a slow phone needs. */
 export const FRESH_MS = 32_500;
 /** What was announced must be shown within this time. */
 const OVERDUE_MS = 5_000;
+/** A lost connection is mostly back within this time; a remark on it would only flicker. */
+const AGE_AFTER_MS = 4_000;
+/** What is older than this is said to be at once; but a page that was just loaded has a second to connect. */
+const OLD_MS = 40_000;
+const LOADED_MS = 1_000;
+/** The age is written once a second, and must be true until then. */
+const TICK_MS = 1_000;
 
 export class Freshness {
   /** UTC milliseconds by the server's clock; 0 for never. */
@@ -57,8 +65,7 @@ export class Freshness {
     const other = Boolean(this.#heard.id) && id.split("-")[0] !== this.#heard.id.split("-")[0];
     if (other || !isNewer(this.#heard.id, id)) this.#heard = { id, asOfMs };
     if (id === shownId) {
-      this.contacted = true;
-      this.#confirm(asOfMs);
+      this.#contact(asOfMs);
     } else if (other || isNewer(id, shownId)) {
       this.#due ??= mark();
     }
@@ -72,13 +79,12 @@ export class Freshness {
     }
     this.#due = null;
     if (id !== this.#heard.id) return;
-    this.contacted = true;
-    this.#confirm(this.#heard.asOfMs);
+    this.#contact(this.#heard.asOfMs);
   }
 
   /** Milliseconds since what is shown was known to be the newest; never too few. */
   get ageMs() {
-    return Math.max(0, this.clock.nowMs - this.asOfMs, performance.now() - this.#steadyMs);
+    return Math.max(0, this.clock.latestMs - this.asOfMs, performance.now() - this.#steadyMs);
   }
 
   get isOverdue() {
@@ -90,10 +96,30 @@ export class Freshness {
     return this.contacted && !this.isOverdue && this.ageMs <= FRESH_MS + this.delayMs;
   }
 
+  /**
+   * What is said beside what is shown while that is not live; "" for nothing.
+   *
+   * @param {import("./clock.js").Mark} lost since when it is not
+   * @param {import("./clock.js").Mark} started since when it is there
+   */
+  ageLine(lost, started) {
+    const { asOfMs, ageMs } = this;
+    const { isBehind } = this.clock;
+    const isLost = elapsedMs(lost) > AGE_AFTER_MS && ageMs > AGE_AFTER_MS;
+    const isOld = (isBehind || ageMs > OLD_MS) && elapsedMs(started) > LOADED_MS;
+    return asOfMs && (isLost || isOld) ? ageText(asOfMs, isBehind ? NaN : ageMs + TICK_MS) : "";
+  }
+
+  /** A copy that a cache has kept is no contact: what it says counts as one once the server's time is known. @param {number} asOfMs */
+  #contact(asOfMs) {
+    this.contacted ||= this.clock.known;
+    this.#confirm(asOfMs);
+  }
+
   /** @param {number} asOfMs */
   #confirm(asOfMs) {
     if (asOfMs <= this.asOfMs) return;
     this.asOfMs = asOfMs;
-    this.#steadyMs = performance.now() - Math.max(0, this.clock.nowMs - asOfMs);
+    this.#steadyMs = performance.now() - Math.max(0, this.clock.latestMs - asOfMs);
   }
 }

@@ -4,6 +4,7 @@
  * polls. The stream goes on trying meanwhile, so a page climbs back by itself.
  */
 
+import { elapsedMs } from "./clock.js";
 import { idOf, isNewer, parts } from "./ids.js";
 import { Poller } from "./polls.js";
 import { Stream } from "./stream.js";
@@ -28,12 +29,16 @@ import {
 /** A stream request's head has 8 KiB, of which cookies and the rest take some. */
 const ADDRESS_MAX = 6_000;
 const MATCHES_MAX = 200;
-/** HTTP/1.1 has six connections to a host; a held request takes one of them. */
+/** HTTP/1.1 has six connections to a host, and fragments need some. Matches beyond are polled. */
+const STREAMS_MAX = 4;
+/** A held request takes a connection, too. */
 const HELD_MAX = 2;
 /** A heartbeat or a change that comes later than this by the server's clock was kept on its way. */
 const LATE_MS = 3_000;
 /** With pushing comments behind each frame, only a way that does not work is as late as this. */
 const BLOCKED_MS = 8_000;
+
+const NO_LIST = { list: null, listId: "" };
 
 /** @typedef {import("./polls.js").MatchFrame} MatchFrame */
 
@@ -42,10 +47,12 @@ export class Ladder {
   #stream = null;
   /** The stream of the set before this one, until the new one is open. @type {Stream | null} */
   #former = null;
+  /** Who brings the matches that do not fit into this one's address. @type {Ladder | null} */
+  #rest = null;
+  /** The matches that this one brings. @type {string[]} */
+  #matches = [];
   /** What the stream is asked for, to notice a change. */
   #set = "";
-  /** The only match, if the stream is that of one match. */
-  #single = "";
   /** Whether the stream has sent a heartbeat, which comes behind all that was missed. */
   #isCaughtUp = false;
   /** @type {Map<string, Poller>} */
@@ -62,25 +69,47 @@ export class Ladder {
    * @param {import("./clock.js").ServerClock} clock
    * @param {(frame: MatchFrame) => void} onFrame
    * @param {() => void} onConnection
+   * @param {number} [number] of this ladder; those after the first have a part of the matches each
    */
-  constructor(base, wanted, list, clock, onFrame, onConnection) {
+  constructor(base, wanted, list, clock, onFrame, onConnection, number = 1) {
     this.base = base;
     this.wanted = wanted;
     this.list = list;
     this.clock = clock;
     this.onFrame = onFrame;
     this.onConnection = onConnection;
+    this.number = number;
   }
 
-  /** The set may be another. Old and new overlap; what comes twice is dropped by its id. */
-  update() {
-    const set = JSON.stringify([[...this.wanted.keys()].sort(), this.list.list]);
+  /**
+   * The set may be another. Old and new overlap; what comes twice is dropped by its id.
+   *
+   * @param {string[]} [matches]
+   */
+  update(matches = [...this.wanted.keys()]) {
+    const isPolled = this.number > STREAMS_MAX;
+    let length = 0;
+    const isMore = (/** @type {string} */ match, /** @type {number} */ n) =>
+      !isPolled && (n === MATCHES_MAX || (length += this.#query(match).length) > ADDRESS_MAX);
+    const end = matches.findIndex(isMore);
+    const rest = end < 0 ? [] : matches.splice(end);
+    this.#matches = matches;
+    if (rest.length) {
+      const onConnection = () => this.#refresh();
+      this.#rest ??= new Ladder(this.base, this.wanted, NO_LIST, this.clock, this.onFrame, onConnection, this.number + 1);
+    }
+    this.#rest?.update(rest);
+    const set = JSON.stringify([[...matches].sort(), this.list.list]);
     if (set === this.#set) return;
     this.#set = set;
     for (const [match, poller] of this.#pollers) {
-      if (this.wanted.has(match)) continue;
+      if (matches.includes(match)) continue;
       poller.stop();
       this.#pollers.delete(match);
+    }
+    if (isPolled) {
+      this.#startPolls();
+      return this.#refresh();
     }
     const old = this.#stream;
     if (this.#former && old?.connection !== "open") old?.close();
@@ -88,9 +117,8 @@ export class Ladder {
       this.#former?.close();
       this.#former = old;
     }
-    const single = this.wanted.size === 1 && this.list.list === null ? [...this.wanted.keys()][0] : "";
-    this.#single = single;
-    if (!this.wanted.size && this.list.list === null) return this.close();
+    const single = matches.length === 1 && this.list.list === null ? matches[0] : "";
+    if (!matches.length && this.list.list === null) return this.close();
     const list = this.list.list ?? undefined;
     /** @type {Stream} */
     const stream = new Stream(
@@ -103,6 +131,7 @@ export class Ladder {
   }
 
   close() {
+    this.#rest?.close();
     this.#stream?.close();
     this.#former?.close();
     this.#stream = this.#former = null;
@@ -113,17 +142,20 @@ export class Ladder {
 
   /** The reader is back, or the network. */
   wake() {
+    this.#rest?.wake();
     this.#stream?.wake();
     for (const poller of this.#pollers.values()) poller.wake();
   }
 
   /** Somebody answers again: the stream may too. */
   answered() {
+    this.#rest?.answered();
     if (!this.#stream?.isBlocked) this.#stream?.wake();
   }
 
   /** The network changed. */
   restart() {
+    this.#rest?.restart();
     this.#stream?.restart();
   }
 
@@ -140,14 +172,14 @@ export class Ladder {
       if (this.list.listId) url.searchParams.set(QUERY_LIST_ID, this.list.listId);
     }
     // Ids need no escapes, and a query without them is half as long.
-    let query = url.search;
-    let count = 0;
-    for (const [match, id] of this.wanted) {
-      const more = `${query ? "&" : "?"}${QUERY_MATCH}=${match}${id ? `@${id}` : ""}`;
-      if (++count > MATCHES_MAX || query.length + more.length > ADDRESS_MAX) break;
-      query += more;
-    }
-    return new URL(url.pathname + query, url).href;
+    const query = url.search + this.#matches.map((match) => this.#query(match)).join("");
+    return new URL(`${url.pathname}?${query.slice(1)}`, url).href;
+  }
+
+  /** A match in the stream's address. @param {string} match */
+  #query(match) {
+    const id = this.wanted.get(match);
+    return `&${QUERY_MATCH}=${match}${id ? `@${id}` : ""}`;
   }
 
   /**
@@ -158,7 +190,6 @@ export class Ladder {
    */
   #onStreamFrame(stream, { event, id, data }, single, list) {
     if (stream !== this.#stream && stream !== this.#former) return;
-    const atMs = Date.now();
     /** @type {any} */
     let value;
     try {
@@ -172,29 +203,30 @@ export class Ladder {
       const acceptedMs = parts(own)[0] + (value[DELTA_ACCEPTED] ?? 0);
       // What was missed is old without having been kept; a frame has come before, so this is none of it.
       if (this.#isCaughtUp && this.clock.known && this.clock.nowMs - acceptedMs > LATE_MS) stream.flush();
-      this.onFrame({ match, event, id: own, data, atMs });
+      this.onFrame({ match, event, id: own, data });
     } else if (event === EVENT_GAP) {
       const match = single || value[KEY_MATCH_ID];
       if (match) this.#behind.delete(match);
-      this.onFrame({ match: match ?? "", list, event, id: match ? idOf(value) : "", data, atMs });
+      this.onFrame({ match: match ?? "", list, event, id: match ? idOf(value) : "", data });
     } else if (event === EVENT_END) {
-      this.onFrame({ match: single || value[KEY_MATCH_ID], event, id: "", data, atMs });
+      this.onFrame({ match: single || value[KEY_MATCH_ID], event, id: "", data });
     } else if (event === EVENT_ROW) {
-      this.onFrame({ match: "", list, event, id: id.split("@")[1], data, atMs });
+      this.onFrame({ match: "", list, event, id: id.split("@")[1], data });
     } else if (event === EVENT_HEARTBEAT) {
       const serverMs = value[KEY_SERVER_MS];
-      const lateMs = this.clock.learn(serverMs, atMs);
+      // The first one has been written since it was asked for, and may be as late as that.
+      const lateMs = this.clock.learn(serverMs, this.#isCaughtUp ? undefined : elapsedMs(stream.asked));
       /** @type {[string, [string, string]][]} */
       const matches = single ? [[single, [idOf(value), value[KEY_HASH]]]] : Object.entries(value[KEY_MATCHES] ?? {});
       let isLost = false;
       for (const [match, [head, hash]] of matches) {
-        this.onFrame({ match, event, id: head, data: "", hash, serverMs, atMs });
+        this.onFrame({ match, event, id: head, data: "", hash, serverMs });
         // One heartbeat may overtake a delta that is on its way; after two in a row the delta is lost.
         const behind = isNewer(head, this.wanted.get(match) ?? "") ? (this.#behind.get(match) ?? 0) + 1 : 0;
         this.#behind.set(match, behind);
         isLost ||= behind >= 2;
       }
-      if (value[KEY_LIST] !== undefined) this.onFrame({ match: "", list, event, id: value[KEY_LIST], data: "", serverMs, atMs });
+      if (value[KEY_LIST] !== undefined) this.onFrame({ match: "", list, event, id: value[KEY_LIST], data: "", serverMs });
       if (stream !== this.#stream) return;
       this.#isCaughtUp = true;
       if (lateMs > LATE_MS) {
@@ -228,19 +260,16 @@ export class Ladder {
   }
 
   #startPolls() {
-    for (const match of this.wanted.keys()) {
+    for (const match of this.#matches) {
       if (this.#pollers.has(match)) continue;
-      const poller = new Poller(this.base, match, {
+      const poller = new Poller(this.base, match, this.clock, {
         lastId: () => this.wanted.get(match) ?? "",
-        onFrame: (frame) => {
-          if (frame.serverMs) this.clock.learn(frame.serverMs, frame.atMs);
-          this.onFrame(frame);
-        },
+        onFrame: this.onFrame,
         onAnswer: () => {
           if (poller.isAnswered) this.answered();
           this.#refresh();
         },
-        mayHold: () => [...this.#pollers.keys()].indexOf(match) < HELD_MAX,
+        mayHold: () => this.number === 1 && [...this.#pollers.keys()].indexOf(match) < HELD_MAX,
         crowd: () => this.#pollers.size,
       });
       this.#pollers.set(match, poller);
@@ -255,8 +284,8 @@ export class Ladder {
   #refresh() {
     const { connection = "closed" } = this.#stream ?? {};
     const isPolled = [...this.#pollers.values()].some((poller) => poller.isAnswered);
-    const isOpen = connection === "open" || this.#former?.connection === "open";
-    const now = isOpen ? "open" : isPolled ? "polling" : connection;
+    const isOpen = [connection, this.#former?.connection, this.#rest?.connection].includes("open");
+    const now = isOpen ? "open" : isPolled || this.#rest?.connection === "polling" ? "polling" : connection;
     if (now === this.connection) return;
     this.connection = now;
     this.onConnection();

@@ -98,7 +98,7 @@ export class LiveMatch extends EventTarget {
   #runtime = null;
   #snapshots = 0;
   #recovering = false;
-  #keptMs = 0;
+  #keptMs = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #reducerTimer;
   #hidden = () => void (document.hidden && this.#keep());
@@ -218,7 +218,7 @@ export class LiveMatch extends EventTarget {
       this.#pushLater({ kind: "reset", id });
     } else if (event === EVENT_HEARTBEAT) {
       this.#pushLater({ kind: "check", frame });
-      if (Date.now() - this.#keptMs > KEEP_EVERY_MS) void this.#keep();
+      if (performance.now() - this.#keptMs > KEEP_EVERY_MS) void this.#keep();
     } else if (event === EVENT_END) {
       // Nothing more will come, and what is shown is what there is to know.
       this.#isOver = JSON.parse(data).reason === "ended";
@@ -539,7 +539,7 @@ export class LiveMatch extends EventTarget {
 
   async #keep() {
     if (!keep.mayKeep(this.base) || !this.shown.html) return;
-    this.#keptMs = Date.now();
+    this.#keptMs = performance.now();
     const { shown, hash } = this;
     const at = this.freshness.asOfMs;
     const runtime = this.tier === 2 ? this.#runtime : null;

@@ -24,13 +24,13 @@
 
 import { showDelayed } from "./delayed.js";
 import { LiveMatch } from "./live-match.js";
-import { elapsedMs, mark } from "./clock.js";
+import { mark } from "./clock.js";
 import { morph } from "./morph.js";
 import { keepRuntime, mayKeep } from "./keep.js";
 import { Runtime } from "./runtime.js";
 import { safeHtml } from "./safe-html.js";
 import { openShadow } from "./shadow.js";
-import { ageText, localizeTimes, minute, write } from "./wording.js";
+import { localizeTimes, minute, write } from "./wording.js";
 import {
   ATTRIBUTE_AGE,
   ATTRIBUTE_ANNOUNCE,
@@ -45,11 +45,6 @@ import {
 
 const HERE = new URL("..", import.meta.url).href;
 const DELAY_MAX_S = 120;
-/** A lost connection is mostly back within this time; a remark on it would only flicker. */
-const AGE_AFTER_MS = 4_000;
-/** What is older than this is said to be at once; but a page that was just loaded has a second to connect. */
-const OLD_MS = 40_000;
-const LOADED_MS = 1_000;
 /** An announcement stays so long, beside those that come meanwhile. */
 const SPOKEN_MS = 10_000;
 /** Start the reducer a little before the reader scrolls to it: two presses of an arrow key. */
@@ -244,11 +239,8 @@ export class LiveScoreElement extends HTMLElement {
     localizeTimes(this.#place, language, { dateStyle: "medium", timeStyle: "short" });
     const isLive = ["open", "polling", "ended"].includes(live.connection);
     if (isLive) this.#lost = mark();
-    const { asOfMs, ageMs } = freshness;
-    const isLost = elapsedMs(this.#lost) > AGE_AFTER_MS && ageMs > AGE_AFTER_MS;
-    const isOld = ageMs > OLD_MS && elapsedMs(this.#started) > LOADED_MS;
     const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
-    if (age) write(age, !isLive && asOfMs && (isLost || isOld) ? ageText(asOfMs, ageMs) : "");
+    if (age) write(age, isLive ? "" : freshness.ageLine(this.#lost, this.#started));
   }
 
   /**

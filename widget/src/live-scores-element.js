@@ -23,9 +23,10 @@ import { Feed } from "./feed.js";
 import { Freshness } from "./freshness.js";
 import { isNewer, knownUntilMs } from "./ids.js";
 import { morph } from "./morph.js";
+import { RETRY_MAX_MS, RETRY_MS, retryMs } from "./reconnect.js";
 import { safeHtml } from "./safe-html.js";
 import { openShadow } from "./shadow.js";
-import { ageText, localizeTimes, write } from "./wording.js";
+import { localizeTimes, write } from "./wording.js";
 import {
   ATTRIBUTE_AGE,
   ATTRIBUTE_ID,
@@ -54,13 +55,6 @@ const POLL_MS = 5_000;
 const POLLED_MS = 10_000;
 /** A stream has so long to begin before the list is polled. */
 const PATIENCE_MS = 4_000;
-/** While nothing answers: the shortest bound on the wait, which grows with the outage, and the longest. */
-const RETRY_MS = 2_500;
-const RETRY_MAX_MS = 30_000;
-/** The age is shown as `<live-score>` shows it. */
-const AGE_AFTER_MS = 4_000;
-const OLD_MS = 40_000;
-const LOADED_MS = 1_000;
 /** Matches that are known to be on another page of the list. */
 const ELSEWHERE_MAX = 2_000;
 
@@ -269,7 +263,7 @@ export class LiveScoresElement extends HTMLElement {
 
   /** @param {number} ms */
   #later(ms) {
-    this.#dueMs = Date.now() + ms;
+    this.#dueMs = performance.now() + ms;
     setTimeout(() => this.#tick(), ms + 1);
   }
 
@@ -288,6 +282,7 @@ export class LiveScoresElement extends HTMLElement {
       // A cache may have said that: ask past it, once.
       if (answer.asOfMs < wantedMs) answer = await this.#ask("reload", signal);
       if (signal.aborted || !feed) return;
+      feed.clock.learnAnswer(answer.asOfMs);
       this.#show(answer.root);
       this.#answered = true;
       if (answer.asOfMs >= wantedMs) {
@@ -307,10 +302,9 @@ export class LiveScoresElement extends HTMLElement {
       for (const [match, phase] of missing) this.#missing.set(match, phase);
       this.#answered = false;
       const { status = 0, hintMs = null } = error instanceof Refusal ? error : {};
-      const windowMs = Math.min(RETRY_MAX_MS, Math.max(RETRY_MS, elapsedMs(this.#lostSince) / 8));
       // 404: no match of it is known yet.
       const leastMs = status === 404 ? RETRY_MAX_MS : 0;
-      this.#later(Math.max(leastMs, (hintMs ?? 0) + windowMs * (0.2 + 0.8 * Math.random())));
+      this.#later(Math.max(leastMs, retryMs(elapsedMs(this.#lostSince), hintMs)));
     } finally {
       this.#fetching = false;
       if (feed === this.#feed && feed) this.#reflect();
@@ -378,18 +372,15 @@ export class LiveScoresElement extends HTMLElement {
       const waitMs = this.#answered || feed.connection === "open" ? POLL_MS * (0.5 + Math.random()) : RETRY_MS * Math.random();
       this.#later(Math.max(0, APART_MS - elapsedMs(this.#asked), waitMs));
     }
-    if (Date.now() >= this.#dueMs) void this.#fetch();
+    if (performance.now() >= this.#dueMs) void this.#fetch();
   }
 
   #writeAge() {
     const freshness = /** @type {Freshness} */ (this.#freshness);
     const isLive = ["open", "polling"].includes(this.dataset.connection ?? "");
     if (isLive) this.#lost = mark();
-    const { asOfMs, ageMs } = freshness;
-    const isLost = elapsedMs(this.#lost) > AGE_AFTER_MS && ageMs > AGE_AFTER_MS;
-    const isOld = ageMs > OLD_MS && elapsedMs(this.#started) > LOADED_MS;
     const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
-    if (age) write(age, !isLive && asOfMs && (isLost || isOld) ? ageText(asOfMs, ageMs) : "");
+    if (age) write(age, isLive ? "" : freshness.ageLine(this.#lost, this.#started));
   }
 }
 

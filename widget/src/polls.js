@@ -7,6 +7,7 @@
 import { Refusal, ask } from "./answers.js";
 import { elapsedMs, mark } from "./clock.js";
 import { idOf, isNewer, parts } from "./ids.js";
+import { RETRY_MAX_MS, RETRY_MS, retryMs } from "./reconnect.js";
 import { EVENT_HEARTBEAT, EVENT_SCORE, HEADER_AS_OF, JSON_TYPE, KEY_HASH, KEY_MATCH_ID } from "./wire.js";
 
 /** A slice of the long-poll's URLs, milliseconds. */
@@ -14,9 +15,6 @@ const SLICE_MS = 10_000;
 /** The answer to a long-poll comes within a slice. */
 const HELD_MS = 15_000;
 const POLL_MS = 5_000;
-/** While nothing answers: the shortest bound on the wait, which grows with the outage, and the longest. */
-const RETRY_MS = 2_500;
-const RETRY_MAX_MS = 30_000;
 /** More answers in 5 s than this are a loop, whoever makes it. */
 const ANSWERS_MAX = 10;
 const LOOP_MS = 5_000;
@@ -26,8 +24,7 @@ const PAUSE_MS = 60_000;
 
 /**
  * @typedef {{ match: string, event: string, id: string, data: string, hash?: string, list?: string, serverMs?: number,
- *   snapshot?: string, atMs: number }} MatchFrame what a stream or a poll says of one match. `serverMs`: when the
- *   server said it. `atMs`: what our clock said when it came.
+ *   snapshot?: string }} MatchFrame what a stream or a poll says of one match. `serverMs`: when the server said it.
  */
 
 export class Poller {
@@ -48,11 +45,13 @@ export class Poller {
   /**
    * @param {string} base the URL of the origin
    * @param {string} match
+   * @param {import("./clock.js").ServerClock} clock
    * @param {{ lastId(): string, onFrame(frame: MatchFrame): void, onAnswer(): void,
    *   mayHold(): boolean, crowd(): number }} page `mayHold`: whether this match may occupy a connection;
    *   `crowd`: how many matches are polled beside each other
    */
-  constructor(base, match, page) {
+  constructor(base, match, clock, page) {
+    this.clock = clock;
     this.base = base;
     this.match = match;
     this.page = page;
@@ -69,6 +68,10 @@ export class Poller {
     this.#wake();
   }
 
+  get #mayHold() {
+    return this.#slice > 0 && this.page.mayHold() && elapsedMs(this.#pausedSince) > PAUSE_MS;
+  }
+
   async #run() {
     const { signal } = this.#stopping;
     await this.#sleep(Math.random() * 500);
@@ -76,25 +79,24 @@ export class Poller {
       let waitMs = 0;
       let held = false;
       try {
-        held = this.#slice > 0 && this.page.mayHold() && elapsedMs(this.#pausedSince) > PAUSE_MS;
+        held = this.#mayHold;
         if (held) {
           await this.#hold();
         } else {
           await this.#poll();
           // Full jitter, and no more than two requests a second, however many matches a page has.
           waitMs = (0.5 + Math.random()) * Math.max(POLL_MS, this.page.crowd() * 500);
-          if (this.page.mayHold() && elapsedMs(this.#pausedSince) > PAUSE_MS && this.#slice) waitMs = 0;
+          if (this.#mayHold) waitMs = 0;
         }
         this.#lostSince = mark();
         this.#set(true);
       } catch (error) {
         if (signal.aborted) return;
-        const hintMs = error instanceof Refusal ? error.hintMs : null;
-        const status = error instanceof Refusal ? error.status : 0;
+        const { status = 0, hintMs = null, dateMs = NaN } = error instanceof Refusal ? error : {};
+        this.clock.bound(dateMs);
         if (status === 404 && !this.#slice) waitMs = RETRY_MAX_MS;
         this.#slice = 0; // begin again from a state
-        const windowMs = Math.min(RETRY_MAX_MS, Math.max(RETRY_MS, elapsedMs(this.#lostSince) / 8));
-        waitMs = Math.max(waitMs, (hintMs ?? 0) + windowMs * (0.2 + 0.8 * Math.random()));
+        waitMs = Math.max(waitMs, retryMs(elapsedMs(this.#lostSince), hintMs));
         // A long-poll that fails says nothing of the polls that follow it.
         if (held) waitMs = Math.min(waitMs, RETRY_MS);
         else this.#set(false);
@@ -114,7 +116,13 @@ export class Poller {
     }
     if (isNewer(last, state.id)) throw new Refusal(0, null);
     this.#slice = Math.floor(state.serverMs / SLICE_MS);
-    this.page.onFrame({ match: this.match, event: EVENT_HEARTBEAT, data: "", atMs: Date.now(), ...state });
+    this.#confirm(state);
+  }
+
+  /** What a heartbeat says. @param {{ id: string, serverMs: number, hash?: string, snapshot?: string }} state */
+  #confirm(state) {
+    this.clock.learnAnswer(state.serverMs);
+    this.page.onFrame({ match: this.match, event: EVENT_HEARTBEAT, data: "", ...state });
   }
 
   /** @param {RequestCache} cache */
@@ -144,11 +152,10 @@ export class Poller {
       const slice = Number(next.slice);
       if (!(slice > this.#slice || deltas.length)) throw new Refusal(0, null);
       this.#slice = slice;
-      const atMs = Date.now();
       for (const [id, delta] of deltas) {
-        this.page.onFrame({ match: this.match, event: EVENT_SCORE, id, data: JSON.stringify(delta), atMs });
+        this.page.onFrame({ match: this.match, event: EVENT_SCORE, id, data: JSON.stringify(delta) });
       }
-      this.page.onFrame({ match: this.match, event: EVENT_HEARTBEAT, id: next.id, data: "", serverMs: asOf, atMs });
+      this.#confirm({ id: next.id, serverMs: asOf });
       if (ended) this.#pausedSince = mark();
       this.#failures = 0;
     } catch (error) {

@@ -21,3 +21,18 @@ export function delayMs(attempt, randomUnit, hintMs = null) {
   const floorMs = hintMs === null ? 0 : Math.max(0, Math.min(hintMs, HINT_CAP_MS));
   return floorMs + Math.floor(randomUnit * windowMs);
 }
+
+/** While nothing answers a poll: the shortest bound on the wait, which grows with the outage, and the longest. */
+export const RETRY_MS = 2_500;
+export const RETRY_MAX_MS = CAP_MS;
+
+/**
+ * How long a poll waits that was not answered.
+ *
+ * @param {number} lostMs for how long nothing has answered
+ * @param {number | null} hintMs what the server asked for
+ */
+export function retryMs(lostMs, hintMs) {
+  const windowMs = Math.min(RETRY_MAX_MS, Math.max(RETRY_MS, lostMs / 8));
+  return delayMs(0, 0, hintMs) + windowMs * (0.2 + 0.8 * Math.random());
+}

@@ -40,7 +40,7 @@ export class SpoilerDelay {
     }
     const delta = data ? JSON.parse(data) : {};
     // Never before an update that is already waiting: a delta fits only after the ones before it.
-    const releaseMs = Math.max(Date.now() + this.delayMs, this.#delayed.at(-1)?.releaseMs ?? 0);
+    const releaseMs = Math.max(performance.now() + this.delayMs, this.#delayed.at(-1)?.releaseMs ?? 0);
     if (delta[DELTA_OP] === OP_RETRACT) {
       const first = this.#delayed.findIndex((delayed) => delayed.eventId === delta[DELTA_EVENT_ID]);
       if (first >= 0) for (const delayed of this.#delayed.slice(first)) delayed.releaseMs = releaseMs;
@@ -58,10 +58,10 @@ export class SpoilerDelay {
     clearTimeout(this.#timer);
     if (!this.#delayed.length) return;
     this.#timer = setTimeout(() => {
-      while (this.#delayed.length && this.#delayed[0].releaseMs <= Date.now()) {
+      while (this.#delayed.length && this.#delayed[0].releaseMs <= performance.now()) {
         this.release(/** @type {Delayed<T>} */ (this.#delayed.shift()).update);
       }
       this.#schedule();
-    }, this.#delayed[0].releaseMs - Date.now());
+    }, this.#delayed[0].releaseMs - performance.now());
   }
 }

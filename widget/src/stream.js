@@ -82,6 +82,8 @@ export class Stream {
   #drop = () => {};
   #attempt = 0;
   #lastFrame = mark();
+  /** When this connection was asked for. */
+  asked = mark();
   /** Whether the server is asked for a comment behind each frame, which pushes it through a scanner. */
   #flush = false;
   /** Attempts in a row that brought no frame. */
@@ -170,12 +172,12 @@ export class Stream {
    */
   #wait(signal, hintMs) {
     const waitMs = delayMs(this.#attempt++, Math.random(), hintMs);
-    const soonest = Date.now() + delayMs(0, 0, this.isBlocked ? null : hintMs);
+    const [began, leastMs] = [mark(), delayMs(0, 0, this.isBlocked ? null : hintMs)];
     return new Promise((resolve) => {
       let timer = setTimeout(resolve, waitMs);
       this.#skipWait = () => {
         clearTimeout(timer);
-        timer = setTimeout(resolve, Math.max(0, soonest - Date.now()));
+        timer = setTimeout(resolve, Math.max(0, leastMs - elapsedMs(began)));
       };
       signal.addEventListener("abort", () => {
         clearTimeout(timer);
@@ -200,6 +202,7 @@ export class Stream {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let firstBytes;
     try {
+      this.asked = mark();
       const url = new URL(this.address());
       if (this.#flush) url.searchParams.set(QUERY_FLUSH, "1");
       const response = await fetch(url, {

@@ -71,7 +71,7 @@ export function write(element, text) {
 
 /**
  * @param {number} asOfMs UTC milliseconds by the server's clock
- * @param {number} ageMs
+ * @param {number} ageMs NaN if nobody knows it
  */
 export function ageText(asOfMs, ageMs) {
   const minutes = Math.floor(ageMs / 60_000);
@@ -80,5 +80,5 @@ export function ageText(asOfMs, ageMs) {
   /** @type {Intl.DateTimeFormatOptions} */
   const format = { hour: "2-digit", minute: "2-digit" };
   const clock = localTime(asOfMs, undefined, ageMs < DAY_MS ? format : { ...format, day: "numeric", month: "short" });
-  return `Not connected. As of ${clock}, ${ago}.`;
+  return `Not connected. As of ${clock}${ageMs >= 0 ? `, ${ago}` : ""}.`;
 }
