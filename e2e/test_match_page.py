@@ -254,3 +254,19 @@ def test_the_snapshot_of_the_end_is_the_recorded_result(server: OriginServer) ->
     replica = Replica.restore(compact(server.state(MATCH)))
     assert replica.match.score == (4, 2)
     assert replica.match.status == "FT"
+
+
+@pytest.mark.parametrize("theme", ["", "dark"])
+def test_it_is_printed_dark_on_white(browser: Browser, server: OriginServer, theme: str) -> None:
+    play(server, 0, RULED_OUT)
+    context = browser.new_context(color_scheme="dark", service_workers="block")
+    page = context.new_page()
+    page.goto(f"{server.url}/match/{MATCH}")
+    at_tier(page, 1)
+    page.evaluate(f"document.querySelector('live-score').setAttribute('theme', '{theme}')")
+    page.emulate_media(media="print")
+    for selector in (".tl-goals", ".tl-name", "[data-event='g4'] s", "[data-event='g1']"):
+        colour = page.locator(selector).first.evaluate("(node) => getComputedStyle(node).color")
+        channels = [int(part) for part in colour.removeprefix("rgb(").rstrip(")").split(",")]
+        assert sum(channels) < 3 * 128, (selector, colour)
+    context.close()

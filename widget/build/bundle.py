@@ -35,6 +35,8 @@ HASH_CHARS: Final = 12
 RUNTIME_STOCK: Final = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 # Compressed files do not shrink when compressed again; everything here is text, bytecode or wasm.
 COMPRESSED_SUFFIXES: Final = (".br", ".gz")
+# What the loader fetches only where it is needed, by the name that later.js has for it.
+LATER: Final = {"runtime.js": "runtimeModule", "keep.js": "keep", "html-reader.js": "htmlReader"}
 # Every browser with module workers and WebAssembly streaming: what tier 2 needs anyway.
 TARGET: Final = "es2022"
 
@@ -94,6 +96,8 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
         "runtime": folder + "/",
     }
     constants = {"ASSETS": assets, "PROTOCOL": PROTOCOL_VERSION}
+    for name, constant in LATER.items():
+        assets[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", constants))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
     output.add("snippet.js", _bundled(packages, SOURCES / "snippet.js", constants))
