@@ -174,6 +174,32 @@ def test_a_match_that_nobody_knows_is_said_and_shown_once_it_begins(
     assert page.errors() == []
 
 
+def test_a_match_that_nobody_knows_is_not_asked_for_without_end(
+    engine_page: EnginePage, server: OriginServer, publisher: Publisher
+) -> None:
+    """Some minutes, then once the reader comes back. The page's timers run a hundred times as fast."""
+    page = engine_page
+    fast = """<script>
+        const [later, ask] = [setTimeout, fetch];
+        globalThis.setTimeout = (run, ms = 0, ...more) => later(run, ms / 100, ...more);
+        globalThis.asked = 0;
+        globalThis.fetch = (url, ...more) => {
+            if (/nobody/.test(url)) asked++;
+            return ask(url, ...more);
+        };
+    </script>"""
+    page.open(publisher.page("/gives-up", f"<!doctype html>{fast}{script(server)}{element('nobody')}"))
+    page.wait_until_true(f"{ELEMENT}.dataset.connection === 'unknown'")
+    in_a_second = "new Promise((resolve) => later(() => resolve(asked), 1_000))"
+    page.wait_until_true(f"(async (before) => before === await {in_a_second})(asked)")
+    asked = page.evaluate("asked")
+    assert isinstance(asked, int)
+    assert 10 <= asked <= 30
+    page.evaluate("void document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait_until_true(f"asked > {asked}")
+    assert page.evaluate(f"{ELEMENT}.dataset.connection") == "unknown"
+
+
 def test_one_unknown_match_keeps_no_other(
     engine_page: EnginePage, server: OriginServer, publisher: Publisher
 ) -> None:

@@ -20,9 +20,11 @@ export function openShadow(element, base) {
   sheet.then(
     (loaded) => (root.adoptedStyleSheets = [loaded]),
     () => {
-      // Unstyled is still readable. The next element tries again.
-      styles.delete(url);
-      link(root, url + ASSETS.css);
+      styles.delete(url); // the next element tries again
+      // A browser without constructable style sheets (Safari before 16.4) takes a link. Unstyled is still readable.
+      if (!root.querySelector("link")) {
+        root.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: url + ASSETS.css }));
+      }
     },
   );
   return root;
@@ -39,15 +41,4 @@ async function loadStyle(url) {
     if (response.ok) return new CSSStyleSheet().replace(await response.text());
   }
   throw new Error(url);
-}
-
-/**
- * For a browser without constructable style sheets (Safari before 16.4).
- *
- * @param {ShadowRoot} root
- * @param {string} href
- */
-function link(root, href) {
-  if (root.querySelector("link") || "replace" in CSSStyleSheet.prototype) return;
-  root.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }));
 }
