@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Iterator
 from itertools import count
 
@@ -89,6 +91,12 @@ def instead_of_styles(*, hashed: bool = False) -> str:
         "<script>{ const ask = fetch; globalThis.fetch = (url, ...more) => "
         f"ask(String(url).replace(/{pattern}/, 'no-such.css'), ...more); }}</script>"
     )
+
+
+def viewers(server: OriginServer) -> float:
+    """How many streams are open at the origin."""
+    lines = re.findall("^touchline_stream_viewers{.*", server.get("/metrics")[1].decode(), re.MULTILINE)
+    return sum(float(line.split()[-1]) for line in lines)
 
 
 def shows(page: EnginePage, match: str, goals: str) -> None:
@@ -212,19 +220,26 @@ def test_one_unknown_match_keeps_no_other(
     page.wait_until_true(f"{ELEMENT}.dataset.connection === 'open'")
 
 
-def test_an_element_that_is_moved_keeps_its_connection(
+def test_an_element_that_is_moved_keeps_its_connection_and_one_that_is_removed_ends_it(
     engine_page: EnginePage, server: OriginServer, publisher: Publisher
 ) -> None:
     page, match = engine_page, begin(server)
+    before = viewers(server)
     body = f"<!doctype html>{COUNT_STREAMS}{script(server)}<main></main>{element(match)}"
     page.open(publisher.page("/moved", body))
     page.wait_until_true(f"{ELEMENT}.dataset.connection === 'open'")
-    page.evaluate(f"void document.querySelector('main').append({ELEMENT})")
-    page.evaluate(f"{ELEMENT}.remove(), document.body.prepend(globalThis.gone = document.createElement('p'))")
-    page.evaluate(f"gone.after(Object.assign(document.createElement('live-score'), {{ match: '{match}' }}))")
+    shows(page, match, "0–0")
+    page.evaluate(f"void (globalThis.board = {BOARD}, document.querySelector('main').append({ELEMENT}))")
+    move = "(document.body.moveBefore ?? document.body.insertBefore)"
+    page.evaluate(f"void {move}.call(document.body, {ELEMENT}, null)")
     assert server.post(goal(match, "g1")) == 200
     shows(page, match, "1–0")
-    page.wait_until_true(f"{ELEMENT}.dataset.connection === 'open'")
+    assert page.evaluate(f"[streams, {BOARD} === board, {ELEMENT}.dataset.connection]") == [1, True, "open"]
+    page.evaluate(f"void {ELEMENT}.remove()")
+    deadline_s = time.monotonic() + 10
+    while viewers(server) > before:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
     assert page.errors() == []
 
 

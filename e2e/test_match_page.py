@@ -213,6 +213,10 @@ def third_party(tmp_path: Path, server: OriginServer) -> Iterator[str]:
         f"<!doctype html><title>Gazette</title><iframe src='{server.url}/embed/{MATCH}' width=360 height=600>"
         "</iframe>"
     )
+    (site / "sandbox.html").write_text(
+        f"<!doctype html><iframe sandbox=allow-scripts src='{server.url}/embed/{MATCH}'>"
+        "</iframe>"
+    )
     handler = partial(QuietHandler, directory=str(site))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
         thread = threading.Thread(target=web.serve_forever)
@@ -237,6 +241,17 @@ def test_an_iframe_works_on_another_origin(page: Page, server: OriginServer, thi
     page.goto(f"{third_party}/frame.html")
     frame = page.frame_locator("iframe")
     expect(frame.locator("live-score[data-tier='2']")).to_be_attached(timeout=60_000)
+    id_ = play(server, KICKED_OFF, ALL)
+    expect(frame.locator(f"live-score article[data-id='{id_}']")).to_be_attached(timeout=20_000)
+
+
+def test_a_sandboxed_iframe_works_without_storage_and_workers(
+    page: Page, server: OriginServer, third_party: str
+) -> None:
+    play(server, 0, KICKED_OFF)
+    page.goto(f"{third_party}/sandbox.html")
+    frame = page.frame_locator("iframe")
+    expect(frame.locator("live-score[data-connection='open']")).to_be_attached(timeout=20_000)
     id_ = play(server, KICKED_OFF, ALL)
     expect(frame.locator(f"live-score article[data-id='{id_}']")).to_be_attached(timeout=20_000)
 

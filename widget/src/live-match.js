@@ -416,11 +416,11 @@ export class LiveMatch extends EventTarget {
         const { status, hintMs } = /** @type {Refusal} */ (error);
         if (status === 404) {
           unknown++;
-          if (!this.#isUnknown) this.feed.leave(this.match, this); // which would ask for it for ever
+          this.feed.leave(this.match, this); // which would ask for it for ever
           this.#isUnknown = true;
           this.#changed();
         }
-        waitMs = (hintMs ?? 0) + (0.5 + Math.random() / 2) * Math.min(UNKNOWN_WAIT_MS, 1_000 * 2 ** attempt);
+        waitMs = Math.min(UNKNOWN_WAIT_MS, 1_000 * 2 ** attempt) * (0.5 + Math.random() / 2) + (hintMs ?? 0);
       }
     }
     this.#isSought = false;

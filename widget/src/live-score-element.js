@@ -103,9 +103,6 @@ export class LiveScoreElement extends HTMLElement {
     }
   }
 
-  /** `moveBefore` keeps everything as it is. */
-  connectedMoveCallback() {}
-
   disconnectedCallback() {
     this.#connected = false;
     this.#stop();
@@ -263,10 +260,7 @@ export class LiveScoreElement extends HTMLElement {
 
   /** The origin has no such match: say so beside what the element's author put into it. */
   #sayUnknown() {
-    const board = document.createElement("article");
-    board.className = "tl";
-    board.append(Object.assign(document.createElement("p"), { className: "tl-unknown", textContent: UNKNOWN_MATCH }));
-    this.#place.insertBefore(board, this.#status);
+    this.#place.prepend(parseHtml(`<article class="tl"><p class="tl-unknown">${UNKNOWN_MATCH}</p></article>`));
   }
 
   /** Update the minute and the age, and write times in the reader's own format. */

@@ -19,8 +19,6 @@ export function reflect(elementClass, properties) {
         if (value === null || value === undefined) this.removeAttribute(attribute);
         else this.setAttribute(attribute, String(value));
       },
-      configurable: true,
-      enumerable: true,
     });
   }
 }

@@ -21,7 +21,7 @@ import { HEADER_KEEP } from "./wire.js";
 /** @type {ServiceWorkerGlobalScope} */
 const worker = /** @type {any} */ (self);
 
-/** The origin may be below a path: this file is `<base>widget/sw.js`. */
+/** The origin may be below a path. The folder of this file is directly below it. */
 const BASE = new URL("..", location.href);
 /** Ends the names of our caches, since another service worker may be below another path. */
 const BELOW = BASE.pathname.slice(1);
