@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from shared_state.jsontext import Json, JsonObject
-from testkit.engines import ENGINES, EngineName, EnginePage, View, launch_engine
+from testkit.engines import EnginePage, View, launch_engine
 from testkit.npm import axe_source
 from testkit.publisher import Publisher
 from testkit.services.origin import OriginServer
@@ -98,14 +98,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OriginServer]:
 
 
 @pytest.fixture(scope="module", params=["light", "dark"])
-def view(request: pytest.FixtureRequest) -> View:
-    return View(dark=request.param == "dark")
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def page(request: pytest.FixtureRequest, view: View) -> Iterator[EnginePage]:
-    name: EngineName = request.param
-    with launch_engine(name, view) as engine:
+def page(request: pytest.FixtureRequest) -> Iterator[EnginePage]:
+    with launch_engine("chromium", View(dark=request.param == "dark")) as engine:
         yield engine.new_page()
 
 

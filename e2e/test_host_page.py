@@ -43,6 +43,9 @@ const look = () => {
 requestAnimationFrame(look);
 </script>"""
 
+# What engines can hardly differ in, and takes seconds.
+CHROMIUM = pytest.mark.parametrize("engine", ["chromium"], indirect=True)
+
 pytestmark = [pytest.mark.browser, pytest.mark.services]
 
 
@@ -162,6 +165,7 @@ def test_another_match_never_shows_the_score_of_the_one_before(
     assert page.errors() == []
 
 
+@CHROMIUM
 def test_a_match_that_nobody_knows_is_said_and_shown_once_it_begins(
     engine_page: EnginePage, server: OriginServer, publisher: Publisher
 ) -> None:
@@ -182,6 +186,7 @@ def test_a_match_that_nobody_knows_is_said_and_shown_once_it_begins(
     assert page.errors() == []
 
 
+@CHROMIUM
 def test_a_match_that_nobody_knows_is_not_asked_for_without_end(
     engine_page: EnginePage, server: OriginServer, publisher: Publisher
 ) -> None:
@@ -208,6 +213,7 @@ def test_a_match_that_nobody_knows_is_not_asked_for_without_end(
     assert page.evaluate(f"{ELEMENT}.dataset.connection") == "unknown"
 
 
+@CHROMIUM
 def test_one_unknown_match_keeps_no_other(
     engine_page: EnginePage, server: OriginServer, publisher: Publisher
 ) -> None:
@@ -243,6 +249,7 @@ def test_an_element_that_is_moved_keeps_its_connection_and_one_that_is_removed_e
     assert page.errors() == []
 
 
+@CHROMIUM
 def test_routes_of_a_single_page_application(
     engine_page: EnginePage, server: OriginServer, publisher: Publisher
 ) -> None:
@@ -266,6 +273,7 @@ def test_routes_of_a_single_page_application(
     assert page.errors() == []
 
 
+@CHROMIUM
 def test_the_script_twice_under_two_addresses(
     engine_page: EnginePage, server: OriginServer, publisher: Publisher
 ) -> None:
@@ -345,6 +353,7 @@ def test_frameworks(
     assert page.errors() == []
 
 
+@CHROMIUM
 @pytest.mark.parametrize(
     "absent",
     ["globalThis.TextDecoderStream", "globalThis.IntersectionObserver", "CSSStyleSheet.prototype.replace"],
@@ -385,6 +394,7 @@ def test_another_release_has_the_styles_under_their_stable_name(
     page.wait_until_true(f"getComputedStyle({BOARD}).borderTopLeftRadius !== '0px'")
 
 
+@CHROMIUM
 def test_an_element_that_comes_back_says_how_old_its_score_is(
     engine_page: EnginePage, publisher: Publisher, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -214,8 +214,7 @@ def third_party(tmp_path: Path, server: OriginServer) -> Iterator[str]:
         "</iframe>"
     )
     (site / "sandbox.html").write_text(
-        f"<!doctype html><iframe sandbox=allow-scripts src='{server.url}/embed/{MATCH}'>"
-        "</iframe>"
+        f"<!doctype html><iframe sandbox=allow-scripts src='{server.url}/embed/{MATCH}'></iframe>"
     )
     handler = partial(QuietHandler, directory=str(site))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:

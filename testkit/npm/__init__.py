@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -37,11 +38,13 @@ def packages() -> Path:
     return folder
 
 
+@cache
 def axe_source() -> str:
     """axe-core, the accessibility checker, as a script."""
     return (packages() / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
 
 
+@cache
 def bundled_example(name: str) -> str:
     """One of ``widget/examples`` with its framework in it, as a module that exports ``mount``."""
     argv = [
