@@ -77,7 +77,7 @@ class EvaluationError(Exception):
 def poll_until_true(page: EnginePage, expression: str, timeout_s: float) -> None:
     """``EnginePage.wait_until_true`` by ``evaluate``, which no Content-Security-Policy forbids."""
     deadline_s = time.monotonic() + timeout_s
-    while not page.evaluate(f"Boolean({expression})"):
+    while not page.evaluate(f"Boolean(await ({expression}))"):
         if time.monotonic() > deadline_s:
             raise AssertionError(
                 f"not within {timeout_s} s: {expression}; errors of the page: {page.errors()}"
