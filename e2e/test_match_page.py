@@ -213,6 +213,9 @@ def third_party(tmp_path: Path, server: OriginServer) -> Iterator[str]:
         f"<!doctype html><title>Gazette</title><iframe src='{server.url}/embed/{MATCH}' width=360 height=600>"
         "</iframe>"
     )
+    (site / "sandbox.html").write_text(
+        f"<!doctype html><iframe sandbox=allow-scripts src='{server.url}/embed/{MATCH}'></iframe>"
+    )
     handler = partial(QuietHandler, directory=str(site))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
         thread = threading.Thread(target=web.serve_forever)
@@ -241,6 +244,17 @@ def test_an_iframe_works_on_another_origin(page: Page, server: OriginServer, thi
     expect(frame.locator(f"live-score article[data-id='{id_}']")).to_be_attached(timeout=20_000)
 
 
+def test_a_sandboxed_iframe_works_without_storage_and_workers(
+    page: Page, server: OriginServer, third_party: str
+) -> None:
+    play(server, 0, KICKED_OFF)
+    page.goto(f"{third_party}/sandbox.html")
+    frame = page.frame_locator("iframe")
+    expect(frame.locator("live-score[data-connection='open']")).to_be_attached(timeout=20_000)
+    id_ = play(server, KICKED_OFF, ALL)
+    expect(frame.locator(f"live-score article[data-id='{id_}']")).to_be_attached(timeout=20_000)
+
+
 def test_an_unknown_match_says_so_and_breaks_nothing(page: Page, server: OriginServer) -> None:
     play(server, 0, KICKED_OFF)
     answer = page.goto(f"{server.url}/match/nobody-nowhere")
@@ -254,3 +268,19 @@ def test_the_snapshot_of_the_end_is_the_recorded_result(server: OriginServer) ->
     replica = Replica.restore(compact(server.state(MATCH)))
     assert replica.match.score == (4, 2)
     assert replica.match.status == "FT"
+
+
+@pytest.mark.parametrize("theme", ["", "dark"])
+def test_it_is_printed_dark_on_white(browser: Browser, server: OriginServer, theme: str) -> None:
+    play(server, 0, RULED_OUT)
+    context = browser.new_context(color_scheme="dark", service_workers="block")
+    page = context.new_page()
+    page.goto(f"{server.url}/match/{MATCH}")
+    at_tier(page, 1)
+    page.evaluate(f"document.querySelector('live-score').setAttribute('theme', '{theme}')")
+    page.emulate_media(media="print")
+    for selector in (".tl-goals", ".tl-name", "[data-event='g4'] s", "[data-event='g1']"):
+        colour = page.locator(selector).first.evaluate("(node) => getComputedStyle(node).color")
+        channels = [int(part) for part in colour.removeprefix("rgb(").rstrip(")").split(",")]
+        assert sum(channels) < 3 * 128, (selector, colour)
+    context.close()

@@ -175,6 +175,11 @@ class Config:
         return config
 
     @property
+    def site_path(self) -> str:
+        """The path below which readers reach this origin, ``/scores``; empty: the root of its host."""
+        return urlsplit(self.public_url).path
+
+    @property
     def embedded(self) -> bool:
         """Whether fan-out runs inside this process, because the bus is inside it too."""
         return self.bus_url.startswith("memory:")

@@ -221,7 +221,11 @@ _PERIOD_HEADING: Final[Mapping[str, str]] = {
 
 
 def _svg(name: str, shapes: str) -> str:
-    return f'<svg class="tl-icon tl-icon-{name}" viewBox="0 0 16 16" aria-hidden="true">{shapes}</svg>'
+    # The size is for a page that could not load the styles: without one an image is as wide as the page.
+    return (
+        f'<svg class="tl-icon tl-icon-{name}" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">'
+        f"{shapes}</svg>"
+    )
 
 
 def _icon(event: Event) -> str:

@@ -65,6 +65,7 @@ __all__ = [
     "EVENT_ROW",
     "EVENT_SCORE",
     "HEADER_AS_OF",
+    "HEADER_KEEP",
     "HEADER_RETRY_AFTER",
     "HTML_TYPE",
     "JSON_TYPE",
@@ -78,6 +79,7 @@ __all__ = [
     "KEY_MATCH_ID",
     "KEY_SEQ",
     "KEY_SERVER_MS",
+    "OFFLINE_META_NAME",
     "OP_RETRACT",
     "PROTOCOL_VERSION",
     "QUERY_FLUSH",
@@ -135,6 +137,7 @@ QUERY_LIST_ID: Final = "list_id"
 QUERY_FLUSH: Final = "flush"
 HEADER_RETRY_AFTER: Final = "Retry-After"
 HEADER_AS_OF: Final = "Touchline-As-Of"
+HEADER_KEEP: Final = "Touchline-Keep"
 STREAM_TYPE: Final = "text/event-stream"
 JSON_TYPE: Final = "application/json"
 HTML_TYPE: Final = "text/html"
@@ -159,6 +162,7 @@ ATTRIBUTE_MATCH: Final = "data-match"
 ATTRIBUTE_PHASE: Final = "data-phase"
 ATTRIBUTE_UNTIL: Final = "data-tl-until"
 SNAPSHOT_ELEMENT_ID: Final = "tl-snapshot"
+OFFLINE_META_NAME: Final = "touchline-offline"
 
 _ID_PATTERN: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")
 _SHORT: Final = {

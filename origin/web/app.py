@@ -39,7 +39,8 @@ def create_app(config: Config, *, start: bool = True, admin_routes: bool = True)
         app.register_blueprint(blueprint)
     if admin_routes:
         app.register_blueprint(health.admin)
-    assets.init_app(app)
+    assets.init_app(app, site_path=config.site_path)
+    app.jinja_env.globals["site"] = config.site_path
     _add_errors_and_headers(app)
     app.extensions[FIXED_ANSWERS] = lambda: health.fixed_answers(app)
     app.extensions[ROW_RENDERER] = partial(pages.render_row, app)
@@ -128,6 +129,9 @@ def _relative_redirect(response: Response) -> Response:
     if response.location is None or response.status_code >= 400:
         return response
     location = urlsplit(response.location)
-    response.location = urlunsplit(("", "", "/" + location.path.lstrip("/"), location.query, ""))
+    # The router does not know the path below which readers reach this origin. An address of ours has it.
+    site_path = origin_of(current_app).config.site_path if location.netloc else ""
+    path = site_path + "/" + location.path.lstrip("/")
+    response.location = urlunsplit(("", "", path, location.query, ""))
     response.set_data(b"")
     return set_policy(response, NO_STORE)

@@ -61,15 +61,20 @@ class Asset:
 class Assets:
     """What the build left, by the names the sources have."""
 
-    def __init__(self, dist: Path, files: Mapping[str, Asset]) -> None:
+    def __init__(self, dist: Path, files: Mapping[str, Asset], site_path: str = "") -> None:
         self.dist = dist
+        self._site_path = site_path
         self._files = dict(files)
         self._paths = {asset.path: asset for asset in files.values()}
         self._content: dict[Path, bytes] = {}
 
     @classmethod
-    def load(cls, dist: Path = DIST) -> Assets:
+    def load(cls, dist: Path = DIST, site_path: str = "") -> Assets:
         """Read the manifest.
+
+        Args:
+            dist: the folder of the build.
+            site_path: the path below which readers reach this origin, ``/scores``; empty: the root.
 
         Raises:
             ConfigError: the widget is not built, or its manifest cannot be read.
@@ -84,7 +89,7 @@ class Assets:
             raise ConfigError(f"{manifest} is missing: the widget is not built; run `make setup`") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{manifest} cannot be read: {error!r}; run `make setup`") from error
-        return cls(dist, files)
+        return cls(dist, files, site_path)
 
     def url(self, name: str) -> str:
         """The immutable URL of a file by its source's name, for a template: ``asset("page.css")``.
@@ -95,7 +100,7 @@ class Assets:
         asset = self._files.get(name)
         if asset is None:
             raise ConfigError(f"the widget's build has no {name!r}: it has {' '.join(sorted(self._files))}")
-        return f"/widget/{asset.path}"
+        return f"{self._site_path}/widget/{asset.path}"
 
     def content(self, path: Path) -> bytes:
         """The bytes of a built file: read once, and the same object for all who wait for it.
@@ -121,13 +126,18 @@ class Assets:
         return asset, IMMUTABLE
 
 
-def init_app(app: Flask, dist: Path = DIST) -> Assets:
+def init_app(app: Flask, dist: Path = DIST, site_path: str = "") -> Assets:
     """Serve ``/widget/…`` and give templates ``asset(name)``.
+
+    Args:
+        app: the application.
+        dist: the folder of the build.
+        site_path: the path below which readers reach this origin; the proxy in front takes it away.
 
     Raises:
         ConfigError: the widget is not built.
     """
-    assets = Assets.load(dist)
+    assets = Assets.load(dist, site_path)
     blueprint = Blueprint("assets", __name__)
 
     @blueprint.get("/widget/<path:name>")

@@ -18,6 +18,7 @@ from typing import Final
 from flask import Flask, Response, request
 
 from origin.stream.http.cache_headers import IMMUTABLE, NO_STORE, for_shared_caches, match_key
+from shared_state.wire import HEADER_KEEP
 
 __all__ = [
     "IMMUTABLE",
@@ -44,6 +45,13 @@ STABLE_NAME: Final = "public, max-age=300, stale-while-revalidate=3600, stale-if
 #: A browser asks for its service worker on every visit and must get the newest, or it is stuck with a bug.
 SERVICE_WORKER: Final = "public, no-cache"
 
+# The service worker keeps these for a visit without a network, and no answer without this mark.
+_KEPT: Final = {
+    "pages.index": "page",
+    "pages.match": "page",
+    "pages.embed": "page",
+    "assets.widget_file": "file",
+}
 _MATCH: Final = re.compile("[A-Za-z0-9_-]{1,64}")
 
 
@@ -76,6 +84,8 @@ def _add_headers(response: Response) -> Response:
     policy = response.headers.setdefault("Cache-Control", NO_STORE)
     response.headers["CDN-Cache-Control"] = for_shared_caches(policy)
     if policy != NO_STORE:
+        if request.endpoint in _KEPT and response.status_code in (200, 304):
+            response.headers[HEADER_KEEP] = _KEPT[request.endpoint]
         match_id = (request.view_args or {}).get("match_id") or request.args.get("matchId")
         if keys := surrogate_keys(request.endpoint, match_id):
             response.headers["Surrogate-Key"] = " ".join(keys)

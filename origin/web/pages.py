@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ from origin.errors import RequestError
 from origin.web.board import PageContent, View
 from origin.web.cache_policy import IMMUTABLE, LATEST, NO_STORE, set_policy
 from origin.web.match_cache import Scoreboard
-from origin.web.origin import origin
+from origin.web.origin import origin, origin_of
 from origin.web.polls import date_of, make_conditional, mark_stale, parse_id
 from shared_state.errors import shown
 from shared_state.jsonld import json_ld
@@ -67,7 +67,8 @@ def _list(path: str, render: Callable[[PageContent], str]) -> Response:
     view, number = View(request.args.get("day", ""), request.args.get("competition", "")), _page_number()
     address = list_address(view, number, path)
     if request.query_string.decode("latin-1") != address.partition("?")[2]:
-        return set_policy(Response(status=302, headers={"Location": address}), NO_STORE)
+        location = origin().config.site_path + address
+        return set_policy(Response(status=302, headers={"Location": location}), NO_STORE)
     board = origin().board
     board.refresh()
     # Before the page is taken: rows that are read meanwhile make it newer than its date, never older.
@@ -144,13 +145,18 @@ def _render_list_fragment(content: PageContent) -> str:
 
 
 def _render(template: str, content: PageContent) -> str:
+    site_path = origin().config.site_path
+
+    def address(view: View, number: int) -> str:
+        return site_path + list_address(view, number)
+
     return render_template(
         template,
         matches=content.rows,
         complete=content.complete,
         content=content,
-        address=list_address,
-        row=_row_html,
+        address=address,
+        row=partial(_row_html, site_path),
         iso=_iso,
     )
 
@@ -172,14 +178,15 @@ def render_row(app: Flask, row: MatchRow, now_ms: int) -> tuple[str, int | None]
     """
     summary, until_ms = row.at(now_ms)
     with app.app_context():
-        return str(_row_html(summary, str(row.id))).strip(), until_ms
+        site_path = origin_of(app).config.site_path
+        return str(_row_html(site_path, summary, str(row.id))).strip(), until_ms
 
 
 @lru_cache(_ROWS_MAX)
-def _row_html(summary: Summary, id_text: str) -> Markup:
+def _row_html(site_path: str, summary: Summary, id_text: str) -> Markup:
     """One row of a list. When a match changes, the other rows of its page are not rendered again."""
     row = get_template_attribute("index_row.html", "list_row")
-    return Markup(row(summary, id_text))  # noqa: S704 - the template escapes it
+    return Markup(row(summary, id_text, site_path))  # noqa: S704 - the template escapes it
 
 
 def _context(board: Scoreboard) -> Mapping[str, Json]:

@@ -13,6 +13,9 @@ need nginx nginx
 need varnishd varnish
 [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] || missing="$missing libnginx-mod-http-lua"
 need chromium chromium
+need firefox-esr firefox-esr
+need WebKitWebDriver webkit2gtk-driver # with it comes MiniBrowser
+need Xvfb xvfb
 need java default-jre-headless
 need mvn maven
 need node nodejs

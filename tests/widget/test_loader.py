@@ -14,7 +14,8 @@ def test_the_loader_is_small() -> None:
     entry = manifest()["files"]["live-score.js"]
     data = (DIST / entry["path"]).read_bytes()
     assert len(gzip.compress(data, 9)) <= LOADER_MAX_BYTES
-    assert b"import(" not in data  # nothing else is needed before tier 1 is live
+    # Nothing else is needed before tier 1 is live: what is brought in later are the files of later.js.
+    assert data.count(b"import(") == 1
     assert b"ASSETS" not in data
 
 

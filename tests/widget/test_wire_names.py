@@ -40,7 +40,7 @@ def differing(javascript: Mapping[str, str], python: Mapping[str, object]) -> li
 def python_names() -> Mapping[str, object]:
     prefixes = ("ATTRIBUTE_", "DELTA_", "EVENT_", "HEADER_", "KEY_", "OP_", "QUERY_", "RECEIPT_")
     names = [name for name in wire.__all__ if name.startswith(prefixes)]
-    types = ["SNAPSHOT_ELEMENT_ID", "STREAM_TYPE", "JSON_TYPE", "HTML_TYPE"]
+    types = ["OFFLINE_META_NAME", "SNAPSHOT_ELEMENT_ID", "STREAM_TYPE", "JSON_TYPE", "HTML_TYPE"]
     return {name: getattr(wire, name) for name in [*names, *types]}
 
 

@@ -42,6 +42,8 @@ RUNTIME_STOCK: Final = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 COMPRESSED_SUFFIXES: Final = (".br", ".zst", ".gz")
 # Beyond it a reader would need a window of more than 8 MiB, which browsers need not take (RFC 9659).
 ZSTD_LEVEL: Final = 19
+# What the loader fetches only where it is needed, by the name that later.js has for it.
+LATER: Final = {"runtime.js": "runtimeModule", "keep.js": "keep", "html-reader.js": "htmlReader"}
 # Every browser with module workers and WebAssembly streaming: what tier 2 needs anyway.
 TARGET: Final = "es2022"
 
@@ -101,6 +103,8 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
         "runtime": folder + "/",
     }
     constants = {"ASSETS": assets, "PROTOCOL": PROTOCOL_VERSION}
+    for name, constant in LATER.items():
+        assets[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", constants))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
     output.add("snippet.js", _bundled(packages, SOURCES / "snippet.js", constants))

@@ -4,7 +4,7 @@
  * portal answers everything with 200 and a page of its own.
  */
 
-import { HEADER_RETRY_AFTER } from "./wire.js";
+import { HEADER_RETRY_AFTER, JSON_TYPE } from "./wire.js";
 
 /** Longer than any answer takes on a slow phone. */
 const ANSWER_MS = 12_000;
@@ -55,8 +55,10 @@ export async function ask(url, type, { cache = "default", signal, limitMs = ANSW
     const response = await fetch(url, { cache, credentials: "same-origin", signal: own.signal });
     if (!response.ok || !isOf(response, type)) {
       abort();
+      // What is between answers in HTML, and knows nothing of a match.
+      const isOurs = !response.ok && isOf(response, JSON_TYPE);
       const dateMs = Date.parse(response.headers.get("Date") ?? "");
-      throw new Refusal(response.ok ? 0 : response.status, retryAfterMs(response.headers), dateMs);
+      throw new Refusal(isOurs ? response.status : 0, retryAfterMs(response.headers), dateMs);
     }
     return { text: await response.text(), headers: response.headers };
   } catch (error) {

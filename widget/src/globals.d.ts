@@ -1,7 +1,15 @@
 // Constants that widget/build/bundle.py puts in place of these names, and platform parts that lib.dom lacks.
 
 /** Paths below /widget/ of what the loader brings in later. */
-declare const ASSETS: { css: string; worker: string; bundle: string; runtime: string };
+declare const ASSETS: {
+  css: string;
+  worker: string;
+  bundle: string;
+  runtime: string;
+  runtimeModule: string;
+  keep: string;
+  htmlReader: string;
+};
 /** shared_state.PROTOCOL_VERSION. */
 declare const PROTOCOL: number;
 /** What Pyodide is told of packages that could be installed: none. */
@@ -15,9 +23,12 @@ interface Navigator {
   readonly connection?: { readonly saveData?: boolean };
 }
 
+interface TrustedTypePolicy {
+  createHTML(text: string): string;
+  createScriptURL(url: string): string;
+}
+
 interface Window {
   /** https://w3c.github.io/trusted-types/ */
-  readonly trustedTypes?: {
-    createPolicy(name: string, rules: { createHTML(text: string): string }): { createHTML(text: string): string };
-  };
+  readonly trustedTypes?: { createPolicy(name: string, rules: TrustedTypePolicy): TrustedTypePolicy };
 }

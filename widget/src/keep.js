@@ -1,14 +1,11 @@
 // @ts-check
 /**
- * What is kept for a visit without a network, on our own origin only: a service worker needs its own
- * origin, and somebody else's page is not ours to store things under.
+ * What is kept for a visit without a network, on pages that permit it (may-keep.js).
  *
  * sw.js keeps pages and files. The last state of a match is kept from here, by the page that shows it:
  * once the reducer runs locally, no request carries it past the service worker.
  */
 
-/** sw.js has the same prefix and leaves this one alone. */
-const CACHE = `live-score-v${PROTOCOL}-kept`;
 /** One evening's matches; the oldest go first. */
 const MATCHES_MAX = 20;
 
@@ -17,21 +14,20 @@ const MATCHES_MAX = 20;
  * `at`: when it was last known to be the newest, UTC milliseconds by the server's clock. `snapshot`: "" if only tier 1 ran.
  */
 
-/** @param {string} match */
-const key = (match) => `/widget/kept/${match}`;
+/** sw.js has the same names and leaves this one alone. @param {string} base */
+const cacheName = (base) => `live-score-v${PROTOCOL}-kept${new URL(base).pathname.slice(1)}`;
 
-/** @param {string} base */
-export function mayKeep(base) {
-  return new URL(base).origin === location.origin && "caches" in globalThis;
-}
+/** @param {string} base @param {string} match */
+const key = (base, match) => new URL(`widget/kept/${match}`, base);
 
 /**
+ * @param {string} base the URL of the origin
  * @param {string} match
  * @returns {Promise<Kept | null>}
  */
-export async function read(match) {
+export async function read(base, match) {
   try {
-    const response = await (await caches.open(CACHE)).match(key(match));
+    const response = await (await caches.open(cacheName(base))).match(key(base, match));
     return response ? await response.json() : null;
   } catch {
     return null; // storage may be forbidden; then there is nothing kept
@@ -39,13 +35,14 @@ export async function read(match) {
 }
 
 /**
+ * @param {string} base the URL of the origin
  * @param {string} match
  * @param {Kept} kept
  */
-export async function write(match, kept) {
+export async function write(base, match, kept) {
   try {
-    const cache = await caches.open(CACHE);
-    await cache.put(key(match), new Response(JSON.stringify(kept)));
+    const cache = await caches.open(cacheName(base));
+    await cache.put(key(base, match), new Response(JSON.stringify(kept)));
     const keys = await cache.keys();
     await Promise.all(keys.slice(0, -MATCHES_MAX).map((old) => cache.delete(old)));
   } catch {
@@ -54,24 +51,22 @@ export async function write(match, kept) {
 }
 
 /**
- * Register the service worker, once the page has what it needs itself.
+ * Register the service worker.
  *
- * @param {string} base
+ * @param {string} base the URL of the origin
+ * @param {(url: URL) => string} scriptUrl makes an address one that the page trusts
  */
-export function registerServiceWorker(base) {
-  if (!mayKeep(base) || !("serviceWorker" in navigator)) return;
-  const register = async () => {
-    try {
-      const first = !navigator.serviceWorker.controller;
-      await navigator.serviceWorker.register(new URL("widget/sw.js", base), { scope: "/" });
-      // The page that brought the service worker was loaded before it: it has to be named to be kept.
-      if (first) (await navigator.serviceWorker.ready).active?.postMessage({ type: "keep", url: location.href });
-    } catch {
-      // Private windows refuse; nothing depends on it.
-    }
-  };
-  if (document.readyState === "complete") void register();
-  else addEventListener("load", () => void register(), { once: true });
+export async function registerServiceWorker(base, scriptUrl) {
+  if (!("serviceWorker" in navigator)) return;
+  try {
+    const first = !navigator.serviceWorker.controller;
+    const scope = new URL(base).pathname;
+    await navigator.serviceWorker.register(scriptUrl(new URL("widget/sw.js", base)), { scope });
+    // The page that brought the service worker was loaded before it: it has to be named to be kept.
+    if (first) (await navigator.serviceWorker.ready).active?.postMessage({ type: "keep", url: location.href });
+  } catch {
+    // Private windows refuse; nothing depends on it.
+  }
 }
 
 /** Tier 2 has its files: have them kept too. The browser has just fetched them, so this costs no bytes. */

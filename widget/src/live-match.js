@@ -14,15 +14,18 @@
  * 4. Whenever the reducer may be wrong (another hash, a missing delta, an unreadable one), tier 1 takes over
  *    before the snapshot is requested. After SNAPSHOTS_MAX snapshots in a row without success it stays.
  * 5. A heartbeat is compared with what is shown (freshness.js).
+ * 6. A match of which nothing is heard is asked for. If the origin knows none, the page says so and asks again,
+ *    UNKNOWN_MAX times, and once more when the reader comes back.
  */
 
 import { Refusal, ask } from "./answers.js";
 import { Feed } from "./feed.js";
 import { Freshness } from "./freshness.js";
 import { idOf, isNewer, parts } from "./ids.js";
-import * as keep from "./keep.js";
+import { keepModule } from "./later.js";
+import { mayKeep } from "./may-keep.js";
 import { delayMs } from "./reconnect.js";
-import { safeHtml } from "./safe-html.js";
+import { parseHtml } from "./safe-html.js";
 import { SpoilerDelay } from "./spoiler-delay.js";
 import {
   ATTRIBUTE_ANNOUNCE,
@@ -53,6 +56,11 @@ const ANNOUNCED_MAX = 8;
 const RETRY_MAX_MS = 2_500;
 /** So long the reducer may take before the server's fragment is asked for as well. */
 const REDUCER_MS = 3_000;
+/** A stream begins with a word on each match that there is. */
+const SILENT_MS = 3_000;
+/** A match that the origin does not know may begin yet. The waits between the questions grow to a minute. */
+const UNKNOWN_MAX = 10;
+const UNKNOWN_WAIT_MS = 60_000;
 
 /**
  * @typedef {import("./runtime.js").Runtime} Runtime
@@ -62,7 +70,7 @@ const REDUCER_MS = 3_000;
  * @typedef {{ kind: "delta", id: string, data: string } | { kind: "snapshot", snapshot: Snapshot }
  *   | { kind: "reset", id: string } | { kind: "check", frame: MatchFrame }} Update
  *   a check: what a heartbeat says of the server's state
- * @typedef {"connecting" | "open" | "polling" | "waiting" | "offline" | "ended" | "closed"} Connection
+ * @typedef {"connecting" | "open" | "polling" | "waiting" | "offline" | "ended" | "unknown" | "closed"} Connection
  */
 
 export class LiveMatch extends EventTarget {
@@ -88,6 +96,9 @@ export class LiveMatch extends EventTarget {
   /** A snapshot is good from this id on. */
   #least = "";
   #isOver = false;
+  /** Whether the origin says that there is no such match. */
+  #isUnknown = false;
+  #isSought = false;
   /** @type {Snapshot | null} */
   #base = null;
   /** @type {{ id: string, data: string }[]} */
@@ -101,7 +112,7 @@ export class LiveMatch extends EventTarget {
   #keptMs = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #reducerTimer;
-  #hidden = () => void (document.hidden && this.#keep());
+  #onVisibility = () => void (document.hidden ? this.#keep() : this.#isUnknown && this.#seek(0));
 
   /**
    * @param {string} base the URL of the origin
@@ -153,6 +164,7 @@ export class LiveMatch extends EventTarget {
   /** @returns {Connection} */
   get connection() {
     if (this.#isOver) return "ended";
+    if (this.#isUnknown) return "unknown";
     const { connection } = this.feed;
     const isConnected = connection === "open" || connection === "polling";
     if (isConnected && this.freshness.isFresh) return connection;
@@ -174,7 +186,7 @@ export class LiveMatch extends EventTarget {
       return;
     }
     this.#started = true;
-    document.addEventListener("visibilitychange", this.#hidden);
+    document.addEventListener("visibilitychange", this.#onVisibility);
     if (asOfMs) this.freshness.begin(asOfMs);
     if (snapshot) this.#base = { id: idOf(JSON.parse(snapshot)), text: snapshot };
     if (id) {
@@ -182,7 +194,8 @@ export class LiveMatch extends EventTarget {
       this.#wanted = id;
     }
     this.feed.follow(this.match, this, id);
-    if (keep.mayKeep(this.base)) void this.#showKept();
+    if (mayKeep(this.base)) void this.#showKept();
+    if (!id) void this.#seek(SILENT_MS);
   }
 
   /**
@@ -222,6 +235,7 @@ export class LiveMatch extends EventTarget {
     } else if (event === EVENT_END) {
       // Nothing more will come, and what is shown is what there is to know.
       this.#isOver = JSON.parse(data).reason === "ended";
+      if (!this.#isOver && !this.shown.id) void this.#seek(0);
       this.#changed();
     }
   }
@@ -379,6 +393,39 @@ export class LiveMatch extends EventTarget {
     return new Promise((resolve) => setTimeout(resolve, delayMs(0, 0, hintMs) + waitMs));
   }
 
+  /**
+   * Ask whether there is such a match, for as long as nothing was heard of it.
+   *
+   * @param {number} waitMs before the first question
+   */
+  async #seek(waitMs) {
+    if (this.#isSought) return;
+    this.#isSought = true;
+    for (let unknown = 0, attempt = 1; unknown < UNKNOWN_MAX; attempt++) {
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      if (this.#ended || this.#wanted) break;
+      try {
+        const snapshot = await this.#fetchSnapshot();
+        if (this.#ended) return;
+        if (this.#isUnknown) this.feed.follow(this.match, this, "");
+        this.#isUnknown = false;
+        if (!this.#wanted) await this.#adopt(snapshot);
+        break;
+      } catch (error) {
+        if (this.#ended || this.#wanted) break;
+        const { status, hintMs } = /** @type {Refusal} */ (error);
+        if (status === 404) {
+          unknown++;
+          this.feed.leave(this.match, this); // which would ask for it for ever
+          this.#isUnknown = true;
+          this.#changed();
+        }
+        waitMs = Math.min(UNKNOWN_WAIT_MS, 1_000 * 2 ** attempt) * (0.5 + Math.random() / 2) + (hintMs ?? 0);
+      }
+    }
+    this.#isSought = false;
+  }
+
   // ---- tier 1 ----------------------------------------------------------------------------------------
 
   async #pull() {
@@ -427,8 +474,7 @@ export class LiveMatch extends EventTarget {
    */
   async #announcementOf(id, html) {
     const text = html ?? (await this.#fragment(id).catch(() => ""));
-    const root = new DOMParser().parseFromString(safeHtml(text), "text/html").querySelector(`[${ATTRIBUTE_ANNOUNCE}]`);
-    return root?.getAttribute(ATTRIBUTE_ANNOUNCE) ?? "";
+    return parseHtml(text).querySelector(`[${ATTRIBUTE_ANNOUNCE}]`)?.getAttribute(ATTRIBUTE_ANNOUNCE) ?? "";
   }
 
   /** The HTML of what is shown, which so far only the server's page has. */
@@ -538,19 +584,21 @@ export class LiveMatch extends EventTarget {
   }
 
   async #keep() {
-    if (!keep.mayKeep(this.base) || !this.shown.html) return;
+    if (!mayKeep(this.base) || !this.shown.html) return;
     this.#keptMs = performance.now();
     const { shown, hash } = this;
     const at = this.freshness.asOfMs;
     const runtime = this.tier === 2 ? this.#runtime : null;
     const reply = await runtime?.call({ op: "snapshot", slot: this.slot, match: this.match }).catch(() => null);
     const snapshot = reply?.id === shown.id ? reply.snapshot : "";
-    await keep.write(this.match, { id: shown.id, html: shown.html, hash, at, snapshot });
+    const keep = await keepModule().catch(() => null);
+    await keep?.write(this.base, this.match, { id: shown.id, html: shown.html, hash, at, snapshot });
   }
 
   /** A page out of a cache is older than what this browser last saw. */
   async #showKept() {
-    const kept = await keep.read(this.match);
+    const keep = await keepModule().catch(() => null);
+    const kept = await keep?.read(this.base, this.match);
     if (!kept || this.#ended || this.freshness.contacted) return;
     if (kept.id === this.shown.id) this.freshness.begin(kept.at);
     if (!isNewer(kept.id, this.shown.id)) return;
@@ -563,7 +611,7 @@ export class LiveMatch extends EventTarget {
 
   #end() {
     this.#ended = true;
-    document.removeEventListener("visibilitychange", this.#hidden);
+    document.removeEventListener("visibilitychange", this.#onVisibility);
     clearTimeout(this.#reducerTimer);
     this.delay.close();
     this.feed.leave(this.match, this);

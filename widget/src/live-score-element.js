@@ -2,7 +2,8 @@
 /**
  * `<live-score match="…">`: a match that stays current. Importing this file registers nothing.
  *
- * Attributes
+ * Attributes, each of them also a property that reflects it (`max-tier` as `maxTier`). They may be set, changed and
+ * removed at any time; what is shown is the match of the attribute, or nothing.
  *   match            the match's id
  *   src              the origin to follow it from; default: where this script came from
  *   theme            "light" or "dark"; default: the reader's preference (live-score.css)
@@ -12,7 +13,8 @@
  *   data-tier        0 as the server rendered it, 1 live by fragments, 2 live by the local reducer
  *   data-id          the id shown
  *   data-connection  open (live), polling (live without a stream), connecting, waiting, offline (not live; the
- *                    age is shown), ended (the match is over, and nobody asks again) or closed
+ *                    age is shown), ended (the match is over, and nobody asks again), unknown (the origin has no such
+ *                    match, which is said) or closed
  * Events, which bubble
  *   live-score:change  what is shown is another; detail { match, id, announce }
  *   live-score:state   anything of it changed; detail { match, tier, id, latencyMs, connection, hash, bootMs }
@@ -26,11 +28,12 @@ import { showDelayed } from "./delayed.js";
 import { LiveMatch } from "./live-match.js";
 import { mark } from "./clock.js";
 import { morph } from "./morph.js";
-import { keepRuntime, mayKeep } from "./keep.js";
-import { Runtime } from "./runtime.js";
-import { safeHtml } from "./safe-html.js";
+import { keepModule, runtimeModule } from "./later.js";
+import { mayKeep } from "./may-keep.js";
+import { adoptProperties, reflect } from "./reflect.js";
+import { parseHtml, scriptUrl } from "./safe-html.js";
 import { openShadow } from "./shadow.js";
-import { localizeTimes, minute, write } from "./wording.js";
+import { UNKNOWN_MATCH, localizeTimes, minute, write } from "./wording.js";
 import {
   ATTRIBUTE_AGE,
   ATTRIBUTE_ANNOUNCE,
@@ -58,9 +61,14 @@ const UNSEEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path
 const ticking = new Set();
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let ticker;
+/** Once tier 2 was wanted. @type {typeof import("./runtime.js").Runtime | undefined} */
+let Runtime;
+
+/** Properties that reflect an attribute, with its name. */
+const PROPERTIES = { match: "match", src: "src", theme: "theme", delay: "delay", maxTier: "max-tier" };
 
 export class LiveScoreElement extends HTMLElement {
-  static observedAttributes = ["match", "src", "delay"];
+  static observedAttributes = ["match", "src", "delay", "max-tier"];
 
   /** @type {LiveMatch | null} */
   #live = null;
@@ -71,58 +79,66 @@ export class LiveScoreElement extends HTMLElement {
   #place = this;
   /** @type {HTMLElement | null} */
   #status = null;
+  #connected = false;
   /** Since when what is shown is not live. */
   #lost = mark();
   #started = mark();
+  /** When the scoreboard was last known to be the newest, UTC milliseconds; 0 for unknown. */
+  #asOfMs = 0;
 
   connectedCallback() {
+    this.#connected = true;
+    adoptProperties(this, PROPERTIES);
     // A script that runs while the page is still being read may meet the element before its content.
     if (document.readyState === "loading" && !this.querySelector(".tl")) {
       const { signal } = this.#listening;
-      document.addEventListener("DOMContentLoaded", () => this.isConnected && this.#start(), { once: true, signal });
+      document.addEventListener("DOMContentLoaded", () => this.#start(), { once: true, signal });
     } else {
       this.#start();
     }
   }
 
   disconnectedCallback() {
+    this.#connected = false;
     this.#stop();
     // Ten seconds: long enough for a page that swaps its content, short enough not to occupy 40 MB for nothing.
-    setTimeout(() => LiveMatch.any || Runtime.endAll(), 10_000);
+    setTimeout(() => LiveMatch.any || Runtime?.endAll(), 10_000);
   }
 
   /**
-   * @param {string} _name
+   * @param {string} name
    * @param {string | null} before
    * @param {string | null} after
    */
-  attributeChangedCallback(_name, before, after) {
-    if (before === after || !this.#live) return;
+  attributeChangedCallback(name, before, after) {
+    if (before === after || !this.#connected) return;
     this.#stop();
-    this.#start();
-  }
-
-  /** The match this element follows. */
-  get match() {
-    return this.getAttribute("match") ?? "";
+    // Not for one frame is another match's score under this one's name.
+    if (name === "match" || name === "src") this.#clear();
+    // What a script sets together is followed once.
+    queueMicrotask(() => this.#start());
   }
 
   #start() {
-    if (this.#live || !this.match) return;
+    const match = this.getAttribute("match");
+    if (this.#live || !this.#connected || !match) return;
     const base = new URL(this.getAttribute("src") ?? HERE, document.baseURI).href;
     const delay = Math.min(DELAY_MAX_S, Math.max(0, Number(this.getAttribute("delay")) || 0));
-    const rendered = this.querySelector(":scope > .tl");
-    const sameMatch = rendered?.getAttribute(ATTRIBUTE_MATCH) === this.match;
-    if (!rendered && !this.shadowRoot) openShadow(this, base);
+    const isRendered = this.querySelector(":scope > .tl") !== null;
+    if (!isRendered || this.shadowRoot) openShadow(this, base);
     this.#place = this.shadowRoot ?? this;
+    const board = this.#place.querySelector(".tl");
+    const isOurs = board?.getAttribute(ATTRIBUTE_MATCH) === match;
+    if (board && !isOurs) this.#clear();
     this.#addStatus();
 
     this.#lost = this.#started = mark();
-    const live = (this.#live = LiveMatch.join(base, this.match, delay, this));
+    const live = (this.#live = LiveMatch.join(base, match, delay, this));
     const { signal } = this.#listening;
     live.addEventListener("show", (event) => this.#show(/** @type {CustomEvent} */ (event).detail.moved), { signal });
     live.addEventListener("state", () => this.#reflect(), { signal });
-    live.start((sameMatch && rendered?.getAttribute(ATTRIBUTE_ID)) || "", inlineSnapshot(this.match), sameMatch ? Number(rendered?.getAttribute(ATTRIBUTE_AS_OF)) : 0);
+    const asOfMs = this.#asOfMs || Number(board?.getAttribute(ATTRIBUTE_AS_OF));
+    live.start((isOurs && board?.getAttribute(ATTRIBUTE_ID)) || "", inlineSnapshot(match), isOurs ? asOfMs : 0);
     if (live.shown.html) this.#show(false);
     this.#reflect();
 
@@ -132,10 +148,19 @@ export class LiveScoreElement extends HTMLElement {
     if (this.getAttribute("max-tier") !== "1" && !navigator.connection?.saveData) this.#watchForReader(base);
   }
 
+  /** Show nothing but what the element's author put into it. */
+  #clear() {
+    for (const board of this.#place.querySelectorAll(".tl")) board.remove();
+    if (this.shadowRoot && !this.shadowRoot.querySelector("slot")) this.shadowRoot.prepend(document.createElement("slot"));
+    this.#asOfMs = 0;
+    for (const name of ["tier", "id", "connection"]) delete this.dataset[name];
+  }
+
   #stop() {
     this.#listening.abort();
     this.#listening = new AbortController();
     this.#observer?.disconnect();
+    if (this.#live?.shown.id) this.#asOfMs = this.#live.freshness.asOfMs;
     this.#live?.leave(this);
     this.#live = null;
     this.#status?.remove();
@@ -158,6 +183,7 @@ export class LiveScoreElement extends HTMLElement {
 
   /** @param {string} base */
   #watchForReader(base) {
+    if (!("IntersectionObserver" in globalThis)) return; // too old for the reducer as well
     this.#observer = new IntersectionObserver(
       (entries) => {
         if (!entries.some((entry) => entry.isIntersecting)) return;
@@ -172,11 +198,16 @@ export class LiveScoreElement extends HTMLElement {
 
   /** @param {string} base */
   async #takeOver(base) {
-    if (!this.#live) return;
+    const live = this.#live;
+    if (!live) return;
     try {
-      const runtime = await Runtime.of(base);
-      await this.#live?.takeOver(runtime);
-      if (mayKeep(base)) keepRuntime();
+      // Not for a match that nobody knows.
+      if (!live.shown.id) await new Promise((resolve) => live.addEventListener("show", resolve, { once: true }));
+      if (this.#live !== live) return;
+      ({ Runtime } = await runtimeModule());
+      const runtime = await Runtime.of(base, scriptUrl);
+      if (this.#live === live) await live.takeOver(runtime);
+      if (mayKeep(base)) (await keepModule()).keepRuntime();
     } catch {
       // Tier 1 goes on; there is nothing a reader could do about it.
     }
@@ -186,10 +217,10 @@ export class LiveScoreElement extends HTMLElement {
   #show(moved) {
     const live = /** @type {LiveMatch} */ (this.#live);
     const { id, html } = live.shown;
-    const template = document.createElement("template");
-    template.innerHTML = safeHtml(html);
-    const fresh = template.content.querySelector(".tl");
+    const fresh = parseHtml(html).querySelector(".tl");
     if (!fresh) return;
+    // A board without a match says that there is none.
+    this.#place.querySelector(`.tl:not([${ATTRIBUTE_MATCH}])`)?.remove();
     const old = this.#place.querySelector(".tl");
     const announce = live.shown.announce ?? fresh.getAttribute(ATTRIBUTE_ANNOUNCE) ?? "";
     if (old) {
@@ -217,8 +248,14 @@ export class LiveScoreElement extends HTMLElement {
     this.dataset.tier = String(tier);
     this.dataset.id = live.shown.id;
     this.dataset.connection = connection;
+    if (connection === "unknown" && !this.#place.querySelector(".tl")) this.#sayUnknown();
     this.tick();
     this.#send("state", { match, tier, id: live.shown.id, latencyMs, connection, hash, bootMs });
+  }
+
+  /** The origin has no such match: say so beside what the element's author put into it. */
+  #sayUnknown() {
+    this.#place.prepend(parseHtml(`<article class="tl"><p class="tl-unknown">${UNKNOWN_MATCH}</p></article>`));
   }
 
   /** Update the minute and the age, and write times in the reader's own format. */
@@ -259,8 +296,14 @@ function tick() {
 for (const name of ["visibilitychange", "resume"]) document.addEventListener(name, tick);
 for (const name of ["pageshow", "online", "offline"]) addEventListener(name, tick);
 
+reflect(LiveScoreElement, PROPERTIES);
+
 /** The page's own snapshot, if it is this match's. @param {string} match */
 function inlineSnapshot(match) {
   const text = document.getElementById(SNAPSHOT_ELEMENT_ID)?.textContent;
-  return text && JSON.parse(text)[KEY_MATCH_ID] === match ? text : "";
+  try {
+    return text && JSON.parse(text)[KEY_MATCH_ID] === match ? text : "";
+  } catch {
+    return ""; // somebody's page, or a proxy, has changed it
+  }
 }

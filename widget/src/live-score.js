@@ -7,9 +7,15 @@
  */
 
 import "./live-score-element-define.js";
-import { registerServiceWorker } from "./keep.js";
+import { keepModule } from "./later.js";
+import { mayKeep } from "./may-keep.js";
+import { scriptUrl } from "./safe-html.js";
 
 export { LiveScoreElement } from "./live-score-element.js";
 export { LiveScoresElement } from "./live-scores-element.js";
 
-registerServiceWorker(new URL("..", import.meta.url).href);
+const base = new URL("..", import.meta.url).href;
+// Once the page has what it needs itself.
+const loaded = () => mayKeep(base) && keepModule().then((keep) => keep.registerServiceWorker(base, scriptUrl), () => {});
+if (document.readyState === "complete") void loaded();
+else addEventListener("load", loaded, { once: true });

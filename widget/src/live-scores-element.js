@@ -24,7 +24,7 @@ import { Freshness } from "./freshness.js";
 import { isNewer, knownUntilMs } from "./ids.js";
 import { morph } from "./morph.js";
 import { RETRY_MAX_MS, RETRY_MS, retryMs } from "./reconnect.js";
-import { safeHtml } from "./safe-html.js";
+import { parseHtml } from "./safe-html.js";
 import { openShadow } from "./shadow.js";
 import { localizeTimes, write } from "./wording.js";
 import {
@@ -240,14 +240,13 @@ export class LiveScoresElement extends HTMLElement {
 
   /** HTML of the origin. Its links are below the origin, wherever they are shown. @param {string} html */
   #parsed(html) {
-    const template = document.createElement("template");
-    template.innerHTML = safeHtml(html);
+    const content = parseHtml(html);
     if (new URL(this.#base).origin !== location.origin) {
-      for (const link of template.content.querySelectorAll("a[href]")) {
+      for (const link of content.querySelectorAll("a[href]")) {
         link.setAttribute("href", new URL(link.getAttribute("href") ?? "", this.#base).href);
       }
     }
-    return template.content;
+    return content;
   }
 
   // ---- the whole list --------------------------------------------------------------------------------

@@ -29,12 +29,13 @@ export class Runtime {
    * second attempt on this page: a missing browser feature or permission will not appear.
    *
    * @param {string} base the URL that /widget/ is below
+   * @param {(url: URL | string) => string} scriptUrl makes an address one that the page trusts
    * @returns {Promise<Runtime>}
    */
-  static of(base) {
+  static of(base, scriptUrl) {
     let booted = Runtime.#booted.get(base);
     if (!booted) {
-      booted = boot(base);
+      booted = boot(base, scriptUrl);
       Runtime.#booted.set(base, booted);
     }
     return booted;
@@ -87,10 +88,11 @@ export class Runtime {
 
 /**
  * @param {string} base
+ * @param {(url: URL | string) => string} scriptUrl
  * @returns {Promise<Runtime>}
  */
-async function boot(base) {
-  const worker = startWorker(new URL("widget/" + ASSETS.worker, base));
+async function boot(base, scriptUrl) {
+  const worker = startWorker(new URL("widget/" + ASSETS.worker, base), scriptUrl);
   const runtime = new Runtime(worker);
   return new Promise((resolve, reject) => {
     /** @param {string} reason */
@@ -128,11 +130,12 @@ async function boot(base) {
  * page the worker is one line of ours that imports the rest.
  *
  * @param {URL} url
+ * @param {(url: URL | string) => string} scriptUrl
  */
-function startWorker(url) {
-  if (url.origin === location.origin) return new Worker(url, { type: "module", name: "live-score" });
+function startWorker(url, scriptUrl) {
+  if (url.origin === location.origin) return new Worker(scriptUrl(url), { type: "module", name: "live-score" });
   const shim = URL.createObjectURL(new Blob([`import ${JSON.stringify(url.href)};`], { type: "text/javascript" }));
-  const worker = new Worker(shim, { type: "module", name: "live-score" });
+  const worker = new Worker(scriptUrl(shim), { type: "module", name: "live-score" });
   // The URL must live until the import has begun; a message from inside proves that it has.
   const revoke = () => URL.revokeObjectURL(shim);
   worker.addEventListener("message", revoke, { once: true });

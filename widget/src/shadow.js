@@ -1,7 +1,7 @@
 // @ts-check
 /** The shadow root of an element on a page that has not what it shows, with the stylesheet of the origin. */
 
-/** @type {Map<string, Promise<CSSStyleSheet>>} */
+/** By address. @type {Map<string, Promise<CSSStyleSheet>>} */
 const styles = new Map();
 
 /**
@@ -9,22 +9,36 @@ const styles = new Map();
  *
  * @param {HTMLElement} element
  * @param {string} base the URL of the origin
+ * @returns {ShadowRoot}
  */
 export function openShadow(element, base) {
-  const root = element.attachShadow({ mode: "open" });
-  root.append(document.createElement("slot"));
-  const url = new URL("widget/" + ASSETS.css, base).href;
+  const root = element.shadowRoot ?? element.attachShadow({ mode: "open" });
+  if (!root.firstChild) root.append(document.createElement("slot"));
+  const url = new URL("widget/", base).href;
   let sheet = styles.get(url);
   if (!sheet) styles.set(url, (sheet = loadStyle(url)));
   sheet.then(
     (loaded) => (root.adoptedStyleSheets = [loaded]),
-    () => styles.delete(url), // unstyled is still readable
+    () => {
+      styles.delete(url); // the next element tries again
+      // A browser without constructable style sheets (Safari before 16.4) takes a link. Unstyled is still readable.
+      if (!root.querySelector("link")) {
+        root.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: url + ASSETS.css }));
+      }
+    },
   );
+  return root;
 }
 
-/** @param {string} url */
+/**
+ * An origin of another release has not our file, but always one of the name without a hash.
+ *
+ * @param {string} url of the folder
+ */
 async function loadStyle(url) {
-  const response = await fetch(url, { credentials: "same-origin" });
-  if (!response.ok) throw new Error(`${url}: ${response.status}`);
-  return new CSSStyleSheet().replace(await response.text());
+  for (const name of [ASSETS.css, "live-score.css"]) {
+    const response = await fetch(url + name, { credentials: "same-origin" });
+    if (response.ok) return new CSSStyleSheet().replace(await response.text());
+  }
+  throw new Error(url);
 }

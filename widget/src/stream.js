@@ -218,14 +218,15 @@ export class Stream {
       }
       hasHead = true;
       firstBytes = setTimeout(abort, this.#flush ? FLUSHED_BYTES_MS : FIRST_BYTES_MS);
-      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      const reader = response.body.getReader();
+      const decoder = new TextDecoder(); // older browsers have no TextDecoderStream
       for (;;) {
         const { value, done } = await reader.read();
         if (done || own.signal.aborted) break;
         hasBytes = true;
         clearTimeout(firstBytes);
         // A comment is bytes, and no frame: only a frame says what the server knows.
-        parser.feed(value, (frame) => {
+        parser.feed(decoder.decode(value, { stream: true }), (frame) => {
           if (own.signal.aborted) return;
           hasFrame = true;
           this.#attempt = this.failures = 0; // a server that accepts and then falls over has not answered yet

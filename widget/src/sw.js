@@ -6,122 +6,180 @@
  * the network, and from the cache when it does not answer. Streams, polls and fragments are left alone:
  * a score is live or it is shown with its age, and keep.js keeps the last one.
  *
+ * An answer is kept only if the origin marked it as one to keep. A portal's page, or a publisher's page at the same
+ * origin, has no mark. An answer that is `private` or `no-store` is not kept, whoever marked it.
+ *
+ * An answer is given first and stored afterwards: a full disk, or storage that is denied, costs the next visit its
+ * copy and this one nothing.
+ *
  * It uses caches under its own versioned prefix and deletes only its own. A new one takes over at once
  * if it speaks the same protocol; otherwise it waits until the pages that speak the old one are closed.
  */
 
+import { HEADER_KEEP } from "./wire.js";
+
 /** @type {ServiceWorkerGlobalScope} */
 const worker = /** @type {any} */ (self);
 
+/** The origin may be below a path. The folder of this file is directly below it. */
+const BASE = new URL("..", location.href);
+/** Ends the names of our caches, since another service worker may be below another path. */
+const BELOW = BASE.pathname.slice(1);
 const PREFIX = "live-score-v";
-const FILES = `${PREFIX}${PROTOCOL}-files`;
-const PAGES = `${PREFIX}${PROTOCOL}-pages`;
-const KEPT = `${PREFIX}${PROTOCOL}-kept`; // keep.js writes it
+const FILES = `${PREFIX}${PROTOCOL}-files${BELOW}`;
+const PAGES = `${PREFIX}${PROTOCOL}-pages${BELOW}`;
+const KEPT = `${PREFIX}${PROTOCOL}-kept${BELOW}`; // keep.js writes it
 /** A phone on a platform with one bar: better the last page than none. */
 const PAGE_MS = 4_000;
 const PAGES_MAX = 20;
 
-const KNOWN = new Set([...SHELL, ...RUNTIME].map((path) => `/widget/${path}`));
+const KNOWN = new Set([...SHELL, ...RUNTIME].map((path) => urlOf(path)));
 
 worker.addEventListener("install", (event) => event.waitUntil(install()));
 worker.addEventListener("activate", (event) => event.waitUntil(activate()));
 
 worker.addEventListener("message", (event) => {
   if (event.data.type === "keep") event.waitUntil(keepPage(event.data.url));
-  else if (event.data.type === "keep-runtime") event.waitUntil(addMissing(RUNTIME));
+  else if (event.data.type === "keep-runtime") event.waitUntil(addMissing(RUNTIME).catch(() => {}));
 });
 
 worker.addEventListener("fetch", (event) => {
   const { request } = event;
-  const url = new URL(request.url);
-  if (request.method !== "GET" || url.origin !== location.origin) return;
-  if (url.pathname.startsWith("/widget/")) {
-    if (/-[0-9a-f]{12}[./]/.test(url.pathname)) event.respondWith(hashed(request));
-  } else if (request.mode === "navigate" && /^\/(?:$|match\/[^/]+$|embed\/)/.test(url.pathname)) {
-    event.respondWith(page(event));
-  }
+  if (request.method !== "GET") return;
+  if (KNOWN.has(request.url)) event.respondWith(hashed(event));
+  else if (request.mode === "navigate" && isPage(request.url)) event.respondWith(page(event));
 });
+
+/** @param {string} path below the folder of the widget's files */
+function urlOf(path) {
+  return new URL(`widget/${path}`, BASE).href;
+}
+
+/** Whether a page of ours can be at an address. @param {string} address */
+function isPage(address) {
+  const { origin, pathname } = new URL(address);
+  const isBelow = origin === BASE.origin && pathname.startsWith(BASE.pathname);
+  return isBelow && /^(?:$|match\/[^/]+$|embed\/[^/]+$)/.test(pathname.slice(BASE.pathname.length));
+}
 
 async function install() {
   await addMissing(SHELL);
-  const other = (await caches.keys()).some((name) => name.startsWith(PREFIX) && ![FILES, PAGES, KEPT].includes(name));
+  const other = (await caches.keys()).some((name) => isOurs(name) && ![FILES, PAGES, KEPT].includes(name));
   if (!other) await worker.skipWaiting();
+}
+
+/** Whether a cache belongs to this service worker, or to an earlier one. @param {string} name */
+function isOurs(name) {
+  return name.startsWith(PREFIX) && name.replace(/^live-score-v\d+-(?:files|pages|kept)/, "") === BELOW;
 }
 
 async function activate() {
   for (const name of await caches.keys()) {
-    if (name.startsWith(PREFIX) && ![FILES, PAGES, KEPT].includes(name)) await caches.delete(name);
+    if (isOurs(name) && ![FILES, PAGES, KEPT].includes(name)) await caches.delete(name);
   }
   // Files of an earlier release go, unless a page that is kept still names them.
   const pages = await caches.open(PAGES);
   const texts = await Promise.all((await pages.matchAll()).map((kept) => kept.text()));
   const files = await caches.open(FILES);
   for (const request of await files.keys()) {
-    const { pathname } = new URL(request.url);
-    if (!KNOWN.has(pathname) && !texts.some((text) => text.includes(pathname))) await files.delete(request);
+    const { href, pathname } = new URL(request.url);
+    if (!KNOWN.has(href) && !texts.some((text) => text.includes(pathname))) await files.delete(request);
   }
   await worker.clients.claim();
 }
 
-/** @param {string[]} paths below /widget/ */
+/** @param {string[]} paths below the folder of the widget's files */
 async function addMissing(paths) {
   const files = await caches.open(FILES);
-  for (const path of paths) {
-    const url = `/widget/${path}`;
+  for (const url of paths.map(urlOf)) {
     if (await files.match(url)) continue;
     const response = await fetch(url);
-    if (!isFile(response)) throw new Error(`${url}: ${response.status}`);
+    if (!mayKeep(response)) throw new Error(`${url}: ${response.status}`);
     await files.put(url, response);
   }
 }
 
-/** @param {Request} request */
-async function hashed(request) {
-  const files = await caches.open(FILES);
-  const known = await files.match(request.url);
+/** @param {FetchEvent} event */
+async function hashed(event) {
+  const { request } = event;
+  const known = await stored(FILES, request.url);
   if (known) return known;
   const response = await fetch(request);
-  if (isFile(response) && KNOWN.has(new URL(request.url).pathname)) await files.put(request.url, response.clone());
+  if (mayKeep(response)) event.waitUntil(store(FILES, request.url, response.clone()));
   return response;
 }
 
 /** @param {FetchEvent} event */
 async function page(event) {
   const { request } = event;
-  const fetched = fetch(request).then((response) => {
-    if (response.ok) event.waitUntil(store(request.url, response.clone()));
-    return response;
-  });
+  const fetched = fetch(request);
+  // Copied before the browser reads it.
+  const copied = fetched.then((response) => response.clone());
+  event.waitUntil(copied.then((copy) => storePage(request.url, copy)).catch(() => {}));
   const late = new Promise((resolve) => setTimeout(resolve, PAGE_MS));
   const first = await Promise.race([fetched.catch(() => null), late]);
   if (first instanceof Response && first.status < 500) return first;
-  const known = await (await caches.open(PAGES)).match(request.url, { ignoreSearch: true });
-  return known ?? fetched;
+  // What a list shows depends on its query; a match's page does not.
+  const isList = new URL(request.url).pathname === BASE.pathname;
+  return (await stored(PAGES, request.url, { ignoreSearch: !isList })) ?? fetched;
 }
 
-/** @param {string} url */
+/** The page that brought the service worker was loaded before it. @param {string} url */
 async function keepPage(url) {
-  const response = await fetch(url);
-  if (response.ok) await store(url, response);
+  try {
+    if (isPage(url)) await storePage(url, await fetch(url));
+  } catch {
+    // The next visit will be kept.
+  }
 }
 
 /**
  * @param {string} url
  * @param {Response} response
  */
-async function store(url, response) {
-  // A captive portal, or a proxy with a warning, answers 200 with a page of its own.
-  const copy = response.clone();
-  if (response.redirected || !/^text\/html/.test(copy.headers.get("Content-Type") ?? "")) return;
-  if (!(await copy.text()).includes("<live-score")) return;
-  const pages = await caches.open(PAGES);
-  await pages.delete(url); // so that it comes last: the first are the oldest
-  await pages.put(url, response);
-  const urls = await pages.keys();
-  for (const old of urls.slice(0, -PAGES_MAX)) await pages.delete(old);
+async function storePage(url, response) {
+  if (mayKeep(response)) {
+    await store(PAGES, url, response);
+    const pages = await caches.open(PAGES);
+    for (const old of (await pages.keys()).slice(0, -PAGES_MAX)) await pages.delete(old);
+  } else if (response.headers.has(HEADER_KEEP)) {
+    // Somebody has made this page of ours private since.
+    await (await caches.open(PAGES)).delete(url);
+  }
 }
 
-/** Whether an answer can be a file of the widget: none of them is a page. @param {Response} response */
-function isFile(response) {
-  return response.ok && !response.redirected && !/^text\/html/.test(response.headers.get("Content-Type") ?? "");
+/**
+ * What is stored at an address; undefined also where storage is denied.
+ *
+ * @param {string} cache
+ * @param {string} url
+ * @param {CacheQueryOptions} [options]
+ */
+async function stored(cache, url, options) {
+  try {
+    return await (await caches.open(cache)).match(url, options);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * @param {string} cache
+ * @param {string} url
+ * @param {Response} response
+ */
+async function store(cache, url, response) {
+  try {
+    const opened = await caches.open(cache);
+    await opened.delete(url); // so that it comes last: the first are the oldest
+    await opened.put(url, response);
+  } catch {
+    // No room, or no permission.
+  }
+}
+
+/** Whether an answer is one of ours that may be kept. @param {Response} response */
+function mayKeep(response) {
+  const isPrivate = /\b(?:private|no-store)\b/i.test(response.headers.get("Cache-Control") ?? "");
+  return response.ok && !response.redirected && response.headers.has(HEADER_KEEP) && !isPrivate;
 }

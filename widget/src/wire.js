@@ -41,6 +41,7 @@ export const QUERY_LIST_ID = "list_id";
 export const QUERY_FLUSH = "flush";
 export const HEADER_RETRY_AFTER = "Retry-After";
 export const HEADER_AS_OF = "Touchline-As-Of";
+export const HEADER_KEEP = "Touchline-Keep";
 export const STREAM_TYPE = "text/event-stream";
 export const JSON_TYPE = "application/json";
 export const HTML_TYPE = "text/html";
@@ -69,3 +70,6 @@ export const ATTRIBUTE_MATCH = "data-match";
 export const ATTRIBUTE_PHASE = "data-phase";
 export const ATTRIBUTE_UNTIL = "data-tl-until";
 export const SNAPSHOT_ELEMENT_ID = "tl-snapshot";
+
+/** The meta element of a page that permits what keep.js does. */
+export const OFFLINE_META_NAME = "touchline-offline";

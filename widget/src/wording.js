@@ -11,6 +11,8 @@ import {
 } from "./wire.js";
 
 const DAY_MS = 86_400_000;
+/** In the place of a match that the origin does not know. */
+export const UNKNOWN_MATCH = "There is no live score of this match yet.";
 
 /**
  * The running minute by shared_state/wording.py's rule; null to leave the text as it is.
