@@ -54,11 +54,13 @@ __all__ = [
     "ATTRIBUTE_LIST_ID",
     "ATTRIBUTE_LOCAL_TIME",
     "ATTRIBUTE_MATCH",
+    "ATTRIBUTE_NOTIFICATIONS",
     "ATTRIBUTE_PHASE",
     "ATTRIBUTE_UNTIL",
     "DELTA_ACCEPTED",
     "DELTA_EVENT_ID",
     "DELTA_OP",
+    "DELTA_TYPE",
     "EVENT_END",
     "EVENT_GAP",
     "EVENT_HEARTBEAT",
@@ -81,6 +83,7 @@ __all__ = [
     "OP_RETRACT",
     "PROTOCOL_VERSION",
     "QUERY_FLUSH",
+    "QUERY_LANGUAGE",
     "QUERY_LAST_EVENT_ID",
     "QUERY_LIST",
     "QUERY_LIST_ID",
@@ -126,6 +129,7 @@ KEY_LISTS: Final = "lists"
 KEY_HTML: Final = "html"
 DELTA_EVENT_ID: Final = "e"
 DELTA_OP: Final = "o"
+DELTA_TYPE: Final = "t"
 DELTA_ACCEPTED: Final = "a"
 OP_RETRACT: Final = "RETRACT"
 QUERY_LAST_EVENT_ID: Final = "last_event_id"
@@ -133,6 +137,7 @@ QUERY_MATCH: Final = "m"
 QUERY_LIST: Final = "list"
 QUERY_LIST_ID: Final = "list_id"
 QUERY_FLUSH: Final = "flush"
+QUERY_LANGUAGE: Final = "lang"
 HEADER_RETRY_AFTER: Final = "Retry-After"
 HEADER_AS_OF: Final = "Touchline-As-Of"
 STREAM_TYPE: Final = "text/event-stream"
@@ -156,13 +161,14 @@ ATTRIBUTE_ID: Final = "data-id"
 ATTRIBUTE_LIST_ID: Final = "data-list-id"
 ATTRIBUTE_LOCAL_TIME: Final = "data-tl-local"
 ATTRIBUTE_MATCH: Final = "data-match"
+ATTRIBUTE_NOTIFICATIONS: Final = "data-notifications"
 ATTRIBUTE_PHASE: Final = "data-phase"
 ATTRIBUTE_UNTIL: Final = "data-tl-until"
 SNAPSHOT_ELEMENT_ID: Final = "tl-snapshot"
 
 _ID_PATTERN: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")
 _SHORT: Final = {
-    "type": "t",
+    "type": DELTA_TYPE,
     "event_id": DELTA_EVENT_ID,
     "op": DELTA_OP,
     "rev": "r",

@@ -30,6 +30,7 @@ export const KEY_HTML = "html";
 /** Keys of a delta; the loader reads no others. */
 export const DELTA_EVENT_ID = "e";
 export const DELTA_OP = "o";
+export const DELTA_TYPE = "t";
 export const DELTA_ACCEPTED = "a";
 export const OP_RETRACT = "RETRACT";
 
@@ -39,6 +40,7 @@ export const QUERY_MATCH = "m";
 export const QUERY_LIST = "list";
 export const QUERY_LIST_ID = "list_id";
 export const QUERY_FLUSH = "flush";
+export const QUERY_LANGUAGE = "lang";
 export const HEADER_RETRY_AFTER = "Retry-After";
 export const HEADER_AS_OF = "Touchline-As-Of";
 export const STREAM_TYPE = "text/event-stream";
@@ -66,6 +68,7 @@ export const ATTRIBUTE_ID = "data-id";
 export const ATTRIBUTE_LIST_ID = "data-list-id";
 export const ATTRIBUTE_LOCAL_TIME = "data-tl-local";
 export const ATTRIBUTE_MATCH = "data-match";
+export const ATTRIBUTE_NOTIFICATIONS = "data-notifications";
 export const ATTRIBUTE_PHASE = "data-phase";
 export const ATTRIBUTE_UNTIL = "data-tl-until";
 export const SNAPSHOT_ELEMENT_ID = "tl-snapshot";
