@@ -20,7 +20,7 @@ Everything that came from a feed is escaped here, once. What a script may rely o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from html import escape
 from typing import Final, NamedTuple
@@ -131,6 +131,7 @@ def scoreboard(
     as_of_ms: int | None = None,
     language: Language | None = None,
     notifications: Sequence[JsonObject] = (),
+    unseen: Collection[str] = (),
 ) -> str:
     """The scoreboard as one ``<article class="tl">``.
 
@@ -143,6 +144,7 @@ def scoreboard(
         as_of_ms: until when this was known to be the newest, UTC milliseconds; None in a fragment.
         language: of the text, which then says so by ``lang`` and ``dir``; None for English without these.
         notifications: what ``notifications()`` said of that delta.
+        unseen: events that this reader is never shown, by ``event_id``; ``match`` is without them.
     """
     words = language or ENGLISH
     own = ""
@@ -156,6 +158,7 @@ def scoreboard(
         f' data-status="{match.status}" data-period="{match.period}" data-phase="{phase(match)}"'
         f' data-announce="{escape(announcement)}" aria-label="{escape(label)}"{own}'
         + (f' data-notifications="{escape(compact(notifications))}"' if notifications else "")
+        + (f' data-unseen="{escape(compact(sorted(unseen)))}"' if unseen else "")
         + (">" if as_of_ms is None else f' data-as-of="{as_of_ms}">')
         + _top(match, now_ms, words)
         + _delayed(match, now_ms, words)

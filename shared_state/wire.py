@@ -56,6 +56,7 @@ __all__ = [
     "ATTRIBUTE_MATCH",
     "ATTRIBUTE_NOTIFICATIONS",
     "ATTRIBUTE_PHASE",
+    "ATTRIBUTE_UNSEEN",
     "ATTRIBUTE_UNTIL",
     "DELTA_ACCEPTED",
     "DELTA_EVENT_ID",
@@ -82,6 +83,7 @@ __all__ = [
     "KEY_SERVER_MS",
     "OP_RETRACT",
     "PROTOCOL_VERSION",
+    "QUERY_BEHIND",
     "QUERY_FLUSH",
     "QUERY_LANGUAGE",
     "QUERY_LAST_EVENT_ID",
@@ -138,6 +140,7 @@ QUERY_LIST: Final = "list"
 QUERY_LIST_ID: Final = "list_id"
 QUERY_FLUSH: Final = "flush"
 QUERY_LANGUAGE: Final = "lang"
+QUERY_BEHIND: Final = "behind"
 HEADER_RETRY_AFTER: Final = "Retry-After"
 HEADER_AS_OF: Final = "Touchline-As-Of"
 STREAM_TYPE: Final = "text/event-stream"
@@ -164,6 +167,9 @@ ATTRIBUTE_MATCH: Final = "data-match"
 ATTRIBUTE_NOTIFICATIONS: Final = "data-notifications"
 ATTRIBUTE_PHASE: Final = "data-phase"
 ATTRIBUTE_UNTIL: Final = "data-tl-until"
+# The events that a reader with a delay is never shown, as a JSON array.
+ATTRIBUTE_UNSEEN: Final = "data-unseen"
+ATTRIBUTE_UNSEEN: Final = "data-unseen"
 SNAPSHOT_ELEMENT_ID: Final = "tl-snapshot"
 
 _ID_PATTERN: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")

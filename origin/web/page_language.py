@@ -12,9 +12,10 @@ from urllib.parse import urlencode
 from flask import Flask, Response, request
 
 from origin.web.cache_policy import NO_STORE, set_policy
+from origin.web.page_delay import requested_delay_s
 from shared_state.language import ENGLISH, Language
 from shared_state.languages import LANGUAGES, language_of
-from shared_state.wire import QUERY_LANGUAGE
+from shared_state.wire import QUERY_BEHIND, QUERY_LANGUAGE
 
 __all__ = ["in_language", "init_app", "redirect_to_one_spelling", "requested_language"]
 
@@ -27,13 +28,17 @@ def requested_language() -> Language:
 
 
 def redirect_to_one_spelling() -> Response | None:
-    """The answer to an address whose language has another spelling, or is not known; None for all others."""
-    given = request.args.getlist(QUERY_LANGUAGE)
-    language = requested_language()
-    if given == ([] if language is ENGLISH else [language.tag]):
+    """The answer to an address whose delay or language has another spelling; None for all others."""
+    delay_s, language = requested_delay_s(), requested_language()
+    wanted = [(QUERY_BEHIND, str(delay_s))] if delay_s else []
+    if language is not ENGLISH:
+        wanted.append((QUERY_LANGUAGE, language.tag))
+    ours, others = [], []
+    for name, value in request.args.items(multi=True):
+        (ours if name in (QUERY_BEHIND, QUERY_LANGUAGE) else others).append((name, value))
+    if ours == wanted:
         return None
-    others = [(name, value) for name, value in request.args.items(multi=True) if name != QUERY_LANGUAGE]
-    query = urlencode(others if language is ENGLISH else [*others, (QUERY_LANGUAGE, language.tag)])
+    query = urlencode([*others, *wanted])
     location = f"{request.path}?{query}" if query else request.path
     return set_policy(Response(status=302, headers={"Location": location}), NO_STORE)
 

@@ -19,6 +19,7 @@ from origin.web.board import PageContent, View
 from origin.web.cache_policy import IMMUTABLE, LATEST, NO_STORE, set_policy
 from origin.web.match_cache import Scoreboard
 from origin.web.origin import origin
+from origin.web.page_delay import requested_delay_s
 from origin.web.page_language import in_language, redirect_to_one_spelling, requested_language
 from origin.web.polls import mark_stale, parse_id
 from shared_state.errors import shown
@@ -92,8 +93,7 @@ def match(match_id: str) -> Response:
     """One match, server-rendered, with its snapshot inline."""
     if redirect := redirect_to_one_spelling():
         return redirect
-    board = origin().matches.latest(match_id)
-    return _page("demo.html" if origin().config.demo else "match.html", board, requested_language())
+    return _page("demo.html" if origin().config.demo else "match.html", match_id)
 
 
 @blueprint.get("/embed/<match_id>")
@@ -101,17 +101,16 @@ def embed(match_id: str) -> Response:
     """The widget alone, for an iframe on somebody else's page."""
     if redirect := redirect_to_one_spelling():
         return redirect
-    board = origin().matches.latest(match_id)
-    return _page("embed.html", board, requested_language())
+    return _page("embed.html", match_id)
 
 
 @blueprint.get("/match/<match_id>/fragment/<id_text>")
 def fragment(match_id: str, id_text: str) -> Response:
-    """The scoreboard's HTML at one id, in one language: the same for ever."""
+    """The scoreboard's HTML at one id, in one language, for one delay: the same for ever."""
     if redirect := redirect_to_one_spelling():
         return redirect
     id_ = parse_id(id_text)
-    found = origin().matches.fragment(match_id, id_, requested_language())
+    found = origin().matches.fragment(match_id, id_, requested_language(), requested_delay_s())
     if not found.final:
         # Another origin, or this one after a refill, may know more of the same address.
         return _tagged(found.html)
@@ -203,7 +202,7 @@ def _row_html(summary: Summary, id_text: str, language: Language) -> Markup:
     return Markup(row(summary, id_text, language))  # noqa: S704 - the template escapes it
 
 
-def _context(board: Scoreboard, language: Language) -> Mapping[str, Any]:
+def _context(board: Scoreboard, language: Language, delay_s: int) -> Mapping[str, Any]:
     """What the templates of one match need.
 
     Addresses are below the configured public URL, or relative. The Host of the request is never repeated:
@@ -212,9 +211,17 @@ def _context(board: Scoreboard, language: Language) -> Mapping[str, Any]:
     public_url = origin().config.public_url
     address = f"{public_url}/match/{board.match.match_id}"
     url = in_language(address, language)
-    now_ms = _now_ms()
-    html = scoreboard(board.match, board.id, now_ms=now_ms, as_of_ms=_as_of_ms(board), language=language)
+    now_ms = _now_ms() - delay_s * 1_000
+    html = scoreboard(
+        board.match,
+        board.id,
+        now_ms=now_ms,
+        as_of_ms=_as_of_ms(board),
+        language=language,
+        unseen=board.unseen,
+    )
     return {
+        "delay_s": delay_s,
         "language": language,
         "translations": [(tag, in_language(address, other)) for tag, other in LANGUAGES.items()],
         "match": board.match,
@@ -243,9 +250,11 @@ def _as_of_ms(board: Scoreboard) -> int:
     return board.as_of_ms if board.stale else board.as_of_ms - board.as_of_ms % AS_OF_STEP_MS
 
 
-def _page(template: str, board: Scoreboard, language: Language) -> Response:
-    """A page of one match, which says when the match was known to be so."""
-    html = render_template(template, **_context(board, language))
+def _page(template: str, match_id: str) -> Response:
+    """A page of one match as its address asks for it. It says when the match was known to be so."""
+    delay_s, matches = requested_delay_s(), origin().matches
+    board = matches.behind(match_id, delay_s) if delay_s else matches.latest(match_id)
+    html = render_template(template, **_context(board, requested_language(), delay_s))
     if board.stale:
         return mark_stale(Response(html, mimetype="text/html"), board)
     return _tagged(html)

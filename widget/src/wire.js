@@ -41,6 +41,7 @@ export const QUERY_LIST = "list";
 export const QUERY_LIST_ID = "list_id";
 export const QUERY_FLUSH = "flush";
 export const QUERY_LANGUAGE = "lang";
+export const QUERY_BEHIND = "behind";
 export const HEADER_RETRY_AFTER = "Retry-After";
 export const HEADER_AS_OF = "Touchline-As-Of";
 export const STREAM_TYPE = "text/event-stream";
@@ -71,4 +72,7 @@ export const ATTRIBUTE_MATCH = "data-match";
 export const ATTRIBUTE_NOTIFICATIONS = "data-notifications";
 export const ATTRIBUTE_PHASE = "data-phase";
 export const ATTRIBUTE_UNTIL = "data-tl-until";
+// The events that a reader with a delay is never shown, as a JSON array.
+export const ATTRIBUTE_UNSEEN = "data-unseen";
+export const ATTRIBUTE_UNSEEN = "data-unseen";
 export const SNAPSHOT_ELEMENT_ID = "tl-snapshot";
