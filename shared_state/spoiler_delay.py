@@ -24,11 +24,11 @@ class Behind(NamedTuple):
     """How far a reader with a delay has got.
 
     Attributes:
-        count: how many of the deltas are shown.
+        length: how many of the deltas are shown.
         unseen: of these, the ``event_id`` of each event that was taken back before it was shown.
     """
 
-    count: int
+    length: int
     unseen: frozenset[str]
 
 

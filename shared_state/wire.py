@@ -169,7 +169,6 @@ ATTRIBUTE_PHASE: Final = "data-phase"
 ATTRIBUTE_UNTIL: Final = "data-tl-until"
 # The events that a reader with a delay is never shown, as a JSON array.
 ATTRIBUTE_UNSEEN: Final = "data-unseen"
-ATTRIBUTE_UNSEEN: Final = "data-unseen"
 SNAPSHOT_ELEMENT_ID: Final = "tl-snapshot"
 
 _ID_PATTERN: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")

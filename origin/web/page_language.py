@@ -33,7 +33,8 @@ def redirect_to_one_spelling() -> Response | None:
     wanted = [(QUERY_BEHIND, str(delay_s))] if delay_s else []
     if language is not ENGLISH:
         wanted.append((QUERY_LANGUAGE, language.tag))
-    ours, others = [], []
+    ours: list[tuple[str, str]] = []
+    others: list[tuple[str, str]] = []
     for name, value in request.args.items(multi=True):
         (ours if name in (QUERY_BEHIND, QUERY_LANGUAGE) else others).append((name, value))
     if ours == wanted:
