@@ -54,11 +54,14 @@ __all__ = [
     "ATTRIBUTE_LIST_ID",
     "ATTRIBUTE_LOCAL_TIME",
     "ATTRIBUTE_MATCH",
+    "ATTRIBUTE_NOTIFICATIONS",
     "ATTRIBUTE_PHASE",
+    "ATTRIBUTE_UNSEEN",
     "ATTRIBUTE_UNTIL",
     "DELTA_ACCEPTED",
     "DELTA_EVENT_ID",
     "DELTA_OP",
+    "DELTA_TYPE",
     "EVENT_END",
     "EVENT_GAP",
     "EVENT_HEARTBEAT",
@@ -82,7 +85,9 @@ __all__ = [
     "OFFLINE_META_NAME",
     "OP_RETRACT",
     "PROTOCOL_VERSION",
+    "QUERY_BEHIND",
     "QUERY_FLUSH",
+    "QUERY_LANGUAGE",
     "QUERY_LAST_EVENT_ID",
     "QUERY_LIST",
     "QUERY_LIST_ID",
@@ -128,6 +133,7 @@ KEY_LISTS: Final = "lists"
 KEY_HTML: Final = "html"
 DELTA_EVENT_ID: Final = "e"
 DELTA_OP: Final = "o"
+DELTA_TYPE: Final = "t"
 DELTA_ACCEPTED: Final = "a"
 OP_RETRACT: Final = "RETRACT"
 QUERY_LAST_EVENT_ID: Final = "last_event_id"
@@ -135,6 +141,8 @@ QUERY_MATCH: Final = "m"
 QUERY_LIST: Final = "list"
 QUERY_LIST_ID: Final = "list_id"
 QUERY_FLUSH: Final = "flush"
+QUERY_LANGUAGE: Final = "lang"
+QUERY_BEHIND: Final = "behind"
 HEADER_RETRY_AFTER: Final = "Retry-After"
 HEADER_AS_OF: Final = "Touchline-As-Of"
 HEADER_KEEP: Final = "Touchline-Keep"
@@ -159,14 +167,17 @@ ATTRIBUTE_ID: Final = "data-id"
 ATTRIBUTE_LIST_ID: Final = "data-list-id"
 ATTRIBUTE_LOCAL_TIME: Final = "data-tl-local"
 ATTRIBUTE_MATCH: Final = "data-match"
+ATTRIBUTE_NOTIFICATIONS: Final = "data-notifications"
 ATTRIBUTE_PHASE: Final = "data-phase"
 ATTRIBUTE_UNTIL: Final = "data-tl-until"
+# The events that a reader with a delay is never shown, as a JSON array.
+ATTRIBUTE_UNSEEN: Final = "data-unseen"
 SNAPSHOT_ELEMENT_ID: Final = "tl-snapshot"
 OFFLINE_META_NAME: Final = "touchline-offline"
 
 _ID_PATTERN: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")
 _SHORT: Final = {
-    "type": "t",
+    "type": DELTA_TYPE,
     "event_id": DELTA_EVENT_ID,
     "op": DELTA_OP,
     "rev": "r",

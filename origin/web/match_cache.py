@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from origin.bounded_cache import BoundedCache
@@ -15,12 +16,16 @@ from origin.bus import Replay, Snapshot, Suffix, UpToDate
 from origin.errors import BusError, RequestError
 from origin.metrics import Metrics
 from origin.web.bus_breaker import GuardedBus
-from shared_state import PROTOCOL_VERSION, DeltaId, Match, Receipt, Replica, WireError, decode_delta
+from shared_state import PROTOCOL_VERSION, Delta, DeltaId, Match, Receipt, Replica, WireError, decode_delta
 from shared_state.announce import announcement
 from shared_state.errors import shown
 from shared_state.events import MATCH_ID_PATTERN
+from shared_state.jsontext import JsonObject
+from shared_state.language import ENGLISH, Language
+from shared_state.notifications import notifications
+from shared_state.spoiler_delay import behind, without
 from shared_state.view import scoreboard
-from shared_state.wire import snapshot_version
+from shared_state.wire import HEADER_RETRY_AFTER, snapshot_version
 
 __all__ = ["Fragment", "Matches", "Scoreboard"]
 
@@ -31,6 +36,7 @@ FRAGMENTS_MAX_CHARS = 32_000_000
 RESTORED_MAX_BYTES = 32 * 2**20
 MATCH_BYTES = 1_000
 FOLDED_MAX_RECORDS = 100_000  # some 0.5 KB each
+DELTAS_MAX = 50_000  # some 1 KB each
 DATED_MAX = 50_000
 
 
@@ -44,6 +50,8 @@ class Scoreboard:
         hash: the hash of the state; computed once, since every poll shows it.
         as_of_ms: when the bus last said that this is the newest, UTC milliseconds.
         stale: whether the bus could not be asked now: there may be a newer one.
+        unseen: events that the reader of this is never shown, by ``event_id``
+            (``shared_state.spoiler_delay``).
     """
 
     replica: Replica
@@ -51,16 +59,29 @@ class Scoreboard:
     hash: str
     as_of_ms: int
     stale: bool = False
+    unseen: frozenset[str] = frozenset()
 
     @property
     def match(self) -> Match:
-        """The match itself."""
-        return self.replica.match
+        """The match as its reader sees it."""
+        return without(self.replica.match, self.unseen)
 
     @property
     def id(self) -> DeltaId:
         """The id that the match is at."""
         return self.replica.position
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What is said of one delta: to listeners, and to a page's script."""
+
+    announcement: str
+    notifications: Sequence[JsonObject]
+
+
+_NOTHING_SAID = _Said("", ())
+_NO_IDS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +110,12 @@ class Matches:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._restored: BoundedCache[str, Scoreboard] = BoundedCache(RESTORED_MAX_BYTES)
-        self._fragments: BoundedCache[tuple[str, DeltaId], str] = BoundedCache(FRAGMENTS_MAX_CHARS)
+        self._fragments: BoundedCache[tuple[str, DeltaId, str, int], str] = BoundedCache(FRAGMENTS_MAX_CHARS)
         # The state that the last fragment of a match was made from, to fold on from.
         self._folded: BoundedCache[str, tuple[DeltaId, Match]] = BoundedCache(FOLDED_MAX_RECORDS)
+        # The deltas of matches that somebody watches with a delay, from the first one on.
+        self._deltas: BoundedCache[tuple[str, int], tuple[Delta, ...]] = BoundedCache(DELTAS_MAX)
+        self._behind: BoundedCache[tuple[str, DeltaId], Replica] = BoundedCache(FOLDED_MAX_RECORDS)
         # The second by which an id of each match is dated, to date the later ones from.
         self._dated: BoundedCache[str, tuple[DeltaId, int]] = BoundedCache(DATED_MAX)
 
@@ -166,33 +190,107 @@ class Matches:
                 return
             self._restored.put(match_id, board, len(board.snapshot) + MATCH_BYTES)
 
-    def fragment(self, match_id: str, id_: DeltaId) -> Fragment:
-        """The scoreboard's HTML at an id.
+    def behind(self, match_id: str, delay_s: int) -> Scoreboard:
+        """The match as a reader sees it who stays behind by some seconds; its date is as much earlier.
+
+        Args:
+            match_id: the match.
+            delay_s: seconds, from 1 to ``DELAY_MAX_S``.
+
+        Raises:
+            RequestError: as ``snapshot``; 503 what was shown then is not known any more.
+            BusError: as ``latest``.
+        """
+        latest = self.latest(match_id)
+        as_of_ms = latest.as_of_ms - delay_s * 1_000
+        deltas = self._deltas_until(match_id, latest.id)
+        if deltas is None:
+            accepted_ms = latest.replica.accepted_ms
+            if accepted_ms is not None and accepted_ms <= as_of_ms:
+                return replace(latest, as_of_ms=as_of_ms)
+            raise RequestError(
+                503,
+                "delay_unknown",
+                f"what match {match_id!r} showed {delay_s} s ago is not kept",
+                headers={HEADER_RETRY_AFTER: str(delay_s)},
+            )
+        count, unseen = behind(deltas, delay_s * 1_000, latest.as_of_ms)
+        if count == len(deltas):
+            return replace(latest, as_of_ms=as_of_ms, unseen=unseen)
+        id_ = deltas[count - 1].id if count else DeltaId(latest.id.epoch, 0)
+        with self._lock:
+            replica = self._behind.get((match_id, id_))
+        if replica is None:
+            replica = Replica.begin(match_id, id_.epoch)
+            for delta in deltas[:count]:
+                _must_follow(replica, delta)
+            with self._lock:
+                self._behind.put((match_id, id_), replica, len(replica.match.records) + 10)
+        snapshot = replica.snapshot()
+        return Scoreboard(replica, snapshot, replica.hash(), as_of_ms, latest.stale, unseen)
+
+    def _deltas_until(self, match_id: str, id_: DeltaId) -> tuple[Delta, ...] | None:
+        """All deltas of a match from its first one to an id; None if the first ones are gone.
+
+        Raises:
+            BusError: the bus does not answer, or is not asked, and they are not all known here.
+        """
+        key = (match_id, id_.epoch)
+        with self._lock:
+            known = self._deltas.get(key) or ()
+        start = known[-1].id if known else DeltaId(id_.epoch, 0)
+        if start.seq < id_.seq:
+            replayed = self._bus.replay(match_id, start)
+            if not isinstance(replayed, Suffix):
+                return None
+            fresh = [decode_delta(match_id, one.id, one.delta) for one in replayed.deltas]
+            known = (*known, *fresh)
+            with self._lock:
+                self._deltas.put(key, known, len(known) + 1)
+        if len(known) < id_.seq:
+            return None
+        return known[: id_.seq]
+
+    def fragment(
+        self, match_id: str, id_: DeltaId, language: Language = ENGLISH, delay_s: int = 0
+    ) -> Fragment:
+        """The scoreboard's HTML at an id, in a language, for a reader with a delay.
+
+        With a delay it is without the events that were taken back before such a reader was shown them.
+        That depends on the log alone, so it is the same for ever, too.
 
         Raises:
             RequestError: 404 the match or the id is unknown; 410 what led to it is gone.
             BusError: the bus does not answer, or is not asked, and the match is not known here at that id.
         """
-        key = (match_id, id_)
+        key = (match_id, id_, language.tag, delay_s)
         with self._lock:
             known = self._fragments.get(key)
             if known is not None:
                 return Fragment(known, final=True)
         _check_match_id(match_id)
         try:
-            match, announced = self._at(match_id, id_)
+            match, step, unseen = self._at(match_id, id_, language, delay_s)
         except BusError:
             latest = self._seen_last(match_id)
             if latest is None or latest.id != id_:
                 raise
             # What is at this id does not change; only the announcement of the step to it cannot be made.
-            match, announced = latest.match, None
-        html = scoreboard(match, id_, announcement=announced or "")
+            match, step, unseen = latest.match, None, _NO_IDS
+        said = step or _NOTHING_SAID
+        html = scoreboard(
+            without(match, unseen),
+            id_,
+            announcement=said.announcement,
+            notifications=said.notifications,
+            language=language,
+            unseen=unseen,
+        )
         with self._lock:
-            if announced is not None:
+            if step is not None:
                 self._fragments.put(key, html, len(html) + 200)
             self._folded.put(match_id, (id_, match), len(match.records) + 10)
-        return Fragment(html, final=announced is not None)
+        return Fragment(html, final=step is not None)
 
     def modified_s(self, board: Scoreboard) -> int | None:
         """The UTC second by which a match at one id is dated; None if the deltas before it are gone.
@@ -230,8 +328,13 @@ class Matches:
         with self._lock:
             return self._restored.get(match_id)
 
-    def _at(self, match_id: str, id_: DeltaId) -> tuple[Match, str | None]:
-        """The match at an id, with the announcement of the step to it; None if that delta is gone."""
+    def _at(
+        self, match_id: str, id_: DeltaId, language: Language, delay_s: int
+    ) -> tuple[Match, _Said | None, frozenset[str]]:
+        """The match at an id, what is said of the step to it, and what a reader with a delay is never shown.
+
+        The step is None if that delta is gone.
+        """
         head = self._bus.head(match_id)
         if head is None:
             raise RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
@@ -239,6 +342,8 @@ class Matches:
             raise RequestError(
                 404, "unknown_id", f"match {match_id!r} has no id {id_}; it is at {head}", head=str(head)
             )
+        deltas = self._deltas_until(match_id, id_) if delay_s else ()
+        unseen = behind(deltas or (), delay_s * 1_000, None).unseen
         match, start = Match(match_id=match_id), DeltaId(id_.epoch, 0)
         with self._lock:
             folded = self._folded.get(match_id)
@@ -249,26 +354,31 @@ class Matches:
             # The first deltas have been trimmed. The head can still be had from the snapshot.
             latest = self.latest(match_id)
             if latest.id == id_:
-                return latest.match, None
+                return latest.match, None, unseen
             raise RequestError(
                 410,
                 "gone",
                 f"what led to {id_} is not kept any more; the match is at {head}",
                 head=str(head),
             )
-        replica, before = Replica(match, start), match
+        replica, step = Replica(match, start), _NOTHING_SAID
         for published in replayed.deltas if isinstance(replayed, Suffix) else ():
             if replica.position == id_:
                 break
             before = replica.match
             delta = decode_delta(match_id, published.id, published.delta)
-            if replica.receive(delta) is not Receipt.APPLIED:
-                raise WireError(
-                    "a delta on the bus does not follow from the ones before it", str(published.id)
-                )
-            if replica.position == id_:
-                return replica.match, announcement(before, replica.match, delta.event)
-        return replica.match, ""
+            _must_follow(replica, delta)
+            if replica.position == id_ and delta.event.event_id not in unseen:
+                before, after = without(before, unseen), without(replica.match, unseen)
+                announced = announcement(before, after, delta.event, language)
+                step = _Said(announced, notifications(before, after, delta.event, id_))
+        # Where the first deltas are gone another origin may know more of what a delay hides.
+        return replica.match, None if deltas is None else step, unseen
+
+
+def _must_follow(replica: Replica, delta: Delta) -> None:
+    if replica.receive(delta) is not Receipt.APPLIED:
+        raise WireError("a delta on the bus does not follow from the ones before it", str(delta.id))
 
 
 def _check_match_id(match_id: str) -> None:

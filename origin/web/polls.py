@@ -15,6 +15,7 @@ from origin.errors import RequestError
 from origin.web.cache_policy import IMMUTABLE, LATEST, NO_STORE, STALE, set_policy
 from origin.web.match_cache import Scoreboard
 from origin.web.origin import origin
+from origin.web.page_delay import delay_of_poll_s
 from shared_state import DeltaId, Match, WireError
 from shared_state.jsontext import JsonObject, compact
 from shared_state.wire import HEADER_AS_OF
@@ -40,8 +41,9 @@ def score() -> Response:
 
 @blueprint.get("/api/match/<match_id>/state")
 def state(match_id: str) -> Response:
-    """The snapshot: all that a client needs to go on alone."""
-    board = origin().matches.latest(match_id)
+    """The snapshot: all that a client needs to go on alone; with ``?behind=30`` as of half a minute ago."""
+    delay_s = delay_of_poll_s()
+    board = origin().matches.behind(match_id, delay_s) if delay_s else origin().matches.latest(match_id)
     return conditional(board.snapshot, board)
 
 

@@ -102,7 +102,8 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
         "bundle": output.files["touchline.zip"],
         "runtime": folder + "/",
     }
-    constants = {"ASSETS": assets, "PROTOCOL": PROTOCOL_VERSION}
+    output.add("live-list.js", _bundled(packages, SOURCES / "live-list.js", {}))
+    constants = {"ASSETS": assets, "LIST": output.files["live-list.js"], "PROTOCOL": PROTOCOL_VERSION}
     for name, constant in LATER.items():
         assets[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", constants))

@@ -15,9 +15,10 @@
  *   data-connection  open (live), polling (live without a stream), connecting, waiting, offline (not live; the
  *                    age is shown), ended (the match is over, and nobody asks again), unknown (the origin has no such
  *                    match, which is said) or closed
- * Events, which bubble
+ * Events, which bubble (events.js)
+ *   touchline:goal, touchline:correction, touchline:status  once each, in order, as the reader sees them
+ *   touchline:state    anything of the element's own changed; also sent by its former name, live-score:state
  *   live-score:change  what is shown is another; detail { match, id, announce }
- *   live-score:state   anything of it changed; detail { match, tier, id, latencyMs, connection, hash, bootMs }
  *
  * What the server rendered into it stays until there is something newer, whatever fails. An element
  * without a scoreboard in it, as on somebody else's page, shows one in a shadow root, and until then
@@ -27,6 +28,7 @@
 import { showDelayed } from "./delayed.js";
 import { LiveMatch } from "./live-match.js";
 import { mark } from "./clock.js";
+import { notify, send } from "./events.js";
 import { morph } from "./morph.js";
 import { keepModule, runtimeModule } from "./later.js";
 import { mayKeep } from "./may-keep.js";
@@ -42,6 +44,7 @@ import {
   ATTRIBUTE_FRESH,
   ATTRIBUTE_ID,
   ATTRIBUTE_MATCH,
+  ATTRIBUTE_NOTIFICATIONS,
   KEY_MATCH_ID,
   SNAPSHOT_ELEMENT_ID,
 } from "./wire.js";
@@ -67,7 +70,8 @@ let Runtime;
 /** Properties that reflect an attribute, with its name. */
 const PROPERTIES = { match: "match", src: "src", theme: "theme", delay: "delay", maxTier: "max-tier" };
 
-export class LiveScoreElement extends HTMLElement {
+// A server that renders somebody's page may import this, and has no elements.
+export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
   static observedAttributes = ["match", "src", "delay", "max-tier"];
 
   /** @type {LiveMatch | null} */
@@ -135,7 +139,11 @@ export class LiveScoreElement extends HTMLElement {
     this.#lost = this.#started = mark();
     const live = (this.#live = LiveMatch.join(base, match, delay, this));
     const { signal } = this.#listening;
-    live.addEventListener("show", (event) => this.#show(/** @type {CustomEvent} */ (event).detail.moved), { signal });
+    live.addEventListener("show", (event) => {
+      const { moved, notifications = [] } = /** @type {CustomEvent} */ (event).detail;
+      this.#show(moved);
+      notify(this, live.match, notifications);
+    }, { signal });
     live.addEventListener("state", () => this.#reflect(), { signal });
     const asOfMs = this.#asOfMs || Number(board?.getAttribute(ATTRIBUTE_AS_OF));
     live.start((isOurs && board?.getAttribute(ATTRIBUTE_ID)) || "", inlineSnapshot(match), isOurs ? asOfMs : 0);
@@ -221,6 +229,7 @@ export class LiveScoreElement extends HTMLElement {
     if (!fresh) return;
     // A board without a match says that there is none.
     this.#place.querySelector(`.tl:not([${ATTRIBUTE_MATCH}])`)?.remove();
+    fresh.removeAttribute(ATTRIBUTE_NOTIFICATIONS); // they have been read
     const old = this.#place.querySelector(".tl");
     const announce = live.shown.announce ?? fresh.getAttribute(ATTRIBUTE_ANNOUNCE) ?? "";
     if (old) {
@@ -239,7 +248,7 @@ export class LiveScoreElement extends HTMLElement {
       this.#status?.append(line);
       setTimeout(() => line.remove(), SPOKEN_MS);
     }
-    this.#send("change", { match: live.match, id, announce });
+    send(this, "live-score:change", { match: live.match, id, announce });
   }
 
   #reflect() {
@@ -250,7 +259,9 @@ export class LiveScoreElement extends HTMLElement {
     this.dataset.connection = connection;
     if (connection === "unknown" && !this.#place.querySelector(".tl")) this.#sayUnknown();
     this.tick();
-    this.#send("state", { match, tier, id: live.shown.id, latencyMs, connection, hash, bootMs });
+    const detail = { match, tier, id: live.shown.id, latencyMs, connection, hash, bootMs };
+    send(this, "live-score:state", detail);
+    send(this, "touchline:state", detail);
   }
 
   /** The origin has no such match: say so beside what the element's author put into it. */
@@ -279,22 +290,14 @@ export class LiveScoreElement extends HTMLElement {
     const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
     if (age) write(age, isLive ? "" : freshness.ageLine(this.#lost, this.#started));
   }
-
-  /**
-   * @param {"change" | "state"} name
-   * @param {object} detail
-   */
-  #send(name, detail) {
-    this.dispatchEvent(new CustomEvent(`live-score:${name}`, { detail, bubbles: true, composed: true }));
-  }
 }
 
 function tick() {
   if (!document.hidden) for (const element of ticking) element.tick();
 }
 
-for (const name of ["visibilitychange", "resume"]) document.addEventListener(name, tick);
-for (const name of ["pageshow", "online", "offline"]) addEventListener(name, tick);
+for (const name of ["visibilitychange", "resume"]) globalThis.document?.addEventListener(name, tick);
+for (const name of ["pageshow", "online", "offline"]) globalThis.window?.addEventListener(name, tick);
 
 reflect(LiveScoreElement, PROPERTIES);
 

@@ -13,7 +13,10 @@ let policy;
 /** @type {((html: string) => DocumentFragment) | undefined} */
 let readHtml;
 try {
-  policy = window.trustedTypes?.createPolicy("live-score", { createHTML: (text) => text, createScriptURL: (url) => url });
+  policy = globalThis.window?.trustedTypes?.createPolicy("live-score", {
+    createHTML: (text) => text,
+    createScriptURL: (url) => url,
+  });
 } catch {
   ({ readHtml } = await htmlReaderModule());
 }

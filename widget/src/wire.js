@@ -30,6 +30,7 @@ export const KEY_HTML = "html";
 /** Keys of a delta; the loader reads no others. */
 export const DELTA_EVENT_ID = "e";
 export const DELTA_OP = "o";
+export const DELTA_TYPE = "t";
 export const DELTA_ACCEPTED = "a";
 export const OP_RETRACT = "RETRACT";
 
@@ -39,6 +40,8 @@ export const QUERY_MATCH = "m";
 export const QUERY_LIST = "list";
 export const QUERY_LIST_ID = "list_id";
 export const QUERY_FLUSH = "flush";
+export const QUERY_LANGUAGE = "lang";
+export const QUERY_BEHIND = "behind";
 export const HEADER_RETRY_AFTER = "Retry-After";
 export const HEADER_AS_OF = "Touchline-As-Of";
 export const HEADER_KEEP = "Touchline-Keep";
@@ -67,8 +70,11 @@ export const ATTRIBUTE_ID = "data-id";
 export const ATTRIBUTE_LIST_ID = "data-list-id";
 export const ATTRIBUTE_LOCAL_TIME = "data-tl-local";
 export const ATTRIBUTE_MATCH = "data-match";
+export const ATTRIBUTE_NOTIFICATIONS = "data-notifications";
 export const ATTRIBUTE_PHASE = "data-phase";
 export const ATTRIBUTE_UNTIL = "data-tl-until";
+// The events that a reader with a delay is never shown, as a JSON array.
+export const ATTRIBUTE_UNSEEN = "data-unseen";
 export const SNAPSHOT_ELEMENT_ID = "tl-snapshot";
 
 /** The meta element of a page that permits what keep.js does. */
