@@ -3,7 +3,7 @@
 /** The file of live-list.js, beside the loader's; empty where a bundler finds it. */
 declare const LIST: string;
 /** Paths below /widget/ of what the loader brings in later. */
-declare const ASSETS: { css: string; worker: string; bundle: string; runtime: string };
+declare const ASSETS: { catalogues: Record<string, string>; css: string; worker: string; bundle: string; runtime: string };
 /** shared_state.PROTOCOL_VERSION. */
 declare const PROTOCOL: number;
 /** What Pyodide is told of packages that could be installed: none. */
@@ -11,6 +11,8 @@ declare const LOCK: object;
 /** Paths below /widget/: what a page needs at once, and what tier 2 needs. */
 declare const SHELL: string[];
 declare const RUNTIME: string[];
+/** The same of the languages, of which a page needs one at the most. */
+declare const CATALOGUES: string[];
 
 interface Navigator {
   /** https://wicg.github.io/netinfo/, Chromium only. */

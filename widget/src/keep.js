@@ -17,8 +17,8 @@ const MATCHES_MAX = 20;
  * `at`: when it was last known to be the newest, UTC milliseconds by the server's clock. `snapshot`: "" if only tier 1 ran.
  */
 
-/** @param {string} match */
-const key = (match) => `/widget/kept/${match}`;
+/** What is kept is HTML in a language. @param {string} match @param {string} language */
+const key = (match, language) => `/widget/kept/${match}${language === "en" ? "" : `.${language}`}`;
 
 /** @param {string} base */
 export function mayKeep(base) {
@@ -27,11 +27,12 @@ export function mayKeep(base) {
 
 /**
  * @param {string} match
+ * @param {string} language
  * @returns {Promise<Kept | null>}
  */
-export async function read(match) {
+export async function read(match, language) {
   try {
-    const response = await (await caches.open(CACHE)).match(key(match));
+    const response = await (await caches.open(CACHE)).match(key(match, language));
     return response ? await response.json() : null;
   } catch {
     return null; // storage may be forbidden; then there is nothing kept
@@ -40,12 +41,13 @@ export async function read(match) {
 
 /**
  * @param {string} match
+ * @param {string} language
  * @param {Kept} kept
  */
-export async function write(match, kept) {
+export async function write(match, language, kept) {
   try {
     const cache = await caches.open(CACHE);
-    await cache.put(key(match), new Response(JSON.stringify(kept)));
+    await cache.put(key(match, language), new Response(JSON.stringify(kept)));
     const keys = await cache.keys();
     await Promise.all(keys.slice(0, -MATCHES_MAX).map((old) => cache.delete(old)));
   } catch {

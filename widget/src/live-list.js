@@ -10,7 +10,7 @@
 
 import { elapsedMs, mark } from "./clock.js";
 import { isNewer, knownUntilMs } from "./ids.js";
-import { ageText, localizeTimes, write } from "./wording.js";
+import { ageText, localizeTimes, write, writePhrases } from "./wording.js";
 import {
   ATTRIBUTE_AGE,
   ATTRIBUTE_ID,
@@ -26,6 +26,7 @@ import {
   KEY_ID,
   KEY_LISTS,
   KEY_MATCH_ID,
+  QUERY_LANGUAGE,
 } from "./wire.js";
 
 /** Two requests for a list are at least so far apart, whatever changes meanwhile. */
@@ -74,6 +75,8 @@ export class LiveList {
   #list = "";
   /** @type {Element | ShadowRoot} */
   #place;
+  /** @type {import("./words.js").Language} */
+  #language = { tag: "en", locale: undefined };
   /** How often something has changed that only the whole list shows, and of these what is shown. */
   #wanted = 1;
   #shown = 0;
@@ -151,6 +154,7 @@ export class LiveList {
     this.#list = this.#attribute("competition") || this.#attribute("day");
     const feed = (this.#feed = Feed.of(this.#base));
     const freshness = (this.#freshness = new Freshness(feed.clock, 0));
+    this.#language = this.#core.languageOf(this.#element);
     const rendered = this.#element.querySelector(":scope > .tl-list");
     if (!rendered && !this.#element.shadowRoot) openShadow(this.#element, this.#base);
     this.#place = this.#element.shadowRoot ?? this.#element;
@@ -165,7 +169,8 @@ export class LiveList {
       if (cursor) freshness.begin(knownUntilMs(cursor));
       this.#follow(cursor);
     }
-    this.#dueMs = rendered ? Infinity : 0;
+    const isRendered = rendered && (rendered.getAttribute("lang") || "en") === this.#language.tag;
+    this.#dueMs = isRendered ? Infinity : 0;
     this.#timer = setInterval(() => this.#tick(), 1_000);
     const { signal } = this.#listening;
     const look = () => this.#tick();
@@ -219,6 +224,9 @@ export class LiveList {
       return this.#want();
     }
     if (isNewer(old.getAttribute(ATTRIBUTE_ID) ?? "", row[KEY_ID])) return;
+    const words = this.#words;
+    if (!words) return this.#want(); // the whole list comes in its language
+    writePhrases(fresh, words);
     const isMoved = !belongs || phaseOf(old) !== phaseOf(fresh) || kickoffOf(old) !== kickoffOf(fresh);
     this.#core.morph(old, fresh, () => {});
     this.#localize();
@@ -235,10 +243,12 @@ export class LiveList {
   #parsed(html) {
     const template = document.createElement("template");
     template.innerHTML = this.#core.safeHtml(html);
-    if (new URL(this.#base).origin !== location.origin) {
-      for (const link of template.content.querySelectorAll("a[href]")) {
-        link.setAttribute("href", new URL(link.getAttribute("href") ?? "", this.#base).href);
-      }
+    const isOther = new URL(this.#base).origin !== location.origin;
+    if (isOther || this.#language.tag !== "en") for (const link of template.content.querySelectorAll("a[href]")) {
+      const url = new URL(link.getAttribute("href") ?? "", this.#base);
+      // A row of the stream is in no language, and neither is its link.
+      if (this.#language.tag !== "en") url.searchParams.set(QUERY_LANGUAGE, this.#language.tag);
+      link.setAttribute("href", isOther ? url.href : url.pathname + url.search);
     }
     return template.content;
   }
@@ -315,6 +325,8 @@ export class LiveList {
       // The address that the origin itself writes, so that no redirect is between.
       if (value && !(name === "page" && value === "1")) url.search += `${url.search ? "&" : "?"}${name}=${encoded(value)}`;
     }
+    const { tag } = this.#language;
+    if (tag !== "en") url.search += `${url.search ? "&" : "?"}${QUERY_LANGUAGE}=${tag}`;
     const { text, headers } = await this.#core.ask(url.href, HTML_TYPE, { cache, signal });
     const root = this.#parsed(text).querySelector(".tl-list");
     if (!root) throw new this.#core.Refusal(0, null);
@@ -343,7 +355,12 @@ export class LiveList {
   // ---- time ------------------------------------------------------------------------------------------
 
   #localize() {
-    localizeTimes(this.#place, this.#element.closest("[lang]")?.getAttribute("lang") || undefined, KICKOFF);
+    localizeTimes(this.#place, this.#language.locale, KICKOFF);
+  }
+
+  /** The texts that this script writes; null while they are on their way. */
+  get #words() {
+    return this.#core.Words.of(this.#base, this.#language.tag);
   }
 
   #reflect() {
@@ -355,6 +372,7 @@ export class LiveList {
   #tick() {
     const feed = this.#feed;
     if (!feed || document.hidden) return;
+    if (this.#core.languageOf(this.#element).tag !== this.#language.tag) return this.restart();
     feed.clock.look();
     this.#reflect();
     const { connection } = this;
@@ -376,7 +394,8 @@ export class LiveList {
     const isLost = elapsedMs(this.#lost) > AGE_AFTER_MS && ageMs > AGE_AFTER_MS;
     const isOld = ageMs > OLD_MS && elapsedMs(this.#started) > LOADED_MS;
     const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
-    if (age) write(age, !isLive && asOfMs && (isLost || isOld) ? ageText(asOfMs, ageMs) : "");
+    const [words, { locale }] = [this.#words, this.#language];
+    if (age && words) write(age, !isLive && asOfMs && (isLost || isOld) ? ageText(asOfMs, ageMs, words, locale) : "");
   }
 }
 

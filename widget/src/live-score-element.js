@@ -7,6 +7,7 @@
  *   src              the origin to follow it from; default: where this script came from
  *   theme            "light" or "dark"; default: the reader's preference (live-score.css)
  *   delay            seconds by which updates are delayed, 0 to 120, for a page beside a delayed broadcast
+ *   lang             the language, as that of any element: its own, or that of what it is in; English if we do not have it
  *   max-tier         "1" never starts the reducer in this browser
  * Set by the element
  *   data-tier        0 as the server rendered it, 1 live by fragments, 2 live by the local reducer
@@ -33,6 +34,7 @@ import { Runtime } from "./runtime.js";
 import { safeHtml } from "./safe-html.js";
 import { openShadow } from "./shadow.js";
 import { ageText, localizeTimes, minute, write } from "./wording.js";
+import { Words, languageOf } from "./words.js";
 import {
   ATTRIBUTE_AGE,
   ATTRIBUTE_ANNOUNCE,
@@ -55,6 +57,8 @@ const OLD_MS = 40_000;
 const LOADED_MS = 1_000;
 /** An announcement stays so long, beside those that come meanwhile. */
 const SPOKEN_MS = 10_000;
+/** Changes that come within this time are announced together. */
+const TOGETHER_MS = 300;
 /** Start the reducer a little before the reader scrolls to it: two presses of an arrow key. */
 const ROOT_MARGIN = "256px";
 /** How long a busy page may put off the reducer's start. */
@@ -69,7 +73,7 @@ let ticker;
 
 // A server that renders somebody's page may import this, and has no elements.
 export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
-  static observedAttributes = ["match", "src", "delay"];
+  static observedAttributes = ["match", "src", "delay", "lang"];
 
   /** @type {LiveMatch | null} */
   #live = null;
@@ -83,6 +87,13 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
   /** Since when what is shown is not live. */
   #lost = mark();
   #started = mark();
+  /** @type {import("./words.js").Language} */
+  #language = { tag: "en", locale: undefined };
+  #base = HERE;
+  /** Announcements that come together are one. @type {string[]} */
+  #unsaid = [];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #saying;
 
   connectedCallback() {
     // A script that runs while the page is still being read may meet the element before its content.
@@ -106,7 +117,11 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
    * @param {string | null} after
    */
   attributeChangedCallback(_name, before, after) {
-    if (before === after || !this.#live) return;
+    if (before !== after) this.#restart();
+  }
+
+  #restart() {
+    if (!this.#live) return;
     this.#stop();
     this.#start();
   }
@@ -118,7 +133,8 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
 
   #start() {
     if (this.#live || !this.match) return;
-    const base = new URL(this.getAttribute("src") ?? HERE, document.baseURI).href;
+    const base = (this.#base = new URL(this.getAttribute("src") ?? HERE, document.baseURI).href);
+    this.#language = languageOf(this);
     const delay = Math.min(DELAY_MAX_S, Math.max(0, Number(this.getAttribute("delay")) || 0));
     const rendered = this.querySelector(":scope > .tl");
     const sameMatch = rendered?.getAttribute(ATTRIBUTE_MATCH) === this.match;
@@ -127,7 +143,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.#addStatus();
 
     this.#lost = this.#started = mark();
-    const live = (this.#live = LiveMatch.join(base, this.match, delay, this));
+    const live = (this.#live = LiveMatch.join(base, this.match, delay, this.#language.tag, this));
     const { signal } = this.#listening;
     live.addEventListener("show", (event) => {
       const { moved, notifications = [] } = /** @type {CustomEvent} */ (event).detail;
@@ -136,6 +152,8 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     }, { signal });
     live.addEventListener("state", () => this.#reflect(), { signal });
     live.start((sameMatch && rendered?.getAttribute(ATTRIBUTE_ID)) || "", inlineSnapshot(this.match), sameMatch ? Number(rendered?.getAttribute(ATTRIBUTE_AS_OF)) : 0);
+    const isOtherLanguage = rendered && (rendered.getAttribute("lang") || "en") !== this.#language.tag;
+    if (isOtherLanguage) live.fill();
     if (live.shown.html) this.#show(false);
     this.#reflect();
 
@@ -152,6 +170,8 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.#live?.leave(this);
     this.#live = null;
     this.#status?.remove();
+    clearTimeout(this.#saying);
+    this.#unsaid = [];
     ticking.delete(this);
     if (!ticking.size) {
       clearInterval(ticker);
@@ -165,6 +185,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.#status.setAttribute("role", "status");
     // Each announcement is spoken by itself: one that follows at once neither replaces nor repeats the one before.
     this.#status.setAttribute("aria-atomic", "false");
+    this.#status.lang = this.#language.tag;
     this.#status.style.cssText = UNSEEN;
     this.#place.append(this.#status);
   }
@@ -215,14 +236,20 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     }
     this.tick();
     if (!moved || !old) return;
-    const [speaker] = live.elements;
-    if (announce && speaker === this) {
+    if (announce && live.speaker === this) this.#say(announce);
+    send(this, "live-score:change", { match: live.match, id, announce });
+  }
+
+  /** @param {string} text */
+  #say(text) {
+    this.#unsaid.push(text);
+    if (this.#unsaid.length > 1) return;
+    this.#saying = setTimeout(() => {
       const line = document.createElement("p");
-      line.textContent = announce;
+      line.textContent = this.#unsaid.splice(0).join(" ");
       this.#status?.append(line);
       setTimeout(() => line.remove(), SPOKEN_MS);
-    }
-    send(this, "live-score:change", { match: live.match, id, announce });
+    }, TOGETHER_MS);
   }
 
   #reflect() {
@@ -241,6 +268,9 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
   tick() {
     const live = this.#live;
     if (!live) return;
+    if (languageOf(this).tag !== this.#language.tag) return this.#restart();
+    const words = Words.of(this.#base, this.#language.tag);
+    const { locale } = this.#language;
     const { freshness, feed } = live;
     feed.clock.look();
     // What was live may have grown old since the last look, without any event.
@@ -248,18 +278,17 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     if (feed.clock.known) {
       showDelayed(this.#place, feed.clock.nowMs);
       for (const chip of this.#place.querySelectorAll(`[${ATTRIBUTE_CLOCK_START}]`)) {
-        write(chip, minute(chip, feed.clock.nowMs) ?? chip.textContent);
+        if (words) write(chip, minute(chip, feed.clock.nowMs, words) ?? chip.textContent);
       }
     }
-    const language = this.closest("[lang]")?.getAttribute("lang") || undefined;
-    localizeTimes(this.#place, language, { dateStyle: "medium", timeStyle: "short" });
+    localizeTimes(this.#place, locale, { dateStyle: "medium", timeStyle: "short" });
     const isLive = ["open", "polling", "ended"].includes(live.connection);
     if (isLive) this.#lost = mark();
     const { asOfMs, ageMs } = freshness;
     const isLost = elapsedMs(this.#lost) > AGE_AFTER_MS && ageMs > AGE_AFTER_MS;
     const isOld = ageMs > OLD_MS && elapsedMs(this.#started) > LOADED_MS;
     const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
-    if (age) write(age, !isLive && asOfMs && (isLost || isOld) ? ageText(asOfMs, ageMs) : "");
+    if (age && words) write(age, !isLive && asOfMs && (isLost || isOld) ? ageText(asOfMs, ageMs, words, locale) : "");
   }
 }
 

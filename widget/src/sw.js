@@ -21,7 +21,7 @@ const KEPT = `${PREFIX}${PROTOCOL}-kept`; // keep.js writes it
 const PAGE_MS = 4_000;
 const PAGES_MAX = 20;
 
-const KNOWN = new Set([...SHELL, ...RUNTIME].map((path) => `/widget/${path}`));
+const KNOWN = new Set([...SHELL, ...RUNTIME, ...CATALOGUES].map((path) => `/widget/${path}`));
 
 worker.addEventListener("install", (event) => event.waitUntil(install()));
 worker.addEventListener("activate", (event) => event.waitUntil(activate()));
@@ -95,7 +95,9 @@ async function page(event) {
   const late = new Promise((resolve) => setTimeout(resolve, PAGE_MS));
   const first = await Promise.race([fetched.catch(() => null), late]);
   if (first instanceof Response && first.status < 500) return first;
-  const known = await (await caches.open(PAGES)).match(request.url, { ignoreSearch: true });
+  const pages = await caches.open(PAGES);
+  // The page in another language is better than none.
+  const known = (await pages.match(request.url)) ?? (await pages.match(request.url, { ignoreSearch: true }));
   return known ?? fetched;
 }
 
