@@ -39,8 +39,16 @@ sub vcl_recv {
         set req.http.X-Class = "poll";
         set req.url = regsub(req.url, "\?.*$", "");
     } elsif (req.url ~ "^/(match|embed)/[A-Za-z0-9_-]{1,64}(\?|$)"
-          || req.url ~ "^/match/[A-Za-z0-9_-]{1,64}/fragment/[0-9]{1,16}-[0-9]{1,16}(\?|$)"
-          || req.url ~ "^/api/match/[A-Za-z0-9_-]{1,64}/(state|deltas/[0-9]{1,16}-[0-9]{1,16})(\?|$)"
+          || req.url ~ "^/match/[A-Za-z0-9_-]{1,64}/fragment/[0-9]{1,16}-[0-9]{1,16}(\?|$)") {
+        # Their language is in their address; what is none of ours is not.
+        set req.http.X-Class = "page";
+        if (req.url ~ "(?i)[?&]lang=(ar|de|es|fr|it|ja|nl|pl|pt)([-_&]|$)") {
+            set req.url = regsub(req.url, "\?.*$", "") + "?lang="
+                + std.tolower(regsub(req.url, "(?i)^.*[?&]lang=(ar|de|es|fr|it|ja|nl|pl|pt)([-_&].*)?$", "\1"));
+        } else {
+            set req.url = regsub(req.url, "\?.*$", "");
+        }
+    } elsif (req.url ~ "^/api/match/[A-Za-z0-9_-]{1,64}/(state|deltas/[0-9]{1,16}-[0-9]{1,16})(\?|$)"
           || req.url ~ "^/widget/[A-Za-z0-9._/-]{1,200}(\?|$)") {
         set req.http.X-Class = "page";
         set req.url = regsub(req.url, "\?.*$", "");
@@ -52,7 +60,7 @@ sub vcl_recv {
             set req.url = "/score";
         }
     } elsif (req.url ~ "^/(list)?(\?|$)") {
-        # A list, as a page or a fragment, has three parameters in one order.
+        # A list, as a page or a fragment, has four parameters in one order.
         set req.http.X-Class = "page";
         set req.http.X-Query = "";
         if (req.url ~ "[?&]day=[0-9-]{1,10}(&|$)") {
@@ -64,6 +72,10 @@ sub vcl_recv {
         }
         if (req.url ~ "[?&]page=[0-9]{1,6}(&|$)") {
             set req.http.X-Query = req.http.X-Query + regsub(req.url, "^.*[?&]page=([0-9]{1,6})(&.*)?$", "&page=\1");
+        }
+        if (req.url ~ "(?i)[?&]lang=(ar|de|es|fr|it|ja|nl|pl|pt)([-_&]|$)") {
+            set req.http.X-Query = req.http.X-Query + "&lang="
+                + std.tolower(regsub(req.url, "(?i)^.*[?&]lang=(ar|de|es|fr|it|ja|nl|pl|pt)([-_&].*)?$", "\1"));
         }
         set req.url = regsub(req.url, "\?.*$", "") + regsub(req.http.X-Query, "^&", "?");
         unset req.http.X-Query;
