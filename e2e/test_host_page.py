@@ -377,7 +377,8 @@ def test_without_its_styles_a_page_can_be_read(
     """Images have sizes of their own: without any, each is as wide as the page."""
     page, match = engine_page, begin(server, goals=1)
     body = f"<!doctype html>{instead_of_styles()}{script(server)}{element(match)}"
-    page.open(publisher.page("/unstyled", body))
+    # A link to them is what a browser without constructable style sheets gets, and this page forbids it.
+    page.open(publisher.page("/unstyled", body, headers={"Content-Security-Policy": "style-src 'none'"}))
     shows(page, match, "1–0")
     sizes = f"[...{ROOT}.querySelectorAll('svg')].map((image) => image.getBoundingClientRect().width)"
     assert page.evaluate(f"{sizes}.length > 0 && Math.max(...{sizes})") == 16
