@@ -98,7 +98,10 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
     constants = {"ASSETS": assets, "PROTOCOL": PROTOCOL_VERSION}
     for name, constant in LATER.items():
         assets[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
-    output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", constants))
+    # Names with a hash do not compress, so the loader has only those that it uses.
+    used = {name: assets[name] for name in ("css", *LATER.values())}
+    loader_constants = {"ASSETS": used, "PROTOCOL": PROTOCOL_VERSION}
+    output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", loader_constants))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
     output.add("snippet.js", _bundled(packages, SOURCES / "snippet.js", constants))
     shell = [path for name, path in output.files.items() if not name.startswith("runtime/")]
