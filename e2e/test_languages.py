@@ -255,15 +255,13 @@ def test_title_heading_and_structured_data_follow_the_score(
         without_runtime(page)
     page.goto(played.address())
     at_tier(page, tier)
-    for id_, title, description in (
-        (played.goal("g1", 10), "Rovers 1–0 United · 10'", "Rovers 1–0 United, 10 minutes"),
-        (played.goal("g2", 11), "Rovers 2–0 United · 11'", "Rovers 2–0 United, 11 minutes"),
-        (
-            played.post(("g2", {"rev": 2, "op": "RETRACT", "reason": "VAR: offside"})),
-            "Rovers 1–0 United · 10'",
-            "Rovers 1–0 United, 10 minutes",
-        ),
+    ruled_out: JsonObject = {"rev": 2, "op": "RETRACT", "reason": "VAR: offside"}
+    for change, title, description in (
+        (lambda: played.goal("g1", 10), "Rovers 1–0 United · 10'", "Rovers 1–0 United, 10 minutes"),
+        (lambda: played.goal("g2", 11), "Rovers 2–0 United · 11'", "Rovers 2–0 United, 11 minutes"),
+        (lambda: played.post(("g2", ruled_out)), "Rovers 1–0 United · 10'", "Rovers 1–0 United, 10 minutes"),
     ):
+        id_ = change()
         expect(page.locator(f"live-score article[data-id='{id_}']")).to_be_attached(timeout=20_000)
         expect(page).to_have_title(f"{title} · Touchline")
         expect(page.locator("h1")).to_have_text(title)

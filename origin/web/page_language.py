@@ -14,7 +14,7 @@ from flask import Flask, Response, request
 from origin.web.cache_policy import NO_STORE, set_policy
 from shared_state.language import ENGLISH, Language
 from shared_state.languages import LANGUAGES, language_of
-from shared_state.wire import QUERY_LANGUAGE
+from shared_state.wire import KEY_LANGUAGE
 
 __all__ = ["in_language", "init_app", "redirect_to_one_spelling", "requested_language"]
 
@@ -23,17 +23,17 @@ _NAMES: Final = {tag: language.text("language.name") for tag, language in LANGUA
 
 def requested_language() -> Language:
     """The language that the address of this request asks for; English for none, and for an unknown one."""
-    return language_of(request.args.get(QUERY_LANGUAGE))
+    return language_of(request.args.get(KEY_LANGUAGE))
 
 
 def redirect_to_one_spelling() -> Response | None:
     """The answer to an address whose language has another spelling, or is not known; None for all others."""
-    given = request.args.getlist(QUERY_LANGUAGE)
+    given = request.args.getlist(KEY_LANGUAGE)
     language = requested_language()
     if given == ([] if language is ENGLISH else [language.tag]):
         return None
-    others = [(name, value) for name, value in request.args.items(multi=True) if name != QUERY_LANGUAGE]
-    query = urlencode(others if language is ENGLISH else [*others, (QUERY_LANGUAGE, language.tag)])
+    others = [(name, value) for name, value in request.args.items(multi=True) if name != KEY_LANGUAGE]
+    query = urlencode(others if language is ENGLISH else [*others, (KEY_LANGUAGE, language.tag)])
     location = f"{request.path}?{query}" if query else request.path
     return set_policy(Response(status=302, headers={"Location": location}), NO_STORE)
 
@@ -47,7 +47,7 @@ def in_language(address: str, language: Language) -> str:
     """
     if language is ENGLISH:
         return address
-    return f"{address}{'&' if '?' in address else '?'}{QUERY_LANGUAGE}={language.tag}"
+    return f"{address}{'&' if '?' in address else '?'}{KEY_LANGUAGE}={language.tag}"
 
 
 def init_app(app: Flask) -> None:

@@ -92,6 +92,7 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
     output.add("worker.js", _bundled(packages, SOURCES / "worker.js", {"LOCK": lock}))
     assets: dict[str, object] = {
         "catalogues": _catalogues(output),
+        "languages": [tag for tag in LANGUAGES if tag != ENGLISH.tag],
         "css": output.files["live-score.css"],
         "worker": output.files["worker.js"],
         "bundle": output.files["touchline.zip"],
@@ -165,15 +166,21 @@ def trimmed_runtime(packages: Path, *, fresh: bool = False) -> Path:
     return folder
 
 
-def _catalogues(output: _Output) -> Mapping[str, str]:
-    """Write the texts of each language but English, which the loader and the reducer have in them."""
-    paths: dict[str, str] = {}
+def _catalogues(output: _Output) -> str:
+    """Write the texts of each language but English, which the loader and the reducer have in them.
+
+    Returns:
+        Their folder. It has one hash for all: nine in the loader would be bytes that every page pays for.
+    """
+    texts: dict[str, bytes] = {}
     for tag, language in LANGUAGES.items():
         if language is not ENGLISH:
             content = {"dir": language.direction, "texts": language.texts}
-            data = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-            paths[tag] = output.add(f"catalogue-{tag}.json", data)
-    return paths
+            texts[tag] = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    folder = f"languages-{_hash(*texts.values())}/"
+    for tag, data in texts.items():
+        output.add(f"catalogue-{tag}.json", data, f"{folder}{tag}.json")
+    return folder
 
 
 def _bundled(packages: Path, source: Path, constants: Mapping[str, object]) -> bytes:

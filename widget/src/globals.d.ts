@@ -3,7 +3,7 @@
 /** The file of live-list.js, beside the loader's; empty where a bundler finds it. */
 declare const LIST: string;
 /** Paths below /widget/ of what the loader brings in later. */
-declare const ASSETS: { catalogues: Record<string, string>; css: string; worker: string; bundle: string; runtime: string };
+declare const ASSETS: { languages: string[]; catalogues: string; css: string; worker: string; bundle: string; runtime: string };
 /** shared_state.PROTOCOL_VERSION. */
 declare const PROTOCOL: number;
 /** What Pyodide is told of packages that could be installed: none. */

@@ -30,11 +30,11 @@ import { elapsedMs, mark } from "./clock.js";
 import { notify, send } from "./events.js";
 import { morph } from "./morph.js";
 import { keepRuntime, mayKeep } from "./keep.js";
+import { languageOf, wordsOf } from "./languages.js";
 import { Runtime } from "./runtime.js";
 import { safeHtml } from "./safe-html.js";
 import { openShadow } from "./shadow.js";
 import { ageText, localizeTimes, minute, write } from "./wording.js";
-import { Words, languageOf } from "./words.js";
 import {
   ATTRIBUTE_AGE,
   ATTRIBUTE_ANNOUNCE,
@@ -87,7 +87,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
   /** Since when what is shown is not live. */
   #lost = mark();
   #started = mark();
-  /** @type {import("./words.js").Language} */
+  /** @type {import("./languages.js").Language} */
   #language = { tag: "en", locale: undefined };
   #base = HERE;
   /** Announcements that come together are one. @type {string[]} */
@@ -269,7 +269,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     const live = this.#live;
     if (!live) return;
     if (languageOf(this).tag !== this.#language.tag) return this.#restart();
-    const words = Words.of(this.#base, this.#language.tag);
+    const words = wordsOf(this.#base, this.#language.tag);
     const { locale } = this.#language;
     const { freshness, feed } = live;
     feed.clock.look();
