@@ -134,7 +134,8 @@ def test_a_publishers_page_has_one_match_in_three_languages(
         f'<!doctype html><html lang="de-AT"><title>Gazette</title>'
         f'<script type=module src="{server.url}/widget/live-score.js"></script>'
         f'{element} id=de></live-score>{element} id=ar lang="ar"></live-score>'
-        f'<section lang="ja_JP">{element} id=ja></live-score></section>{element} id=xx lang="xx"></live-score>'
+        f'<section lang="ja_JP">{element} id=ja></live-score></section>'
+        f'{element} id=xx lang="xx"></live-score>'
     )
     with elsewhere(html) as url:
         page = context.new_page()
