@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -321,22 +322,26 @@ def test_the_icon_shows_what_happened_while_nobody_looked(
 
 
 def test_nothing_that_was_there_before_is_announced(context: BrowserContext, server: OriginServer) -> None:
-    """A page out of a cache, a quarter of an hour old: the goal since then is shown, and not spoken."""
+    """A page out of a cache, a quarter of an hour old, that polls: the goal since then is shown, not spoken."""
     played = Played(server)
     page = context.new_page()
     without_runtime(page)
-    old = page.request.get(played.address()).text()
-    as_of = int(old.partition('data-as-of="')[2].partition('"')[0])
+    fresh = page.request.get(played.address()).text()
+    as_of = fresh.partition('data-as-of="')[2].partition('"')[0]
+    old = fresh.replace(f'data-as-of="{as_of}"', f'data-as-of="{int(as_of) - 900_000}"')
     id_ = played.goal("g1", 10)
-    page.clock.install(time=(as_of + 900_000) / 1_000)
     page.route(played.address(), lambda route: route.fulfill(body=old, content_type="text/html"))
+    page.route(re.compile("/stream[/?]"), lambda route: route.abort())
     page.add_init_script(
         "addEventListener('DOMContentLoaded', () => { window.said = []; document.addEventListener("
         "'live-score:change', ({ detail }) => said.push(detail.announce)); })"
     )
     page.goto(played.address())
-    expect(page.locator(f"live-score article[data-id='{id_}']")).to_be_attached(timeout=20_000)
+    expect(page.locator(f"live-score article[data-id='{id_}']")).to_be_attached(timeout=30_000)
     assert [text for text in page.evaluate("said") if text] == []
+    later = played.goal("g2", 11)
+    expect(page.locator(f"live-score article[data-id='{later}']")).to_be_attached(timeout=30_000)
+    assert [text for text in page.evaluate("said") if text] == ["Goal! Rovers 2, United 0. Smith, 11'."]
 
 
 def test_a_list_stays_in_its_language_when_rows_come_by_the_stream(

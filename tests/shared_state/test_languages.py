@@ -303,3 +303,5 @@ def test_every_outcome_of_a_var_check_is_in_every_language(tag: str) -> None:
         assert bool(words) == bool(english)
         assert words != english or not english or english in SHARED
     assert var_words("Penalty: handball", LANGUAGES[tag]) == "Penalty: handball"
+    assert var_words("No goal, offside", LANGUAGES[tag]) == LANGUAGES[tag].text("var.no_goal_offside")
+    assert var_words("No goal, offside") == "No goal, offside"
