@@ -322,7 +322,7 @@ def test_the_icon_shows_what_happened_while_nobody_looked(
 
 
 def test_nothing_that_was_there_before_is_announced(context: BrowserContext, server: OriginServer) -> None:
-    """A page out of a cache, a quarter of an hour old, that polls: the goal since then is shown, not spoken."""
+    """A page out of a cache, a quarter of an hour old, that polls: the goal since is shown, not spoken."""
     played = Played(server)
     page = context.new_page()
     without_runtime(page)
