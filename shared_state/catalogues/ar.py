@@ -321,6 +321,7 @@ TEXTS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "error.unknown_list": "لا توجد قائمة مباريات كهذه.",
     "error.unavailable": "لا يمكن قراءة النتائج الآن. أعد التحميل بعد لحظات.",
     "error.refused": "لا إجابة لهذا العنوان.",
+    "client.unknown_match": "لا نتيجة مباشرة لهذه المباراة بعد.",
     "client.age": "لا يوجد اتصال. النتيجة حتى {time}، {ago}.",
     "client.ago.now": "قبل أقل من دقيقة",
     "client.ago.minutes": {

@@ -315,6 +315,7 @@ TEXTS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "error.unknown_list": "Diese Liste von Spielen gibt es nicht.",
     "error.unavailable": "Die Spielstände sind gerade nicht abrufbar. Bitte gleich neu laden.",
     "error.refused": "Diese Adresse kann nicht beantwortet werden.",
+    "client.unknown_match": "Zu diesem Spiel gibt es noch keinen Livestand.",
     "client.age": "Nicht verbunden. Stand {time}, {ago}.",
     "client.ago.now": "vor weniger als einer Minute",
     "client.ago.minutes": {"one": "vor {n} Min.", "other": "vor {n} Min."},

@@ -314,6 +314,7 @@ TEXTS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "error.unknown_list": "Esa lista de partidos no existe.",
     "error.unavailable": "Los marcadores no se pueden leer en este momento. Vuelve a cargar la página en un momento.",
     "error.refused": "Esta dirección no tiene respuesta.",
+    "client.unknown_match": "Todavía no hay marcador en vivo de este partido.",
     "client.age": "Sin conexión. Marcador de las {time}, {ago}.",
     "client.ago.now": "hace menos de un minuto",
     "client.ago.minutes": {"one": "hace {n} min", "many": "hace {n} min", "other": "hace {n} min"},

@@ -314,6 +314,7 @@ TEXTS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "error.unknown_list": "Cette liste de matchs n’existe pas.",
     "error.unavailable": "Les scores ne sont pas accessibles pour le moment. Rechargez dans un instant.",
     "error.refused": "Cette adresse n’a pas de réponse.",
+    "client.unknown_match": "Pas encore de score en direct pour ce match.",
     "client.age": "Non connecté. Score à {time}, {ago}.",
     "client.ago.now": "il y a moins d’une minute",
     "client.ago.minutes": {"one": "il y a {n} min", "many": "il y a {n} min", "other": "il y a {n} min"},

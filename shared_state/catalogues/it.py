@@ -314,6 +314,7 @@ TEXTS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "error.unknown_list": "Questo elenco di partite non esiste.",
     "error.unavailable": "Al momento i punteggi non sono leggibili. Ricarica tra un momento.",
     "error.refused": "A questo indirizzo non c’è risposta.",
+    "client.unknown_match": "Di questa partita non c’è ancora un punteggio in diretta.",
     "client.age": "Non connesso. Punteggio delle {time}, {ago}.",
     "client.ago.now": "meno di un minuto fa",
     "client.ago.minutes": {"one": "{n} min fa", "many": "{n} min fa", "other": "{n} min fa"},

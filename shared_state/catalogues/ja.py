@@ -314,6 +314,7 @@ TEXTS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "error.unknown_list": "この試合一覧は存在しません。",
     "error.unavailable": "現在スコアを取得できません。しばらくしてから再読み込みしてください。",
     "error.refused": "このアドレスには応答できません。",
+    "client.unknown_match": "この試合の速報はまだありません。",
     "client.age": "接続されていません。{time}時点（{ago}）。",
     "client.ago.now": "1分以内",
     "client.ago.minutes": {"other": "{n}分前"},

@@ -314,6 +314,7 @@ TEXTS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "error.unknown_list": "Deze lijst van wedstrijden bestaat niet.",
     "error.unavailable": "De standen zijn nu niet te lezen. Laad de pagina zo opnieuw.",
     "error.refused": "Op dit adres is geen antwoord.",
+    "client.unknown_match": "Van deze wedstrijd is er nog geen livescore.",
     "client.age": "Niet verbonden. Stand van {time}, {ago}.",
     "client.ago.now": "minder dan een minuut geleden",
     "client.ago.minutes": {"one": "{n} min. geleden", "other": "{n} min. geleden"},

@@ -319,6 +319,7 @@ TEXTS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "error.unknown_list": "Nie ma takiej listy meczów.",
     "error.unavailable": "Wyników nie da się teraz odczytać. Za chwilę odśwież stronę.",
     "error.refused": "Pod tym adresem nie ma odpowiedzi.",
+    "client.unknown_match": "Nie ma jeszcze wyniku na żywo tego meczu.",
     "client.age": "Brak połączenia. Stan z {time}, {ago}.",
     "client.ago.now": "mniej niż minutę temu",
     "client.ago.minutes": {

@@ -314,6 +314,7 @@ TEXTS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "error.unknown_list": "Esta lista de jogos não existe.",
     "error.unavailable": "Os placares não podem ser lidos agora. Recarregue em instantes.",
     "error.refused": "Este endereço não tem resposta.",
+    "client.unknown_match": "Ainda não há placar ao vivo deste jogo.",
     "client.age": "Sem conexão. Placar das {time}, {ago}.",
     "client.ago.now": "há menos de um minuto",
     "client.ago.minutes": {"one": "há {n} min", "many": "há {n} min", "other": "há {n} min"},

@@ -7,6 +7,7 @@
 export const ENGLISH = {
   minute: "{minute}'",
   "minute.stoppage": "{minute}+{stoppage}'",
+  "client.unknown_match": "There is no live score of this match yet.",
   "client.age": "Not connected. As of {time}, {ago}.",
   "client.ago.now": "less than a minute ago",
   "client.ago.minutes": { one: "{n} min ago", other: "{n} min ago" },
