@@ -92,8 +92,8 @@ export class LiveScoreElement extends HTMLElement {
   #asOfMs = 0;
 
   connectedCallback() {
+    adoptProperties(this, PROPERTIES); // which is no change of what is there
     this.#connected = true;
-    adoptProperties(this, PROPERTIES);
     // A script that runs while the page is still being read may meet the element before its content.
     if (document.readyState === "loading" && !this.querySelector(".tl")) {
       const { signal } = this.#listening;
