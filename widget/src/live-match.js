@@ -152,7 +152,7 @@ export class LiveMatch extends EventTarget {
 
   /** @returns {Connection} */
   get connection() {
-    if (this.#isOver) return "ended";
+    if (this.#isOver && !isNewer(this.#wanted, this.shown.id)) return "ended";
     const { connection } = this.feed;
     const isConnected = connection === "open" || connection === "polling";
     if (isConnected && this.freshness.isFresh) return connection;
