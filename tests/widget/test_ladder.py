@@ -173,7 +173,7 @@ def test_nobody_asks_again_for_a_match_that_is_over() -> None:
         answers.stream = (request, response) => response.writeHead(204).end();
         answers.state = state;
         answers.deltas = (request, response) => {
-          const next = { id: "1-1", slice: 1 + Number(request.url.split("/").at(-1)) };
+          const next = { id: "1-1", slice: Number(request.url.split("/").at(-1)) };
           const answer = { match_id: "m", after: "1-1", deltas: [], next, as_of: Date.now(), ended: true };
           json(response, 200, answer);
         };

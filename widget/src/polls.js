@@ -150,7 +150,7 @@ export class Poller {
         throw new Refusal(0, null);
       }
       const slice = Number(next.slice);
-      if (!(slice > this.#slice || deltas.length)) throw new Refusal(0, null);
+      if (!(slice > this.#slice || deltas.length || ended)) throw new Refusal(0, null);
       this.#slice = slice;
       for (const [id, delta] of deltas) {
         this.page.onFrame({ match: this.match, event: EVENT_SCORE, id, data: JSON.stringify(delta) });
