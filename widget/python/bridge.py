@@ -16,8 +16,8 @@ per key. ``worker.js`` passes them on unread; ``live-match.js`` writes the reque
 Each request names its ``slot``: one replica of one match (two elements with different delays have two),
 and its ``match``. Each reply has ``receipt``, a ``shared_state.Receipt``'s value, and, where there is a
 replica, ``id`` and ``accepted_ms``. If the match moved on it also has ``html``, ``announce``,
-``notifications`` (of all deltas, in order) and ``hash``. ``need_snapshot`` has the ``reason``. Whatever cannot be read asks for a snapshot: this end has
-nothing better to go on from, and the server has.
+``notifications`` (of all deltas, in order) and ``hash``. ``need_snapshot`` has the ``reason``. Whatever
+cannot be read asks for a snapshot: this end has nothing better to go on from, and the server has.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ class Bridge:
         replica = self._replicas[slot]
         return {
             **self._stands(slot, Receipt.APPLIED),
-            # Without a clock: the text is the same as the server's fragment at this id, byte for byte, but for the
-            # notifications, which are beside it here.
+            # Without a clock: the same text as the server's fragment at this id, byte for byte, but for
+            # the notifications, which are beside it here.
             "html": scoreboard(replica.match, replica.position, announcement=spoken[-1] if spoken else ""),
             "announce": " ".join(filter(None, spoken[-SPOKEN_MAX:])),
             "notifications": [one for of_delta in notified for one in of_delta],
