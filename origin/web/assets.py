@@ -6,13 +6,16 @@ name, because other people's pages and the service worker's registration must no
 release: it lives for minutes and is answered in place, since a redirect would cost each embed a round
 trip.
 
+The files of the release before are served by their hashed names too: pages that are open or in a cache name
+them.
+
 Nothing is compressed here: the build left ``.br`` and ``.gz`` beside each file.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -60,10 +63,10 @@ class Asset:
 class Assets:
     """What the build left, by the names the sources have."""
 
-    def __init__(self, dist: Path, files: Mapping[str, Asset]) -> None:
+    def __init__(self, dist: Path, files: Mapping[str, Asset], former: Sequence[Asset] = ()) -> None:
         self.dist = dist
         self._files = dict(files)
-        self._paths = {asset.path: asset for asset in files.values()}
+        self._paths = {asset.path: asset for asset in (*former, *files.values())}
         self._content: dict[Path, bytes] = {}
 
     @classmethod
@@ -79,11 +82,14 @@ class Assets:
             files = {
                 name: Asset(entry["path"], entry["integrity"]) for name, entry in content["files"].items()
             }
+            former = [
+                Asset(entry["path"], entry["integrity"]) for entry in content.get("former", {}).values()
+            ]
         except FileNotFoundError:
             raise ConfigError(f"{manifest} is missing: the widget is not built; run `make setup`") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{manifest} cannot be read: {error!r}; run `make setup`") from error
-        return cls(dist, files)
+        return cls(dist, files, former)
 
     def url(self, name: str) -> str:
         """The immutable URL of a file by its source's name, for a template: ``asset("page.css")``.
