@@ -21,17 +21,21 @@ Everything that came from a feed is escaped here, once. What a script may rely o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from html import escape
 from typing import Final, NamedTuple
 
 from shared_state.announce import announcement
+from shared_state.events import Event
 from shared_state.jsonld import json_ld
 from shared_state.jsontext import JsonObject, compact
+from shared_state.language import ENGLISH, Language, Phrase
 from shared_state.match import Match
 from shared_state.timeline import counted, kicks, rows_html
 from shared_state.wire import DeltaId
 from shared_state.wording import (
     believed_until,
+    chip_phrase,
     minute_text,
     moment,
     official_result,
@@ -47,7 +51,7 @@ from shared_state.wording import (
 )
 
 __all__ = [
-    "DELAYED_NOTE",
+    "NO_UPDATES",
     "Summary",
     "announcement",
     "json_ld",
@@ -63,36 +67,58 @@ SHOOTOUT_KICKS: Final = 5
 EXPLAINED: Final = frozenset(
     {"DELAYED", "INTERRUPTED", "SUSPENDED", "POSTPONED", "CANCELLED", "ABANDONED", "AWARDED"}
 )
-# The score stays: it is the last that is known.
-DELAYED_TEXT: Final = "Updates delayed. The match may have moved on."
-DELAYED_NOTE: Final = "updates delayed"
+#: The note of a running match without news. The score stays: it is the last that is known.
+NO_UPDATES: Final = Phrase("note.no_updates")
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 PHASE_RANK: Final = {"live": 0, "paused": 1, "before": 2, "over": 3, "off": 4}
 
 
 class Summary(NamedTuple):
-    """A match as one line of the list; text, not yet escaped.
+    """A match as one line of the list; text, not yet escaped, and not in any language yet.
 
     Attributes:
         rank: sorts a list of these: live first, then what comes next, then what is over, latest first.
         phase: ``before``, ``live``, ``paused``, ``over`` or ``off``.
+        status: the status in a few characters.
+        home, away: the names; ``Home`` and ``Away`` if they are not known.
+        named: whether the names are known.
         home_score, away_score: None where there is no score to show.
-        note: the shoot-out, or that the result is an official one; empty for neither.
-        kickoff_iso, kickoff_text: empty if not known.
+        notes: the shoot-out, that the result is an official one, that updates are delayed.
+        kickoff_iso: empty if not known.
     """
 
     rank: tuple[int, int, str]
     match_id: str
     phase: str
-    chip: str
+    status: Phrase
     home: str
     away: str
     home_score: int | None
     away_score: int | None
-    note: str
+    notes: tuple[Phrase, ...]
     competition: str
     kickoff_iso: str
-    kickoff_text: str
+    named: bool = True
+
+    @property
+    def chip(self) -> str:
+        """The status in English."""
+        return ENGLISH.phrase(self.status)
+
+    @property
+    def note(self) -> str:
+        """The notes in English; empty for none."""
+        return ", ".join([ENGLISH.phrase(note) for note in self.notes])
+
+    def side(self, team: str, language: Language) -> str:
+        """The name of ``home`` or ``away``."""
+        if not self.named:
+            return language.text(f"side.{team}")
+        return self.home if team == "home" else self.away
+
+    def kickoff(self, language: Language) -> str:
+        """When the match starts, in UTC; empty if not known."""
+        return language.moment(datetime.fromisoformat(self.kickoff_iso[:19])) if self.kickoff_iso else ""
 
 
 def scoreboard(
@@ -103,6 +129,7 @@ def scoreboard(
     now_ms: int | None = None,
     fresh: str | None = None,
     as_of_ms: int | None = None,
+    language: Language | None = None,
     notifications: Sequence[JsonObject] = (),
 ) -> str:
     """The scoreboard as one ``<article class="tl">``.
@@ -114,54 +141,71 @@ def scoreboard(
         now_ms: UTC milliseconds, to let the minute run to; None in a fragment, which never changes.
         fresh: the ``event_id`` of the row that just came, which is highlighted once.
         as_of_ms: until when this was known to be the newest, UTC milliseconds; None in a fragment.
+        language: of the text, which then says so by ``lang`` and ``dir``; None for English without these.
         notifications: what ``notifications()`` said of that delta.
     """
-    label = f"{score_sentence(match)}, {status_words(match)}" if score_shown(match) else page_title(match)
+    words = language or ENGLISH
+    own = ""
+    if language is not None:
+        own = f' lang="{language.tag}" dir="{language.direction}"'
+    label = page_title(match, language=words)
+    if score_shown(match):
+        label = f"{score_sentence(match, words)}, {status_words(match, words)}"
     return (
         f'<article class="tl" data-id="{position}" data-match="{escape(match.match_id)}"'
         f' data-status="{match.status}" data-period="{match.period}" data-phase="{phase(match)}"'
-        f' data-announce="{escape(announcement)}" aria-label="{escape(label)}"'
+        f' data-announce="{escape(announcement)}" aria-label="{escape(label)}"{own}'
         + (f' data-notifications="{escape(compact(notifications))}"' if notifications else "")
         + (">" if as_of_ms is None else f' data-as-of="{as_of_ms}">')
-        + _top(match, now_ms)
-        + _delayed(match, now_ms)
+        + _top(match, now_ms, words)
+        + _delayed(match, now_ms, words)
         + '<div class="tl-board">'
-        + _team(match, "home")
-        + _score(match)
-        + _team(match, "away")
+        + _team(match, "home", words)
+        + _score(match, words)
+        + _team(match, "away", words)
         + "</div>"
-        + ("" if score_shown(match) else _kickoff_line(match))
-        + _players(match)
-        + _explanation(match)
-        + _shootout(match)
-        + _events(match, fresh)
-        + _foot(match)
+        + ("" if score_shown(match) else _kickoff_line(match, words))
+        + _players(match, words)
+        + _explanation(match, words)
+        + _shootout(match, words)
+        + _events(match, fresh, words)
+        + _foot(match, words)
         + "</article>"
     )
 
 
-def page_title(match: Match) -> str:
-    """``France 4–2 Croatia · FT``, or ``France v Croatia`` before there is a score."""
-    between = pair(match.score) if score_shown(match) else "v"
-    title = f"{side_name(match, 'home')} {between} {side_name(match, 'away')}"
-    return title if match.status == "SCHEDULED" else f"{title} · {status_chip(match)}"
+def page_title(match: Match, now_ms: int | None = None, language: Language = ENGLISH) -> str:
+    """``France 4–2 Croatia · FT``, or ``France v Croatia`` before there is a score.
+
+    Args:
+        match: the match.
+        now_ms: UTC milliseconds to let the minute run to; None for the furthest minute known.
+        language: of the text.
+    """
+    home, away = side_name(match, "home", language), side_name(match, "away", language)
+    if score_shown(match):
+        title = f"{home} {pair(match.score)} {away}"
+    else:
+        title = language.text("score.pairing", home=home, away=away)
+    return title if match.status == "SCHEDULED" else f"{title} · {status_chip(match, now_ms, language)}"
 
 
 def summary_row(match: Match, now_ms: int | None = None) -> Summary:
     """The match as one line of a list."""
-    iso, text = _kickoff(match)
+    when = _kickoff(match)
     shown = score_shown(match)
-    notes: list[str] = []
-    chip = status_chip(match, now_ms)
+    notes: list[Phrase] = []
+    status = chip_phrase(match, now_ms)
     if match.shootout is not None:
         # In a list the chip has a narrow column; the shoot-out is with the notes.
-        notes.append(f"{pair(match.shootout)} pens")
-        chip = chip.partition(" (")[0]
+        notes.append(Phrase("note.pens", (("score", pair(match.shootout)),)))
+        if match.status == "FT_PENS":
+            status = Phrase("chip.FT")
     if official_result(match) is not None:
-        notes.append("official result")
+        notes.append(Phrase("note.official"))
     until = believed_until(match)
     if until is not None and now_ms is not None and now_ms >= until:
-        notes.append(DELAYED_NOTE)
+        notes.append(NO_UPDATES)
     kickoff_ms = 0 if match.info is None else match.info.detail["kickoff_ms"] or 0
     stage = phase(match)
     latest_first = stage in ("over", "off")
@@ -169,22 +213,22 @@ def summary_row(match: Match, now_ms: int | None = None) -> Summary:
         rank=(PHASE_RANK[stage], -kickoff_ms if latest_first else kickoff_ms, match.match_id),
         match_id=match.match_id,
         phase=stage,
-        chip=chip,
+        status=status,
         home=side_name(match, "home"),
         away=side_name(match, "away"),
         home_score=match.score.home if shown else None,
         away_score=match.score.away if shown else None,
-        note=", ".join(notes),
+        notes=tuple(notes),
         competition="" if match.info is None else match.info.detail["competition"] or "",
-        kickoff_iso=iso,
-        kickoff_text=text,
+        kickoff_iso="" if when is None else _iso(when),
+        named=match.info is not None,
     )
 
 
-def _top(match: Match, now_ms: int | None) -> str:
+def _top(match: Match, now_ms: int | None, language: Language) -> str:
     competition = None if match.info is None else match.info.detail["competition"]
-    words = escape(status_words(match))
-    chip = escape(status_chip(match, now_ms))
+    words = escape(status_words(match, language))
+    chip = escape(status_chip(match, now_ms, language))
     running = ticking(match)
     if running is None:
         status = (
@@ -204,83 +248,94 @@ def _top(match: Match, now_ms: int | None) -> str:
     )
 
 
-def _delayed(match: Match, now_ms: int | None) -> str:
+def _delayed(match: Match, now_ms: int | None, language: Language) -> str:
     """That the news is late: in the page already, hidden until it is true."""
     until = believed_until(match)
     if until is None:
         return ""
     hidden = "" if now_ms is not None and now_ms >= until else " hidden"
-    return f'<p class="tl-delayed" data-tl-until="{until}"{hidden}>{DELAYED_TEXT}</p>'
+    text = escape(language.text("remark.no_updates"))
+    return f'<p class="tl-delayed" data-tl-until="{until}"{hidden}>{text}</p>'
 
 
-def _team(match: Match, team: str) -> str:
+def _team(match: Match, team: str, language: Language) -> str:
     code = side_code(match, team)
     return (
         f'<div class="tl-team tl-{team}">'
         + (f'<span class="tl-code" aria-hidden="true">{escape(code)}</span>' if code else "")
-        + f'<span class="tl-name"><bdi>{escape(side_name(match, team))}</bdi></span></div>'
+        + f'<span class="tl-name"><bdi>{escape(side_name(match, team, language))}</bdi></span></div>'
     )
 
 
-def _score(match: Match) -> str:
+def _score(match: Match, language: Language) -> str:
     if not score_shown(match):
-        return '<div class="tl-score"><span class="tl-versus">v</span></div>'
+        versus = escape(language.text("score.versus"))
+        return f'<div class="tl-score"><span class="tl-versus">{versus}</span></div>'
     home, away = match.score
-    shootout = match.shootout
+    below: list[str] = []
+    if match.shootout is not None:
+        below.append(language.text("score.pens", score=pair(match.shootout)))
+    if official_result(match) is not None:
+        below.append(language.text("score.official"))
     return (
         '<div class="tl-score"><span class="tl-goals">'
         f'<b>{home}</b><i aria-hidden="true">–</i><b>{away}</b></span>'
-        + (f'<span class="tl-pens">({pair(shootout)} pens)</span>' if shootout is not None else "")
-        + ('<span class="tl-pens">Official</span>' if official_result(match) is not None else "")
+        + "".join([f'<span class="tl-pens">{escape(text)}</span>' for text in below])
         + "</div>"
     )
 
 
-def _kickoff_line(match: Match) -> str:
-    when = _kickoff_html(match)
+def _kickoff_line(match: Match, language: Language) -> str:
+    when = _kickoff_html(match, language)
     return f'<p class="tl-kickoff">{when}</p>' if when else ""
 
 
-def _players(match: Match) -> str:
-    home, away = _counted(match, "home"), _counted(match, "away")
+def _players(match: Match, language: Language) -> str:
+    home, away = _counted(match, "home", language), _counted(match, "away", language)
     if not home and not away:
         return ""
     return f'<div class="tl-players"><ul class="tl-home">{home}</ul><ul class="tl-away">{away}</ul></div>'
 
 
-def _counted(match: Match, team: str) -> str:
+def _counted(match: Match, team: str, language: Language) -> str:
     """Scorers and players sent off, a line for each player."""
     lines: dict[tuple[str, bool], list[str]] = {}
     for event in counted(match, team):
         red = event.type != "GOAL"
-        when = "" if event.minute is None else minute_text(event.minute, event.stoppage)
+        when = "" if event.minute is None else minute_text(event.minute, event.stoppage, language)
         if not red:
-            flag = "og" if event.detail["own_goal"] else "pen" if event.detail["penalty"] else ""
-            flags = [flag] if flag else []
+            flag = "own_goal" if event.detail["own_goal"] else "penalty" if event.detail["penalty"] else ""
+            flags = [language.text(f"flag.{flag}")] if flag else []
             if event.status == "PROVISIONAL":
-                flags.append("under review")
+                flags.append(language.text("flag.review"))
             when = f"{when}{NO_BREAK}({', '.join(flags)})".lstrip() if flags else when
-        lines.setdefault((event.player or side_name(match, team), red), []).append(when)
+        lines.setdefault((event.player or side_name(match, team, language), red), []).append(when)
+    sent_off = escape(language.text("sent_off"))
     return "".join(
-        ('<li class="tl-sent-off"><span class="tl-vh">Red card: </span>' if red else "<li>")
+        (f'<li class="tl-sent-off"><span class="tl-vh">{sent_off}</span>' if red else "<li>")
         + f"<bdi>{escape(who)}</bdi> <span>{escape(', '.join(filter(None, whens)))}</span></li>"
         for (who, red), whens in lines.items()
     )
 
 
-def _explanation(match: Match) -> str:
+def _explanation(match: Match, language: Language) -> str:
     """Why the status or the score is not what the play alone would make it."""
     sentences: list[str] = []
     change = match.deciding.get("STATUS_CHANGE")
     if change is not None and change.reason and match.status in EXPLAINED:
-        sentences.append(f"{status_chip(match)}: {change.reason}")
+        status = status_chip(match, language=language)
+        sentences.append(language.text("remark.status", status=status, reason=change.reason))
     override = official_result(match)
     if override is not None:
-        official = f"Official result {pair(match.score)}"
-        sentences.append(f"{official}: {override.reason}" if override.reason else official)
+        score, reason = pair(match.score), override.reason
+        sentences.append(
+            language.text("remark.official.reason", score=score, reason=reason)
+            if reason
+            else language.text("remark.official", score=score)
+        )
         # A result without rows comes from a source that lists no goals: 0–0 would be a statement about them.
         if match.goals != match.score and (override.reason or match.status == "AWARDED" or _has_goals(match)):
-            sentences.append(f"Goals on the pitch {pair(match.goals)}")
+            sentences.append(language.text("remark.goals", score=pair(match.goals)))
     if not sentences:
         return ""
     lines = "".join(f"<p><bdi>{escape(sentence)}</bdi></p>" for sentence in sentences)
@@ -291,7 +346,7 @@ def _has_goals(match: Match) -> bool:
     return any(event.type == "GOAL" for event in match.events())
 
 
-def _shootout(match: Match) -> str:
+def _shootout(match: Match, language: Language) -> str:
     if match.shootout is None:
         return ""
     taken = {team: kicks(match, team) for team in ("home", "away")}
@@ -301,52 +356,57 @@ def _shootout(match: Match) -> str:
     open_place = f'<li class="tl-kick{" tl-kick-none" if over else ""}" aria-hidden="true"></li>'
     lines: list[str] = []
     for team, side in taken.items():
-        marks = "".join(_kick(kick.player, "scored" if kick.detail["scored"] else "missed") for kick in side)
+        marks = "".join([_kick(kick, language) for kick in side])
         marks += open_place * (places - len(side))
         lines.append(
-            f'<div class="tl-kicks"><bdi>{escape(side_name(match, team))}</bdi><ol>{marks}</ol>'
+            f'<div class="tl-kicks"><bdi>{escape(side_name(match, team, language))}</bdi><ol>{marks}</ol>'
             f"<b>{sum(kick.detail['scored'] for kick in side)}</b></div>"
         )
-    return f'<section class="tl-shootout" aria-label="Penalty shoot-out">{"".join(lines)}</section>'
+    label = escape(language.text("label.shootout"))
+    return f'<section class="tl-shootout" aria-label="{label}">{"".join(lines)}</section>'
 
 
-def _kick(player: str | None, outcome: str) -> str:
-    words = f"{escape(player)} {outcome}" if player else outcome
-    return f'<li class="tl-kick tl-kick-{outcome}"><span class="tl-vh">{words}</span></li>'
+def _kick(kick: Event, language: Language) -> str:
+    outcome = "scored" if kick.detail["scored"] else "missed"
+    if kick.player:
+        words = language.text(f"kick.{outcome}.player", player=kick.player)
+    else:
+        words = language.text(f"kick.{outcome}")
+    return f'<li class="tl-kick tl-kick-{outcome}"><span class="tl-vh">{escape(words)}</span></li>'
 
 
-def _events(match: Match, fresh: str | None) -> str:
-    items = rows_html(match, fresh)
+def _events(match: Match, fresh: str | None, language: Language) -> str:
+    items = rows_html(match, fresh, language)
     if not items:
         return ""
     # A log speaks what is added to it. This one is swapped in whole, so it would speak everything.
+    label = escape(language.text("label.events"))
     return (
-        '<div class="tl-log" role="log" aria-live="off" aria-label="Match events">'
+        f'<div class="tl-log" role="log" aria-live="off" aria-label="{label}">'
         f'<ol class="tl-events">{items}</ol></div>'
     )
 
 
-def _foot(match: Match) -> str:
+def _foot(match: Match, language: Language) -> str:
     venue = None if match.info is None else match.info.detail["venue"]
-    when = _kickoff_html(match) if score_shown(match) else ""
+    when = _kickoff_html(match, language) if score_shown(match) else ""
     parts = [part for part in (f"<bdi>{escape(venue)}</bdi>" if venue else "", when) if part]
     place = f'<p class="tl-place">{" · ".join(parts)}</p>' if parts else ""
     return f'<div class="tl-foot">{place}<p class="tl-age" data-tl-age></p></div>'
 
 
-def _kickoff_html(match: Match) -> str:
-    iso, text = _kickoff(match)
-    return f'<time datetime="{iso}" data-tl-local>{text}</time>' if iso else ""
-
-
-def _kickoff(match: Match) -> tuple[str, str]:
-    """When the match starts, for machines and for people; empty if no source said."""
-    kickoff_ms = None if match.info is None else match.info.detail["kickoff_ms"]
-    when = None if kickoff_ms is None else moment(kickoff_ms)
+def _kickoff_html(match: Match, language: Language) -> str:
+    when = _kickoff(match)
     if when is None:
-        return "", ""
-    # Month names by hand: strftime would follow the locale of whatever machine renders.
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ"), f"{when.day} {_MONTHS[when.month - 1]} {when:%Y, %H:%M} UTC"
+        return ""
+    return f'<time datetime="{_iso(when)}" data-tl-local>{escape(language.moment(when))}</time>'
 
 
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+def _kickoff(match: Match) -> datetime | None:
+    """When the match starts; None if no source said."""
+    kickoff_ms = None if match.info is None else match.info.detail["kickoff_ms"]
+    return None if kickoff_ms is None else moment(kickoff_ms)
+
+
+def _iso(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -21,6 +21,7 @@ from shared_state.announce import announcement
 from shared_state.errors import shown
 from shared_state.events import MATCH_ID_PATTERN
 from shared_state.jsontext import JsonObject
+from shared_state.language import ENGLISH, Language
 from shared_state.notifications import notifications
 from shared_state.view import scoreboard
 from shared_state.wire import snapshot_version
@@ -103,7 +104,7 @@ class Matches:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._restored: BoundedCache[str, Scoreboard] = BoundedCache(RESTORED_MAX_BYTES)
-        self._fragments: BoundedCache[tuple[str, DeltaId], str] = BoundedCache(FRAGMENTS_MAX_CHARS)
+        self._fragments: BoundedCache[tuple[str, DeltaId, str], str] = BoundedCache(FRAGMENTS_MAX_CHARS)
         # The state that the last fragment of a match was made from, to fold on from.
         self._folded: BoundedCache[str, tuple[DeltaId, Match]] = BoundedCache(FOLDED_MAX_RECORDS)
         # The second by which an id of each match is dated, to date the later ones from.
@@ -180,21 +181,21 @@ class Matches:
                 return
             self._restored.put(match_id, board, len(board.snapshot) + MATCH_BYTES)
 
-    def fragment(self, match_id: str, id_: DeltaId) -> Fragment:
-        """The scoreboard's HTML at an id.
+    def fragment(self, match_id: str, id_: DeltaId, language: Language = ENGLISH) -> Fragment:
+        """The scoreboard's HTML at an id, in a language.
 
         Raises:
             RequestError: 404 the match or the id is unknown; 410 what led to it is gone.
             BusError: the bus does not answer, or is not asked, and the match is not known here at that id.
         """
-        key = (match_id, id_)
+        key = (match_id, id_, language.tag)
         with self._lock:
             known = self._fragments.get(key)
             if known is not None:
                 return Fragment(known, final=True)
         _check_match_id(match_id)
         try:
-            match, step = self._at(match_id, id_)
+            match, step = self._at(match_id, id_, language)
         except BusError:
             latest = self._seen_last(match_id)
             if latest is None or latest.id != id_:
@@ -202,7 +203,13 @@ class Matches:
             # What is at this id does not change; only the announcement of the step to it cannot be made.
             match, step = latest.match, None
         said = step or _NOTHING_SAID
-        html = scoreboard(match, id_, announcement=said.announcement, notifications=said.notifications)
+        html = scoreboard(
+            match,
+            id_,
+            announcement=said.announcement,
+            notifications=said.notifications,
+            language=language,
+        )
         with self._lock:
             if step is not None:
                 self._fragments.put(key, html, len(html) + 200)
@@ -245,7 +252,7 @@ class Matches:
         with self._lock:
             return self._restored.get(match_id)
 
-    def _at(self, match_id: str, id_: DeltaId) -> tuple[Match, _Said | None]:
+    def _at(self, match_id: str, id_: DeltaId, language: Language) -> tuple[Match, _Said | None]:
         """The match at an id, with what is said of the step to it; None if that delta is gone."""
         head = self._bus.head(match_id)
         if head is None:
@@ -282,7 +289,7 @@ class Matches:
                     "a delta on the bus does not follow from the ones before it", str(published.id)
                 )
             if replica.position == id_:
-                announced = announcement(before, replica.match, delta.event)
+                announced = announcement(before, replica.match, delta.event, language)
                 return replica.match, _Said(announced, notifications(before, replica.match, delta.event, id_))
         return replica.match, _NOTHING_SAID
 

@@ -600,7 +600,7 @@ AWARDED = event("aw", "STATUS_CHANGE", period="POST", source_ts=KICKOFF + 1, det
         (BASE, event("n", "NOTE", detail={"text": "Rain."}), ""),
         (BASE, event("v", "VAR", detail={"state": "OPEN"}), ""),
         (BASE, event("x", "DRONE_ON_PITCH"), ""),
-        (BASE, kick(1, "home", scored=True), ""),
+        (BASE, kick(1, "home", scored=True), "Scored, France. Shoot-out 1–0."),
         (BASE, BASE[-1], ""),
     ],
 )
