@@ -1,8 +1,8 @@
 """The widget's files: what ``widget.build`` left in ``widget/dist``, with the lifetimes each may have.
 
 A file has two names. The one with its content's hash in it never changes, so every cache keeps it for a
-year; pages of this origin use it. ``live-score.js``, ``live-score.css`` and ``sw.js`` also have a stable
-name, because other people's pages and the service worker's registration must not have to know about a
+year; pages of this origin use it. ``live-score.js``, ``live-score.css``, ``frame.js`` and ``sw.js`` also have
+a stable name, because other people's pages and the service worker's registration must not have to know about a
 release: it lives for minutes and is answered in place, since a redirect would cost each embed a round
 trip.
 
@@ -32,6 +32,7 @@ DIST: Final = Path(__file__).parents[2] / "widget" / "dist"
 STABLE_NAMES: Final[Mapping[str, str]] = {
     "live-score.js": STABLE_NAME,
     "live-score.css": STABLE_NAME,
+    "frame.js": STABLE_NAME,
     "sw.js": SERVICE_WORKER,
 }
 MIME_TYPES: Final[Mapping[str, str]] = {
@@ -102,6 +103,15 @@ class Assets:
             raise ConfigError(f"the widget's build has no {name!r}: it has {' '.join(sorted(self._files))}")
         return f"/widget/{asset.path}"
 
+    def integrity(self, name: str) -> str:
+        """What a script's ``integrity`` attribute says of a file by its source's name.
+
+        Raises:
+            ConfigError: the build made no such file.
+        """
+        self.url(name)
+        return self._files[name].integrity
+
     def content(self, path: Path) -> bytes:
         """The bytes of a built file: read once, and the same object for all who wait for it.
 
@@ -142,6 +152,7 @@ def init_app(app: Flask, dist: Path = DIST) -> Assets:
 
     app.register_blueprint(blueprint)
     app.add_template_global(assets.url, "asset")
+    app.add_template_global(assets.integrity, "integrity")
     return assets
 
 

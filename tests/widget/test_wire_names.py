@@ -142,7 +142,8 @@ def test_the_html_has_the_attributes_that_the_loader_reads() -> None:
     teams = {"kickoff_ms": EPOCH, "home": {"name": "France"}, "away": {"name": "Croatia"}}
     before.assign(add("i", "MATCH_INFO", period="PRE", detail=teams), accepted_ms=EPOCH)
     html = live + scoreboard(before.match, before.position, announcement="")
-    html += (TEMPLATES / "list.html").read_text(encoding="utf-8")
+    for name in ("list.html", "index_row.html"):
+        html += (TEMPLATES / name).read_text(encoding="utf-8")
     # The loader sets it; the server does where it shows one change alone.
     wanted = {value for name, value in python_names().items() if name.startswith("ATTRIBUTE_")} - {
         wire.ATTRIBUTE_FRESH

@@ -105,7 +105,8 @@ def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, st
     loader_constants = constants
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", constants))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
-    output.add("snippet.js", _bundled(packages, SOURCES / "snippet.js", constants))
+    for name in ("embed-dialog.js", "embed-frame.js", "frame.js", "snippet.js"):
+        output.add(name, _bundled(packages, SOURCES / name, {}))
     shell = [path for name, path in output.files.items() if not name.startswith("runtime/")]
     kept = [path for name, path in output.files.items() if name.startswith("runtime/")]
     constants = {"SHELL": sorted(shell), "RUNTIME": sorted(kept), "PROTOCOL": PROTOCOL_VERSION}

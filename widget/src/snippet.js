@@ -7,6 +7,7 @@
  */
 
 for (const code of document.querySelectorAll("details.embed code")) {
-  code.textContent = (code.textContent ?? "").replace('src="/', `src="${location.origin}/`);
+  const text = (code.textContent ?? "").replace('src="/', `src="${location.origin}/`);
+  code.textContent = text.replace(/^\/oembed\?url=/, `${location.origin}/oembed?url=${encodeURIComponent(location.origin)}`);
 }
 document.querySelector("[data-tl-site-note]")?.remove();
