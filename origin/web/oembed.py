@@ -40,7 +40,9 @@ _URL_MAX_CHARS: Final = 2_000
 _CACHE_AGE_S: Final = 300
 _BOUND: Final = re.compile("[1-9][0-9]{0,5}")
 _MATCH_PAGE: Final = re.compile("/(?:match|embed)/([A-Za-z0-9_-]{1,64})")
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_HOST: Final = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
+)
 
 
 @blueprint.get("/oembed")
@@ -56,7 +58,9 @@ def oembed() -> Response:
         raise RequestError(501, "unknown_format", f"format {shown(format_)}: must be json or xml")
     url = request.args.get("url")
     if url is None:
-        raise RequestError(400, "missing_parameter", "url is required: /oembed?url=<address of a match's page>")
+        raise RequestError(
+            400, "missing_parameter", "url is required: /oembed?url=<address of a match's page>"
+        )
     width = min(WIDTH, _bound("maxwidth", LEAST_WIDTH) or WIDTH)
     height = min(HEIGHT, _bound("maxheight", LEAST_HEIGHT) or HEIGHT)
     site, match_id, tag = _match_page(url)
@@ -93,7 +97,9 @@ def _bound(name: str, least: int) -> int | None:
         return None
     if not _BOUND.fullmatch(text) or int(text) < least:
         raise RequestError(
-            400, "bad_parameter", f"{name} {shown(text)}: must be a whole number of pixels from {least} to 999999"
+            400,
+            "bad_parameter",
+            f"{name} {shown(text)}: must be a whole number of pixels from {least} to 999999",
         )
     return int(text)
 
@@ -114,7 +120,11 @@ def _match_page(url: str) -> tuple[str, str, str | None]:
     except ValueError:
         raise refusal from None
     path, site = parts.path, f"{parts.scheme}://{parts.netloc}"
-    if len(url) > _URL_MAX_CHARS or parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.netloc):
+    if (
+        len(url) > _URL_MAX_CHARS
+        or parts.scheme not in ("http", "https")
+        or not _HOST.fullmatch(parts.netloc)
+    ):
         raise refusal
     if public_url:
         prefix = urlsplit(public_url).path

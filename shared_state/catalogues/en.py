@@ -255,7 +255,7 @@ TEXTS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "embed.title": "Embed this match",
     "embed.site": "In each snippet, put the address of this site before the path that begins with a slash.",
     "embed.frame": "As a frame, which also works offline:",
-    "embed.element": "As an element of your own page, which takes your fonts and colours. It is "
+    "embed.element": "Or as an element of your own page, which takes your fonts and colours. It is "
     "always the newest release:",
     "embed.pinned": "The same, of this release only: your page refuses a file that is another. It is "
     "served until the release after the next, so ask for a new snippet by then:",

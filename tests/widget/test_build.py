@@ -118,7 +118,7 @@ def manifest_of(out: Path) -> JsonObject:
 def test_the_files_of_the_release_before_stay_for_one_release(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three releases, and a build that changes nothing: of pages that are open, none loses its files at once."""
+    """Three releases, and builds that change nothing: a page that is open does not lose its files at once."""
     require_program("node")
     sources = tmp_path / "src"
     shutil.copytree(SOURCES, sources)

@@ -130,7 +130,7 @@ def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, st
 
 
 def _keep_former(former: Path, staging: Path, paths: Iterable[str]) -> Mapping[str, Mapping[str, str | int]]:
-    """Copy the files of the release before that this one has not; what the manifest says of them, by path."""
+    """Copy the files of the release before that this one has not; what is said of them, by path."""
     try:
         manifest = json.loads((former / "manifest.json").read_bytes())
     except FileNotFoundError:
@@ -171,8 +171,10 @@ def npm_packages() -> Path:
 
 
 def bundled_names() -> list[str]:
-    """The project's modules that go to the browser, unchanged."""
+    """The project's modules that go to the browser, unchanged; of the languages, English."""
     shared = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "shared_state").glob("*.py"))
+    shared.remove("shared_state/languages.py")
+    shared += ["shared_state/catalogues/__init__.py", "shared_state/catalogues/en.py"]
     return [*shared, "widget/__init__.py", "widget/python/__init__.py", "widget/python/bridge.py"]
 
 
@@ -259,7 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--former",
         type=Path,
         default=None,
-        help="the build of the release before, whose files stay for one release; default: what is in --out now",
+        help="the build of the release before, whose files stay for a release; default: what is in --out",
     )
     options = parser.parse_args(argv)
     try:

@@ -4,6 +4,8 @@
  * script the page has the snippets in <details>.
  */
 
+import { QUERY_LANGUAGE } from "./wire.js";
+
 const details = /** @type {HTMLElement | null} */ (document.querySelector("details.embed"));
 const template = /** @type {HTMLTemplateElement | null} */ (document.getElementById("embed-dialog"));
 
@@ -30,19 +32,19 @@ function enhance(details, template) {
 
   const write = () => {
     const chosen = new FormData(form);
-    const [kind, size, theme, lang] = ["kind", "size", "theme", "lang"].map((name) => String(chosen.get(name) ?? ""));
+    const [kind, size, theme, lang] = ["kind", "size", "theme", QUERY_LANGUAGE].map((name) => String(chosen.get(name) ?? ""));
     const pinned = chosen.has("pinned") && Boolean(integrity);
     const query = new URLSearchParams();
     if (theme) query.set("theme", theme);
     if (size) query.set("size", size);
-    if (lang !== "en") query.set("lang", lang);
+    if (lang !== "en") query.set(QUERY_LANGUAGE, lang);
     const suffix = query.size ? `?${query}` : "";
     const path = `/embed/${match}${suffix}`;
     if (frame.getAttribute("src") !== path) frame.src = path;
     pin.hidden = kind !== "script" || !integrity;
     note.hidden = pin.hidden || !pinned;
     if (kind === "script") {
-      const own = [["match", match], ["size", size], ["theme", theme], ["lang", lang === "en" ? "" : lang]];
+      const own = [["match", match], ["size", size], ["theme", theme], [QUERY_LANGUAGE, lang === "en" ? "" : lang]];
       const attributes = own.filter(([, value]) => value).map(([name, value]) => ` ${name}="${escaped(value)}"`);
       const proof = pinned ? `\n        integrity="${integrity}" crossorigin="anonymous"` : "";
       code.textContent =
@@ -55,7 +57,7 @@ function enhance(details, template) {
         `        style="border:0;width:100%;height:${height}"></iframe>\n` +
         `<script type="module" src="${base}/widget/frame.js" async></${"script"}>`;
     } else {
-      const page = `${base}/match/${match}${lang === "en" ? "" : `?lang=${lang}`}`;
+      const page = `${base}/match/${match}${lang === "en" ? "" : `?${QUERY_LANGUAGE}=${lang}`}`;
       code.textContent = `${base}/oembed?url=${encodeURIComponent(page)}`;
     }
   };

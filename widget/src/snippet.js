@@ -6,7 +6,7 @@
  * a path, and a note asks the reader to put the address before it. The browser knows the address.
  */
 
-for (const code of document.querySelectorAll("details.embed code")) {
+for (const code of document.querySelectorAll("details.embed :is(code, samp)")) {
   const text = (code.textContent ?? "").replace('src="/', `src="${location.origin}/`);
   code.textContent = text.replace(/^\/oembed\?url=/, `${location.origin}/oembed?url=${encodeURIComponent(location.origin)}`);
 }
