@@ -1,4 +1,4 @@
-"""Embedding: the dialog on a match's page, its snippets in a browser, and a frame that has the height of its match."""
+"""Embedding: the dialog on a match's page, its snippets, and a frame that has the height of its match."""
 
 from __future__ import annotations
 
@@ -120,7 +120,8 @@ def test_a_frame_has_the_height_of_its_match_and_takes_none_from_others(
     text = snippet(page)
     assert f'src="{server.url}/embed/{MATCH}"' in text
     assert 'title="Home &#34;A&#34; 1–0 Away' in text
-    liar = "<iframe id=liar srcdoc=\"<script>parent.postMessage({type:'touchline:height',height:999},'*')</script>\"></iframe>"
+    lie = "parent.postMessage({type:'touchline:height',height:999},'*')"
+    liar = f'<iframe id=liar srcdoc="<script>{lie}</script>"></iframe>'
     with gazette(text + liar) as address:
         other = context.new_page()
         other.goto(address)

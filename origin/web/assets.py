@@ -1,10 +1,9 @@
 """The widget's files: what ``widget.build`` left in ``widget/dist``, with the lifetimes each may have.
 
 A file has two names. The one with its content's hash in it never changes, so every cache keeps it for a
-year; pages of this origin use it. ``live-score.js``, ``live-score.css``, ``frame.js`` and ``sw.js`` also
-have a stable name, because other people's pages and the service worker's registration must not have to know about a
-release: it lives for minutes and is answered in place, since a redirect would cost each embed a round
-trip.
+year; pages of this origin use it. Some also have a stable name (``STABLE_NAMES``), because other people's
+pages and the service worker's registration must not have to know about a release: it lives for minutes and is
+answered in place, since a redirect would cost each embed a round trip.
 
 The files of the release before are served by their hashed names too: pages that are open or in a cache name
 them.

@@ -107,8 +107,8 @@ def _bound(name: str, least: int) -> int | None:
 def _match_page(url: str) -> tuple[str, str, str | None]:
     """The site, the match and the language of an address.
 
-    The site is the configured one. Without ``TOUCHLINE_PUBLIC_URL`` it is that of the address itself, which its
-    sender could have put into a frame as well; never the Host of the request.
+    The site is the configured one. Without ``TOUCHLINE_PUBLIC_URL`` it is that of the address itself, which
+    its sender could have put into a frame as well; never the Host of the request.
 
     Raises:
         RequestError: 404 it is no address of a match on this site.
