@@ -220,6 +220,54 @@ def test_a_page_goes_by_day_then_by_competition_and_live_matches_are_first(
     assert reader.get("/?day=undated").status_code == 404
 
 
+def hidden(page: str, name: str) -> bool:
+    [attributes] = re.findall(rf'<span class="match-{name}"([^>]*)>', page)
+    return "hidden" in attributes.split()
+
+
+@pytest.mark.parametrize(
+    ("minutes_ago", "due", "silent"),
+    [(-1, False, False), (0, True, False), (149, True, False), (150, True, True)],
+)
+def test_a_kick_off_in_the_past_is_not_coming_up(
+    season: Season, reader: FlaskClient, minutes_ago: int, due: bool, silent: bool
+) -> None:
+    season.play("m", "SCHEDULED", kickoff_ms=NOON_MS - minutes_ago * 60_000)
+    page = reader.get("/").text
+    assert (hidden(page, "due"), hidden(page, "silent")) == (not due, not silent)
+    season.play("m", "LIVE")
+    assert "match-due" not in reader.get("/").text
+
+
+def test_a_page_is_built_anew_when_a_kick_off_is_past(
+    season: Season, reader: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    season.play("m", "SCHEDULED", kickoff_ms=NOON_MS + 1_000)
+    assert hidden(reader.get("/").text, "due")
+    monkeypatch.setattr("origin.web.pages._now_ms", lambda: NOON_MS + 1_000)
+    assert not hidden(reader.get("/").text, "due")
+
+
+def test_a_running_minute_can_be_let_run_and_says_when_it_is_doubtful(
+    season: Season, reader: FlaskClient
+) -> None:
+    season.play("m", "LIVE")
+    season._add(
+        "m",
+        {
+            "type": "STATUS_CHANGE",
+            "period": "H1",
+            "detail": {"to": "LIVE"},
+            "source_ts": NOON_MS - 9 * 60_000,
+        },
+    )
+    page = reader.get("/").text
+    assert f'data-clock-start="{NOON_MS - 9 * 60_000}"' in page
+    assert ">10&#39;</span>" in page
+    [until_ms] = re.findall(r'match-doubtful" data-tl-until="([0-9]+)" hidden', page)
+    assert int(until_ms) > NOON_MS
+
+
 def test_the_pages_of_a_list_have_each_match_once(season: Season, reader: FlaskClient) -> None:
     names = [f"m{number:03}" for number in range(2 * PAGE_ROWS + 7)]
     for number, name in enumerate(names):
