@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from itertools import count
 
 import pytest
@@ -331,10 +332,8 @@ def test_each_match_is_below_its_day_in_the_reader_s_zone(
     shown = page.locator("live-scores li time").all_inner_texts()
     assert [text.split()[-1] for text in shown] == [time.strftime("%H:%M", at) for at in local]
     for text, at in zip(shown, local, strict=True):
-        away = (
-            time.mktime(at[:3] + (12, 0, 0, 0, 0, 0)) - time.mktime(now[:3] + (12, 0, 0, 0, 0, 0))
-        ) / 86_400
-        word = {0: "Today", 1: "Tomorrow"}.get(round(away), time.strftime("%a", at))
+        away = (date(*at[:3]) - date(*now[:3])).days
+        word = {0: "Today", 1: "Tomorrow"}.get(away, time.strftime("%a", at))
         assert text.startswith(word), (text, word)
     # What comes by the stream is written alike.
     match_id = page.locator("live-scores li").last.get_attribute("data-match")
@@ -364,7 +363,8 @@ def test_the_dot_of_a_running_minute_goes_with_the_connection(
     page = context.new_page()
     page.goto(f"{server.url}/?competition=Dot")
     is_open(page)
-    dot = f"getComputedStyle(document.querySelector(\"li[data-match='{match_id}'] .match-status\"), '::before').display"
+    chip = f"document.querySelector(\"li[data-match='{match_id}'] .match-status\")"
+    dot = f"getComputedStyle({chip}, '::before').display"
     assert page.evaluate(dot) != "none"
     context.set_offline(True)
     wait_until_true(page, f"{dot} === 'none'", 15_000)
