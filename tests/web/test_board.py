@@ -251,12 +251,13 @@ def test_a_page_is_built_anew_when_a_kick_off_is_past(
 def test_a_running_minute_can_be_let_run_and_says_when_it_is_doubtful(
     season: Season, reader: FlaskClient
 ) -> None:
-    season.play("m", "LIVE")
+    season.play("m", "SCHEDULED")
     season._add(
         "m",
         {
             "type": "STATUS_CHANGE",
             "period": "H1",
+            "minute": 1,
             "detail": {"to": "LIVE"},
             "source_ts": NOON_MS - 9 * 60_000,
         },

@@ -72,7 +72,8 @@ export function writeDays(place, nowMs, locale) {
     const date = isNear && length === "long" ? new Intl.DateTimeFormat(locale, format).format(Date.parse(day)) : "";
     write(time, [text, date].filter(Boolean).join(" · "));
   }
-  const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" });
+  // As the server writes it: a page of scores has one clock, and "en" alone would have twelve hours.
+  const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   for (const time of place.querySelectorAll(`time[${ATTRIBUTE_LOCAL_TIME}]`)) {
     const at = new Date(time.getAttribute("datetime") ?? "");
     if (+at) write(time, `${dayText(dayOf(at), today, locale, "short")} ${clock.format(at)}`);
