@@ -410,3 +410,27 @@ def test_a_list_of_long_names_moves_nothing_and_fits(
     page.wait_for_timeout(1_500)
     assert page.evaluate("window.moved") <= 0.02
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_text_of_200_percent_breaks_no_ordinary_name(context: BrowserContext, server: OriginServer) -> None:
+    match_id = fixture(server, "Large", KICKOFF_MS, status="LIVE")
+    info: JsonObject = {"home": {"name": "Wolverhampton Wanderers"}, "away": {"name": "Liverpool"}}
+    detail: JsonObject = {**info, "competition": "Large", "kickoff_ms": KICKOFF_MS}
+    amended: JsonObject = {"match_id": match_id, "event_id": "info", "rev": 2, "op": "AMEND"}
+    assert server.post({**amended, "type": "MATCH_INFO", "detail": detail}) == 200
+    server.wait_for_seq(match_id, 3)
+    page = context.new_page()
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.goto(f"{server.url}/?competition=Large")
+    is_open(page)
+    page.evaluate(
+        """() => {
+          const sheet = new CSSStyleSheet();
+          sheet.replaceSync("live-scores { font-size: 32px !important }");
+          document.adoptedStyleSheets = [sheet];
+        }"""
+    )
+    name = row(page, match_id).locator(".match-away bdi")
+    height = "one => one.getBoundingClientRect().height / parseFloat(getComputedStyle(one).lineHeight)"
+    assert name.evaluate(height) < 1.5  # "Liverpool" stands on one line
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
