@@ -12,7 +12,7 @@ from datetime import date
 from itertools import count
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from shared_state.jsontext import Json, JsonObject
 from testkit.browser import launch, wait_until_true
@@ -434,3 +434,37 @@ def test_text_of_200_percent_breaks_no_ordinary_name(context: BrowserContext, se
     height = "one => one.getBoundingClientRect().height / parseFloat(getComputedStyle(one).lineHeight)"
     assert name.evaluate(height) < 1.5  # "Liverpool" stands on one line
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_only_a_page_with_a_list_asks_for_the_module_of_lists(
+    context: BrowserContext, server: OriginServer
+) -> None:
+    match_id = fixture(server, "Lazy", KICKOFF_MS, status="LIVE")
+    with gazette(server, f"<live-score match={match_id}></live-score>") as address:
+        page = context.new_page()
+        asked = watch(page)
+        page.goto(address)
+        expect(page.locator("live-score[data-connection='open']")).to_have_count(1, timeout=15_000)
+        assert not [path for path in asked if "live-list-" in path]
+        page.evaluate("document.body.append(document.createElement('live-scores'))")
+        is_open(page)
+        assert len([path for path in asked if "live-list-" in path]) == 1
+
+
+def test_a_module_that_did_not_come_is_asked_for_again(context: BrowserContext, server: OriginServer) -> None:
+    match_id = fixture(server, "Retried", KICKOFF_MS, status="LIVE")
+    page = context.new_page()
+    failed: list[str] = []
+
+    def fail_once(route: Route) -> None:
+        if failed:
+            route.continue_()
+        else:
+            failed.append(route.request.url)
+            route.abort()
+
+    page.route("**/widget/live-list-*", fail_once)
+    page.goto(f"{server.url}/?competition=Retried")
+    expect(row(page, match_id)).to_have_count(1)  # what the server rendered stays
+    is_open(page)
+    assert failed
