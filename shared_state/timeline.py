@@ -18,7 +18,7 @@ from shared_state.match import Match, Score, is_scored_goal
 from shared_state.var_outcomes import var_words
 from shared_state.wording import minute_text, pair, side_code, side_name
 
-__all__ = ["Row", "counted", "kicks", "retraction_text", "rows", "rows_html"]
+__all__ = ["Row", "counted", "kicks", "place", "retraction_text", "rows", "rows_html"]
 
 
 class Row(NamedTuple):
@@ -48,7 +48,7 @@ def rows(match: Match) -> list[Row]:
     shown += match.retracted()
     goals = made = Score(0, 0)
     found: list[Row] = []
-    for event, retraction in sorted(shown, key=lambda item: _place(item[0])):
+    for event, retraction in sorted(shown, key=lambda item: place(item[0])):
         if event.type not in _TEXT:
             continue
         tally = None
@@ -68,13 +68,13 @@ def counted(match: Match, team: str) -> list[Event]:
         for event in match.events()
         if event.team == team and (is_scored_goal(event) or event.type in reds)
     ]
-    return sorted(live, key=_place)
+    return sorted(live, key=place)
 
 
 def kicks(match: Match, team: str) -> list[Event]:
     """A side's kicks of the shoot-out, in their order."""
     live = [event for event in match.events() if event.type == "SHOOTOUT_KICK" and event.team == team]
-    return sorted(live, key=_place)
+    return sorted(live, key=place)
 
 
 def retraction_text(event: Event, retraction: Event) -> str:
@@ -91,16 +91,31 @@ def rows_html(match: Match, fresh: str | None = None) -> str:
         fresh: the ``event_id`` of the row that just came, which is highlighted once.
     """
     items: list[str] = []
+    kicks_at: int | None = None
     period = ""
     for row in reversed(rows(match)):
         if row.event.period != period:
             period = row.event.period
-            items.append(f'<li class="tl-period">{_PERIOD_HEADING[period]}</li>')
+            if period == "PENS":
+                kicks_at = len(items)
+            else:
+                items.append(f'<li class="tl-period">{_PERIOD_HEADING[period]}</li>')
         items.append(_row_html(match, row, fresh))
-    return "".join(items)
+    if kicks_at is None:
+        return "".join(items)
+    # The kicks stand as dots above; their rows are there for who opens them.
+    end = kicks_at
+    while end < len(items) and not items[end].startswith('<li class="tl-period"'):
+        end += 1
+    kicks_html = (
+        f'<li class="tl-group"><details><summary class="tl-period">{_PERIOD_HEADING["PENS"]}</summary>'
+        f'<ol class="tl-events">{"".join(items[kicks_at:end])}</ol></details></li>'
+    )
+    return "".join(items[:kicks_at]) + kicks_html + "".join(items[end:])
 
 
-def _place(event: Event) -> tuple[int, int, int, tuple[int, int, int, int, str]]:
+def place(event: Event) -> tuple[int, int, int, tuple[int, int, int, int, str]]:
+    """Where an event stands among the rows: by the match clock first."""
     minute = -1 if event.minute is None else event.minute
     if event.type == "SHOOTOUT_KICK":
         minute = event.detail["order"]

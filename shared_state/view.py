@@ -22,9 +22,17 @@ from html import escape
 from typing import Final, NamedTuple
 
 from shared_state.announce import announcement
+from shared_state.crest import crest_html
+from shared_state.events import Event
 from shared_state.jsonld import json_ld
+from shared_state.lineups import lineups_html
 from shared_state.match import Match
-from shared_state.timeline import counted, kicks, rows_html
+from shared_state.moments import Moment, review, taken_back
+from shared_state.moments import moment as moment_of
+from shared_state.names import short_name, surname
+from shared_state.statistics import statistics_html
+from shared_state.strip import strip_html
+from shared_state.timeline import counted, kicks, retraction_text, rows_html
 from shared_state.wire import DeltaId
 from shared_state.wording import (
     believed_until,
@@ -62,6 +70,12 @@ EXPLAINED: Final = frozenset(
 # The score stays: it is the last that is known.
 DELAYED_TEXT: Final = "Updates delayed. The match may have moved on."
 DELAYED_NOTE: Final = "updates delayed"
+# In place of rows, while there are none.
+_NOTHING_YET: Final = {
+    "before": "Line-ups and events appear here as they come in.",
+    "live": "No goals, cards or changes yet.",
+    "paused": "No goals, cards or changes yet.",
+}
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 PHASE_RANK: Final = {"live": 0, "paused": 1, "before": 2, "over": 3, "off": 4}
 
@@ -96,6 +110,7 @@ def scoreboard(
     position: DeltaId,
     *,
     announcement: str = "",
+    before: Match | None = None,
     now_ms: int | None = None,
     fresh: str | None = None,
     as_of_ms: int | None = None,
@@ -106,28 +121,37 @@ def scoreboard(
         match: the match.
         position: the id of the last delta in it.
         announcement: what ``announcement()`` said of that delta.
+        before: the match before that delta, to show what it did to the score; None on a page, where nothing
+            has just happened.
         now_ms: UTC milliseconds, to let the minute run to; None in a fragment, which never changes.
         fresh: the ``event_id`` of the row that just came, which is highlighted once.
         as_of_ms: until when this was known to be the newest, UTC milliseconds; None in a fragment.
     """
     label = f"{score_sentence(match)}, {status_words(match)}" if score_shown(match) else page_title(match)
+    step = None if before is None else moment_of(before, match)
+    # Two moments in a row have different turns, so that the second is animated like the first.
+    turn = f' data-moment="{step.kind}" data-turn="{position.seq % 2}"' if step is not None else ""
     return (
-        f'<article class="tl" data-id="{position}" data-match="{escape(match.match_id)}"'
+        f'<article class="tl" part="board" data-id="{position}" data-match="{escape(match.match_id)}"'
         f' data-status="{match.status}" data-period="{match.period}" data-phase="{phase(match)}"'
-        f' data-announce="{escape(announcement)}" aria-label="{escape(label)}"'
+        f' data-announce="{escape(announcement)}"{turn} aria-label="{escape(label)}"'
         + (">" if as_of_ms is None else f' data-as-of="{as_of_ms}">')
-        + _top(match, now_ms)
         + _delayed(match, now_ms)
+        + _top(match, now_ms)
         + '<div class="tl-board">'
         + _team(match, "home")
-        + _score(match)
+        + _score(match, step)
         + _team(match, "away")
         + "</div>"
+        + _banner(match, before)
         + ("" if score_shown(match) else _kickoff_line(match))
         + _players(match)
         + _explanation(match)
+        + strip_html(match)
         + _shootout(match)
         + _events(match, fresh)
+        + statistics_html(match)
+        + lineups_html(match)
         + _foot(match)
         + "</article>"
     )
@@ -207,25 +231,58 @@ def _delayed(match: Match, now_ms: int | None) -> str:
 
 
 def _team(match: Match, team: str) -> str:
-    code = side_code(match, team)
+    name, code = side_name(match, team), side_code(match, team)
+    short = short_name(name, code)
     return (
-        f'<div class="tl-team tl-{team}">'
+        f'<div class="tl-team tl-{team}" part="team">{crest_html(match, team)}'
         + (f'<span class="tl-code" aria-hidden="true">{escape(code)}</span>' if code else "")
-        + f'<span class="tl-name"><bdi>{escape(side_name(match, team))}</bdi></span></div>'
+        + f'<span class="tl-name" part="name"><bdi>{escape(name)}</bdi></span>'
+        # Which of the three is seen is the stylesheet's choice; the whole name is the one that is read out.
+        + f'<span class="tl-short" aria-hidden="true"><bdi>{escape(short)}</bdi></span></div>'
     )
 
 
-def _score(match: Match) -> str:
+def _score(match: Match, step: Moment | None) -> str:
     if not score_shown(match):
-        return '<div class="tl-score"><span class="tl-versus">v</span></div>'
-    home, away = match.score
+        return '<div class="tl-score" part="score"><span class="tl-versus">v</span></div>'
     shootout = match.shootout
+    looked_at = review(match)
+    side = "" if looked_at is None else f' data-review="{looked_at.team or "both"}"'
     return (
-        '<div class="tl-score"><span class="tl-goals">'
-        f'<b>{home}</b><i aria-hidden="true">–</i><b>{away}</b></span>'
+        f'<div class="tl-score" part="score"{side}><span class="tl-goals">'
+        f"{_digits(match.score.home, None if step is None else step.was.home)}"
+        '<i aria-hidden="true">–</i>'
+        f"{_digits(match.score.away, None if step is None else step.was.away)}</span>"
         + (f'<span class="tl-pens">({pair(shootout)} pens)</span>' if shootout is not None else "")
         + ('<span class="tl-pens">Official</span>' if official_result(match) is not None else "")
+        + (f'<span class="tl-review">{_review_words(looked_at)}</span>' if looked_at is not None else "")
         + "</div>"
+    )
+
+
+def _digits(count: int, was: int | None) -> str:
+    """One side's goals; where they changed just now, with the number that they had."""
+    return f"<b>{count}</b>" if was is None or was == count else f'<b data-was="{was}">{count}</b>'
+
+
+def _review_words(event: Event) -> str:
+    return "Goal under review" if event.type == "GOAL" else "VAR check"
+
+
+def _banner(match: Match, before: Match | None) -> str:
+    """That a goal was taken back, and why: what a reader who has just seen it counted asks."""
+    found = taken_back(match, before)
+    if found is None:
+        return ""
+    goal, retraction = found
+    who = goal.player or side_name(match, goal.team or "home")
+    when = "" if goal.minute is None else f" <span>{minute_text(goal.minute, goal.stoppage)}</span>"
+    # The next goal that is taken back gets another class, so that its banner is not the one that has expired.
+    number = len(match.retracted()) % 2
+    return (
+        f'<div class="tl-banner tl-banner-{number}" part="banner"><p class="tl-banner-head">'
+        f"<bdi>{escape(retraction_text(goal, retraction))}</bdi></p>"
+        f'<p class="tl-banner-who"><bdi>{escape(who)}</bdi>{when}</p></div>'
     )
 
 
@@ -305,13 +362,16 @@ def _shootout(match: Match) -> str:
 
 def _kick(player: str | None, outcome: str) -> str:
     words = f"{escape(player)} {outcome}" if player else outcome
-    return f'<li class="tl-kick tl-kick-{outcome}"><span class="tl-vh">{words}</span></li>'
+    # For the eye where there is room, by the stylesheet; the words above say the same.
+    who = f' data-kicker="{escape(surname(player))}"' if player else ""
+    return f'<li class="tl-kick tl-kick-{outcome}"{who}><span class="tl-vh">{words}</span></li>'
 
 
 def _events(match: Match, fresh: str | None) -> str:
     items = rows_html(match, fresh)
     if not items:
-        return ""
+        empty = _NOTHING_YET.get(phase(match), "")
+        return f'<p class="tl-empty" part="empty">{empty}</p>' if empty else ""
     # A log speaks what is added to it. This one is swapped in whole, so it would speak everything.
     return (
         '<div class="tl-log" role="log" aria-live="off" aria-label="Match events">'
