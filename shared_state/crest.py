@@ -9,6 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import Final
 
+from shared_state.language import Language
 from shared_state.match import Match
 from shared_state.names import initials
 from shared_state.wording import side_code, side_name
@@ -80,10 +81,10 @@ def graphic_color(color: str) -> str:
     return found
 
 
-def crest_html(match: Match, team: str) -> str:
+def crest_html(match: Match, team: str, language: Language) -> str:
     """The crest as a picture for the eye only; the name stands beside it."""
     color = side_color(match, team)
-    letters = initials(side_name(match, team), side_code(match, team))
+    letters = initials(side_name(match, team, language), side_code(match, team))
     # The size of letters by their number: three of them fill the disc.
     size = (15, 13, 11)[min(len(letters), 3) - 1]
     # Sizes are attributes too: without its stylesheet a picture must not fill the page.

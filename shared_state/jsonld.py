@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from shared_state.jsontext import JsonObject
+from shared_state.language import ENGLISH, Language
 from shared_state.match import Match
 from shared_state.wording import ENDED, FINAL_WHISTLE, moment, pair, score_shown, side_name, status_words
 
@@ -20,23 +21,24 @@ EVENT_STATUS: Final[Mapping[str, str]] = {
 }
 
 
-def json_ld(match: Match, url: str) -> JsonObject:
+def json_ld(match: Match, url: str, language: Language = ENGLISH) -> JsonObject:
     """The structured data of a match page.
 
     Args:
         match: the match.
         url: the page's own address.
+        language: of the page.
     """
     home, away = (
-        {"@type": "SportsTeam", "name": side_name(match, "home")},
-        {"@type": "SportsTeam", "name": side_name(match, "away")},
+        {"@type": "SportsTeam", "name": side_name(match, "home", language)},
+        {"@type": "SportsTeam", "name": side_name(match, "away", language)},
     )
     data: JsonObject = {
         "@context": "https://schema.org",
         "@type": "SportsEvent",
         "@id": url,
         "url": url,
-        "name": f"{home['name']} v {away['name']}",
+        "name": language.text("score.pairing", home=home["name"], away=away["name"]),
         "sport": "Association football",
         "eventStatus": f"https://schema.org/{EVENT_STATUS.get(match.status, 'EventScheduled')}",
         "homeTeam": home,
@@ -44,7 +46,9 @@ def json_ld(match: Match, url: str) -> JsonObject:
         "competitor": [home, away],
     }
     if score_shown(match):
-        data["description"] = f"{home['name']} {pair(match.score)} {away['name']}, {status_words(match)}"
+        data["description"] = (
+            f"{home['name']} {pair(match.score)} {away['name']}, {status_words(match, language)}"
+        )
     if match.status in ENDED:
         _put_date(data, "endDate", _final_whistle_ms(match))
     if match.info is not None:

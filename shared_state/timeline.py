@@ -14,11 +14,12 @@ from html import escape
 from typing import Final, NamedTuple
 
 from shared_state.events import PERIOD_INDEX, Event
+from shared_state.language import ENGLISH, Language
 from shared_state.match import Match, Score, is_scored_goal
-from shared_state.var_outcomes import var_words
+from shared_state.var_outcomes import reason_words, var_words
 from shared_state.wording import minute_text, pair, side_code, side_name
 
-__all__ = ["Row", "counted", "kicks", "place", "retraction_text", "rows", "rows_html"]
+__all__ = ["Row", "counted", "kicks", "place", "retraction_key", "retraction_text", "rows", "rows_html"]
 
 
 class Row(NamedTuple):
@@ -77,41 +78,53 @@ def kicks(match: Match, team: str) -> list[Event]:
     return sorted(live, key=place)
 
 
-def retraction_text(event: Event, retraction: Event) -> str:
+def retraction_text(event: Event, retraction: Event, language: Language = ENGLISH) -> str:
     """``Goal ruled out (VAR: offside)``."""
-    text = _RETRACTED.get(event.type, "Withdrawn")
-    return f"{text} ({retraction.reason})" if retraction.reason else text
+    return _with_reason(language.text(f"retracted{retraction_key(event)}"), retraction.reason, language)
 
 
-def rows_html(match: Match, fresh: str | None = None) -> str:
+def retraction_key(event: Event) -> str:
+    """How the keys of what is said of this event once it is taken back end: ``.GOAL``."""
+    return f".{event.type}" if event.type in _RETRACTED else ""
+
+
+def _with_reason(mark: str, reason: str | None, language: Language) -> str:
+    if not reason:
+        return mark
+    return language.text("mark.reason", mark=mark, reason=reason_words(reason, language))
+
+
+def rows_html(match: Match, fresh: str | None = None, language: Language = ENGLISH) -> str:
     """The rows as list items, newest first, with a heading item above each period.
 
     Args:
         match: the match.
         fresh: the ``event_id`` of the row that just came, which is highlighted once.
+        language: of the text.
     """
     items: list[str] = []
-    kicks_at: int | None = None
+    kick_items: list[str] = []
+    kicks_at = 0
     period = ""
     for row in reversed(rows(match)):
-        if row.event.period != period:
-            period = row.event.period
-            if period == "PENS":
-                kicks_at = len(items)
-            else:
-                items.append(f'<li class="tl-period">{_PERIOD_HEADING[period]}</li>')
-        items.append(_row_html(match, row, fresh))
-    if kicks_at is None:
-        return "".join(items)
-    # The kicks stand as dots above; their rows are there for who opens them.
-    end = kicks_at
-    while end < len(items) and not items[end].startswith('<li class="tl-period"'):
-        end += 1
-    kicks_html = (
-        f'<li class="tl-group"><details><summary class="tl-period">{_PERIOD_HEADING["PENS"]}</summary>'
-        f'<ol class="tl-events">{"".join(items[kicks_at:end])}</ol></details></li>'
-    )
-    return "".join(items[:kicks_at]) + kicks_html + "".join(items[end:])
+        period_before, period = period, row.event.period
+        html = _row_html(match, row, fresh, language)
+        if period == "PENS":
+            kicks_at = len(items)
+            kick_items.append(html)
+            continue
+        if period != period_before:
+            items.append(f'<li class="tl-period">{escape(language.text(f"period.{period}"))}</li>')
+        items.append(html)
+    if kick_items:
+        # The kicks stand as dots above; their rows are there for who opens them.
+        heading = escape(language.text("period.PENS"))
+        group = (
+            f'<li class="tl-group"><details><summary class="tl-period">{heading}</summary>'
+            f'<ol class="tl-events">{"".join(kick_items)}</ol></details></li>'
+        )
+        items.insert(kicks_at, group)
+    return "".join(items)
 
 
 def place(event: Event) -> tuple[int, int, int, tuple[int, int, int, int, str]]:
@@ -122,19 +135,20 @@ def place(event: Event) -> tuple[int, int, int, tuple[int, int, int, int, str]]:
     return (PERIOD_INDEX[event.period], minute, event.stoppage, event.order())
 
 
-def _row_html(match: Match, row: Row, fresh: str | None) -> str:
+def _row_html(match: Match, row: Row, fresh: str | None, language: Language) -> str:
     event, retraction, tally = row
-    text = _TEXT[event.type](event, "" if event.team is None else side_name(match, event.team))
+    side = "" if event.team is None else side_name(match, event.team, language)
+    text = _TEXT[event.type](event, side, language)
     mark = state = ""
     if retraction is not None:
-        state, mark = "retracted", _mark("retracted", retraction_text(event, retraction))
+        state, mark = "retracted", _mark("retracted", retraction_text(event, retraction, language))
     elif event.status == "PROVISIONAL":
-        state, mark = "review", _mark("review", "Under review")
+        state, mark = "review", _mark("review", language.text("mark.review"))
     elif event.op == "AMEND" and (event.reason or event.type != "VAR"):
         # Without a reason the AMEND of a review is its end, which corrects nothing.
         state = "corrected"
-        mark = _mark("corrected", f"Corrected ({event.reason})" if event.reason else "Corrected")
-    when = "" if event.minute is None else minute_text(event.minute, event.stoppage)
+        mark = _mark("corrected", _with_reason(language.text("mark.corrected"), event.reason, language))
+    when = "" if event.minute is None else minute_text(event.minute, event.stoppage, language)
     strike = "s" if retraction is not None else "span"
     line = f'<b class="tl-who"><bdi>{escape(text.head)}</bdi></b>'
     if text.kind:
@@ -145,7 +159,7 @@ def _row_html(match: Match, row: Row, fresh: str | None) -> str:
     if code:
         end += f'<span class="tl-side">{escape(code)}</span>'
     return (
-        f'<li class="tl-row" data-event="{escape(event.event_id)}" data-type="{event.type}"'
+        f'<li class="tl-row" part="row" data-event="{escape(event.event_id)}" data-type="{event.type}"'
         f' data-side="{event.team or "none"}"'
         + (f' data-state="{state}"' if state else "")
         + (" data-fresh" if fresh is not None and event.event_id == fresh else "")
@@ -160,83 +174,73 @@ def _mark(state: str, text: str) -> str:
     return f'<p class="tl-mark tl-mark-{state}"><bdi>{escape(text)}</bdi></p>'
 
 
-def _goal(event: Event, side: str) -> _Text:
-    kind = "Own goal" if event.detail["own_goal"] else "Penalty" if event.detail["penalty"] else "Goal"
-    return _Text(event.player or side, kind, f"Assist: {event.player2}" if event.player2 else "")
+def _goal(event: Event, side: str, language: Language) -> _Text:
+    kind = "own_goal" if event.detail["own_goal"] else "penalty" if event.detail["penalty"] else "goal"
+    more = language.text("row.assist", player=event.player2) if event.player2 else ""
+    return _Text(event.player or side, language.text(f"row.{kind}"), more)
 
 
-def _named(kind: str) -> Callable[[Event, str], _Text]:
-    def text(event: Event, side: str) -> _Text:
-        who = event.player or side
-        return _Text(who, kind) if who else _Text(kind, "")
-
-    return text
+def _named(event: Event, side: str, language: Language) -> _Text:
+    kind = language.text(f"row.{event.type}")
+    who = event.player or side
+    return _Text(who, kind) if who else _Text(kind, "")
 
 
-def _kick(event: Event, side: str) -> _Text:
-    return _Text(event.player or side, "Scored" if event.detail["scored"] else "Missed")
+def _kick(event: Event, side: str, language: Language) -> _Text:
+    return _Text(
+        event.player or side, language.text("row.scored" if event.detail["scored"] else "row.missed")
+    )
 
 
-def _substitution(event: Event, side: str) -> _Text:
+def _substitution(event: Event, side: str, language: Language) -> _Text:
+    off = event.player2
     if event.player is None:
-        return _Text("Substitution", "", f"{event.player2} off" if event.player2 else side)
-    return _Text(event.player, f"on for {event.player2}" if event.player2 else "comes on")
+        more = language.text("row.substitution.off", player=off) if off else side
+        return _Text(language.text("row.substitution"), "", more)
+    kind = language.text("row.substitution.for", player=off) if off else language.text("row.substitution.on")
+    return _Text(event.player, kind)
 
 
-def _var(event: Event, _: str) -> _Text:
-    outcome = var_words(event.detail["outcome"])
+def _var(event: Event, _: str, language: Language) -> _Text:
+    outcome = var_words(event.detail["outcome"], language)
     if event.detail["state"] == "OPEN":
-        return _Text("VAR check", "In progress", outcome)
-    return _Text("VAR", outcome or "Check complete")
+        return _Text(language.text("row.var.check"), language.text("row.var.open"), outcome)
+    return _Text(language.text("row.var"), outcome or language.text("row.var.closed"))
 
 
-def _stoppage(event: Event, _: str) -> _Text:
-    minutes = event.detail["minutes"]
-    return _Text("Added time", "1 minute" if minutes == 1 else f"{minutes} minutes")
+def _stoppage(event: Event, _: str, language: Language) -> _Text:
+    minutes = language.counted("row.stoppage.minutes", event.detail["minutes"])
+    return _Text(language.text("row.stoppage"), minutes)
 
 
-def _note(event: Event, _: str) -> _Text:
+def _note(event: Event, _side: str, _language: Language) -> _Text:
     return _Text(event.detail["text"], "")
 
 
-_TEXT: Final[Mapping[str, Callable[[Event, str], _Text]]] = {
+_TEXT: Final[Mapping[str, Callable[[Event, str, Language], _Text]]] = {
     "GOAL": _goal,
-    "PENALTY_MISSED": _named("Penalty missed"),
+    "PENALTY_MISSED": _named,
     "SHOOTOUT_KICK": _kick,
-    "YELLOW_CARD": _named("Yellow card"),
-    "SECOND_YELLOW": _named("Second yellow card"),
-    "RED_CARD": _named("Red card"),
+    "YELLOW_CARD": _named,
+    "SECOND_YELLOW": _named,
+    "RED_CARD": _named,
     "SUBSTITUTION": _substitution,
     "VAR": _var,
     "STOPPAGE_ANNOUNCED": _stoppage,
     "NOTE": _note,
 }
-_RETRACTED: Final[Mapping[str, str]] = {
-    "GOAL": "Goal ruled out",
-    "PENALTY_MISSED": "Penalty withdrawn",
-    "SHOOTOUT_KICK": "Kick struck off",
-    "YELLOW_CARD": "Yellow card withdrawn",
-    "SECOND_YELLOW": "Second yellow card withdrawn",
-    "RED_CARD": "Red card withdrawn",
-    "SUBSTITUTION": "Substitution withdrawn",
-}
-_PERIOD_HEADING: Final[Mapping[str, str]] = {
-    "PRE": "Before the match",
-    "H1": "First half",
-    "HT": "Half time",
-    "H2": "Second half",
-    "BREAK_ET": "End of 90 minutes",
-    "ET1": "Extra time, first half",
-    "ET_HT": "Extra time, half time",
-    "ET2": "Extra time, second half",
-    "BREAK_PENS": "End of extra time",
-    "PENS": "Penalty shoot-out",
-    "POST": "After the match",
-}
+# Types with words of their own for what is taken back; the others have one text for all.
+_RETRACTED: Final = frozenset(
+    {"GOAL", "PENALTY_MISSED", "SHOOTOUT_KICK", "YELLOW_CARD", "SECOND_YELLOW", "RED_CARD", "SUBSTITUTION"}
+)
 
 
 def _svg(name: str, shapes: str) -> str:
-    return f'<svg class="tl-icon tl-icon-{name}" viewBox="0 0 16 16" aria-hidden="true">{shapes}</svg>'
+    # The size is an attribute too: without its stylesheet a picture must not fill the page.
+    return (
+        f'<svg class="tl-icon tl-icon-{name}" width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">'
+        f"{shapes}</svg>"
+    )
 
 
 def _icon(event: Event) -> str:

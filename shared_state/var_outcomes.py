@@ -1,4 +1,4 @@
-"""What a VAR check came to, in words: one table for the words of all vendors.
+"""What a VAR check came to: one table for the words of all vendors, and what each means.
 
 The log keeps what the vendor said; only the view translates it. So a vendor's new phrase is shown as it
 stands at once, and what was logged before the table knew a phrase reads better from the day it does.
@@ -9,83 +9,91 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["VAR_OUTCOMES", "var_words"]
+from shared_state.language import ENGLISH, Language
 
-# Keys are in small letters, with single spaces in place of every other sign.
-VAR_OUTCOMES: Final[Mapping[str, str]] = {
+__all__ = ["VAR_OUTCOMES", "reason_words", "var_words"]
+
+# Keys are in small letters, with single spaces in place of every other sign; ``var.`` before a value is the
+# key of its text. Empty: the phrase says nothing.
+_MEANINGS: Final[Mapping[str, str]] = {
     # Of a goal.
-    "goal": "Goal",
-    "goal awarded": "Goal given",
-    "goal given": "Goal given",
-    "goal confirmed": "Goal stands",
-    "goal stands": "Goal stands",
-    "goal not confirmed": "No goal",
-    "goal under review": "Goal under review",
-    "no goal": "No goal",
-    "goal not awarded": "No goal",
-    "goal cancelled": "No goal",
-    "goal disallowed": "No goal",
-    "goal disallowed offside": "No goal: offside",
-    "goal disallowed handball": "No goal: handball",
-    "goal disallowed foul": "No goal: foul",
-    "goal ruled out": "No goal",
-    "offside": "Offside",
-    "no offside": "No offside",
+    "goal": "goal",
+    "goal awarded": "goal_given",
+    "goal given": "goal_given",
+    "goal confirmed": "goal_stands",
+    "goal stands": "goal_stands",
+    "goal not confirmed": "no_goal",
+    "goal under review": "goal_under_review",
+    "no goal": "no_goal",
+    "goal not awarded": "no_goal",
+    "goal cancelled": "no_goal",
+    "goal disallowed": "no_goal",
+    "goal disallowed offside": "no_goal_offside",
+    "goal disallowed handball": "no_goal_handball",
+    "goal disallowed foul": "no_goal_foul",
+    "goal ruled out": "no_goal",
+    "offside": "offside",
+    "no offside": "no_offside",
     # Of a penalty.
-    "penalty": "Penalty",
-    "penalty awarded": "Penalty given",
-    "penalty given": "Penalty given",
-    "penalty confirmed": "Penalty stands",
-    "penalty stands": "Penalty stands",
-    "penalty under review": "Penalty under review",
-    "no penalty": "No penalty",
-    "no penalty awarded": "No penalty",
-    "penalty not awarded": "No penalty",
-    "penalty cancelled": "No penalty",
-    "penalty disallowed": "No penalty",
-    "penalty overturned": "No penalty",
-    "penalty retake": "Penalty to be taken again",
-    "penalty to be retaken": "Penalty to be taken again",
+    "penalty": "penalty",
+    "penalty awarded": "penalty_given",
+    "penalty given": "penalty_given",
+    "penalty confirmed": "penalty_stands",
+    "penalty stands": "penalty_stands",
+    "penalty under review": "penalty_under_review",
+    "no penalty": "no_penalty",
+    "no penalty awarded": "no_penalty",
+    "penalty not awarded": "no_penalty",
+    "penalty cancelled": "no_penalty",
+    "penalty disallowed": "no_penalty",
+    "penalty overturned": "no_penalty",
+    "penalty retake": "penalty_again",
+    "penalty to be retaken": "penalty_again",
     # Of a card.
-    "card reviewed": "Card reviewed",
-    "card upgrade": "Card upgraded",
-    "card upgraded": "Card upgraded",
-    "card changed": "Card changed",
-    "card cancelled": "No card",
-    "red card": "Red card",
-    "red card awarded": "Red card",
-    "red card given": "Red card",
-    "red card confirmed": "Red card stands",
-    "red card under review": "Red card under review",
-    "no red card": "No red card",
-    "red card cancelled": "No red card",
-    "red card not given": "No red card",
-    "yellow card given": "Yellow card",
-    "no yellow card": "No yellow card",
-    "yellow card cancelled": "No yellow card",
+    "card reviewed": "card_reviewed",
+    "card upgrade": "card_upgraded",
+    "card upgraded": "card_upgraded",
+    "card changed": "card_changed",
+    "card cancelled": "no_card",
+    "red card": "red_card",
+    "red card awarded": "red_card",
+    "red card given": "red_card",
+    "red card confirmed": "red_card_stands",
+    "red card under review": "red_card_under_review",
+    "no red card": "no_red_card",
+    "red card cancelled": "no_red_card",
+    "red card not given": "no_red_card",
+    "yellow card given": "yellow_card",
+    "no yellow card": "no_yellow_card",
+    "yellow card cancelled": "no_yellow_card",
     # Of who it was, and of nothing in particular.
-    "mistaken identity": "Mistaken identity",
-    "player changed": "Mistaken identity",
-    "confirmed": "Decision stands",
-    "cancelled": "Decision overturned",
-    "overturned": "Decision overturned",
-    "decision overturned": "Decision overturned",
-    "decision stands": "Decision stands",
-    "decision unchanged": "Decision stands",
-    "upheld": "Decision stands",
-    "not given": "Not given",
+    "mistaken identity": "mistaken_identity",
+    "player changed": "mistaken_identity",
+    "confirmed": "decision_stands",
+    "cancelled": "decision_overturned",
+    "overturned": "decision_overturned",
+    "decision overturned": "decision_overturned",
+    "decision stands": "decision_stands",
+    "decision unchanged": "decision_stands",
+    "upheld": "decision_stands",
+    "not given": "not_given",
     "other": "",
     "unknown": "",
     "not sure": "",
 }
+#: The words in English by the phrase.
+VAR_OUTCOMES: Final[Mapping[str, str]] = {
+    phrase: ENGLISH.text(f"var.{meaning}") if meaning else "" for phrase, meaning in _MEANINGS.items()
+}
 _SPELLINGS: Final[Mapping[str, str]] = {"canceled": "cancelled", "pen": "penalty", "redcard": "red card"}
 
 
-def var_words(outcome: str | None) -> str:
+def var_words(outcome: str | None, language: Language = ENGLISH) -> str:
     """A vendor's phrase in the words that a reader is shown.
 
     Args:
         outcome: ``Goal Disallowed - offside``, ``no_goal``, or what an editor wrote.
+        language: of the words.
 
     Returns:
         The words of the table; a phrase that is not in it as it stands, ``_`` read as a space; empty for
@@ -93,9 +101,9 @@ def var_words(outcome: str | None) -> str:
     """
     if not outcome:
         return ""
-    known = VAR_OUTCOMES.get(_key(outcome))
-    if known is not None:
-        return known
+    meaning = _MEANINGS.get(_key(outcome))
+    if meaning is not None:
+        return language.text(f"var.{meaning}") if meaning else ""
     # A code, such as ball_out_of_play, has neither spaces nor capitals of its own.
     is_code = "_" in outcome and outcome.isascii() and outcome.replace("_", "").isalnum()
     return outcome.replace("_", " ").strip().capitalize() if is_code else outcome
@@ -105,3 +113,27 @@ def _key(outcome: str) -> str:
     """The phrase as the table has it."""
     plain = "".join(sign if sign.isalnum() else " " for sign in outcome.lower())
     return " ".join(_SPELLINGS.get(word, word) for word in plain.split())
+
+
+# A reason that is one of these alone, or behind "VAR", is no sentence of an editor's.
+_REASONS: Final = frozenset({"offside", "handball", "foul", "retaken"})
+
+
+def reason_words(reason: str, language: Language = ENGLISH) -> str:
+    """A correction's reason as a reader is shown it.
+
+    Args:
+        reason: ``offside``, ``VAR: handball``, or what an editor wrote.
+        language: of the words.
+
+    Returns:
+        In English, and for an editor's sentence, the reason as it stands; else its one word translated.
+    """
+    if language is ENGLISH:
+        return reason
+    words = _key(reason).split(" ")
+    by_var = len(words) == 2 and words[0] == "var"
+    if words[-1] not in _REASONS or not (by_var or len(words) == 1):
+        return reason
+    text = language.text(f"reason.{words[-1]}")
+    return f"VAR: {text}" if by_var else text

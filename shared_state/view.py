@@ -18,24 +18,26 @@ Everything that came from a feed is escaped here, once. What a script may rely o
 
 from __future__ import annotations
 
+from datetime import datetime
 from html import escape
 from typing import Final, NamedTuple
 
 from shared_state.announce import announcement
-from shared_state.crest import crest_html
+from shared_state.board import banner_html, board_html
 from shared_state.events import Event
 from shared_state.jsonld import json_ld
+from shared_state.language import ENGLISH, Language, Phrase
 from shared_state.lineups import lineups_html
 from shared_state.match import Match
-from shared_state.moments import Moment, review, taken_back
 from shared_state.moments import moment as moment_of
-from shared_state.names import short_name, surname
+from shared_state.names import surname
 from shared_state.statistics import statistics_html
 from shared_state.strip import strip_html
-from shared_state.timeline import counted, kicks, retraction_text, rows_html
+from shared_state.timeline import counted, kicks, rows_html
 from shared_state.wire import DeltaId
 from shared_state.wording import (
     believed_until,
+    chip_phrase,
     minute_text,
     moment,
     official_result,
@@ -43,7 +45,6 @@ from shared_state.wording import (
     phase,
     score_sentence,
     score_shown,
-    side_code,
     side_name,
     status_chip,
     status_words,
@@ -51,7 +52,7 @@ from shared_state.wording import (
 )
 
 __all__ = [
-    "DELAYED_NOTE",
+    "NO_UPDATES",
     "Summary",
     "announcement",
     "json_ld",
@@ -67,42 +68,58 @@ SHOOTOUT_KICKS: Final = 5
 EXPLAINED: Final = frozenset(
     {"DELAYED", "INTERRUPTED", "SUSPENDED", "POSTPONED", "CANCELLED", "ABANDONED", "AWARDED"}
 )
-# The score stays: it is the last that is known.
-DELAYED_TEXT: Final = "Updates delayed. The match may have moved on."
-DELAYED_NOTE: Final = "updates delayed"
-# In place of rows, while there are none.
-_NOTHING_YET: Final = {
-    "before": "Line-ups and events appear here as they come in.",
-    "live": "No goals, cards or changes yet.",
-    "paused": "No goals, cards or changes yet.",
-}
+#: The note of a running match without news. The score stays: it is the last that is known.
+NO_UPDATES: Final = Phrase("note.no_updates")
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 PHASE_RANK: Final = {"live": 0, "paused": 1, "before": 2, "over": 3, "off": 4}
 
 
 class Summary(NamedTuple):
-    """A match as one line of the list; text, not yet escaped.
+    """A match as one line of the list; text, not yet escaped, and not in any language yet.
 
     Attributes:
         rank: sorts a list of these: live first, then what comes next, then what is over, latest first.
         phase: ``before``, ``live``, ``paused``, ``over`` or ``off``.
+        status: the status in a few characters.
+        home, away: the names; ``Home`` and ``Away`` if they are not known.
+        named: whether the names are known.
         home_score, away_score: None where there is no score to show.
-        note: the shoot-out, or that the result is an official one; empty for neither.
-        kickoff_iso, kickoff_text: empty if not known.
+        notes: the shoot-out, that the result is an official one, that updates are delayed.
+        kickoff_iso: empty if not known.
     """
 
     rank: tuple[int, int, str]
     match_id: str
     phase: str
-    chip: str
+    status: Phrase
     home: str
     away: str
     home_score: int | None
     away_score: int | None
-    note: str
+    notes: tuple[Phrase, ...]
     competition: str
     kickoff_iso: str
-    kickoff_text: str
+    named: bool = True
+
+    @property
+    def chip(self) -> str:
+        """The status in English."""
+        return ENGLISH.phrase(self.status)
+
+    @property
+    def note(self) -> str:
+        """The notes in English; empty for none."""
+        return ", ".join([ENGLISH.phrase(note) for note in self.notes])
+
+    def side(self, team: str, language: Language) -> str:
+        """The name of ``home`` or ``away``."""
+        if not self.named:
+            return language.text(f"side.{team}")
+        return self.home if team == "home" else self.away
+
+    def kickoff(self, language: Language) -> str:
+        """When the match starts, in UTC; empty if not known."""
+        return language.moment(datetime.fromisoformat(self.kickoff_iso[:19])) if self.kickoff_iso else ""
 
 
 def scoreboard(
@@ -114,6 +131,7 @@ def scoreboard(
     now_ms: int | None = None,
     fresh: str | None = None,
     as_of_ms: int | None = None,
+    language: Language | None = None,
 ) -> str:
     """The scoreboard as one ``<article class="tl">``.
 
@@ -126,59 +144,73 @@ def scoreboard(
         now_ms: UTC milliseconds, to let the minute run to; None in a fragment, which never changes.
         fresh: the ``event_id`` of the row that just came, which is highlighted once.
         as_of_ms: until when this was known to be the newest, UTC milliseconds; None in a fragment.
+        language: of the text, which then says so by ``lang`` and ``dir``; None for English without these.
     """
-    label = f"{score_sentence(match)}, {status_words(match)}" if score_shown(match) else page_title(match)
+    words = language or ENGLISH
+    own = ""
+    if language is not None:
+        own = f' lang="{language.tag}" dir="{language.direction}"'
+    label = page_title(match, language=words)
+    if score_shown(match):
+        label = f"{score_sentence(match, words)}, {status_words(match, words)}"
     step = None if before is None else moment_of(before, match)
     # Two moments in a row have different turns, so that the second is animated like the first.
     turn = f' data-moment="{step.kind}" data-turn="{position.seq % 2}"' if step is not None else ""
     return (
         f'<article class="tl" part="board" data-id="{position}" data-match="{escape(match.match_id)}"'
         f' data-status="{match.status}" data-period="{match.period}" data-phase="{phase(match)}"'
-        f' data-announce="{escape(announcement)}"{turn} aria-label="{escape(label)}"'
+        f' data-announce="{escape(announcement)}"{turn} aria-label="{escape(label)}"{own}'
         + (">" if as_of_ms is None else f' data-as-of="{as_of_ms}">')
-        + _delayed(match, now_ms)
-        + _top(match, now_ms)
-        + '<div class="tl-board">'
-        + _team(match, "home")
-        + _score(match, step)
-        + _team(match, "away")
-        + "</div>"
-        + _banner(match, before)
-        + ("" if score_shown(match) else _kickoff_line(match))
-        + _players(match)
-        + _explanation(match)
+        # Before the rest: while it is shown, the stylesheet makes nothing after it look live.
+        + _delayed(match, now_ms, words)
+        + _top(match, now_ms, words)
+        + board_html(match, step, words)
+        + banner_html(match, before, words)
+        + ("" if score_shown(match) else _kickoff_line(match, words))
+        + _players(match, words)
+        + _explanation(match, words)
         + strip_html(match)
-        + _shootout(match)
-        + _events(match, fresh)
-        + statistics_html(match)
-        + lineups_html(match)
-        + _foot(match)
+        + _shootout(match, words)
+        + _events(match, fresh, words)
+        + statistics_html(match, words)
+        + lineups_html(match, words)
+        + _foot(match, words)
         + "</article>"
     )
 
 
-def page_title(match: Match) -> str:
-    """``France 4–2 Croatia · FT``, or ``France v Croatia`` before there is a score."""
-    between = pair(match.score) if score_shown(match) else "v"
-    title = f"{side_name(match, 'home')} {between} {side_name(match, 'away')}"
-    return title if match.status == "SCHEDULED" else f"{title} · {status_chip(match)}"
+def page_title(match: Match, now_ms: int | None = None, language: Language = ENGLISH) -> str:
+    """``France 4–2 Croatia · FT``, or ``France v Croatia`` before there is a score.
+
+    Args:
+        match: the match.
+        now_ms: UTC milliseconds to let the minute run to; None for the furthest minute known.
+        language: of the text.
+    """
+    home, away = side_name(match, "home", language), side_name(match, "away", language)
+    if score_shown(match):
+        title = f"{home} {pair(match.score)} {away}"
+    else:
+        title = language.text("score.pairing", home=home, away=away)
+    return title if match.status == "SCHEDULED" else f"{title} · {status_chip(match, now_ms, language)}"
 
 
 def summary_row(match: Match, now_ms: int | None = None) -> Summary:
     """The match as one line of a list."""
-    iso, text = _kickoff(match)
+    when = _kickoff(match)
     shown = score_shown(match)
-    notes: list[str] = []
-    chip = status_chip(match, now_ms)
+    notes: list[Phrase] = []
+    status = chip_phrase(match, now_ms)
     if match.shootout is not None:
         # In a list the chip has a narrow column; the shoot-out is with the notes.
-        notes.append(f"{pair(match.shootout)} pens")
-        chip = chip.partition(" (")[0]
+        notes.append(Phrase("note.pens", (("score", pair(match.shootout)),)))
+        if match.status == "FT_PENS":
+            status = Phrase("chip.FT")
     if official_result(match) is not None:
-        notes.append("official result")
+        notes.append(Phrase("note.official"))
     until = believed_until(match)
     if until is not None and now_ms is not None and now_ms >= until:
-        notes.append(DELAYED_NOTE)
+        notes.append(NO_UPDATES)
     kickoff_ms = 0 if match.info is None else match.info.detail["kickoff_ms"] or 0
     stage = phase(match)
     latest_first = stage in ("over", "off")
@@ -186,31 +218,32 @@ def summary_row(match: Match, now_ms: int | None = None) -> Summary:
         rank=(PHASE_RANK[stage], -kickoff_ms if latest_first else kickoff_ms, match.match_id),
         match_id=match.match_id,
         phase=stage,
-        chip=chip,
+        status=status,
         home=side_name(match, "home"),
         away=side_name(match, "away"),
         home_score=match.score.home if shown else None,
         away_score=match.score.away if shown else None,
-        note=", ".join(notes),
+        notes=tuple(notes),
         competition="" if match.info is None else match.info.detail["competition"] or "",
-        kickoff_iso=iso,
-        kickoff_text=text,
+        kickoff_iso="" if when is None else _iso(when),
+        named=match.info is not None,
     )
 
 
-def _top(match: Match, now_ms: int | None) -> str:
+def _top(match: Match, now_ms: int | None, language: Language) -> str:
     competition = None if match.info is None else match.info.detail["competition"]
-    words = escape(status_words(match))
-    chip = escape(status_chip(match, now_ms))
+    words = escape(status_words(match, language))
+    chip = escape(status_chip(match, now_ms, language))
     running = ticking(match)
     if running is None:
         status = (
-            f'<p class="tl-chip"><span aria-hidden="true">{chip}</span><span class="tl-vh">{words}</span></p>'
+            f'<p class="tl-chip" part="chip"><span aria-hidden="true">{chip}</span>'
+            f'<span class="tl-vh">{words}</span></p>'
         )
     else:
         # role=timer is silent by itself: the minute is there to be asked for, not spoken every minute.
         status = (
-            f'<p class="tl-chip" role="timer" data-clock-start="{running.start_ms}"'
+            f'<p class="tl-chip" part="chip" role="timer" data-clock-start="{running.start_ms}"'
             f' data-clock-base="{running.base}" data-clock-limit="{running.limit}"'
             f' data-clock-least="{running.least}" data-clock-most="{running.most}">{chip}</p>'
         )
@@ -221,116 +254,67 @@ def _top(match: Match, now_ms: int | None) -> str:
     )
 
 
-def _delayed(match: Match, now_ms: int | None) -> str:
+def _delayed(match: Match, now_ms: int | None, language: Language) -> str:
     """That the news is late: in the page already, hidden until it is true."""
     until = believed_until(match)
     if until is None:
         return ""
     hidden = "" if now_ms is not None and now_ms >= until else " hidden"
-    return f'<p class="tl-delayed" data-tl-until="{until}"{hidden}>{DELAYED_TEXT}</p>'
+    text = escape(language.text("remark.no_updates"))
+    return f'<p class="tl-delayed" data-tl-until="{until}"{hidden}>{text}</p>'
 
 
-def _team(match: Match, team: str) -> str:
-    name, code = side_name(match, team), side_code(match, team)
-    short = short_name(name, code)
-    return (
-        f'<div class="tl-team tl-{team}" part="team">{crest_html(match, team)}'
-        + (f'<span class="tl-code" aria-hidden="true">{escape(code)}</span>' if code else "")
-        + f'<span class="tl-name" part="name"><bdi>{escape(name)}</bdi></span>'
-        # Which of the three is seen is the stylesheet's choice; the whole name is the one that is read out.
-        + f'<span class="tl-short" aria-hidden="true"><bdi>{escape(short)}</bdi></span></div>'
-    )
-
-
-def _score(match: Match, step: Moment | None) -> str:
-    if not score_shown(match):
-        return '<div class="tl-score" part="score"><span class="tl-versus">v</span></div>'
-    shootout = match.shootout
-    looked_at = review(match)
-    side = "" if looked_at is None else f' data-review="{looked_at.team or "both"}"'
-    return (
-        f'<div class="tl-score" part="score"{side}><span class="tl-goals">'
-        f"{_digits(match.score.home, None if step is None else step.was.home)}"
-        '<i aria-hidden="true">–</i>'
-        f"{_digits(match.score.away, None if step is None else step.was.away)}</span>"
-        + (f'<span class="tl-pens">({pair(shootout)} pens)</span>' if shootout is not None else "")
-        + ('<span class="tl-pens">Official</span>' if official_result(match) is not None else "")
-        + (f'<span class="tl-review">{_review_words(looked_at)}</span>' if looked_at is not None else "")
-        + "</div>"
-    )
-
-
-def _digits(count: int, was: int | None) -> str:
-    """One side's goals; where they changed just now, with the number that they had."""
-    return f"<b>{count}</b>" if was is None or was == count else f'<b data-was="{was}">{count}</b>'
-
-
-def _review_words(event: Event) -> str:
-    return "Goal under review" if event.type == "GOAL" else "VAR check"
-
-
-def _banner(match: Match, before: Match | None) -> str:
-    """That a goal was taken back, and why: what a reader who has just seen it counted asks."""
-    found = taken_back(match, before)
-    if found is None:
-        return ""
-    goal, retraction = found
-    who = goal.player or side_name(match, goal.team or "home")
-    when = "" if goal.minute is None else f" <span>{minute_text(goal.minute, goal.stoppage)}</span>"
-    # The next goal that is taken back gets another class, so that its banner is not the one that has expired.
-    number = len(match.retracted()) % 2
-    return (
-        f'<div class="tl-banner tl-banner-{number}" part="banner"><p class="tl-banner-head">'
-        f"<bdi>{escape(retraction_text(goal, retraction))}</bdi></p>"
-        f'<p class="tl-banner-who"><bdi>{escape(who)}</bdi>{when}</p></div>'
-    )
-
-
-def _kickoff_line(match: Match) -> str:
-    when = _kickoff_html(match)
+def _kickoff_line(match: Match, language: Language) -> str:
+    when = _kickoff_html(match, language)
     return f'<p class="tl-kickoff">{when}</p>' if when else ""
 
 
-def _players(match: Match) -> str:
-    home, away = _counted(match, "home"), _counted(match, "away")
+def _players(match: Match, language: Language) -> str:
+    home, away = _counted(match, "home", language), _counted(match, "away", language)
     if not home and not away:
         return ""
     return f'<div class="tl-players"><ul class="tl-home">{home}</ul><ul class="tl-away">{away}</ul></div>'
 
 
-def _counted(match: Match, team: str) -> str:
+def _counted(match: Match, team: str, language: Language) -> str:
     """Scorers and players sent off, a line for each player."""
     lines: dict[tuple[str, bool], list[str]] = {}
     for event in counted(match, team):
         red = event.type != "GOAL"
-        when = "" if event.minute is None else minute_text(event.minute, event.stoppage)
+        when = "" if event.minute is None else minute_text(event.minute, event.stoppage, language)
         if not red:
-            flag = "og" if event.detail["own_goal"] else "pen" if event.detail["penalty"] else ""
-            flags = [flag] if flag else []
+            flag = "own_goal" if event.detail["own_goal"] else "penalty" if event.detail["penalty"] else ""
+            flags = [language.text(f"flag.{flag}")] if flag else []
             if event.status == "PROVISIONAL":
-                flags.append("under review")
+                flags.append(language.text("flag.review"))
             when = f"{when}{NO_BREAK}({', '.join(flags)})".lstrip() if flags else when
-        lines.setdefault((event.player or side_name(match, team), red), []).append(when)
+        lines.setdefault((event.player or side_name(match, team, language), red), []).append(when)
+    sent_off = escape(language.text("sent_off"))
     return "".join(
-        ('<li class="tl-sent-off"><span class="tl-vh">Red card: </span>' if red else "<li>")
+        (f'<li class="tl-sent-off"><span class="tl-vh">{sent_off}</span>' if red else "<li>")
         + f"<bdi>{escape(who)}</bdi> <span>{escape(', '.join(filter(None, whens)))}</span></li>"
         for (who, red), whens in lines.items()
     )
 
 
-def _explanation(match: Match) -> str:
+def _explanation(match: Match, language: Language) -> str:
     """Why the status or the score is not what the play alone would make it."""
     sentences: list[str] = []
     change = match.deciding.get("STATUS_CHANGE")
     if change is not None and change.reason and match.status in EXPLAINED:
-        sentences.append(f"{status_chip(match)}: {change.reason}")
+        status = status_chip(match, language=language)
+        sentences.append(language.text("remark.status", status=status, reason=change.reason))
     override = official_result(match)
     if override is not None:
-        official = f"Official result {pair(match.score)}"
-        sentences.append(f"{official}: {override.reason}" if override.reason else official)
+        score, reason = pair(match.score), override.reason
+        sentences.append(
+            language.text("remark.official.reason", score=score, reason=reason)
+            if reason
+            else language.text("remark.official", score=score)
+        )
         # A result without rows comes from a source that lists no goals: 0–0 would be a statement about them.
         if match.goals != match.score and (override.reason or match.status == "AWARDED" or _has_goals(match)):
-            sentences.append(f"Goals on the pitch {pair(match.goals)}")
+            sentences.append(language.text("remark.goals", score=pair(match.goals)))
     if not sentences:
         return ""
     lines = "".join(f"<p><bdi>{escape(sentence)}</bdi></p>" for sentence in sentences)
@@ -341,7 +325,7 @@ def _has_goals(match: Match) -> bool:
     return any(event.type == "GOAL" for event in match.events())
 
 
-def _shootout(match: Match) -> str:
+def _shootout(match: Match, language: Language) -> str:
     if match.shootout is None:
         return ""
     taken = {team: kicks(match, team) for team in ("home", "away")}
@@ -351,55 +335,62 @@ def _shootout(match: Match) -> str:
     open_place = f'<li class="tl-kick{" tl-kick-none" if over else ""}" aria-hidden="true"></li>'
     lines: list[str] = []
     for team, side in taken.items():
-        marks = "".join(_kick(kick.player, "scored" if kick.detail["scored"] else "missed") for kick in side)
+        marks = "".join([_kick(kick, language) for kick in side])
         marks += open_place * (places - len(side))
         lines.append(
-            f'<div class="tl-kicks"><bdi>{escape(side_name(match, team))}</bdi><ol>{marks}</ol>'
+            f'<div class="tl-kicks"><bdi>{escape(side_name(match, team, language))}</bdi><ol>{marks}</ol>'
             f"<b>{sum(kick.detail['scored'] for kick in side)}</b></div>"
         )
-    return f'<section class="tl-shootout" aria-label="Penalty shoot-out">{"".join(lines)}</section>'
+    label = escape(language.text("label.shootout"))
+    return f'<section class="tl-shootout" part="shootout" aria-label="{label}">{"".join(lines)}</section>'
 
 
-def _kick(player: str | None, outcome: str) -> str:
-    words = f"{escape(player)} {outcome}" if player else outcome
-    # For the eye where there is room, by the stylesheet; the words above say the same.
-    who = f' data-kicker="{escape(surname(player))}"' if player else ""
-    return f'<li class="tl-kick tl-kick-{outcome}"{who}><span class="tl-vh">{words}</span></li>'
+def _kick(kick: Event, language: Language) -> str:
+    outcome = "scored" if kick.detail["scored"] else "missed"
+    if kick.player:
+        words = language.text(f"kick.{outcome}.player", player=kick.player)
+    else:
+        words = language.text(f"kick.{outcome}")
+    # For the eye where there is room, by the stylesheet; the words say the same.
+    who = f' data-kicker="{escape(surname(kick.player))}"' if kick.player else ""
+    return f'<li class="tl-kick tl-kick-{outcome}"{who}><span class="tl-vh">{escape(words)}</span></li>'
 
 
-def _events(match: Match, fresh: str | None) -> str:
-    items = rows_html(match, fresh)
+def _events(match: Match, fresh: str | None, language: Language) -> str:
+    items = rows_html(match, fresh, language)
     if not items:
-        empty = _NOTHING_YET.get(phase(match), "")
-        return f'<p class="tl-empty" part="empty">{empty}</p>' if empty else ""
+        if phase(match) not in ("before", "live", "paused"):
+            return ""
+        key = "empty.before" if phase(match) == "before" else "empty.live"
+        return f'<p class="tl-empty" part="empty">{escape(language.text(key))}</p>'
     # A log speaks what is added to it. This one is swapped in whole, so it would speak everything.
+    label = escape(language.text("label.events"))
     return (
-        '<div class="tl-log" role="log" aria-live="off" aria-label="Match events">'
+        f'<div class="tl-log" part="events" role="log" aria-live="off" aria-label="{label}">'
         f'<ol class="tl-events">{items}</ol></div>'
     )
 
 
-def _foot(match: Match) -> str:
+def _foot(match: Match, language: Language) -> str:
     venue = None if match.info is None else match.info.detail["venue"]
-    when = _kickoff_html(match) if score_shown(match) else ""
+    when = _kickoff_html(match, language) if score_shown(match) else ""
     parts = [part for part in (f"<bdi>{escape(venue)}</bdi>" if venue else "", when) if part]
     place = f'<p class="tl-place">{" · ".join(parts)}</p>' if parts else ""
-    return f'<div class="tl-foot">{place}<p class="tl-age" data-tl-age></p></div>'
+    return f'<div class="tl-foot" part="foot">{place}<p class="tl-age" data-tl-age></p></div>'
 
 
-def _kickoff_html(match: Match) -> str:
-    iso, text = _kickoff(match)
-    return f'<time datetime="{iso}" data-tl-local>{text}</time>' if iso else ""
-
-
-def _kickoff(match: Match) -> tuple[str, str]:
-    """When the match starts, for machines and for people; empty if no source said."""
-    kickoff_ms = None if match.info is None else match.info.detail["kickoff_ms"]
-    when = None if kickoff_ms is None else moment(kickoff_ms)
+def _kickoff_html(match: Match, language: Language) -> str:
+    when = _kickoff(match)
     if when is None:
-        return "", ""
-    # Month names by hand: strftime would follow the locale of whatever machine renders.
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ"), f"{when.day} {_MONTHS[when.month - 1]} {when:%Y, %H:%M} UTC"
+        return ""
+    return f'<time datetime="{_iso(when)}" data-tl-local>{escape(language.moment(when))}</time>'
 
 
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+def _kickoff(match: Match) -> datetime | None:
+    """When the match starts; None if no source said."""
+    kickoff_ms = None if match.info is None else match.info.detail["kickoff_ms"]
+    return None if kickoff_ms is None else moment(kickoff_ms)
+
+
+def _iso(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -81,6 +81,7 @@ __all__ = [
     "OP_RETRACT",
     "PROTOCOL_VERSION",
     "QUERY_FLUSH",
+    "QUERY_LANGUAGE",
     "QUERY_LAST_EVENT_ID",
     "QUERY_LIST",
     "QUERY_LIST_ID",
@@ -133,6 +134,7 @@ QUERY_MATCH: Final = "m"
 QUERY_LIST: Final = "list"
 QUERY_LIST_ID: Final = "list_id"
 QUERY_FLUSH: Final = "flush"
+QUERY_LANGUAGE: Final = "lang"
 HEADER_RETRY_AFTER: Final = "Retry-After"
 HEADER_AS_OF: Final = "Touchline-As-Of"
 STREAM_TYPE: Final = "text/event-stream"

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from shared_state.events import Event
+from shared_state.language import ENGLISH, Language, Phrase
 from shared_state.match import Match, Score
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "NOT_PLAYED",
     "Ticking",
     "believed_until",
+    "chip_phrase",
+    "minute_phrase",
     "minute_text",
     "moment",
     "official_result",
@@ -61,36 +64,10 @@ ENDED: Final = FINAL_WHISTLE | {"AWARDED"}
 # No ball was kicked as far as the status says, so there is no 0–0 to show.
 NOT_PLAYED: Final = frozenset({"SCHEDULED", "DELAYED", "POSTPONED", "CANCELLED"})
 
-# By status: the chip, and the words a screen reader gets.
-STATUS_TEXT: Final[Mapping[str, tuple[str, str]]] = {
-    "SCHEDULED": ("Upcoming", "upcoming"),
-    "DELAYED": ("Delayed", "kick-off delayed"),  # after kick-off it is the news that is: see _news_delayed
-    "LIVE": ("Live", "live"),
-    "HALF_TIME": ("HT", "half time"),
-    "EXTRA_TIME": ("ET", "extra time"),
-    "PENALTIES": ("Pens", "penalty shoot-out"),
-    "INTERRUPTED": ("Interrupted", "play interrupted"),
-    "SUSPENDED": ("Suspended", "match suspended"),
-    "FT": ("FT", "full time"),
-    "AET": ("AET", "after extra time"),
-    "FT_PENS": ("FT (pens)", "full time, after penalties"),
-    "POSTPONED": ("Postponed", "postponed"),
-    "CANCELLED": ("Cancelled", "cancelled"),
-    "ABANDONED": ("Abandoned", "abandoned"),
-    "AWARDED": ("Awarded", "result awarded"),
-}
-# While the match runs, between and beside its played periods.
-PERIOD_CHIP: Final[Mapping[str, str]] = {
-    "H1": "1st half",
-    "HT": "HT",
-    "H2": "2nd half",
-    "BREAK_ET": "ET",
-    "ET1": "ET",
-    "ET_HT": "ET HT",
-    "ET2": "ET",
-    "BREAK_PENS": "Pens",
-    "PENS": "Pens",
-}
+# Periods that have a chip of their own while the match runs, between and beside its played periods.
+PERIODS_WITH_CHIP: Final = frozenset(
+    {"H1", "HT", "H2", "BREAK_ET", "ET1", "ET_HT", "ET2", "BREAK_PENS", "PENS"}
+)
 
 
 class Ticking(NamedTuple):
@@ -115,10 +92,10 @@ class Ticking(NamedTuple):
         return running if running <= self.most else None
 
 
-def side_name(match: Match, team: str) -> str:
+def side_name(match: Match, team: str, language: Language = ENGLISH) -> str:
     """The name of ``home`` or ``away``."""
     if match.info is None:
-        return team.capitalize()
+        return language.text(f"side.{team}")
     return str(match.info.detail[team]["name"])
 
 
@@ -132,9 +109,16 @@ def pair(score: Score) -> str:
     return f"{score.home}{DASH}{score.away}"
 
 
-def minute_text(minute: int, stoppage: int = 0) -> str:
+def minute_phrase(minute: int, stoppage: int = 0) -> Phrase:
+    """``38'`` or ``45+2'``, not in any language yet."""
+    if stoppage:
+        return Phrase("minute.stoppage", (("minute", str(minute)), ("stoppage", str(stoppage))))
+    return Phrase("minute", (("minute", str(minute)),))
+
+
+def minute_text(minute: int, stoppage: int = 0, language: Language = ENGLISH) -> str:
     """``38'`` or ``45+2'``."""
-    return f"{minute}+{stoppage}'" if stoppage else f"{minute}'"
+    return language.phrase(minute_phrase(minute, stoppage))
 
 
 def moment(utc_ms: int) -> datetime | None:
@@ -185,48 +169,68 @@ def phase(match: Match) -> str:
     return "before" if status in ("SCHEDULED", "DELAYED") else "off"
 
 
-def status_chip(match: Match, now_ms: int | None = None) -> str:
+def status_chip(match: Match, now_ms: int | None = None, language: Language = ENGLISH) -> str:
     """The status in at most a few characters: ``38'``, ``HT``, ``FT (4–2 pens)``, ``Postponed``.
 
     Args:
         match: the match.
         now_ms: UTC milliseconds to let the minute run to; None for the furthest minute known.
+        language: of the text.
     """
+    return language.phrase(chip_phrase(match, now_ms))
+
+
+def chip_phrase(match: Match, now_ms: int | None = None) -> Phrase:
+    """What ``status_chip`` says, not in any language yet."""
     status = match.status
     if status == "FT_PENS" and match.shootout is not None:
-        return f"FT ({pair(match.shootout)} pens)"
+        return Phrase("chip.FT_PENS.score", (("score", pair(match.shootout)),))
     if status not in ("LIVE", "EXTRA_TIME"):
-        return STATUS_TEXT[status][0]
+        return Phrase(f"chip.{status}")
     clock = match.clock
     if clock.period not in PLAYED:
-        return PERIOD_CHIP.get(clock.period, STATUS_TEXT[status][0])
+        return Phrase(
+            f"chip.period.{clock.period}" if clock.period in PERIODS_WITH_CHIP else f"chip.{status}"
+        )
+    minute = _minute_now(match, now_ms)
+    if minute is None:
+        return Phrase(f"chip.period.{clock.period}")
+    limit = PLAYED[clock.period][1]
+    return minute_phrase(min(minute, limit), max(0, minute - limit))
+
+
+def _minute_now(match: Match, now_ms: int | None) -> int | None:
+    """The minute of the played period, stoppage added; None if it is not known."""
     running = ticking(match)
     minute = None if running is None or now_ms is None else running.minute(now_ms)
-    if minute is None:
-        minute = _furthest(match)
-    if minute is None:
-        return PERIOD_CHIP[clock.period]
-    limit = PLAYED[clock.period][1]
-    return minute_text(min(minute, limit), max(0, minute - limit))
+    return _furthest(match) if minute is None else minute
 
 
-def status_words(match: Match) -> str:
+def status_words(match: Match, language: Language = ENGLISH) -> str:
     """The status as a screen reader should say it."""
     if match.status == "FT_PENS" and match.shootout is not None:
         home, away = match.shootout
-        return f"full time, {home} {away} on penalties"
+        return language.text("words.FT_PENS.score", home=home, away=away)
     if match.status in ("LIVE", "EXTRA_TIME"):
-        chip = status_chip(match)
-        return f"{chip[:-1].replace('+', ' plus ')} minutes" if chip.endswith("'") else chip
-    if _news_delayed(match):
-        return "updates delayed"
-    return STATUS_TEXT[match.status][1]
+        chip = chip_phrase(match)
+        return language.phrase(chip._replace(key=f"words.{chip.key}") if chip.key in _SAID else chip)
+    return language.text("words.no_updates" if _news_delayed(match) else f"words.{match.status}")
 
 
-def score_sentence(match: Match) -> str:
+# Chips that a screen reader would not say well; other chips of a running match are words already.
+_SAID: Final = frozenset({"minute", "minute.stoppage"})
+
+
+def score_sentence(match: Match, language: Language = ENGLISH) -> str:
     """``France 4, Croatia 2``."""
-    score = match.score
-    return f"{side_name(match, 'home')} {score.home}, {side_name(match, 'away')} {score.away}"
+    home, away = match.score
+    return language.text(
+        "score.sentence",
+        home=side_name(match, "home", language),
+        home_score=home,
+        away=side_name(match, "away", language),
+        away_score=away,
+    )
 
 
 def ticking(match: Match) -> Ticking | None:

@@ -1,4 +1,4 @@
-"""Every state of a match that a reader may meet, made from events: to be looked at, and to be checked by tools.
+"""Every state of a match that a reader may meet, made from events, to be looked at and checked by tools.
 
 Nothing here is drawn by hand: the events go through the reducer, and the view makes the HTML.
 """
@@ -47,7 +47,12 @@ class _Game:
 
     def add(self, type_: str, event_id: str = "", **fields: Json) -> _Game:
         self.number += 1
-        body: JsonObject = {"match_id": self.match.match_id, "event_id": event_id or f"e{self.number}", "rev": 1, "op": "ADD"}
+        body: JsonObject = {
+            "match_id": self.match.match_id,
+            "event_id": event_id or f"e{self.number}",
+            "rev": 1,
+            "op": "ADD",
+        }
         if type_:
             body["type"] = type_
         if "minute" not in fields and "period" not in fields:
@@ -57,13 +62,24 @@ class _Game:
         return self
 
     def info(self, home: JsonObject, away: JsonObject, competition: str, venue: str) -> _Game:
-        detail = {"home": home, "away": away, "competition": competition, "venue": venue, "kickoff_ms": KICKOFF_MS}
+        detail = {
+            "home": home,
+            "away": away,
+            "competition": competition,
+            "venue": venue,
+            "kickoff_ms": KICKOFF_MS,
+        }
         return self.add("MATCH_INFO", detail=detail)
 
     def status(self, to: str, period: str, minute: int | None = None, reason: str | None = None) -> _Game:
         at = KICKOFF_MS + (minute or 0) * MINUTE_MS
         return self.add(
-            "STATUS_CHANGE", period=period, minute=minute, detail={"to": to}, source_ts=at + self.number, reason=reason
+            "STATUS_CHANGE",
+            period=period,
+            minute=minute,
+            detail={"to": to},
+            source_ts=at + self.number,
+            reason=reason,
         )
 
     def goal(self, minute: int, team: str, player: str, event_id: str = "", **fields: Json) -> _Game:
@@ -114,9 +130,9 @@ def _squad(names: str) -> list[JsonObject]:
 
 def _with_squads(game: _Game) -> _Game:
     home = _squad(
-        "1 Alisson Becker, 66 Trent Alexander-Arnold, 5 Ibrahima Konaté, 4 Virgil van Dijk, 26 Andrew Robertson,"
-        " 10 Alexis Mac Allister, 38 Ryan Gravenberch, 8 Dominik Szoboszlai, 11 Mohamed Salah, 9 Darwin Núñez,"
-        " 7 Luis Díaz".replace(",  ", ", ")
+        "1 Alisson Becker, 66 Trent Alexander-Arnold, 5 Ibrahima Konaté, 4 Virgil van Dijk, "
+        "26 Andrew Robertson, 10 Alexis Mac Allister, 38 Ryan Gravenberch, 8 Dominik Szoboszlai, "
+        "11 Mohamed Salah, 9 Darwin Núñez, 7 Luis Díaz"
     )
     home[3]["captain"] = True
     bench = _squad("62 Caoimhín Kelleher, 2 Joe Gomez, 17 Curtis Jones, 18 Cody Gakpo, 20 Diogo Jota")
@@ -127,8 +143,9 @@ def _with_squads(game: _Game) -> _Game:
         detail={"formation": "4-3-3", "starting": home, "bench": bench, "coach": "Arne Slot"},
     )
     away = _squad(
-        "22 David Raya, 4 Ben White, 2 William Saliba, 6 Gabriel Magalhães, 12 Jurriën Timber, 8 Martin Ødegaard,"
-        " 5 Thomas Partey, 41 Declan Rice, 7 Bukayo Saka, 29 Kai Havertz, 11 Gabriel Martinelli"
+        "22 David Raya, 4 Ben White, 2 William Saliba, 6 Gabriel Magalhães, 12 Jurriën Timber, "
+        "8 Martin Ødegaard, 5 Thomas Partey, 41 Declan Rice, 7 Bukayo Saka, 29 Kai Havertz, "
+        "11 Gabriel Martinelli"
     )
     away[5]["captain"] = True
     bench = _squad("1 Aaron Ramsdale, 15 Jakub Kiwior, 20 Jorginho, 19 Leandro Trossard, 9 Gabriel Jesus")
@@ -186,8 +203,9 @@ def _half_time() -> _Game:
 
 def _with_stats(game: _Game) -> _Game:
     for key, home, away in (
-        ("possession", 54, 46), ("xg", 131, 84), ("shots", 9, 6), ("shots_on_target", 4, 3), ("corners", 5, 2),
-        ("fouls", 4, 7), ("offsides", 1, 3), ("passes", 301, 262), ("pass_accuracy", 88, 85),
+        ("possession", 54, 46), ("xg", 131, 84), ("shots", 9, 6), ("shots_on_target", 4, 3),
+        ("corners", 5, 2), ("fouls", 4, 7), ("offsides", 1, 3), ("passes", 301, 262),
+        ("pass_accuracy", 88, 85),
     ):  # fmt: skip
         game.stat(key, home, away)
     return game
@@ -245,14 +263,20 @@ def _after_penalties() -> _Game:
 
 
 def _postponed() -> _Game:
-    game = _Game("postponed").info(_side("Everton", "EVE"), _side("Fulham", "FUL"), "Premier League", "Goodison Park")
+    game = _Game("postponed").info(
+        _side("Everton", "EVE"), _side("Fulham", "FUL"), "Premier League", "Goodison Park"
+    )
     return game.status("POSTPONED", "PRE", reason="Waterlogged pitch")
 
 
 def _abandoned() -> _Game:
-    game = _Game("abandoned").info(_side("Frosinone", "FRO"), _side("Lecce", "LEC"), "Serie B", "Stadio Benito Stirpe")
-    return game.status("LIVE", "H1", 0).goal(9, "home", "Walid Cheddira").status(
-        "ABANDONED", "H1", 33, reason="Floodlight failure"
+    game = _Game("abandoned").info(
+        _side("Frosinone", "FRO"), _side("Lecce", "LEC"), "Serie B", "Stadio Benito Stirpe"
+    )
+    return (
+        game.status("LIVE", "H1", 0)
+        .goal(9, "home", "Walid Cheddira")
+        .status("ABANDONED", "H1", 33, reason="Floodlight failure")
     )
 
 
@@ -289,7 +313,10 @@ def _two_lines() -> _Game:
 
 def _arabic() -> _Game:
     game = _Game("arabic").info(
-        _side("الهلال السعودي", "HIL", "#1a4fa3"), _side("النصر", "NAS", "#f7d417"), "دوري روشن السعودي", "ملعب الملك فهد الدولي"
+        _side("الهلال السعودي", "HIL", "#1a4fa3"),
+        _side("النصر", "NAS", "#f7d417"),
+        "دوري روشن السعودي",
+        "ملعب الملك فهد الدولي",
     )
     game.status("LIVE", "H1", 0).goal(17, "home", "سالم الدوسري", player2="محمد كنو")
     game.goal(52, "away", "ساديو ماني", "g3").retract("g3", "تسلل")
@@ -298,8 +325,9 @@ def _arabic() -> _Game:
 
 
 _GAMES: tuple[Callable[[], _Game], ...] = (
-    _before, _before_with_squads, _kick_off, _live, _goal, _review, _ruled_out, _half_time, _second_half, _full_time,
-    _delayed, _shootout, _after_penalties, _postponed, _abandoned, _awarded, _long_names, _two_lines, _arabic,
+    _before, _before_with_squads, _kick_off, _live, _goal, _review, _ruled_out, _half_time, _second_half,
+    _full_time, _delayed, _shootout, _after_penalties, _postponed, _abandoned, _awarded, _long_names,
+    _two_lines, _arabic,
 )  # fmt: skip
 _OF_THE_MOMENT = ("goal", "goal-ruled-out", "under-review")
 

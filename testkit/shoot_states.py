@@ -1,7 +1,8 @@
 """Screenshots of all states of a match, as a person looks at them: ``python -m testkit.shoot_states``.
 
-Each picture is one sheet: all states at one width in one theme, drawn by Chromium from ``testkit.match_states`` with
-the stylesheet as it is in ``widget/src``. No server runs. The font is what the machine has for ``system-ui``.
+Each picture is one sheet: all states at one width in one theme, drawn by Chromium from
+``testkit.match_states`` with the stylesheet as it is in ``widget/src``. No server runs. The font is what the
+machine has for ``system-ui``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ THEMES: Final = ("light", "dark")
 # A scoreboard is not wider than this on our own page.
 BOARD_MAX: Final = 736
 SHEET_WIDTH: Final = {320: 5 * 340, 390: 4 * 410, 1280: 2 * 756}
-_PAGE: Final = """<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8"><title>States</title>
+_PAGE: Final = """<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">
+<title>States</title>
 <style>{css}
 body {{ margin: 0; padding: 10px; background: {ground}; color: {ink}; font: 12px system-ui, sans-serif; }}
 main {{ columns: {columns}; column-gap: 20px; }}
@@ -37,9 +39,15 @@ figcaption {{ margin-bottom: 4px; }}
 
 
 def sheet_html(
-    width: int, theme: str, *, only: Sequence[str] = (), size: str = "", more: str = "", found: Sequence[State] = ()
+    width: int,
+    theme: str,
+    *,
+    only: Sequence[str] = (),
+    size: str = "",
+    more: str = "",
+    found: Sequence[State] = (),
 ) -> str:
-    """A page with the states one beside the other, each as wide as a reader's window of ``width`` px has it."""
+    """A page with the states side by side, each as wide as a window of ``width`` px has it."""
     figures = ""
     for state in found or states():
         if only and state.name not in only:

@@ -16,16 +16,16 @@ import msgspec
 from shared_state import PROTOCOL_VERSION, DeltaId, Event, Match, Replica, fold
 from shared_state.events import TYPES_OF_PLAY
 from shared_state.match import Score, match_hash
-from shared_state.view import DELAYED_NOTE, Summary, summary_row
+from shared_state.view import NO_UPDATES, Summary, summary_row
 from shared_state.wire import snapshot_version
-from shared_state.wording import MINUTE_MS, Ticking, believed_until, minute_text, ticking
+from shared_state.wording import MINUTE_MS, Ticking, believed_until, minute_phrase, ticking
 
 __all__ = ["ENDED_STATUSES", "MatchRow", "status_of"]
 
 #: After one of these a match changes by a correction only.
 ENDED_STATUSES: Final = frozenset({"FT", "AET", "FT_PENS", "CANCELLED", "ABANDONED", "AWARDED"})
 # The first member of an encoded row. A reader makes the row anew from the snapshot if it has another layout.
-_LAYOUT: Final = 2
+_LAYOUT: Final = 3
 _DECIDING: Final = frozenset({"STATUS_CHANGE", "MATCH_INFO", "SCORE_OVERRIDE"})
 # ``shared_state.encode_snapshot`` writes the status last, so no snapshot has to be parsed to find it.
 _LAST_MEMBER: Final = re.compile(rb'"status":"([A-Z_]+)"\}$')
@@ -39,7 +39,7 @@ class MatchRow(NamedTuple):
         id: the id of the snapshot that the row was made from.
         hash: the hash of the match's state at that id.
         status: the match status.
-        summary: the text of the row, with the furthest minute known.
+        summary: what the row says, with the furthest minute known.
         running: how the minute runs; None while it is stopped or not known.
         delayed_ms: when a running match without news is called delayed, UTC milliseconds; None for never.
     """
@@ -77,8 +77,7 @@ class MatchRow(NamedTuple):
         """
         summary, running = self.summary, self.running
         if self.delayed_ms is not None and now_ms >= self.delayed_ms:
-            note = ", ".join(filter(None, (summary.note, DELAYED_NOTE)))
-            return summary._replace(note=note), None  # no minute is believed by then
+            return summary._replace(notes=(*summary.notes, NO_UPDATES)), None  # no minute is believed by then
         if running is None:
             return summary, self.delayed_ms
         minutes = (now_ms - running.start_ms) // MINUTE_MS
@@ -86,8 +85,8 @@ class MatchRow(NamedTuple):
         minute = running.minute(now_ms)
         if minute is None:
             return summary, until_ms
-        chip = minute_text(min(minute, running.limit), max(0, minute - running.limit))
-        return summary._replace(chip=chip), until_ms
+        status = minute_phrase(min(minute, running.limit), max(0, minute - running.limit))
+        return summary._replace(status=status), until_ms
 
     @classmethod
     def of_snapshot(cls, data: bytes) -> MatchRow | None:

@@ -13,10 +13,22 @@ from werkzeug.exceptions import HTTPException
 from origin.config import Config
 from origin.errors import BusError, OriginError, RequestError
 from origin.stream.worker.extensions import FIXED_ANSWERS, ORIGIN, ROW_RENDERER, STREAM_HUB
-from origin.web import assets, cache_policy, compression, health, pages, polls, security_headers, webhook
+from origin.web import (
+    assets,
+    cache_policy,
+    compression,
+    health,
+    page_language,
+    pages,
+    polls,
+    security_headers,
+    webhook,
+)
 from origin.web.bus_breaker import BusBusyError
 from origin.web.cache_policy import NO_STORE, set_policy
 from origin.web.origin import Origin, origin_of
+from origin.web.page_language import requested_language
+from shared_state.language import ENGLISH
 
 __all__ = ["create_admin_app", "create_app"]
 
@@ -40,6 +52,7 @@ def create_app(config: Config, *, start: bool = True, admin_routes: bool = True)
     if admin_routes:
         app.register_blueprint(health.admin)
     assets.init_app(app)
+    page_language.init_app(app)
     _add_errors_and_headers(app)
     app.extensions[FIXED_ANSWERS] = lambda: health.fixed_answers(app)
     app.extensions[ROW_RENDERER] = partial(pages.render_row, app)
@@ -80,9 +93,13 @@ _API: Final = ("/score", "/api/", "/ingest/", "/stream", "/ws/", "/healthz", "/r
 
 def _request_error(error: RequestError) -> Response:
     negotiated = "pages" in current_app.blueprints and not request.path.startswith(_API)
+    language = requested_language()
+    # What an error says beyond its kind is for people who run servers, in English.
+    message = str(error) if language is ENGLISH else language.text(_error_key(error))
     if negotiated and (request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"):
         response = Response(
-            render_template("error.html", status=error.status, message=str(error)), mimetype="text/html"
+            render_template("error.html", status=error.status, message=message, language=language),
+            mimetype="text/html",
         )
     else:
         response = jsonify(error.to_json())
@@ -91,6 +108,12 @@ def _request_error(error: RequestError) -> Response:
     if negotiated:
         response.vary.add("Accept")
     return set_policy(response, NO_STORE)
+
+
+def _error_key(error: RequestError) -> str:
+    if error.code in ("unknown_match", "unknown_list"):
+        return f"error.{error.code}"
+    return "error.unavailable" if error.status == 503 else "error.refused"
 
 
 def _bus_error(error: OriginError) -> Response:

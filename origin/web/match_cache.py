@@ -19,6 +19,7 @@ from shared_state import PROTOCOL_VERSION, DeltaId, Match, Receipt, Replica, Wir
 from shared_state.announce import announcement
 from shared_state.errors import shown
 from shared_state.events import MATCH_ID_PATTERN
+from shared_state.language import ENGLISH, Language
 from shared_state.view import scoreboard
 from shared_state.wire import snapshot_version
 
@@ -89,7 +90,7 @@ class Matches:
         self._metrics = metrics
         self._lock = threading.Lock()
         self._restored: BoundedCache[str, Scoreboard] = BoundedCache(RESTORED_MAX_BYTES)
-        self._fragments: BoundedCache[tuple[str, DeltaId], str] = BoundedCache(FRAGMENTS_MAX_CHARS)
+        self._fragments: BoundedCache[tuple[str, DeltaId, str], str] = BoundedCache(FRAGMENTS_MAX_CHARS)
         # The state that the last fragment of a match was made from, to fold on from.
         self._folded: BoundedCache[str, tuple[DeltaId, Match]] = BoundedCache(FOLDED_MAX_RECORDS)
         # The second by which an id of each match is dated, to date the later ones from.
@@ -166,28 +167,28 @@ class Matches:
                 return
             self._restored.put(match_id, board, len(board.snapshot) + MATCH_BYTES)
 
-    def fragment(self, match_id: str, id_: DeltaId) -> Fragment:
-        """The scoreboard's HTML at an id.
+    def fragment(self, match_id: str, id_: DeltaId, language: Language = ENGLISH) -> Fragment:
+        """The scoreboard's HTML at an id, in a language.
 
         Raises:
             RequestError: 404 the match or the id is unknown; 410 what led to it is gone.
             BusError: the bus does not answer, or is not asked, and the match is not known here at that id.
         """
-        key = (match_id, id_)
+        key = (match_id, id_, language.tag)
         with self._lock:
             known = self._fragments.get(key)
             if known is not None:
                 return Fragment(known, final=True)
         _check_match_id(match_id)
         try:
-            match, announced = self._at(match_id, id_)
+            match, announced, before = self._at(match_id, id_, language)
         except BusError:
             latest = self._seen_last(match_id)
             if latest is None or latest.id != id_:
                 raise
             # What is at this id does not change; only the announcement of the step to it cannot be made.
-            match, announced = latest.match, None
-        html = scoreboard(match, id_, announcement=announced or "")
+            match, announced, before = latest.match, None, None
+        html = scoreboard(match, id_, announcement=announced or "", before=before, language=language)
         with self._lock:
             if announced is not None:
                 self._fragments.put(key, html, len(html) + 200)
@@ -230,8 +231,11 @@ class Matches:
         with self._lock:
             return self._restored.get(match_id)
 
-    def _at(self, match_id: str, id_: DeltaId) -> tuple[Match, str | None]:
-        """The match at an id, with the announcement of the step to it; None if that delta is gone."""
+    def _at(self, match_id: str, id_: DeltaId, language: Language) -> tuple[Match, str | None, Match | None]:
+        """The match at an id, with the announcement of the step to it, and the match before that step.
+
+        Both are None if the delta is gone.
+        """
         head = self._bus.head(match_id)
         if head is None:
             raise RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
@@ -249,7 +253,7 @@ class Matches:
             # The first deltas have been trimmed. The head can still be had from the snapshot.
             latest = self.latest(match_id)
             if latest.id == id_:
-                return latest.match, None
+                return latest.match, None, None
             raise RequestError(
                 410,
                 "gone",
@@ -267,8 +271,8 @@ class Matches:
                     "a delta on the bus does not follow from the ones before it", str(published.id)
                 )
             if replica.position == id_:
-                return replica.match, announcement(before, replica.match, delta.event)
-        return replica.match, ""
+                return replica.match, announcement(before, replica.match, delta.event, language), before
+        return replica.match, "", None
 
 
 def _check_match_id(match_id: str) -> None:

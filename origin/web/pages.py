@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from flask import Blueprint, Flask, Response, get_template_attribute, render_template, request
@@ -19,10 +19,13 @@ from origin.web.board import PageContent, View
 from origin.web.cache_policy import IMMUTABLE, LATEST, NO_STORE, set_policy
 from origin.web.match_cache import Scoreboard
 from origin.web.origin import origin
+from origin.web.page_language import in_language, redirect_to_one_spelling, requested_language
 from origin.web.polls import mark_stale, parse_id
 from shared_state.errors import shown
 from shared_state.jsonld import json_ld
-from shared_state.jsontext import Json, compact
+from shared_state.jsontext import compact
+from shared_state.language import ENGLISH, Language
+from shared_state.languages import LANGUAGES
 from shared_state.view import Summary, page_title, scoreboard
 from shared_state.wire import HEADER_AS_OF
 
@@ -63,14 +66,16 @@ def list_fragment() -> Response:
 
 def _list(path: str, render: Callable[[PageContent], str]) -> Response:
     view, number = View(request.args.get("day", ""), request.args.get("competition", "")), _page_number()
-    address = list_address(view, number, path)
+    language = requested_language()
+    address = list_address(view, number, path, language)
     if request.query_string.decode("latin-1") != address.partition("?")[2]:
         return set_policy(Response(status=302, headers={"Location": address}), NO_STORE)
     board = origin().board
     board.refresh()
     # Before the page is taken: rows that are read meanwhile make it newer than its date, never older.
     as_of_ms = board.read_ms
-    page = board.page(view, number, _now_ms(), render, path)
+    kind = in_language(path, language)
+    page = board.page(view, number, _now_ms(), render, kind)
     if page is None:
         raise RequestError(404, "unknown_list", f"no list of matches {address!r}")
     response = set_policy(Response(page.body, mimetype="text/html"), LATEST)
@@ -85,22 +90,28 @@ def _list(path: str, render: Callable[[PageContent], str]) -> Response:
 @blueprint.get("/match/<match_id>")
 def match(match_id: str) -> Response:
     """One match, server-rendered, with its snapshot inline."""
+    if redirect := redirect_to_one_spelling():
+        return redirect
     board = origin().matches.latest(match_id)
-    return _page("demo.html" if origin().config.demo else "match.html", board)
+    return _page("demo.html" if origin().config.demo else "match.html", board, requested_language())
 
 
 @blueprint.get("/embed/<match_id>")
 def embed(match_id: str) -> Response:
     """The widget alone, for an iframe on somebody else's page."""
+    if redirect := redirect_to_one_spelling():
+        return redirect
     board = origin().matches.latest(match_id)
-    return _page("embed.html", board)
+    return _page("embed.html", board, requested_language())
 
 
 @blueprint.get("/match/<match_id>/fragment/<id_text>")
 def fragment(match_id: str, id_text: str) -> Response:
-    """The scoreboard's HTML at one id: the same for ever."""
+    """The scoreboard's HTML at one id, in one language: the same for ever."""
+    if redirect := redirect_to_one_spelling():
+        return redirect
     id_ = parse_id(id_text)
-    found = origin().matches.fragment(match_id, id_)
+    found = origin().matches.fragment(match_id, id_, requested_language())
     if not found.final:
         # Another origin, or this one after a refill, may know more of the same address.
         return _tagged(found.html)
@@ -110,15 +121,15 @@ def fragment(match_id: str, id_text: str) -> Response:
     return response
 
 
-def list_address(view: View, number: int = 1, path: str = "/") -> str:
-    """The one address of a page of the list of matches; below ``/list``, of its fragment."""
+def list_address(view: View, number: int = 1, path: str = "/", language: Language = ENGLISH) -> str:
+    """The one address of a page of the list of matches in a language; below ``/list``, of its fragment."""
     given = (
         ("day", view.day),
         ("competition", view.competition),
         ("page", str(number) if number > 1 else ""),
     )
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given if value)
-    return f"{path}?{query}" if query else path
+    return in_language(f"{path}?{query}" if query else path, language)
 
 
 def _page_number() -> int:
@@ -142,14 +153,26 @@ def _render_list_fragment(content: PageContent) -> str:
 
 
 def _render(template: str, content: PageContent) -> str:
+    language = requested_language()
+
+    def address(view: View, number: int) -> str:
+        return list_address(view, number, language=language)
+
+    site = origin().config.public_url
+    translations = [
+        (tag, site + list_address(content.view, content.number, language=other))
+        for tag, other in LANGUAGES.items()
+    ]
     return render_template(
         template,
         matches=content.rows,
         complete=content.complete,
         content=content,
-        address=list_address,
+        address=address,
         row=_row_html,
         iso=_iso,
+        language=language,
+        translations=translations,
     )
 
 
@@ -158,7 +181,7 @@ def _iso(utc_ms: int) -> str:
 
 
 def render_row(app: Flask, row: MatchRow, now_ms: int) -> tuple[str, int | None]:
-    """One row as the list page has it, outside of a request.
+    """One row as the list page has it in English, outside of a request.
 
     Args:
         app: the application, for its templates.
@@ -170,31 +193,36 @@ def render_row(app: Flask, row: MatchRow, now_ms: int) -> tuple[str, int | None]
     """
     summary, until_ms = row.at(now_ms)
     with app.app_context():
-        return str(_row_html(summary, str(row.id))).strip(), until_ms
+        return str(_row_html(summary, str(row.id), ENGLISH)).strip(), until_ms
 
 
 @lru_cache(_ROWS_MAX)
-def _row_html(summary: Summary, id_text: str) -> Markup:
+def _row_html(summary: Summary, id_text: str, language: Language) -> Markup:
     """One row of a list. When a match changes, the other rows of its page are not rendered again."""
     row = get_template_attribute("index_row.html", "list_row")
-    return Markup(row(summary, id_text))  # noqa: S704 - the template escapes it
+    return Markup(row(summary, id_text, language))  # noqa: S704 - the template escapes it
 
 
-def _context(board: Scoreboard) -> Mapping[str, Json]:
+def _context(board: Scoreboard, language: Language) -> Mapping[str, Any]:
     """What the templates of one match need.
 
     Addresses are below the configured public URL, or relative. The Host of the request is never repeated:
     anybody can send any Host, and a shared cache would give the page that names it to everybody.
     """
     public_url = origin().config.public_url
-    url = f"{public_url}/match/{board.match.match_id}"
+    address = f"{public_url}/match/{board.match.match_id}"
+    url = in_language(address, language)
+    now_ms = _now_ms()
+    html = scoreboard(board.match, board.id, now_ms=now_ms, as_of_ms=_as_of_ms(board), language=language)
     return {
+        "language": language,
+        "translations": [(tag, in_language(address, other)) for tag, other in LANGUAGES.items()],
         "match": board.match,
         "position": board.id,
-        "title": page_title(board.match),
-        "fragment": Markup(scoreboard(board.match, board.id, now_ms=_now_ms(), as_of_ms=_as_of_ms(board))),  # noqa: S704
+        "title": page_title(board.match, now_ms, language),
+        "fragment": Markup(html),  # noqa: S704 - the view escapes
         "snapshot_json": board.snapshot.decode(),
-        "json_ld": compact(json_ld(board.match, url)),
+        "json_ld": compact(json_ld(board.match, url, language)),
         "url": url,
         "public_url": public_url,
         "stale": board.stale,
@@ -215,9 +243,9 @@ def _as_of_ms(board: Scoreboard) -> int:
     return board.as_of_ms if board.stale else board.as_of_ms - board.as_of_ms % AS_OF_STEP_MS
 
 
-def _page(template: str, board: Scoreboard) -> Response:
+def _page(template: str, board: Scoreboard, language: Language) -> Response:
     """A page of one match, which says when the match was known to be so."""
-    html = render_template(template, **_context(board))
+    html = render_template(template, **_context(board, language))
     if board.stale:
         return mark_stale(Response(html, mimetype="text/html"), board)
     return _tagged(html)

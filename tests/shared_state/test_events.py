@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 
 from shared_state import Event, InvalidEvent, fold
-from shared_state.events import DETAIL_MAX_BYTES, PERIODS, TYPES, default_period
+from shared_state.details import DETAIL_MAX_BYTES
+from shared_state.events import PERIODS, TYPES, default_period
 from shared_state.jsontext import canonical, parse
 from tests import strategies
 from tests.events_by_hand import add, goal, retract

@@ -18,7 +18,7 @@ from shared_state.wording import ticking
 KICKOFF = 1_531_666_800_000  # 2018-07-15 15:00 UTC
 MINUTE = 60_000
 AT = DeltaId(KICKOFF, 7)
-VOID = {"circle", "path", "rect"}  # closed in the same tag, as the SVG in the rows is
+VOID = {"circle", "img", "line", "path", "rect"}  # closed in the same tag, as all SVG here is
 
 
 def event(event_id: str, type_: str = "", **fields: Any) -> Event:
@@ -600,7 +600,7 @@ AWARDED = event("aw", "STATUS_CHANGE", period="POST", source_ts=KICKOFF + 1, det
         (BASE, event("n", "NOTE", detail={"text": "Rain."}), ""),
         (BASE, event("v", "VAR", detail={"state": "OPEN"}), ""),
         (BASE, event("x", "DRONE_ON_PITCH"), ""),
-        (BASE, kick(1, "home", scored=True), ""),
+        (BASE, kick(1, "home", scored=True), "Scored, France. Shoot-out 1–0."),
         (BASE, BASE[-1], ""),
     ],
 )
@@ -709,6 +709,13 @@ def details(text: str) -> dict[str, dict[str, Any]]:
         "SCORE_OVERRIDE": {"home": 1, "away": 2},
         "NOTE": {"text": text},
         "STATUS_CHANGE": {"to": "LIVE"},
+        "LINE_UP": {
+            "formation": text[:16],
+            "starting": [{"name": text, "number": 7, "captain": True}],
+            "bench": [{"name": text}],
+            "coach": text,
+        },
+        "STAT": {"key": "shots", "home": 3, "away": 0},
     }
 
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from shared_state import Event, Match, Replica
 from shared_state.jsonld import json_ld
 from shared_state.jsontext import compact
+from shared_state.language import ENGLISH
 from shared_state.view import page_title, scoreboard, summary_row
 
 TEMPLATES = Path(__file__).parents[2] / "origin" / "web" / "templates"
@@ -44,6 +45,7 @@ class Tags(HTMLParser):
 def app() -> Iterator[Flask]:
     app = Flask(__name__, template_folder=str(TEMPLATES))
     app.jinja_env.globals["asset"] = "/widget/{}".format
+    app.jinja_env.globals["language"] = ENGLISH
     with app.test_request_context("/"):
         yield app
 

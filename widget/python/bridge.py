@@ -26,7 +26,7 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from shared_state import DeltaId, Receipt, Replica, SharedStateError, decode_delta
+from shared_state import DeltaId, Match, Receipt, Replica, SharedStateError, decode_delta
 from shared_state.announce import announcement
 from shared_state.jsontext import JsonObject, compact
 from shared_state.view import scoreboard
@@ -85,6 +85,7 @@ class Bridge:
         replica = self._replicas[slot]
         start, receipt = replica.position, Receipt.DUPLICATE
         spoken: list[str] = []
+        step_from: Match | None = None
         for id_text, data in deltas:
             delta = decode_delta(match_id, DeltaId.parse(id_text), data)
             before = replica.match
@@ -93,18 +94,22 @@ class Bridge:
                 return self._need_snapshot(slot, f"delta {id_text} does not follow {replica.position}")
             if receipt is Receipt.APPLIED:
                 spoken.append(announcement(before, replica.match, delta.event))
-        return self._stands(slot, receipt) if replica.position == start else self._moved(slot, spoken)
+                step_from = before
+        if replica.position == start:
+            return self._stands(slot, receipt)
+        return self._moved(slot, spoken, step_from)
 
     def _stands(self, slot: str, receipt: Receipt) -> JsonObject:
         replica = self._replicas[slot]
         return {"receipt": receipt.value, "id": str(replica.position), "accepted_ms": replica.accepted_ms}
 
-    def _moved(self, slot: str, spoken: Sequence[str]) -> JsonObject:
+    def _moved(self, slot: str, spoken: Sequence[str], before: Match | None = None) -> JsonObject:
         replica = self._replicas[slot]
+        said = spoken[-1] if spoken else ""
         return {
             **self._stands(slot, Receipt.APPLIED),
             # Without a clock: the text is the same as the server's fragment at this id, byte for byte.
-            "html": scoreboard(replica.match, replica.position, announcement=spoken[-1] if spoken else ""),
+            "html": scoreboard(replica.match, replica.position, announcement=said, before=before),
             "announce": " ".join(filter(None, spoken[-SPOKEN_MAX:])),
             "hash": replica.hash(),
         }

@@ -39,6 +39,7 @@ export const QUERY_MATCH = "m";
 export const QUERY_LIST = "list";
 export const QUERY_LIST_ID = "list_id";
 export const QUERY_FLUSH = "flush";
+export const QUERY_LANGUAGE = "lang";
 export const HEADER_RETRY_AFTER = "Retry-After";
 export const HEADER_AS_OF = "Touchline-As-Of";
 export const STREAM_TYPE = "text/event-stream";
