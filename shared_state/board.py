@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Final
 
 from shared_state.crest import crest_html
 from shared_state.language import Language
@@ -13,6 +14,9 @@ from shared_state.timeline import retraction_text
 from shared_state.wording import minute_text, official_result, pair, score_shown, side_code, side_name
 
 __all__ = ["banner_html", "board_html"]
+
+# What fits over the side's half of a wide scoreboard, in one line of two.
+WIDE_MAX_CHARS: Final = 20
 
 
 def board_html(match: Match, step: Moment | None, language: Language) -> str:
@@ -51,13 +55,21 @@ def banner_html(match: Match, before: Match | None, language: Language) -> str:
 def _team(match: Match, team: str, language: Language) -> str:
     name, code = side_name(match, team, language), side_code(match, team)
     short = short_name(name, code)
+    wide = short_name(name, code, WIDE_MAX_CHARS)
+    # Which of the names is seen is the stylesheet's choice; the whole one is read out.
     return (
         f'<div class="tl-team tl-{team}" part="team">{crest_html(match, team, language)}'
         + (f'<span class="tl-code" aria-hidden="true">{escape(code)}</span>' if code else "")
-        # Which of the names is seen is the stylesheet's choice; the whole one is read out.
-        + f'<span class="tl-name" part="name"><bdi>{escape(name)}</bdi></span>'
-        + f'<span class="tl-short" part="name" aria-hidden="true"><bdi>{escape(short)}</bdi></span></div>'
+        + _shorter("wide", wide if wide != name else "")
+        + _shorter("short", short)
+        + f'<span class="tl-name" part="name"><bdi>{escape(name)}</bdi></span></div>'
     )
+
+
+def _shorter(kind: str, name: str) -> str:
+    if not name:
+        return ""
+    return f'<span class="tl-{kind}" part="name" aria-hidden="true"><bdi>{escape(name)}</bdi></span>'
 
 
 def _score(match: Match, step: Moment | None, language: Language) -> str:

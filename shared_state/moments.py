@@ -80,7 +80,10 @@ def review(match: Match) -> Event | None:
         if is_scored_goal(event) and event.status == "PROVISIONAL":
             return event
         if event.type == "VAR" and event.detail["state"] == "OPEN" and _is_news(match, event):
-            found = event
+            # A check of a goal that is gone has been decided, whether or not the source has closed it.
+            target = match.records.get(event.detail["target_event_id"] or "")
+            if target is None or target.live is not None:
+                found = event
     return found
 
 

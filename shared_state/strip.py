@@ -27,12 +27,17 @@ _MARKED: Final = frozenset({"RED_CARD", "SECOND_YELLOW", "PENALTY_MISSED"})
 _Y: Final[Mapping[str, int]] = {"home": 10, "away": 38}
 
 
-def strip_html(match: Match) -> str:
-    """The strip; empty before the match, and where no event has a minute to be placed by."""
+def strip_html(match: Match, now_ms: int | None = None) -> str:
+    """The strip; empty before the match, and where it would have neither a mark nor a running end.
+
+    Args:
+        match: the match.
+        now_ms: UTC milliseconds to let the line run to; None for the furthest minute known.
+    """
     if not score_shown(match) or phase(match) == "before":
         return ""
     live = [event for event in match.events() if _has_place(event)]
-    if not live and ticking(match) is None:
+    if ticking(match) is None and not any(_is_marked(event) for event in live):
         return ""
     scale = _Scale(match, live)
     marks = ""
@@ -48,7 +53,7 @@ def strip_html(match: Match) -> str:
         for at, (event, gone) in zip(_apart([scale.at(event) for event, _ in shown]), shown, strict=True):
             marks += _mark(event, at, _Y[team], color, gone)
     ticks = "".join(f'<line class="tl-tick" x1="{at}" x2="{at}" y1="19" y2="29"/>' for at in scale.breaks())
-    end = _percent(scale.elapsed(match) * 1000 // scale.total)
+    end = _percent(scale.elapsed(match, now_ms) * 1000 // scale.total)
     run = f' data-tl-elapsed="{scale.running(match)}"' if ticking(match) is not None else ""
     return (
         '<svg class="tl-strip" part="timeline" width="100%" height="48" aria-hidden="true">'
@@ -93,9 +98,13 @@ class _Scale:
         """Where periods meet."""
         return [_percent(start * 1000 // self.total) for start in self.starts.values() if start]
 
-    def elapsed(self, match: Match) -> int:
-        """How far the match is known to be, in minutes from the left."""
+    def elapsed(self, match: Match, now_ms: int | None) -> int:
+        """How far the match is, in minutes from the left."""
         period, minute, stoppage = match.clock
+        running = ticking(match)
+        now = None if running is None or now_ms is None else running.minute(now_ms)
+        if now is not None and period in self.starts:
+            return self.minutes(period, now)
         if phase(match) == "over" or period in ("BREAK_PENS", "PENS", "POST"):
             return self.total
         if period in self.starts:

@@ -169,7 +169,7 @@ def scoreboard(
         + ("" if score_shown(match) else _kickoff_line(match, words))
         + _players(match, words)
         + _explanation(match, words)
-        + strip_html(match)
+        + strip_html(match, now_ms)
         + _shootout(match, words)
         + _events(match, fresh, words)
         + statistics_html(match, words)

@@ -48,12 +48,14 @@ __all__ = [
     "ATTRIBUTE_CLOCK_LIMIT",
     "ATTRIBUTE_CLOCK_MOST",
     "ATTRIBUTE_CLOCK_START",
+    "ATTRIBUTE_ELAPSED",
     "ATTRIBUTE_EVENT",
     "ATTRIBUTE_FRESH",
     "ATTRIBUTE_ID",
     "ATTRIBUTE_LIST_ID",
     "ATTRIBUTE_LOCAL_TIME",
     "ATTRIBUTE_MATCH",
+    "ATTRIBUTE_MOMENT",
     "ATTRIBUTE_PHASE",
     "ATTRIBUTE_UNTIL",
     "DELTA_ACCEPTED",
@@ -152,12 +154,14 @@ ATTRIBUTE_CLOCK_LEAST: Final = "data-clock-least"
 ATTRIBUTE_CLOCK_LIMIT: Final = "data-clock-limit"
 ATTRIBUTE_CLOCK_MOST: Final = "data-clock-most"
 ATTRIBUTE_CLOCK_START: Final = "data-clock-start"
+ATTRIBUTE_ELAPSED: Final = "data-tl-elapsed"
 ATTRIBUTE_EVENT: Final = "data-event"
 ATTRIBUTE_FRESH: Final = "data-fresh"
 ATTRIBUTE_ID: Final = "data-id"
 ATTRIBUTE_LIST_ID: Final = "data-list-id"
 ATTRIBUTE_LOCAL_TIME: Final = "data-tl-local"
 ATTRIBUTE_MATCH: Final = "data-match"
+ATTRIBUTE_MOMENT: Final = "data-moment"
 ATTRIBUTE_PHASE: Final = "data-phase"
 ATTRIBUTE_UNTIL: Final = "data-tl-until"
 SNAPSHOT_ELEMENT_ID: Final = "tl-snapshot"

@@ -184,7 +184,13 @@ def _goal() -> _Game:
 def _review() -> _Game:
     game = _first_half("under-review")
     game.goal(37, "away", "Kai Havertz", "g3", status="PROVISIONAL")
-    game.add("VAR", "v1", minute=37, team="away", detail={"state": "OPEN", "outcome": "Possible offside"})
+    game.add(
+        "VAR",
+        "v1",
+        minute=37,
+        team="away",
+        detail={"state": "OPEN", "outcome": "Possible offside", "target_event_id": "g3"},
+    )
     game.minute_now = 38
     return game
 

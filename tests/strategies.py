@@ -174,7 +174,7 @@ def events(
     if op == "RETRACT":
         return Event(**common)
     type_ = draw(st.sampled_from(types))
-    needs_team = type_ in ("GOAL", "SHOOTOUT_KICK")
+    needs_team = type_ in ("GOAL", "SHOOTOUT_KICK", "LINE_UP")
     teams: list[str | None] = ["home", "away"] if needs_team else [None, "home", "away"]
     return Event(
         **common,

@@ -255,7 +255,7 @@ def test_order_is_time_period_clock_id() -> None:
 def test_every_type_of_the_contract_is_known() -> None:
     assert " ".join(TYPES) == (
         "GOAL PENALTY_MISSED SHOOTOUT_KICK YELLOW_CARD SECOND_YELLOW RED_CARD SUBSTITUTION VAR "
-        "STOPPAGE_ANNOUNCED STATUS_CHANGE SCORE_OVERRIDE MATCH_INFO NOTE"
+        "STOPPAGE_ANNOUNCED STATUS_CHANGE SCORE_OVERRIDE MATCH_INFO NOTE LINE_UP STAT"
     )
 
 

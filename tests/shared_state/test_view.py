@@ -69,9 +69,13 @@ class Node:
         return "".join(child if isinstance(child, str) else child.text for child in self.children)
 
     def all(self, class_or_tag: str) -> list[Node]:
-        below = [child for child in self.children if isinstance(child, Node)]
-        found = [child for child in below if class_or_tag in (child.tag, *child.classes)]
-        return found + [node for child in below for node in child.all(class_or_tag)]
+        """In the order of the document."""
+        found: list[Node] = []
+        for child in self.children:
+            if isinstance(child, Node):
+                found += [child] if class_or_tag in (child.tag, *child.classes) else []
+                found += child.all(class_or_tag)
+        return found
 
     def one(self, class_or_tag: str) -> Node:
         (found,) = self.all(class_or_tag)
@@ -233,6 +237,7 @@ def test_the_root_says_where_it_stands() -> None:
     article = shown(status("LIVE"), goal("g"), announcement='Goal! "A" <b>')
     assert article.attributes | {"aria-label": None} == {
         "class": "tl",
+        "part": "board",
         "data-id": "1531666800000-7",
         "data-match": "m",
         "data-status": "LIVE",

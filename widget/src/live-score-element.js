@@ -6,6 +6,7 @@
  *   match            the match's id
  *   src              the origin to follow it from; default: where this script came from
  *   theme            "light" or "dark"; default: the reader's preference (live-score.css)
+ *   size             "ticker", "card" or "full"; default: all that there is, as wide as its place (live-score.css)
  *   delay            seconds by which updates are delayed, 0 to 120, for a page beside a delayed broadcast
  *   max-tier         "1" never starts the reducer in this browser
  * Set by the element
@@ -23,6 +24,7 @@
  */
 
 import { showDelayed } from "./delayed.js";
+import { runLine } from "./elapsed.js";
 import { LiveMatch } from "./live-match.js";
 import { elapsedMs, mark } from "./clock.js";
 import { morph } from "./morph.js";
@@ -39,6 +41,7 @@ import {
   ATTRIBUTE_FRESH,
   ATTRIBUTE_ID,
   ATTRIBUTE_MATCH,
+  ATTRIBUTE_MOMENT,
   KEY_MATCH_ID,
   SNAPSHOT_ELEMENT_ID,
 } from "./wire.js";
@@ -197,9 +200,11 @@ export class LiveScoreElement extends HTMLElement {
     if (!fresh) return;
     const old = this.#place.querySelector(".tl");
     const announce = live.shown.announce ?? fresh.getAttribute(ATTRIBUTE_ANNOUNCE) ?? "";
+    const isNews = moved && old?.getAttribute(ATTRIBUTE_MATCH) === fresh.getAttribute(ATTRIBUTE_MATCH);
+    // A page that shows its first score has seen no goal: nothing flashes.
+    if (!isNews) fresh.removeAttribute(ATTRIBUTE_MOMENT);
     if (old) {
-      const same = old.getAttribute(ATTRIBUTE_MATCH) === fresh.getAttribute(ATTRIBUTE_MATCH);
-      morph(old, fresh, (row) => moved && same && row.setAttribute(ATTRIBUTE_FRESH, ""));
+      morph(old, fresh, (row) => isNews && row.setAttribute(ATTRIBUTE_FRESH, ""));
     } else {
       this.#place.querySelector("slot")?.remove();
       this.#place.prepend(fresh);
@@ -236,6 +241,7 @@ export class LiveScoreElement extends HTMLElement {
     if (this.dataset.connection && this.dataset.connection !== live.connection) return this.#reflect();
     if (feed.clock.known) {
       showDelayed(this.#place, feed.clock.nowMs);
+      runLine(this.#place, feed.clock.nowMs);
       for (const chip of this.#place.querySelectorAll(`[${ATTRIBUTE_CLOCK_START}]`)) {
         write(chip, minute(chip, feed.clock.nowMs) ?? chip.textContent);
       }
