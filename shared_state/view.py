@@ -6,6 +6,8 @@ Everything that came from a feed is escaped here, once. What a script may rely o
   ``data-period``, ``data-phase`` (``before live paused over off``) and ``data-announce`` (what a live
   region outside this fragment should say once; empty for nothing). The region must stand outside: one
   that is swapped in with its text is not spoken by all screen readers, or is spoken twice;
+- on the root of a fragment ``data-notifications``, what the change is to a script, as JSON
+  (``notifications``); absent where there is nothing;
 - on the root of a page's scoreboard ``data-as-of``, until when the server knew it to be the newest, UTC
   milliseconds; absent in a fragment, which never changes;
 - ``[data-clock-start]``, the running minute, with ``data-clock-base``, ``-limit``, ``-least`` and
@@ -18,6 +20,7 @@ Everything that came from a feed is escaped here, once. What a script may rely o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 from typing import Final, NamedTuple
@@ -26,6 +29,7 @@ from shared_state.announce import announcement
 from shared_state.board import banner_html, board_html
 from shared_state.events import Event
 from shared_state.jsonld import json_ld
+from shared_state.jsontext import JsonObject, compact
 from shared_state.language import ENGLISH, Language, Phrase
 from shared_state.lineups import lineups_html
 from shared_state.match import Match
@@ -132,6 +136,7 @@ def scoreboard(
     fresh: str | None = None,
     as_of_ms: int | None = None,
     language: Language | None = None,
+    notifications: Sequence[JsonObject] = (),
 ) -> str:
     """The scoreboard as one ``<article class="tl">``.
 
@@ -145,6 +150,7 @@ def scoreboard(
         fresh: the ``event_id`` of the row that just came, which is highlighted once.
         as_of_ms: until when this was known to be the newest, UTC milliseconds; None in a fragment.
         language: of the text, which then says so by ``lang`` and ``dir``; None for English without these.
+        notifications: what ``notifications()`` said of that delta.
     """
     words = language or ENGLISH
     own = ""
@@ -160,6 +166,7 @@ def scoreboard(
         f'<article class="tl" part="board" data-id="{position}" data-match="{escape(match.match_id)}"'
         f' data-status="{match.status}" data-period="{match.period}" data-phase="{phase(match)}"'
         f' data-announce="{escape(announcement)}"{turn} aria-label="{escape(label)}"{own}'
+        + (f' data-notifications="{escape(compact(notifications))}"' if notifications else "")
         + (">" if as_of_ms is None else f' data-as-of="{as_of_ms}">')
         # Before the rest: while it is shown, the stylesheet makes nothing after it look live.
         + _delayed(match, now_ms, words)

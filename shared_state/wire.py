@@ -56,11 +56,13 @@ __all__ = [
     "ATTRIBUTE_LOCAL_TIME",
     "ATTRIBUTE_MATCH",
     "ATTRIBUTE_MOMENT",
+    "ATTRIBUTE_NOTIFICATIONS",
     "ATTRIBUTE_PHASE",
     "ATTRIBUTE_UNTIL",
     "DELTA_ACCEPTED",
     "DELTA_EVENT_ID",
     "DELTA_OP",
+    "DELTA_TYPE",
     "EVENT_END",
     "EVENT_GAP",
     "EVENT_HEARTBEAT",
@@ -129,6 +131,7 @@ KEY_LISTS: Final = "lists"
 KEY_HTML: Final = "html"
 DELTA_EVENT_ID: Final = "e"
 DELTA_OP: Final = "o"
+DELTA_TYPE: Final = "t"
 DELTA_ACCEPTED: Final = "a"
 OP_RETRACT: Final = "RETRACT"
 QUERY_LAST_EVENT_ID: Final = "last_event_id"
@@ -162,13 +165,14 @@ ATTRIBUTE_LIST_ID: Final = "data-list-id"
 ATTRIBUTE_LOCAL_TIME: Final = "data-tl-local"
 ATTRIBUTE_MATCH: Final = "data-match"
 ATTRIBUTE_MOMENT: Final = "data-moment"
+ATTRIBUTE_NOTIFICATIONS: Final = "data-notifications"
 ATTRIBUTE_PHASE: Final = "data-phase"
 ATTRIBUTE_UNTIL: Final = "data-tl-until"
 SNAPSHOT_ELEMENT_ID: Final = "tl-snapshot"
 
 _ID_PATTERN: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")
 _SHORT: Final = {
-    "type": "t",
+    "type": DELTA_TYPE,
     "event_id": DELTA_EVENT_ID,
     "op": DELTA_OP,
     "rev": "r",

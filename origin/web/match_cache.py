@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from origin.bounded_cache import BoundedCache
@@ -19,7 +20,9 @@ from shared_state import PROTOCOL_VERSION, DeltaId, Match, Receipt, Replica, Wir
 from shared_state.announce import announcement
 from shared_state.errors import shown
 from shared_state.events import MATCH_ID_PATTERN
+from shared_state.jsontext import JsonObject
 from shared_state.language import ENGLISH, Language
+from shared_state.notifications import notifications
 from shared_state.view import scoreboard
 from shared_state.wire import snapshot_version
 
@@ -62,6 +65,18 @@ class Scoreboard:
     def id(self) -> DeltaId:
         """The id that the match is at."""
         return self.replica.position
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What is said of one delta: to listeners, and to a page's script; and the match before it, if known."""
+
+    announcement: str
+    notifications: Sequence[JsonObject]
+    before: Match | None = None
+
+
+_NOTHING_SAID = _Said("", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,19 +196,27 @@ class Matches:
                 return Fragment(known, final=True)
         _check_match_id(match_id)
         try:
-            match, announced, before = self._at(match_id, id_, language)
+            match, step = self._at(match_id, id_, language)
         except BusError:
             latest = self._seen_last(match_id)
             if latest is None or latest.id != id_:
                 raise
             # What is at this id does not change; only the announcement of the step to it cannot be made.
-            match, announced, before = latest.match, None, None
-        html = scoreboard(match, id_, announcement=announced or "", before=before, language=language)
+            match, step = latest.match, None
+        said = step or _NOTHING_SAID
+        html = scoreboard(
+            match,
+            id_,
+            announcement=said.announcement,
+            before=said.before,
+            notifications=said.notifications,
+            language=language,
+        )
         with self._lock:
-            if announced is not None:
+            if step is not None:
                 self._fragments.put(key, html, len(html) + 200)
             self._folded.put(match_id, (id_, match), len(match.records) + 10)
-        return Fragment(html, final=announced is not None)
+        return Fragment(html, final=step is not None)
 
     def modified_s(self, board: Scoreboard) -> int | None:
         """The UTC second by which a match at one id is dated; None if the deltas before it are gone.
@@ -231,11 +254,8 @@ class Matches:
         with self._lock:
             return self._restored.get(match_id)
 
-    def _at(self, match_id: str, id_: DeltaId, language: Language) -> tuple[Match, str | None, Match | None]:
-        """The match at an id, with the announcement of the step to it, and the match before that step.
-
-        Both are None if the delta is gone.
-        """
+    def _at(self, match_id: str, id_: DeltaId, language: Language) -> tuple[Match, _Said | None]:
+        """The match at an id, with what is said of the step to it; None if that delta is gone."""
         head = self._bus.head(match_id)
         if head is None:
             raise RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
@@ -271,8 +291,10 @@ class Matches:
                     "a delta on the bus does not follow from the ones before it", str(published.id)
                 )
             if replica.position == id_:
-                return replica.match, announcement(before, replica.match, delta.event, language), before
-        return replica.match, "", None
+                announced = announcement(before, replica.match, delta.event, language)
+                events = notifications(before, replica.match, delta.event, id_)
+                return replica.match, _Said(announced, events, before)
+        return replica.match, _NOTHING_SAID
 
 
 def _check_match_id(match_id: str) -> None:

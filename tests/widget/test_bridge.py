@@ -77,6 +77,22 @@ def test_each_delta_gives_the_servers_picture_and_hash(bridge: Bridge, server: S
     assert reply["announce"].startswith("Correction: ")
 
 
+def test_each_delta_gives_its_notifications_in_order(bridge: Bridge, server: Server) -> None:
+    """The same that the server writes into the fragments of these deltas."""
+    snapshot = server.snapshot()
+    events = (goal(1), goal(2), goal(1, rev=2, op="RETRACT", reason="Offside"))
+    deltas = [server.publish(event) for event in events]
+    ask(bridge, op="restore", snapshot=snapshot)
+    told = ask(bridge, op="receive", deltas=deltas)["notifications"]
+    assert [(one["id"], one["type"], one["score"]["home"]) for one in told] == [
+        (deltas[0][0], "goal", 1),
+        (deltas[1][0], "goal", 2),
+        (deltas[2][0], "correction", 1),
+    ]
+    assert told[2]["reason"] == "Offside"
+    assert ask(bridge, op="receive", deltas=deltas[-1:])["receipt"] == "duplicate"
+
+
 def test_many_deltas_give_one_picture(bridge: Bridge, server: Server) -> None:
     snapshot = server.snapshot()
     deltas = [server.publish(goal(n)) for n in range(1, 6)]

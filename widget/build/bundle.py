@@ -93,7 +93,8 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
         "bundle": output.files["touchline.zip"],
         "runtime": folder + "/",
     }
-    constants = {"ASSETS": assets, "PROTOCOL": PROTOCOL_VERSION}
+    output.add("live-list.js", _bundled(packages, SOURCES / "live-list.js", {}))
+    constants = {"ASSETS": assets, "LIST": output.files["live-list.js"], "PROTOCOL": PROTOCOL_VERSION}
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", constants))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
     output.add("snippet.js", _bundled(packages, SOURCES / "snippet.js", constants))
@@ -131,6 +132,9 @@ def npm_packages() -> Path:
 def bundled_names() -> list[str]:
     """The project's modules that go to the browser, unchanged."""
     shared = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "shared_state").glob("*.py"))
+    # Of the languages the one that all others fall back on; what reads all of them is the server's.
+    shared.remove("shared_state/languages.py")
+    shared += ["shared_state/catalogues/__init__.py", "shared_state/catalogues/en.py"]
     return [*shared, "widget/__init__.py", "widget/python/__init__.py", "widget/python/bridge.py"]
 
 

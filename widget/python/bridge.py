@@ -15,8 +15,8 @@ per key. ``worker.js`` passes them on unread; ``live-match.js`` writes the reque
 
 Each request names its ``slot``: one replica of one match (two elements with different delays have two),
 and its ``match``. Each reply has ``receipt``, a ``shared_state.Receipt``'s value, and, where there is a
-replica, ``id`` and ``accepted_ms``. If the match moved on it also has ``html``, ``announce`` and
-``hash``. ``need_snapshot`` has the ``reason``. Whatever cannot be read asks for a snapshot: this end has
+replica, ``id`` and ``accepted_ms``. If the match moved on it also has ``html``, ``announce``,
+``notifications`` (of all deltas, in order) and ``hash``. ``need_snapshot`` has the ``reason``. Whatever cannot be read asks for a snapshot: this end has
 nothing better to go on from, and the server has.
 """
 
@@ -29,6 +29,7 @@ from typing import Final
 from shared_state import DeltaId, Match, Receipt, Replica, SharedStateError, decode_delta
 from shared_state.announce import announcement
 from shared_state.jsontext import JsonObject, compact
+from shared_state.notifications import notifications
 from shared_state.view import scoreboard
 
 __all__ = ["Bridge", "handle"]
@@ -58,7 +59,7 @@ class Bridge:
         match asked["op"]:
             case "restore":
                 self._replicas[slot] = Replica.restore(asked["snapshot"])
-                return self._moved(slot, [])
+                return self._moved(slot, [], [])
             case "close":
                 self._replicas.pop(slot, None)
                 return {"receipt": Receipt.IN_STEP.value}
@@ -86,6 +87,7 @@ class Bridge:
         start, receipt = replica.position, Receipt.DUPLICATE
         spoken: list[str] = []
         step_from: Match | None = None
+        notified: list[Sequence[JsonObject]] = []
         for id_text, data in deltas:
             delta = decode_delta(match_id, DeltaId.parse(id_text), data)
             before = replica.match
@@ -95,22 +97,31 @@ class Bridge:
             if receipt is Receipt.APPLIED:
                 spoken.append(announcement(before, replica.match, delta.event))
                 step_from = before
+                notified.append(notifications(before, replica.match, delta.event, replica.position))
         if replica.position == start:
             return self._stands(slot, receipt)
-        return self._moved(slot, spoken, step_from)
+        return self._moved(slot, spoken, notified, step_from)
 
     def _stands(self, slot: str, receipt: Receipt) -> JsonObject:
         replica = self._replicas[slot]
         return {"receipt": receipt.value, "id": str(replica.position), "accepted_ms": replica.accepted_ms}
 
-    def _moved(self, slot: str, spoken: Sequence[str], before: Match | None = None) -> JsonObject:
+    def _moved(
+        self,
+        slot: str,
+        spoken: Sequence[str],
+        notified: Sequence[Sequence[JsonObject]],
+        before: Match | None = None,
+    ) -> JsonObject:
         replica = self._replicas[slot]
         said = spoken[-1] if spoken else ""
         return {
             **self._stands(slot, Receipt.APPLIED),
-            # Without a clock: the text is the same as the server's fragment at this id, byte for byte.
+            # Without a clock: the text is the same as the server's fragment at this id, byte for byte, but for the
+            # notifications, which are beside it here.
             "html": scoreboard(replica.match, replica.position, announcement=said, before=before),
             "announce": " ".join(filter(None, spoken[-SPOKEN_MAX:])),
+            "notifications": [one for of_delta in notified for one in of_delta],
             "hash": replica.hash(),
         }
 

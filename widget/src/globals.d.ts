@@ -1,5 +1,7 @@
 // Constants that widget/build/bundle.py puts in place of these names, and platform parts that lib.dom lacks.
 
+/** The file of live-list.js, beside the loader's; empty where a bundler finds it. */
+declare const LIST: string;
 /** Paths below /widget/ of what the loader brings in later. */
 declare const ASSETS: { css: string; worker: string; bundle: string; runtime: string };
 /** shared_state.PROTOCOL_VERSION. */

@@ -21,6 +21,7 @@ import { Feed } from "./feed.js";
 import { Freshness } from "./freshness.js";
 import { idOf, isNewer, parts } from "./ids.js";
 import * as keep from "./keep.js";
+import { Notifications } from "./notifications.js";
 import { delayMs } from "./reconnect.js";
 import { safeHtml } from "./safe-html.js";
 import { SpoilerDelay } from "./spoiler-delay.js";
@@ -80,6 +81,7 @@ export class LiveMatch extends EventTarget {
   bootMs = null;
   /** @type {Set<object>} The elements; the first speaks. */
   elements = new Set();
+  #notifications = new Notifications();
 
   #started = false;
   #ended = false;
@@ -392,6 +394,11 @@ export class LiveMatch extends EventTarget {
         const earlier = this.shown.id ? between.slice(1 - ANNOUNCED_MAX).map((of) => this.#announcementOf(of)) : [];
         const html = await this.#fragment(id);
         const own = await this.#announcementOf(id, html);
+        if (this.shown.id) {
+          await Promise.all(earlier); // they are read for the announcements, and have the notifications too
+          const unread = this.#notifications.unread(this.shown.id, id, this.#deltas);
+          await Promise.all(unread.map((of) => this.#fragment(of).catch(() => "")));
+        }
         const announce = [...(await Promise.all(earlier)), own].filter(Boolean).join(" ");
         this.tier ||= 1;
         this.#show({ id, html, announce, acceptedMs: this.#acceptedMs(id) });
@@ -416,6 +423,7 @@ export class LiveMatch extends EventTarget {
   async #fragment(id) {
     const { text } = await ask(this.#url(`match/${this.match}/fragment/${id}`), HTML_TYPE, { limitMs: 6_000 });
     if (!text.includes(`${ATTRIBUTE_ID}="${id}" ${ATTRIBUTE_MATCH}="${this.match}"`)) throw new Refusal(0, null);
+    this.#notifications.read(id, text);
     return text;
   }
 
@@ -486,6 +494,7 @@ export class LiveMatch extends EventTarget {
    */
   #onReply(reply, restored) {
     if (this.#ended) return;
+    if (reply.notifications) this.#notifications.add(reply.notifications);
     if (reply.receipt === RECEIPT_NEED_SNAPSHOT || (restored && isNewer(this.shown.id, reply.id))) {
       void this.#recover();
     } else if (reply.receipt === RECEIPT_WAITING) {
@@ -525,9 +534,10 @@ export class LiveMatch extends EventTarget {
   #show(shown) {
     if (isNewer(this.shown.id, shown.id)) return;
     const moved = shown.id !== this.shown.id;
+    const notifications = this.#notifications.take(this.shown.id, shown.id, this.delay.delayMs > 0);
     this.shown = shown;
     this.freshness.show(shown.id);
-    this.dispatchEvent(new CustomEvent("show", { detail: { moved } }));
+    this.dispatchEvent(new CustomEvent("show", { detail: { moved, notifications } }));
     if (shown.acceptedMs && moved) this.latencyMs = Math.max(0, this.feed.clock.nowMs - shown.acceptedMs);
     this.#changed();
     if (moved) void this.#keep();

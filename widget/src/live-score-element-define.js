@@ -4,5 +4,7 @@
 import { LiveScoreElement } from "./live-score-element.js";
 import { LiveScoresElement } from "./live-scores-element.js";
 
-if (!customElements.get("live-score")) customElements.define("live-score", LiveScoreElement);
-if (!customElements.get("live-scores")) customElements.define("live-scores", LiveScoresElement);
+for (const [name, element] of /** @type {const} */ ([["live-score", LiveScoreElement], ["live-scores", LiveScoresElement]])) {
+  const registry = globalThis.customElements;
+  if (registry && !registry.get(name)) registry.define(name, element);
+}

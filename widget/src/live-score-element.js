@@ -14,9 +14,10 @@
  *   data-id          the id shown
  *   data-connection  open (live), polling (live without a stream), connecting, waiting, offline (not live; the
  *                    age is shown), ended (the match is over, and nobody asks again) or closed
- * Events, which bubble
+ * Events, which bubble (events.js)
+ *   touchline:goal, touchline:correction, touchline:status  once each, in order, as the reader sees them
+ *   touchline:state    anything of the element's own changed; also sent by its former name, live-score:state
  *   live-score:change  what is shown is another; detail { match, id, announce }
- *   live-score:state   anything of it changed; detail { match, tier, id, latencyMs, connection, hash, bootMs }
  *
  * What the server rendered into it stays until there is something newer, whatever fails. An element
  * without a scoreboard in it, as on somebody else's page, shows one in a shadow root, and until then
@@ -27,6 +28,7 @@ import { showDelayed } from "./delayed.js";
 import { runLine } from "./elapsed.js";
 import { LiveMatch } from "./live-match.js";
 import { elapsedMs, mark } from "./clock.js";
+import { notify, send } from "./events.js";
 import { morph } from "./morph.js";
 import { keepRuntime, mayKeep } from "./keep.js";
 import { Runtime } from "./runtime.js";
@@ -42,6 +44,7 @@ import {
   ATTRIBUTE_ID,
   ATTRIBUTE_MATCH,
   ATTRIBUTE_MOMENT,
+  ATTRIBUTE_NOTIFICATIONS,
   KEY_MATCH_ID,
   SNAPSHOT_ELEMENT_ID,
 } from "./wire.js";
@@ -67,7 +70,8 @@ const ticking = new Set();
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let ticker;
 
-export class LiveScoreElement extends HTMLElement {
+// A server that renders somebody's page may import this, and has no elements.
+export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
   static observedAttributes = ["match", "src", "delay"];
 
   /** @type {LiveMatch | null} */
@@ -128,7 +132,11 @@ export class LiveScoreElement extends HTMLElement {
     this.#lost = this.#started = mark();
     const live = (this.#live = LiveMatch.join(base, this.match, delay, this));
     const { signal } = this.#listening;
-    live.addEventListener("show", (event) => this.#show(/** @type {CustomEvent} */ (event).detail.moved), { signal });
+    live.addEventListener("show", (event) => {
+      const { moved, notifications = [] } = /** @type {CustomEvent} */ (event).detail;
+      this.#show(moved);
+      notify(this, live.match, notifications);
+    }, { signal });
     live.addEventListener("state", () => this.#reflect(), { signal });
     live.start((sameMatch && rendered?.getAttribute(ATTRIBUTE_ID)) || "", inlineSnapshot(this.match), sameMatch ? Number(rendered?.getAttribute(ATTRIBUTE_AS_OF)) : 0);
     if (live.shown.html) this.#show(false);
@@ -198,6 +206,7 @@ export class LiveScoreElement extends HTMLElement {
     template.innerHTML = safeHtml(html);
     const fresh = template.content.querySelector(".tl");
     if (!fresh) return;
+    fresh.removeAttribute(ATTRIBUTE_NOTIFICATIONS); // they have been read
     const old = this.#place.querySelector(".tl");
     const announce = live.shown.announce ?? fresh.getAttribute(ATTRIBUTE_ANNOUNCE) ?? "";
     const isNews = moved && old?.getAttribute(ATTRIBUTE_MATCH) === fresh.getAttribute(ATTRIBUTE_MATCH);
@@ -218,7 +227,7 @@ export class LiveScoreElement extends HTMLElement {
       this.#status?.append(line);
       setTimeout(() => line.remove(), SPOKEN_MS);
     }
-    this.#send("change", { match: live.match, id, announce });
+    send(this, "live-score:change", { match: live.match, id, announce });
   }
 
   #reflect() {
@@ -228,7 +237,9 @@ export class LiveScoreElement extends HTMLElement {
     this.dataset.id = live.shown.id;
     this.dataset.connection = connection;
     this.tick();
-    this.#send("state", { match, tier, id: live.shown.id, latencyMs, connection, hash, bootMs });
+    const detail = { match, tier, id: live.shown.id, latencyMs, connection, hash, bootMs };
+    send(this, "live-score:state", detail);
+    send(this, "touchline:state", detail);
   }
 
   /** Update the minute and the age, and write times in the reader's own format. */
@@ -256,22 +267,14 @@ export class LiveScoreElement extends HTMLElement {
     const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
     if (age) write(age, !isLive && asOfMs && (isLost || isOld) ? ageText(asOfMs, ageMs) : "");
   }
-
-  /**
-   * @param {"change" | "state"} name
-   * @param {object} detail
-   */
-  #send(name, detail) {
-    this.dispatchEvent(new CustomEvent(`live-score:${name}`, { detail, bubbles: true, composed: true }));
-  }
 }
 
 function tick() {
   if (!document.hidden) for (const element of ticking) element.tick();
 }
 
-for (const name of ["visibilitychange", "resume"]) document.addEventListener(name, tick);
-for (const name of ["pageshow", "online", "offline"]) addEventListener(name, tick);
+for (const name of ["visibilitychange", "resume"]) globalThis.document?.addEventListener(name, tick);
+for (const name of ["pageshow", "online", "offline"]) globalThis.window?.addEventListener(name, tick);
 
 /** The page's own snapshot, if it is this match's. @param {string} match */
 function inlineSnapshot(match) {

@@ -1,120 +1,66 @@
 // @ts-check
 /**
  * `<live-scores day="…" competition="…">`: a list of matches that stays current. Importing this file registers
- * nothing. docs/decisions.md, decision 68.
+ * nothing. What it does is in live-list.js, which is loaded for the first one.
  *
  * Attributes
  *   day, competition which matches; both optional
  *   page             which hundred of them; default: the first
+ *   size             "ticker" (one line that scrolls), "card" (narrow) or "full"; default: by the room there is
  *   src              the origin to follow it from; default: where this script came from
  *   theme            "light" or "dark"; default: the reader's preference (live-score.css)
  * Set by the element
  *   data-connection  open (live), polling (live without a stream), connecting, waiting, offline (not live; the age is
  *                    shown) or closed
- *
- * A row that is on the page is replaced by the row that the stream brings. Whatever else changes (a new row, one that
- * goes to another section, a gap) has the list fetched again, whole. It announces nothing: a list of forty matches
- * would never stop speaking.
  */
 
-import { Refusal, ask } from "./answers.js";
-import { elapsedMs, mark } from "./clock.js";
-import { Feed } from "./feed.js";
-import { Freshness } from "./freshness.js";
-import { isNewer, knownUntilMs } from "./ids.js";
-import { morph } from "./morph.js";
-import { safeHtml } from "./safe-html.js";
-import { openShadow } from "./shadow.js";
-import { ageText, localizeTimes, write } from "./wording.js";
-import {
-  ATTRIBUTE_AGE,
-  ATTRIBUTE_ID,
-  ATTRIBUTE_LIST_ID,
-  ATTRIBUTE_MATCH,
-  ATTRIBUTE_PHASE,
-  EVENT_GAP,
-  EVENT_HEARTBEAT,
-  EVENT_ROW,
-  HEADER_AS_OF,
-  HTML_TYPE,
-  KEY_HTML,
-  KEY_ID,
-  KEY_LISTS,
-  KEY_MATCH_ID,
-} from "./wire.js";
+import * as core from "./core.js";
 
 const HERE = new URL("..", import.meta.url).href;
-/** Two requests for a list are at least so far apart, whatever changes meanwhile. */
-const APART_MS = 3_000;
-/** All who watch a list hear of a new row at once. */
-const JITTER_MS = 1_500;
-/** While no stream confirms the list. */
-const POLL_MS = 5_000;
-/** While polls are answered, the last was asked no longer ago than this. */
-const POLLED_MS = 10_000;
-/** A stream has so long to begin before the list is polled. */
-const PATIENCE_MS = 4_000;
-/** While nothing answers: the shortest bound on the wait, which grows with the outage, and the longest. */
-const RETRY_MS = 2_500;
-const RETRY_MAX_MS = 30_000;
-/** The age is shown as `<live-score>` shows it. */
-const AGE_AFTER_MS = 4_000;
-const OLD_MS = 40_000;
-const LOADED_MS = 1_000;
-/** Matches that are known to be on another page of the list. */
-const ELSEWHERE_MAX = 2_000;
 
-/** @typedef {import("./polls.js").MatchFrame} MatchFrame */
+/** @typedef {import("./live-list.js").LiveList} LiveList */
 
-/** @type {Intl.DateTimeFormatOptions} */
-const KICKOFF = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
+/** The next attempts after one that failed, milliseconds apart. */
+const RETRIES_MS = [2_000, 5_000, 15_000, 60_000];
 
-export class LiveScoresElement extends HTMLElement {
+/** @type {Promise<typeof import("./live-list.js")> | null} */
+let loading = null;
+let failures = 0;
+
+/** @returns {Promise<typeof import("./live-list.js")>} */
+function load() {
+  // A browser remembers a module that failed by its address.
+  const again = failures ? `?${failures}` : "";
+  loading ??= (LIST ? import(new URL(LIST + again, import.meta.url).href) : import("./live-list.js")).catch((error) => {
+    failures++;
+    loading = null;
+    throw error;
+  });
+  return loading;
+}
+
+// A server that renders somebody's page may import this, and has no elements.
+export class LiveScoresElement extends (globalThis.HTMLElement ?? Object) {
   static observedAttributes = ["day", "competition", "page", "src"];
 
-  /** @type {Feed | null} */
-  #feed = null;
-  /** @type {Freshness | null} */
-  #freshness = null;
+  /** @type {LiveList | null} */
+  #list = null;
   #listening = new AbortController();
-  #base = HERE;
-  /** The list that the stream is asked for; the attributes may narrow it down. */
-  #list = "";
-  /** @type {Element | ShadowRoot} */
-  #place = this;
-  /** How often something has changed that only the whole list shows, and of these what is shown. */
-  #wanted = 1;
-  #shown = 0;
-  /** When the newest of these was heard of, by the server's clock; 0 if that is not known. */
-  #wantedMs = 0;
-  #followed = false;
-  #fetching = false;
-  #dueMs = Infinity;
-  #asked = { wall: -Infinity, steady: -Infinity };
-  #answered = false;
-  #lostSince = mark();
-  /** Since when what is shown is not live. */
-  #lost = mark();
-  #started = mark();
-  /** Rows that the list did not bring, with their phases. @type {Map<string, string>} */
-  #elsewhere = new Map();
-  /** Such rows since the last request. @type {Map<string, string>} */
-  #missing = new Map();
-  /** @type {ReturnType<typeof setInterval> | undefined} */
-  #timer;
 
   connectedCallback() {
     // A script that runs while the page is still being read may meet the element before its content.
     if (document.readyState === "loading" && !this.querySelector(".tl-list")) {
       const { signal } = this.#listening;
-      document.addEventListener("DOMContentLoaded", () => this.isConnected && this.#start(), { once: true, signal });
+      document.addEventListener("DOMContentLoaded", () => void this.#start(), { once: true, signal });
     } else {
-      this.#start();
+      void this.#start();
     }
   }
 
   disconnectedCallback() {
-    this.#stop();
+    this.#listening.abort();
+    this.#listening = new AbortController();
+    this.#list?.stop();
   }
 
   /**
@@ -123,281 +69,19 @@ export class LiveScoresElement extends HTMLElement {
    * @param {string | null} after
    */
   attributeChangedCallback(_name, before, after) {
-    if (before === after || !this.#feed) return;
-    this.#stop();
-    this.#place.querySelector(".tl-list")?.remove(); // it is another list
-    this.#start();
+    if (before !== after) this.#list?.restart();
   }
 
-  /** @returns {"connecting" | "open" | "polling" | "waiting" | "offline" | "closed"} */
-  get connection() {
-    const { connection } = /** @type {Feed} */ (this.#feed);
-    if (connection === "closed") return connection;
-    if (this.#freshness?.isFresh) {
-      if (connection === "open" && this.#followed) return "open";
-      // A list is also fetched beside a stream: only an answer of this moment says that the polls work.
-      if (this.#answered && navigator.onLine && elapsedMs(this.#asked) < POLLED_MS) return "polling";
-    }
-    if (!navigator.onLine) return "offline";
-    return connection === "connecting" && !this.#freshness?.contacted ? "connecting" : "waiting";
-  }
-
-  // ---- what the feed calls ---------------------------------------------------------------------------
-
-  /** @param {MatchFrame} frame */
-  onFrame({ event, id, data }) {
-    if (event === EVENT_ROW) this.#onRow(data);
-    else if (event === EVENT_GAP) this.#want();
-    else if (event === EVENT_HEARTBEAT) this.#freshness?.hear(this.#id(this.#wanted), knownUntilMs(id), this.#id(this.#shown));
-    this.#reflect();
-  }
-
-  onConnection() {
-    this.#reflect();
-  }
-
-  // ---- start and end ---------------------------------------------------------------------------------
-
-  #start() {
-    if (this.#feed) return;
-    this.#base = new URL(this.getAttribute("src") ?? HERE, document.baseURI).href;
-    this.#list = this.#attribute("competition") || this.#attribute("day");
-    const feed = (this.#feed = Feed.of(this.#base));
-    const freshness = (this.#freshness = new Freshness(feed.clock, 0));
-    const rendered = this.querySelector(":scope > .tl-list");
-    if (!rendered && !this.shadowRoot) openShadow(this, this.#base);
-    this.#place = this.shadowRoot ?? this;
-    this.#lost = this.#started = this.#lostSince = mark();
-    this.#wanted = 1;
-    this.#shown = rendered ? 1 : 0;
-    this.#followed = this.#answered = false;
-    this.#elsewhere.clear();
-    this.#missing.clear();
-    if (rendered) {
-      const cursor = rendered.getAttribute(ATTRIBUTE_LIST_ID) ?? "";
-      if (cursor) freshness.begin(knownUntilMs(cursor));
-      this.#follow(cursor);
-    }
-    this.#dueMs = rendered ? Infinity : 0;
-    this.#timer = setInterval(() => this.#tick(), 1_000);
-    const { signal } = this.#listening;
-    const look = () => this.#tick();
-    for (const name of ["visibilitychange", "resume"]) document.addEventListener(name, look, { signal });
-    for (const name of ["pageshow", "online", "offline"]) addEventListener(name, look, { signal });
-    this.#reflect();
-    this.#tick();
-  }
-
-  #stop() {
-    this.#listening.abort();
-    this.#listening = new AbortController();
-    clearInterval(this.#timer);
-    if (this.#followed) this.#feed?.leaveList(this.#list, this);
-    this.#feed = null;
-  }
-
-  /** @param {string} cursor */
-  #follow(cursor) {
-    // Only of a list that is there: one that is not would end the stream of the page's matches with it.
-    if (this.#followed) return;
-    this.#followed = true;
-    this.#feed?.followList(this.#list, cursor, this);
-  }
-
-  /** @param {string} name */
-  #attribute(name) {
-    return this.getAttribute(name) ?? "";
-  }
-
-  /** What has changed that only the whole list shows, as an id. @param {number} n */
-  #id(n) {
-    return `0-${n}`;
-  }
-
-  // ---- rows ------------------------------------------------------------------------------------------
-
-  /** @param {string} data */
-  #onRow(data) {
-    const row = JSON.parse(data);
-    const match = row[KEY_MATCH_ID];
-    const narrow = [this.#attribute("day"), this.#attribute("competition")].filter(Boolean);
-    const belongs = narrow.every((name) => row[KEY_LISTS].includes(name));
-    const old = this.#rows(this.#place).get(match);
-    const fresh = this.#parsed(row[KEY_HTML]).querySelector(`[${ATTRIBUTE_MATCH}]`);
-    if (!fresh || (!old && !belongs)) return;
-    if (!old) {
-      const phase = phaseOf(fresh);
-      if (this.#elsewhere.get(match) === phase) return;
-      this.#missing.set(match, phase);
-      return this.#want();
-    }
-    if (isNewer(old.getAttribute(ATTRIBUTE_ID) ?? "", row[KEY_ID])) return;
-    const isMoved = !belongs || phaseOf(old) !== phaseOf(fresh) || kickoffOf(old) !== kickoffOf(fresh);
-    morph(old, fresh, () => {});
-    this.#localize();
-    if (isMoved) this.#want();
-  }
-
-  /** @param {ParentNode} root @returns {Map<string, Element>} */
-  #rows(root) {
-    const rows = [...root.querySelectorAll(`li[${ATTRIBUTE_MATCH}]`)];
-    return new Map(rows.map((row) => [row.getAttribute(ATTRIBUTE_MATCH) ?? "", row]));
-  }
-
-  /** HTML of the origin. Its links are below the origin, wherever they are shown. @param {string} html */
-  #parsed(html) {
-    const template = document.createElement("template");
-    template.innerHTML = safeHtml(html);
-    if (new URL(this.#base).origin !== location.origin) {
-      for (const link of template.content.querySelectorAll("a[href]")) {
-        link.setAttribute("href", new URL(link.getAttribute("href") ?? "", this.#base).href);
-      }
-    }
-    return template.content;
-  }
-
-  // ---- the whole list --------------------------------------------------------------------------------
-
-  /** Only the whole list shows what has changed. */
-  #want() {
-    const { clock } = /** @type {Feed} */ (this.#feed);
-    this.#wanted++;
-    this.#wantedMs = clock.known ? clock.nowMs : 0;
-    this.#freshness?.hear(this.#id(this.#wanted), 0, this.#id(this.#shown));
-    if (this.#dueMs === Infinity) this.#later(Math.max(0, APART_MS - elapsedMs(this.#asked)) + JITTER_MS * Math.random());
-  }
-
-  /** @param {number} ms */
-  #later(ms) {
-    this.#dueMs = Date.now() + ms;
-    setTimeout(() => this.#tick(), ms + 1);
-  }
-
-  async #fetch() {
-    if (this.#fetching) return;
-    this.#fetching = true;
-    this.#dueMs = Infinity;
-    this.#asked = mark();
-    const feed = this.#feed;
-    const { signal } = this.#listening;
-    const missing = this.#missing;
-    this.#missing = new Map();
-    const [wanted, wantedMs] = [this.#wanted, this.#wantedMs];
+  async #start() {
     try {
-      let answer = await this.#ask("no-cache", signal);
-      // A cache may have said that: ask past it, once.
-      if (answer.asOfMs < wantedMs) answer = await this.#ask("reload", signal);
-      if (signal.aborted || !feed) return;
-      this.#show(answer.root);
-      this.#answered = true;
-      if (answer.asOfMs >= wantedMs) {
-        this.#shown = wanted;
-        const here = this.#rows(this.#place);
-        if (this.#elsewhere.size > ELSEWHERE_MAX) this.#elsewhere.clear();
-        for (const [match, phase] of missing) if (!here.has(match)) this.#elsewhere.set(match, phase);
-        if (this.#wanted === wanted) this.#freshness?.hear(this.#id(wanted), answer.asOfMs, this.#id(wanted));
-        this.#freshness?.show(this.#id(wanted));
-      }
-      if (this.#shown !== this.#wanted) this.#later(APART_MS + JITTER_MS * Math.random());
-      this.#follow(answer.root.getAttribute(ATTRIBUTE_LIST_ID) ?? "");
-      feed.answered();
-      this.#lostSince = mark();
-    } catch (error) {
-      if (signal.aborted) return;
-      for (const [match, phase] of missing) this.#missing.set(match, phase);
-      this.#answered = false;
-      const { status = 0, hintMs = null } = error instanceof Refusal ? error : {};
-      const windowMs = Math.min(RETRY_MAX_MS, Math.max(RETRY_MS, elapsedMs(this.#lostSince) / 8));
-      // 404: no match of it is known yet.
-      const leastMs = status === 404 ? RETRY_MAX_MS : 0;
-      this.#later(Math.max(leastMs, (hintMs ?? 0) + windowMs * (0.2 + 0.8 * Math.random())));
-    } finally {
-      this.#fetching = false;
-      if (feed === this.#feed && feed) this.#reflect();
+      const { LiveList } = await load();
+      this.#list ??= new LiveList(this, core, HERE);
+      if (this.isConnected) this.#list.start();
+    } catch {
+      // What the page has in it stays: its own list, or what its author put there.
+      const waitMs = RETRIES_MS[failures - 1];
+      if (waitMs && this.isConnected) setTimeout(() => this.isConnected && void this.#start(), waitMs);
+      else this.dataset.connection = "closed";
     }
-  }
-
-  /**
-   * @param {RequestCache} cache
-   * @param {AbortSignal} signal
-   */
-  async #ask(cache, signal) {
-    const url = new URL("./list", this.#base);
-    for (const name of ["day", "competition", "page"]) {
-      const value = this.#attribute(name);
-      // The address that the origin itself writes, so that no redirect is between.
-      if (value && !(name === "page" && value === "1")) url.search += `${url.search ? "&" : "?"}${name}=${encoded(value)}`;
-    }
-    const { text, headers } = await ask(url.href, HTML_TYPE, { cache, signal });
-    const root = this.#parsed(text).querySelector(".tl-list");
-    if (!root) throw new Refusal(0, null);
-    return { root, asOfMs: Number(headers.get(HEADER_AS_OF)) };
-  }
-
-  /** @param {Element} fresh */
-  #show(fresh) {
-    const old = this.#place.querySelector(".tl-list");
-    if (!old) {
-      this.#place.querySelector("slot")?.remove();
-      this.#place.prepend(fresh.cloneNode(true));
-    } else {
-      // What the stream has brought may be newer than an answer.
-      const rows = this.#rows(old);
-      for (const [match, row] of this.#rows(fresh)) {
-        const shown = rows.get(match);
-        const isOlder = shown && isNewer(shown.getAttribute(ATTRIBUTE_ID) ?? "", row.getAttribute(ATTRIBUTE_ID) ?? "");
-        if (isOlder) row.replaceWith(shown.cloneNode(true));
-      }
-      morph(old, /** @type {Element} */ (fresh.cloneNode(true)), () => {});
-    }
-    this.#localize();
-  }
-
-  // ---- time ------------------------------------------------------------------------------------------
-
-  #localize() {
-    localizeTimes(this.#place, this.closest("[lang]")?.getAttribute("lang") || undefined, KICKOFF);
-  }
-
-  #reflect() {
-    if (!this.#feed) return;
-    this.dataset.connection = this.connection;
-    this.#writeAge();
-  }
-
-  #tick() {
-    const feed = this.#feed;
-    if (!feed || document.hidden) return;
-    feed.clock.look();
-    this.#reflect();
-    const { connection } = this;
-    if (connection === "closed" && this.#shown) return;
-    const isStreamed = connection === "open";
-    if (this.#dueMs === Infinity && !isStreamed && elapsedMs(this.#started) > PATIENCE_MS) {
-      // Full jitter, and at once if the last answer is old: the stream was lost, not the network.
-      const waitMs = this.#answered || feed.connection === "open" ? POLL_MS * (0.5 + Math.random()) : RETRY_MS * Math.random();
-      this.#later(Math.max(0, APART_MS - elapsedMs(this.#asked), waitMs));
-    }
-    if (Date.now() >= this.#dueMs) void this.#fetch();
-  }
-
-  #writeAge() {
-    const freshness = /** @type {Freshness} */ (this.#freshness);
-    const isLive = ["open", "polling"].includes(this.dataset.connection ?? "");
-    if (isLive) this.#lost = mark();
-    const { asOfMs, ageMs } = freshness;
-    const isLost = elapsedMs(this.#lost) > AGE_AFTER_MS && ageMs > AGE_AFTER_MS;
-    const isOld = ageMs > OLD_MS && elapsedMs(this.#started) > LOADED_MS;
-    const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
-    if (age) write(age, !isLive && asOfMs && (isLost || isOld) ? ageText(asOfMs, ageMs) : "");
   }
 }
-
-/** @param {Element} row */
-const phaseOf = (row) => row.querySelector(`[${ATTRIBUTE_PHASE}]`)?.getAttribute(ATTRIBUTE_PHASE) ?? "";
-
-/** @param {Element} row */
-const kickoffOf = (row) => row.querySelector("time")?.getAttribute("datetime") ?? "";
-
-/** Percent-encoded as the origin does it. @param {string} text */
-const encoded = (text) => encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);

@@ -1,7 +1,7 @@
 // @ts-check
 /** The one place where text becomes HTML, for pages that require Trusted Types. */
 
-const policy = window.trustedTypes?.createPolicy("live-score", { createHTML: (text) => text });
+const policy = globalThis.window?.trustedTypes?.createPolicy("live-score", { createHTML: (text) => text });
 
 /**
  * HTML of our origin, which escapes everything that came from a feed.

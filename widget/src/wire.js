@@ -30,6 +30,7 @@ export const KEY_HTML = "html";
 /** Keys of a delta; the loader reads no others. */
 export const DELTA_EVENT_ID = "e";
 export const DELTA_OP = "o";
+export const DELTA_TYPE = "t";
 export const DELTA_ACCEPTED = "a";
 export const OP_RETRACT = "RETRACT";
 
@@ -69,6 +70,7 @@ export const ATTRIBUTE_LIST_ID = "data-list-id";
 export const ATTRIBUTE_LOCAL_TIME = "data-tl-local";
 export const ATTRIBUTE_MATCH = "data-match";
 export const ATTRIBUTE_MOMENT = "data-moment";
+export const ATTRIBUTE_NOTIFICATIONS = "data-notifications";
 export const ATTRIBUTE_PHASE = "data-phase";
 export const ATTRIBUTE_UNTIL = "data-tl-until";
 export const SNAPSHOT_ELEMENT_ID = "tl-snapshot";
