@@ -134,9 +134,15 @@ def test_receipts_are_those_of_the_replica() -> None:
 
 def test_the_html_has_the_attributes_that_the_loader_reads() -> None:
     match = replica()
+    kicked_off = match.match
     match.assign(goal("g1", "home", 18, source_ts=EPOCH + 18 * 60_000), accepted_ms=EPOCH)
     live = scoreboard(
-        match.match, match.position, announcement="Goal", as_of_ms=EPOCH, notifications=[{"type": "goal"}]
+        match.match,
+        match.position,
+        announcement="Goal",
+        before=kicked_off,
+        as_of_ms=EPOCH,
+        notifications=[{"type": "goal"}],
     )
     before = Replica.begin("fra-cro", epoch=EPOCH)
     teams = {"kickoff_ms": EPOCH, "home": {"name": "France"}, "away": {"name": "Croatia"}}
