@@ -74,6 +74,8 @@ EXPLAINED: Final = frozenset(
 )
 #: The note of a running match without news. The score stays: it is the last that is known.
 NO_UPDATES: Final = Phrase("note.no_updates")
+# Sources report a kick-off some minutes late; after this it is missed.
+AWAITED_MS: Final = 15 * 60_000
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 PHASE_RANK: Final = {"live": 0, "paused": 1, "before": 2, "over": 3, "off": 4}
 
@@ -263,12 +265,16 @@ def _top(match: Match, now_ms: int | None, language: Language) -> str:
 
 def _delayed(match: Match, now_ms: int | None, language: Language) -> str:
     """That the news is late: in the page already, hidden until it is true."""
-    until = believed_until(match)
+    until, kind, key = believed_until(match), "delayed", "remark.no_updates"
+    if match.status == "SCHEDULED" and match.info is not None:
+        # What should have begun is not "upcoming" any more, even if no source says what became of it.
+        kickoff_ms = match.info.detail["kickoff_ms"]
+        until = None if kickoff_ms is None else kickoff_ms + AWAITED_MS
+        kind, key = "awaited", "remark.awaited"
     if until is None:
         return ""
     hidden = "" if now_ms is not None and now_ms >= until else " hidden"
-    text = escape(language.text("remark.no_updates"))
-    return f'<p class="tl-delayed" data-tl-until="{until}"{hidden}>{text}</p>'
+    return f'<p class="tl-{kind}" data-tl-until="{until}"{hidden}>{escape(language.text(key))}</p>'
 
 
 def _kickoff_line(match: Match, language: Language) -> str:

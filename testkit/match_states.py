@@ -5,9 +5,12 @@ Nothing here is drawn by hand: the events go through the reducer, and the view m
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from origin.commands import demo
 from shared_state import Event, Match, apply
 from shared_state.jsontext import Json, JsonObject
 
@@ -15,6 +18,7 @@ __all__ = ["KICKOFF_MS", "State", "states"]
 
 KICKOFF_MS = 1_795_806_000_000  # 27 November 2026, 19:00 UTC
 MINUTE_MS = 60_000
+FINAL = Path(demo.__file__).parent.parent / "demo" / "final-2018.jsonl"
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,21 @@ def _before() -> _Game:
 
 def _before_with_squads() -> _Game:
     return _with_squads(_league("before-line-ups"))
+
+
+def _no_kick_off() -> _Game:
+    game = _league("no-kick-off")
+    game.minute_now = 40
+    return game
+
+
+def _final_2018() -> _Game:
+    """The demo's match, just after the goal that is ruled out."""
+    game = _Game("2018-07-15-france-croatia")
+    for line in FINAL.read_text(encoding="utf-8").splitlines()[:23]:
+        game.before = game.match
+        game.match = apply(game.match, Event.from_json(json.loads(line)))
+    return game
 
 
 def _kick_off() -> _Game:
@@ -331,9 +350,10 @@ def _arabic() -> _Game:
 
 
 _GAMES: tuple[Callable[[], _Game], ...] = (
-    _before, _before_with_squads, _kick_off, _live, _goal, _review, _ruled_out, _half_time, _second_half,
+    _before, _before_with_squads, _no_kick_off, _kick_off, _live, _goal, _review, _ruled_out, _half_time,
+    _second_half,
     _full_time, _delayed, _shootout, _after_penalties, _postponed, _abandoned, _awarded, _long_names,
-    _two_lines, _arabic,
+    _two_lines, _arabic, _final_2018,
 )  # fmt: skip
 _OF_THE_MOMENT = ("goal", "goal-ruled-out", "under-review")
 

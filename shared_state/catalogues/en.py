@@ -76,6 +76,7 @@ TEXTS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "note.no_updates": "updates delayed",
     # Remarks on the whole match.
     "remark.no_updates": "Updates delayed. The match may have moved on.",
+    "remark.awaited": "The time of the kick-off is past. Nothing is known of the match yet.",
     "remark.status": "{status}: {reason}",
     "remark.official": "Official result {score}",
     "remark.official.reason": "Official result {score}: {reason}",

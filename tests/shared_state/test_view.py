@@ -812,3 +812,13 @@ def test_a_running_match_without_news_is_called_delayed(events: list[Event], unt
 def test_a_match_that_does_not_run_is_not_called_delayed(to: str) -> None:
     made = match(info(kickoff_ms=KICKOFF), status(to, source_ts=KICKOFF))
     assert "tl-delayed" not in scoreboard(made, AT, now_ms=KICKOFF + 9_999 * MINUTE)
+
+
+def test_a_kick_off_in_the_past_is_not_called_upcoming() -> None:
+    made = match(info(kickoff_ms=KICKOFF))
+    until = KICKOFF + 15 * MINUTE
+    for now_ms, hidden in ((None, True), (until - 1, True), (until, False)):
+        words = parsed(scoreboard(made, AT, now_ms=now_ms)).one("tl-awaited")
+        assert ("hidden" in words.attributes) is hidden
+        assert words.attributes["data-tl-until"] == str(until)
+    assert "tl-awaited" not in scoreboard(match(info(kickoff_ms=KICKOFF), status("LIVE")), AT)
