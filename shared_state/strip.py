@@ -50,8 +50,9 @@ def strip_html(match: Match, now_ms: int | None = None) -> str:
         ]
         shown.sort(key=lambda item: place(item[0]))
         color = graphic_color(side_color(match, team))
-        for at, (event, gone) in zip(_apart([scale.at(event) for event, _ in shown]), shown, strict=True):
-            marks += _mark(event, at, _Y[team], color, gone)
+        places = _apart([scale.at(event) for event, _ in shown])
+        for index, (event, gone) in enumerate(shown):
+            marks += _mark(event, places[index], _Y[team], color, gone)
     ticks = "".join(f'<line class="tl-tick" x1="{at}" x2="{at}" y1="19" y2="29"/>' for at in scale.breaks())
     end = _percent(scale.elapsed(match, now_ms) * 1000 // scale.total)
     run = f' data-tl-elapsed="{scale.running(match)}"' if ticking(match) is not None else ""

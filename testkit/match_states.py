@@ -17,6 +17,7 @@ from shared_state.jsontext import Json, JsonObject
 __all__ = ["KICKOFF_MS", "State", "states"]
 
 KICKOFF_MS = 1_795_806_000_000  # 27 November 2026, 19:00 UTC
+FINAL_KICKOFF_MS = 1_531_666_800_000  # 15 July 2018, 15:00 UTC
 MINUTE_MS = 60_000
 FINAL = Path(demo.__file__).parent.parent / "demo" / "final-2018.jsonl"
 
@@ -41,6 +42,7 @@ class State:
 @dataclass
 class _Game:
     name: str
+    kickoff_ms: int = KICKOFF_MS
     minute_now: int = 0
     match: Match = field(init=False)
     before: Match = field(init=False)
@@ -176,11 +178,12 @@ def _no_kick_off() -> _Game:
 
 
 def _final_2018() -> _Game:
-    """The demo's match, just after the goal that is ruled out."""
+    """The demo's match in its second half, with both of its corrections."""
     game = _Game("2018-07-15-france-croatia")
     for line in FINAL.read_text(encoding="utf-8").splitlines()[:23]:
         game.before = game.match
         game.match = apply(game.match, Event.from_json(json.loads(line)))
+    game.kickoff_ms, game.minute_now = FINAL_KICKOFF_MS, 90
     return game
 
 
@@ -365,5 +368,5 @@ def states() -> list[State]:
         game = make()
         name = make.__name__.strip("_").replace("_", "-")
         before = game.before if game.name in _OF_THE_MOMENT else None
-        found.append(State(name, game.match, before, KICKOFF_MS + game.minute_now * MINUTE_MS))
+        found.append(State(name, game.match, before, game.kickoff_ms + game.minute_now * MINUTE_MS))
     return found
