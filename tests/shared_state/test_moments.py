@@ -116,7 +116,7 @@ def places(html: str) -> list[float]:
 def test_the_strip_has_each_goal_where_it_was() -> None:
     made = match(LIVE, goal("a", 23), goal("b", 90, "away", stoppage=3), FULL_TIME)
     first, last = places(strip_html(made))
-    assert (first, last) == (22.5, 94.1)  # 23 and 49 + 48 of 102 minutes
+    assert (first, last) == (22.7, 96.0)  # 23 and 49 + 48 of 101 minutes
     assert 'x2="100.0%"' in strip_html(made)  # it is over
     extra = event("x", "GOAL", period="ET2", minute=120, team="home")
     assert places(strip_html(match(LIVE, goal("a", 23), extra)))[0] < first
