@@ -118,7 +118,7 @@ def test_our_own_page_does_not_move_as_it_loads(context: BrowserContext, server:
     assert shifts(page) <= CLS_MAX
 
 
-@pytest.mark.parametrize(("size", "height"), [("card", 244), ("ticker", 42)])
+@pytest.mark.parametrize(("size", "height"), [("card", 268), ("ticker", 42)])
 def test_a_story_below_a_score_does_not_move(
     context: BrowserContext, server: OriginServer, size: str, height: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""The crest of a side: its image where the source names one, and below it a monogram in the side's colour.
+"""The crest of a side: its image where the source names one, else a monogram in the side's colour.
 
 Colours go into the HTML as attributes of SVG (``fill``), which a Content-Security-Policy without inline
 styles permits. Luminance is that of WCAG 2.2, in whole numbers, so that every runtime draws the same picture.
@@ -87,6 +87,14 @@ def crest_html(match: Match, team: str, language: Language) -> str:
     letters = initials(side_name(match, team, language), side_code(match, team))
     # The size of letters by their number: three of them fill the disc.
     size = (15, 13, 11)[min(len(letters), 3) - 1]
+    url = _given(match, team, "crest")
+    if url:
+        # An image that does not come leaves its letters; the stylesheet draws them like a monogram.
+        image = (
+            f'<img class="tl-badge" src="{escape(url)}" alt="{escape(letters)}" width="32" height="32"'
+            ' loading="lazy" decoding="async" referrerpolicy="no-referrer"/>'
+        )
+        return f'<span class="tl-crest" part="crest" aria-hidden="true">{image}</span>'
     # Sizes are attributes too: without its stylesheet a picture must not fill the page.
     monogram = (
         '<svg class="tl-monogram" width="32" height="32" viewBox="0 0 32 32">'
@@ -94,14 +102,7 @@ def crest_html(match: Match, team: str, language: Language) -> str:
         f'<text x="16" y="16" dy=".36em" fill="{text_color(color)}" font-size="{size}"'
         f' text-anchor="middle">{escape(letters)}</text></svg>'
     )
-    url = _given(match, team, "crest")
-    image = (
-        f'<img class="tl-badge" src="{escape(url)}" alt="" width="32" height="32" loading="lazy"'
-        ' decoding="async" referrerpolicy="no-referrer"/>'
-        if url
-        else ""
-    )
-    return f'<span class="tl-crest" part="crest" aria-hidden="true">{monogram}{image}</span>'
+    return f'<span class="tl-crest" part="crest" aria-hidden="true">{monogram}</span>'
 
 
 def _given(match: Match, team: str, key: str) -> str:

@@ -273,7 +273,7 @@ class Matches:
             # The first deltas have been trimmed. The head can still be had from the snapshot.
             latest = self.latest(match_id)
             if latest.id == id_:
-                return latest.match, None, None
+                return latest.match, None
             raise RequestError(
                 410,
                 "gone",

@@ -110,9 +110,13 @@ def test_a_crest_costs_no_layout_and_tells_its_host_nothing() -> None:
     parser = tags(crest_html(sides({"name": "France", "crest": url}, {"name": "Croatia"}), "home", ENGLISH))
     (image,) = [attributes for tag, attributes in parser.tags if tag == "img"]
     assert image["src"] == url
-    assert (image["width"], image["height"], image["alt"]) == ("32", "32", "")
+    # Its letters are what is left if it does not come.
+    assert (image["width"], image["height"], image["alt"]) == ("32", "32", "Fra")
     assert (image["loading"], image["referrerpolicy"]) == ("lazy", "no-referrer")
-    # The monogram is there in any case, with a size of its own.
+
+
+def test_a_monogram_has_a_size_without_a_stylesheet() -> None:
+    parser = tags(crest_html(sides({"name": "France"}, {"name": "Croatia"}), "home", ENGLISH))
     (svg,) = [attributes for tag, attributes in parser.tags if tag == "svg"]
     assert (svg["width"], svg["height"]) == ("32", "32")
 

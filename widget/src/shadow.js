@@ -9,7 +9,7 @@ const styles = new Map();
  * scoreboard waits a second for the stylesheet, so that nobody sees it without; then it is shown as it is.
  */
 const CRITICAL =
-  ":host{display:block;box-sizing:border-box;min-block-size:244px;border-radius:12px;box-shadow:inset 0 0 0 1px #8883}" +
+  ":host{display:block;box-sizing:border-box;min-block-size:268px;border-radius:12px;box-shadow:inset 0 0 0 1px #8883}" +
   ":host([hidden]){display:none}:host([size=ticker]){min-block-size:42px;border-radius:8px}" +
   "slot{display:block;padding:12px 16px}.tl{animation:w 1s step-end}@keyframes w{from{visibility:hidden}}" +
   ".tl-vh,.tl-short,.tl-crest,.tl-strip{position:absolute;clip-path:inset(50%)}ol,ul{list-style:none;padding:0}";
