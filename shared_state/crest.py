@@ -67,18 +67,29 @@ def text_color(ground: str) -> str:
 
 def graphic_color(color: str) -> str:
     """The colour, made as much darker or lighter as it takes to be seen on a light and on a dark ground."""
-    channels = _channels(color)
-    found = color
-    for step in range(1, _STEPS + 1):
-        light = luminance(found)
-        if _DARKEST <= light <= _LIGHTEST:
-            return found
-        if light > _LIGHTEST:
-            mixed = [channel * (_STEPS - step) // _STEPS for channel in channels]
+    light = luminance(color)
+    if _DARKEST <= light <= _LIGHTEST:
+        return color
+    low, high = 1, _STEPS
+    while low < high:
+        middle = (low + high) // 2
+        mixed = luminance(_mixed(color, middle, darker=light > _LIGHTEST))
+        if mixed <= _LIGHTEST if light > _LIGHTEST else mixed >= _DARKEST:
+            high = middle
         else:
-            mixed = [channel + (255 - channel) * step // _STEPS for channel in channels]
-        found = "#" + "".join([_hex(channel) for channel in mixed])
-    return found
+            low = middle + 1
+    return _mixed(color, low, darker=light > _LIGHTEST)
+
+
+def _mixed(color: str, step: int, *, darker: bool) -> str:
+    """A colour, by so many steps of ``_STEPS`` nearer to black or to white."""
+    mixed: list[int] = []
+    for channel in _channels(color):
+        if darker:
+            mixed.append(channel * (_STEPS - step) // _STEPS)
+        else:
+            mixed.append(channel + (255 - channel) * step // _STEPS)
+    return "#" + "".join([_hex(channel) for channel in mixed])
 
 
 def crest_html(match: Match, team: str, language: Language) -> str:

@@ -43,6 +43,8 @@ def statistics(match: Match) -> dict[str, Event]:
 def statistics_html(match: Match, language: Language) -> str:
     """The section with what is known; empty for nothing. A key that we have no words for is not shown."""
     known = statistics(match)
+    if not known:
+        return ""
     home, away = (graphic_color(side_color(match, team)) for team in ("home", "away"))
     rows = "".join(
         _row(language.text(f"stat.{key}"), form, known[key].detail, home, away)
