@@ -12,6 +12,9 @@ Everything that came from a feed is escaped here, once. What a script may rely o
   milliseconds; absent in a fragment, which never changes;
 - ``[data-clock-start]``, the running minute, with ``data-clock-base``, ``-limit``, ``-least`` and
   ``-most`` (``wording`` says how to let it run); absent while the clock is stopped;
+- on the root of a fragment that changed the score ``data-moment`` (``goal`` or ``correction``), which a page
+  that shows its first score leaves out;
+- ``[data-tl-elapsed]``, the end of the strip's line, which runs with the minute (``strip`` says how);
 - ``time[data-tl-local]``, a moment in UTC that may be rewritten in the reader's own time zone;
 - ``[data-tl-until]``, hidden: what to show from that moment (UTC milliseconds) on, since by then there
   would have been news of a running match;
