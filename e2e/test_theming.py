@@ -187,7 +187,8 @@ INHERITED = (
 )
 BOXES = """() => {
   const host = document.querySelector("live-score"), at = host.getBoundingClientRect();
-  return [...host.shadowRoot.querySelectorAll(".tl, .tl *")].map((element) => {
+  const seen = [...host.shadowRoot.querySelectorAll(".tl, .tl *")].filter((one) => one.checkVisibility());
+  return seen.map((element) => {
     const box = element.getBoundingClientRect(), style = getComputedStyle(element);
     const places = [box.x - at.x, box.y - at.y, box.width, box.height].map((number) => Math.round(number));
     const { color, fontSize } = style;

@@ -40,7 +40,7 @@ _AS_WEBP: Final = """async (png) => {
   const bitmap = await createImageBitmap(await (await fetch("data:image/png;base64," + png)).blob());
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
-  const webp = await canvas.convertToBlob({ type: "image/webp", quality: 0.9 });
+  const webp = await canvas.convertToBlob({ type: "image/webp", quality: 0.75 });
   return new Uint8Array(await webp.arrayBuffer()).toBase64();
 }"""
 _PAGE: Final = """<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">
