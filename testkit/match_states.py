@@ -220,6 +220,15 @@ def _review() -> _Game:
 def _ruled_out() -> _Game:
     game = _review()
     game.name = "goal-ruled-out"
+    game.add(
+        "VAR",
+        "v1",
+        op="AMEND",
+        rev=2,
+        minute=37,
+        team="away",
+        detail={"state": "CLOSED", "outcome": "Offside"},
+    )
     game.retract("g3", "VAR: offside")
     game.minute_now = 39
     return game
