@@ -339,7 +339,9 @@ def crest(page: Page, code: str, *, missing: bool) -> bytes:
         "https://crests.example/*",
         lambda route: route.abort() if missing else route.fulfill(body=square, content_type="image/svg+xml"),
     )
-    put(page, scoreboard(with_crest("https://crests.example/fra.svg", code), DeltaId(1, 1)))
+    # Each under its own address: an image that is in the browser's memory always comes.
+    url = f"https://crests.example/{'missing' if missing else 'here'}.svg"
+    put(page, scoreboard(with_crest(url, code), DeltaId(1, 1)))
     image = "document.querySelector('live-score').shadowRoot.querySelector('.tl-badge')"
     wait_until_true(page, f"{image}.complete", 5_000)
     return page.locator("live-score .tl-home .tl-crest").screenshot()
