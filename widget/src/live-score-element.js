@@ -7,9 +7,10 @@
  *   src              the origin to follow it from; default: where this script came from
  *   theme            "light" or "dark"; default: the reader's preference (live-score.css)
  *   delay            seconds by which updates are delayed, 0 to 120, for a page beside a delayed broadcast
- *   max-tier         "1" never starts the reducer in this browser
+ *   runtime          "micropython" or "pyodide": the reducer's; "none" for tier 1; default: what suits the page
+ *   max-tier         "1" is runtime="none"
  * Set by the element
- *   data-tier        0 as the server rendered it, 1 live by fragments, 2 live by the local reducer
+ *   data-tier        0 as the server rendered it, 1 live by fragments, 2 and 3 live by the local reducer
  *   data-id          the id shown
  *   data-connection  open (live), polling (live without a stream), connecting, waiting, offline (not live; the
  *                    age is shown), ended (the match is over, and nobody asks again) or closed
@@ -27,9 +28,9 @@ import { LiveMatch } from "./live-match.js";
 import { elapsedMs, mark } from "./clock.js";
 import { morph } from "./morph.js";
 import { keepRuntime, mayKeep } from "./keep.js";
-import { Runtime } from "./runtime.js";
 import { safeHtml } from "./safe-html.js";
 import { openShadow } from "./shadow.js";
+import { endTiers, joinTiers } from "./tiers.js";
 import { ageText, localizeTimes, minute, write } from "./wording.js";
 import {
   ATTRIBUTE_AGE,
@@ -93,7 +94,7 @@ export class LiveScoreElement extends HTMLElement {
   disconnectedCallback() {
     this.#stop();
     // Ten seconds: long enough for a page that swaps its content, short enough not to occupy 40 MB for nothing.
-    setTimeout(() => LiveMatch.any || Runtime.endAll(), 10_000);
+    setTimeout(() => LiveMatch.any || endTiers(), 10_000);
   }
 
   /**
@@ -134,7 +135,8 @@ export class LiveScoreElement extends HTMLElement {
     ticking.add(this);
     ticker ??= setInterval(tick, 1_000);
     this.tick();
-    if (this.getAttribute("max-tier") !== "1" && !navigator.connection?.saveData) this.#watchForReader(base);
+    const isLimited = this.getAttribute("max-tier") === "1" || this.getAttribute("runtime") === "none";
+    if (!isLimited && !navigator.connection?.saveData) this.#watchForReader(base);
   }
 
   #stop() {
@@ -179,8 +181,7 @@ export class LiveScoreElement extends HTMLElement {
   async #takeOver(base) {
     if (!this.#live) return;
     try {
-      const runtime = await Runtime.of(base);
-      await this.#live?.takeOver(runtime);
+      await joinTiers(base, this.#live, this.getAttribute("runtime") ?? "");
       if (mayKeep(base)) keepRuntime();
     } catch {
       // Tier 1 goes on; there is nothing a reader could do about it.

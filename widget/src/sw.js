@@ -21,7 +21,7 @@ const KEPT = `${PREFIX}${PROTOCOL}-kept`; // keep.js writes it
 const PAGE_MS = 4_000;
 const PAGES_MAX = 20;
 
-const KNOWN = new Set([...SHELL, ...RUNTIME].map((path) => `/widget/${path}`));
+const KNOWN = new Set([...SHELL, ...RUNTIME, ...PYODIDE].map((path) => `/widget/${path}`));
 
 worker.addEventListener("install", (event) => event.waitUntil(install()));
 worker.addEventListener("activate", (event) => event.waitUntil(activate()));

@@ -1,0 +1,43 @@
+// @ts-check
+/**
+ * The loader's end of tiers 2 and 3: brings in runtime.js, which no reader needs before tier 1 is live, and fetches
+ * beside it what it will ask for.
+ */
+
+/**
+ * @typedef {import("./live-match.js").LiveMatch} LiveMatch
+ * @typedef {{ wasm: Promise<WebAssembly.Module>, image: Promise<ArrayBuffer> }} Files
+ */
+
+/** @type {Map<string, Promise<import("./runtime.js").Tiers>>} */
+const all = new Map();
+
+/**
+ * Let a reducer take over a match, as far as the page allows.
+ *
+ * @param {string} base the URL that /widget/ is below
+ * @param {LiveMatch} live
+ * @param {string} wanted the element's `runtime`
+ */
+export async function joinTiers(base, live, wanted) {
+  let tiers = all.get(base);
+  if (!tiers) {
+    const url = (/** @type {string} */ path) => new URL("widget/" + path, base).href;
+    const get = (/** @type {[string, string]} */ [path, integrity]) => fetch(url(path), { integrity });
+    // Its script is the largest part: asked for now, it is there when the worker starts.
+    fetch(url(ASSETS.worker)).catch(() => {});
+    const wasm = WebAssembly.compileStreaming(get(ASSETS.wasm));
+    const image = get(ASSETS.image).then((answer) => answer.arrayBuffer());
+    tiers = import(url(ASSETS.runtime)).then(({ Tiers }) => new Tiers(base, { wasm, image }));
+    // Who awaits them comes later.
+    for (const part of [wasm, image, tiers]) part.catch(() => {});
+    all.set(base, tiers);
+  }
+  await (await tiers).join(live, wanted);
+}
+
+/** No element is left to show anything; a later one boots anew. */
+export function endTiers() {
+  for (const tiers of all.values()) tiers.then((of) => of.end(), () => {});
+  all.clear();
+}
