@@ -16,6 +16,7 @@ import argparse
 import base64
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,7 @@ __all__ = [
     "main",
     "micropython_image",
     "micropython_script",
+    "micropython_wasm",
     "npm_packages",
     "trimmed_runtime",
 ]
@@ -47,9 +49,14 @@ CACHE: Final = ROOT / ".cache" / "widget"
 HASH_CHARS: Final = 12
 RUNTIME_STOCK: Final = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 MICROPYTHON: Final = "@micropython/micropython-webassembly-pyscript"
-# The one place of its script that is changed: the page has the WebAssembly compiled while it arrives, with its
-# integrity checked, and hands it over.
-MICROPYTHON_HOOK: Final = ("let Module={locateFile:", "let Module={instantiateWasm:options.instantiateWasm,locateFile:")
+# What is changed in its script: pattern, replacement, and how often it must be there.
+MICROPYTHON_CHANGES: Final = (
+    # The page has the WebAssembly compiled while it arrives, with its integrity checked, and hands it over.
+    (r"let Module=\{locateFile:", "let Module={instantiateWasm:options.instantiateWasm,locateFile:", 1),
+    # Emscripten's tables of what a developer might have meant, and its assertions: a seventh of the script.
+    (r'\[(?:"[^"]*",?)+\]\.forEach\((?:function\(sym\)\{unexportedRuntimeSymbol\(sym\)\}|unexportedRuntimeSymbol)\);', "", 2),
+    (r'function assert\(condition,text\)\{condition\|\|abort\("Assertion failed"\+\(text\?": "\+text:""\)\)\}', "", 1),
+)
 # Its script asks for these under Node only.
 NODE_MODULES: Final = ("node:*", "path", "url", "fs", "crypto")
 # Compressed files do not shrink when compressed again; everything here is text, bytecode or wasm.
@@ -105,7 +112,7 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
         output.add(f"runtime/{name}", data, f"{folder}/{name}")
     output.add("touchline.zip", trimmed["touchline.zip"])
 
-    wasm = (packages / MICROPYTHON / "micropython.wasm").read_bytes()
+    wasm = micropython_wasm(packages)
     image = micropython_image()
     output.add("micropython.wasm", wasm)
     output.add("touchline.romfs", image)
@@ -126,7 +133,9 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
         "bundle": output.files["touchline.zip"],
     }
     output.add("runtime.js", _bundled(packages, SOURCES / "runtime.js", {"ASSETS": assets}))
-    constants = {"ASSETS": {**assets, "runtime": output.files["runtime.js"]}, "PROTOCOL": PROTOCOL_VERSION}
+    # What the loader asks for itself; runtime.js knows the rest.
+    first = {name: assets[name] for name in ("css", "worker", "wasm", "image")}
+    constants = {"ASSETS": {**first, "runtime": output.files["runtime.js"]}, "PROTOCOL": PROTOCOL_VERSION}
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", constants))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
     output.add("snippet.js", _bundled(packages, SOURCES / "snippet.js", constants))
@@ -210,18 +219,32 @@ def micropython_image() -> bytes:
 
 
 def micropython_script(packages: Path) -> Path:
-    """MicroPython's own script, with the one change that ``MICROPYTHON_HOOK`` names.
+    """MicroPython's own script, with the changes that ``MICROPYTHON_CHANGES`` names.
 
     Raises:
-        BuildError: the script is of another release, and the place is not there.
+        BuildError: the script is of another release, and a place is not there.
     """
     source = (packages / MICROPYTHON / "micropython.mjs").read_text(encoding="utf-8")
-    before, after = MICROPYTHON_HOOK
-    if source.count(before) != 1:
-        raise BuildError(f"{MICROPYTHON} has {source.count(before)} times {before!r}, not once")
+    for pattern, replacement, wanted in MICROPYTHON_CHANGES:
+        source, found = re.subn(pattern, lambda _, text=replacement: text, source)  # type: ignore[misc]
+        if found != wanted:
+            raise BuildError(f"{MICROPYTHON} has {found} times {pattern}, not {wanted}")
     target = CACHE / f"micropython-{_hash(source.encode())}.mjs"
-    target.write_text(source.replace(before, after), encoding="utf-8")
+    target.write_text(source, encoding="utf-8")
     return target
+
+
+def micropython_wasm(packages: Path) -> bytes:
+    """MicroPython's WebAssembly, made smaller by Binaryen: it arrives and compiles an eighth sooner."""
+    stock = packages / MICROPYTHON / "micropython.wasm"
+    lock = (WIDGET / "package-lock.json").read_bytes()
+    target = CACHE / f"micropython-{_hash(stock.read_bytes(), lock)}.wasm"
+    if not target.exists():
+        made = target.with_suffix(".new")
+        optimizer = str(packages / "binaryen" / "bin" / "wasm-opt")
+        _run(["node", optimizer, str(stock), "-Oz", "-o", str(made)], ROOT)
+        made.rename(target)
+    return target.read_bytes()
 
 
 def _bundled(packages: Path, source: Path, constants: Mapping[str, object]) -> bytes:
@@ -231,7 +254,7 @@ def _bundled(packages: Path, source: Path, constants: Mapping[str, object]) -> b
     options = ["--bundle", "--minify", "--format=esm", f"--target={TARGET}", "--log-level=warning"]
     if source.name == "micropython-worker.js":
         options += [f"--alias:micropython={micropython_script(packages)}"]
-        options += [f"--external:{name}" for name in NODE_MODULES]
+        options += ["--pure:assert", *(f"--external:{name}" for name in NODE_MODULES)]
     return _run([esbuild, str(source), *options, *defines], SOURCES)
 
 

@@ -659,7 +659,7 @@ class _Found:
         return self._found.groups()
 
 
-class _Pattern:
+class Pattern:
     def __init__(self, pattern):
         self.pattern = pattern
         spelt = _spelt_out(pattern)
@@ -708,24 +708,19 @@ def _spelt_out(pattern):
     return out
 
 
-class re:
-    compile = _Pattern
-    Pattern = _Pattern
-
-    @staticmethod
-    def match(pattern, text):
-        return _Pattern(pattern).match(text)
-
-    @staticmethod
-    def fullmatch(pattern, text):
-        return _Pattern(pattern).fullmatch(text)
-
-    @staticmethod
-    def search(pattern, text):
-        return _Pattern(pattern).search(text)
+def re_match(pattern, text):
+    return Pattern(pattern).match(text)
 
 
-# --- hashlib, html
+def re_fullmatch(pattern, text):
+    return Pattern(pattern).fullmatch(text)
+
+
+def re_search(pattern, text):
+    return Pattern(pattern).search(text)
+
+
+# --- hashlib
 
 
 class sha256:
@@ -737,14 +732,6 @@ class sha256:
 
     def hexdigest(self):
         return hexlify(self.digest()).decode()
-
-
-class hashlib:
-    sha256 = sha256
-
-
-class html:
-    escape = escape
 
 
 # --- datetime: a moment in UTC
@@ -908,7 +895,7 @@ _CONTROL_BYTE = _native_re.compile(b"[\x01-\x1f]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x08": "\\b", "\x0c": "\\f"}
 
 
-def _quoted(text):
+def encode_basestring(text):
     """A text as JSON, escaped where it has to be."""
     if "\\" in text:
         text = text.replace("\\", "\\\\")
@@ -922,7 +909,7 @@ def _quoted(text):
 def _written(value, sort_keys):
     kind = type(value)
     if kind is str:
-        return _quoted(value)
+        return encode_basestring(value)
     if value is None:
         return "null"
     if kind is bool:
@@ -931,7 +918,7 @@ def _written(value, sort_keys):
         return str(value)
     if kind is dict or kind is _plain_dict:
         keys = sorted(value) if sort_keys else value
-        return "{" + ",".join([_quoted(key) + ":" + _written(value[key], sort_keys) for key in keys]) + "}"
+        return "{" + ",".join([encode_basestring(key) + ":" + _written(value[key], sort_keys) for key in keys]) + "}"
     if kind is list or isinstance(value, tuple):
         return "[" + ",".join([_written(item, sort_keys) for item in value]) + "]"
     if kind is float:
@@ -941,7 +928,7 @@ def _written(value, sort_keys):
     raise TypeError("Object of type %s is not JSON serializable" % kind.__name__)
 
 
-class _Encoder:
+class JSONEncoder:
     """``json.JSONEncoder`` without white space."""
 
     def __init__(self, *, ensure_ascii=True, separators=None, allow_nan=True, sort_keys=False):
@@ -958,14 +945,14 @@ _NESTED_MAX = 60
 
 
 def check_nesting(text):
-    """The reader counts as it reads: see ``_Decoder``."""
+    """The reader counts as it reads: see ``JSONDecoder``."""
 
 
 _ESCAPES = {34: '"', 92: "\\", 47: "/", 98: "\b", 102: "\f", 110: "\n", 114: "\r", 116: "\t"}
 _HEXADECIMAL = b"0123456789abcdefABCDEF"
 
 
-class _Decoder:
+class JSONDecoder:
     """``json.JSONDecoder``: one value, strictly, over UTF-8.
 
     Bytes are indexed in no time; MicroPython counts a text's characters from its beginning for each index. Two NULs
@@ -1160,11 +1147,5 @@ class _Decoder:
             at = self._space(at + 1)
 
 
-class json:
-    JSONEncoder = _Encoder
-    JSONDecoder = _Decoder
-    # Of requests that our own loader wrote: their keys' order is not asked for.
-    loads = _native_json.loads
-
-    class encoder:
-        encode_basestring = _quoted
+# Of requests that our own loader wrote: their keys' order is not asked for.
+read_request = _native_json.loads

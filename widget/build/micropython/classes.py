@@ -113,7 +113,7 @@ def enumeration(
         ast.Tuple([ast.Constant(name), visit(value)], ast.Load()) for name, value in facts.members.items()
     ]
     node.bases, node.keywords, node.decorator_list = [stand_in("Member")], [], []
-    node.body = [item for item in rest if not isinstance(item, ast.Assign)] or [ast.Pass()]
+    node.body = rest or [ast.Pass()]
     name = ast.Name(node.name, ast.Load())
     made = ast.Call(stand_in("enumeration"), [name, ast.Tuple(members, ast.Load())], [])
     return [node, ast.Assign([ast.Name(node.name, ast.Store())], made)]

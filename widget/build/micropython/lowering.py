@@ -184,8 +184,6 @@ class _Lowering(ast.NodeTransformer):
             self.modules[name] = alias.name
             if alias.name in NATIVE_MODULES:
                 out.append(ast.Import([alias]))
-            else:
-                out.append(ast.ImportFrom(LIBRARY, [alias], 0))
         return out
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
@@ -352,9 +350,11 @@ class _Lowering(ast.NodeTransformer):
                 *self.statements([of for of in node.body if not isinstance(of, ast.AnnAssign)]),
             ]
             return node
-        rest = self.statements(
-            [item for item in node.body if facts.kind == "plain" or not isinstance(item, ast.AnnAssign)]
-        )
+        spelt_out: tuple[type[ast.stmt], ...] = {
+            "plain": (),
+            "namedtuple": (ast.AnnAssign,),
+        }.get(facts.kind, (ast.AnnAssign, ast.Assign))
+        rest = self.statements([item for item in node.body if not isinstance(item, spelt_out)])
         if facts.kind == "namedtuple":
             return classes.named_tuple(
                 node, facts, rest, self.visit, self.stand_in, self.program.replaces_tuples
@@ -560,10 +560,12 @@ class _Lowering(ast.NodeTransformer):
             return None
         module = self.modules[root]
         path = ast.unparse(node).partition(".")[2]
-        allowed = MODULE_STAND_INS.get(module) or NATIVE_MODULES[module]
+        allowed = MODULE_STAND_INS.get(module, {}).keys() or NATIVE_MODULES[module]
         if path not in allowed:
             raise self.refuse(node, f"{module}.{path}")
-        return node
+        # A name by itself, so that what nothing reaches of a module is left out.
+        stand_in = MODULE_STAND_INS[module][path] if module in MODULE_STAND_INS else None
+        return node if stand_in is None else self.stand_in(stand_in)
 
     def _check_attribute(self, node: ast.AST, name: str) -> None:
         if name.startswith("__"):
@@ -675,8 +677,7 @@ class _Lowering(ast.NodeTransformer):
         if self._root(func) in self.modules:
             if self.modules[self._root(func)] == "re" and node.args:
                 regular.check(node, self.refuse)
-            node.func = self.visit(func)
-            return self._plain_arguments(node)
+            return self._plain_arguments(ast.Call(self.visit(func), node.args, node.keywords))
         owner = func.value
         if name == "__setattr__" and ast.unparse(owner) == "object":
             return ast.Call(ast.Name("setattr", ast.Load()), [self.visit(arg) for arg in node.args], [])

@@ -48,11 +48,16 @@ FUNCTION_STAND_INS: Final[Mapping[str, Mapping[str, str]]] = {
     "hashlib": {"sha256": "sha256"},
 }
 # ``import module``: what may be reached through it.
-MODULE_STAND_INS: Final[Mapping[str, frozenset[str]]] = {
-    "json": frozenset({"JSONDecoder", "JSONEncoder", "encoder.encode_basestring", "loads"}),
-    "re": frozenset({"compile", "match", "fullmatch", "search", "Pattern", "Match"}),
-    "hashlib": frozenset({"sha256"}),
-    "html": frozenset({"escape"}),
+MODULE_STAND_INS: Final[Mapping[str, Mapping[str, str]]] = {
+    "json": {
+        "JSONDecoder": "JSONDecoder",
+        "JSONEncoder": "JSONEncoder",
+        "encoder.encode_basestring": "encode_basestring",
+        "loads": "read_request",
+    },
+    "re": {"compile": "Pattern", "match": "re_match", "fullmatch": "re_fullmatch", "search": "re_search"},
+    "hashlib": {"sha256": "sha256"},
+    "html": {"escape": "escape"},
 }
 NATIVE_MODULES: Final[Mapping[str, frozenset[str]]] = {
     "math": frozenset(
