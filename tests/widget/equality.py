@@ -44,7 +44,7 @@ import { compare } from "/compare.mjs";
 const url = (path) => new URL("/dist/" + path, location.href).href;
 const parts = {
   micropython: async (files) => ({
-    wasm: await WebAssembly.compileStreaming(fetch(url(files["micropython.wasm"].path))),
+    wasm: await (await fetch(url(files["micropython.wasm"].path))).arrayBuffer(),
     image: await (await fetch(url(files["touchline.romfs"].path))).arrayBuffer(),
   }),
   pyodide: async (files) => ({
@@ -89,7 +89,9 @@ class _Files(http.server.SimpleHTTPRequestHandler):
             super().do_GET()
 
     def end_headers(self) -> None:
-        policy = "default-src 'none'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; connect-src 'self'"
+        policy = (
+            "default-src 'none'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; connect-src 'self'"
+        )
         self.send_header("Content-Security-Policy", policy + "; worker-src 'self'")
         super().end_headers()
 

@@ -40,7 +40,8 @@ async function pyodide() {
   return python.pyimport("widget.python.bridge").handle;
 }
 
-const handle = await { micropython, pyodide }[engine]();
+// Before Pyodide makes standard input its own.
 const corpus = JSON.parse(readFileSync(0, "utf-8"));
+const handle = await { micropython, pyodide }[engine]();
 const { compare } = await load(import.meta.dirname, "compare.mjs");
 process.stdout.write(JSON.stringify(await compare(corpus, async (request) => handle(request))));

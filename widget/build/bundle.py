@@ -51,11 +51,19 @@ RUNTIME_STOCK: Final = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 MICROPYTHON: Final = "@micropython/micropython-webassembly-pyscript"
 # What is changed in its script: pattern, replacement, and how often it must be there.
 MICROPYTHON_CHANGES: Final = (
-    # The page has the WebAssembly compiled while it arrives, with its integrity checked, and hands it over.
+    # The page fetches the WebAssembly beside the script, checks its integrity, and hands it over.
     (r"let Module=\{locateFile:", "let Module={instantiateWasm:options.instantiateWasm,locateFile:", 1),
     # Emscripten's tables of what a developer might have meant, and its assertions: a seventh of the script.
-    (r'\[(?:"[^"]*",?)+\]\.forEach\((?:function\(sym\)\{unexportedRuntimeSymbol\(sym\)\}|unexportedRuntimeSymbol)\);', "", 2),
-    (r'function assert\(condition,text\)\{condition\|\|abort\("Assertion failed"\+\(text\?": "\+text:""\)\)\}', "", 1),
+    (
+        r'\[(?:"[^"]*",?)+\]\.forEach\((?:function\(sym\)\{unexportedRuntimeSymbol\(sym\)\}|unexportedRuntimeSymbol)\);',
+        "",
+        2,
+    ),
+    (
+        r'function assert\(condition,text\)\{condition\|\|abort\("Assertion failed"\+\(text\?": "\+text:""\)\)\}',
+        "",
+        1,
+    ),
 )
 # Its script asks for these under Node only.
 NODE_MODULES: Final = ("node:*", "path", "url", "fs", "crypto")

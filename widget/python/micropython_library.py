@@ -1,9 +1,10 @@
 """What the lowered modules need of Python's standard library, as MicroPython can have it.
 
-Every name answers as CPython's does for what ``shared_state`` and the bridge ask of it; what they do not ask is not
-here, or raises NotImplementedError. ``widget.build.micropython.vocabulary`` says which name stands in for what, and
-the build leaves out what nothing reaches. The file is written in the subset that MicroPython reads, and is not lowered
-itself. It also runs on CPython, where its tests compare it with the originals; what asks JavaScript differs there.
+Every name answers as CPython's does for what ``shared_state`` and the bridge ask of it; what they do not ask is
+not here, or raises NotImplementedError. ``widget.build.micropython.vocabulary`` says which name stands in for
+what, and the build leaves out what nothing reaches. The file is written in the subset that MicroPython reads, and
+is not lowered itself. It also runs on CPython, where its tests compare it with the originals; what asks
+JavaScript differs there.
 """
 
 import json as _native_json
@@ -11,7 +12,7 @@ import math
 import re as _native_re
 from binascii import hexlify
 from collections import OrderedDict as dict
-from collections import namedtuple
+from collections import namedtuple  # noqa: F401 - for lowered modules
 from hashlib import sha256 as _sha256
 
 try:
@@ -434,8 +435,8 @@ def method_isdigit(text):
 
 
 _SPACES = (
-    " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
-    "\u200a\u2028\u2029\u202f\u205f\u3000"
+    " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
+    "\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
 
 
@@ -488,6 +489,12 @@ def method_ljust(text, width, fill=" "):
 
 def method_rjust(text, width, fill=" "):
     return fill * (width - len(text)) + text
+
+
+def method_center(text, width, fill=" "):
+    missing = max(0, width - len(text))
+    before = missing // 2 + (missing & width & 1)
+    return fill * before + text + fill * (missing - before)
 
 
 def method_zfill(text, width):
@@ -600,7 +607,21 @@ def text_of(value):
     """``str(value)``."""
     if type(value) is float and math.isfinite(value):
         return float_text(value)
-    return repr(value) if isinstance(value, (list, tuple, _plain_dict)) else str(value)
+    return repr(value) if type(value) in (list, tuple, dict, _plain_dict) else str(value)
+
+
+def format_padded(value, fill, align, width, most):
+    """``format(value, …)`` of text, and of a number without a type."""
+    shown = text_of(value)
+    if most is not None:
+        shown = shown[:most]
+    missing = width - len(shown)
+    if missing <= 0:
+        return shown
+    if not align:
+        align = ">" if isinstance(value, (int, float)) else "<"
+    before = missing if align == ">" else missing // 2 if align == "^" else 0
+    return fill * before + shown + fill * (missing - before)
 
 
 def format_fixed(value, digits, width):
@@ -656,7 +677,12 @@ class _Found:
         return self._found.group(group)
 
     def groups(self):
-        return self._found.groups()
+        found = []
+        try:
+            while True:
+                found.append(self._found.group(len(found) + 1))
+        except IndexError:
+            return tuple(found)
 
 
 class Pattern:
@@ -750,6 +776,9 @@ class timedelta:
     def __lt__(self, other):
         return self._ms < other._ms
 
+    def __gt__(self, other):
+        return self._ms > other._ms
+
 
 UTC = object()
 _FIRST_MS = -62135596800000
@@ -763,8 +792,8 @@ class datetime:
     def __init__(self, year, month, day, hour=0, minute=0, second=0, *, tzinfo=None):
         if tzinfo is not UTC:
             raise NotImplementedError("a date that is not in UTC")
-        # Years that begin on 1 March have their leap day last. 719,468 days lie between 0000-03-01 and 1970, and
-        # 146,097 days are 400 years.
+        # Years that begin on 1 March have their leap day last. 719,468 days lie between 0000-03-01 and 1970,
+        # and 146,097 days are 400 years.
         shifted = year - (1 if month <= 2 else 0)
         era, of_era = divmod(shifted, 400)
         of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
@@ -807,6 +836,12 @@ class datetime:
 
     def __le__(self, other):
         return self._ms <= other._ms
+
+    def __gt__(self, other):
+        return self._ms > other._ms
+
+    def __ge__(self, other):
+        return self._ms >= other._ms
 
     def __hash__(self):
         return hash(self._ms)
@@ -918,7 +953,8 @@ def _written(value, sort_keys):
         return str(value)
     if kind is dict or kind is _plain_dict:
         keys = sorted(value) if sort_keys else value
-        return "{" + ",".join([encode_basestring(key) + ":" + _written(value[key], sort_keys) for key in keys]) + "}"
+        pairs = [encode_basestring(key) + ":" + _written(value[key], sort_keys) for key in keys]
+        return "{" + ",".join(pairs) + "}"
     if kind is list or isinstance(value, tuple):
         return "[" + ",".join([_written(item, sort_keys) for item in value]) + "]"
     if kind is float:
@@ -955,8 +991,8 @@ _HEXADECIMAL = b"0123456789abcdefABCDEF"
 class JSONDecoder:
     """``json.JSONDecoder``: one value, strictly, over UTF-8.
 
-    Bytes are indexed in no time; MicroPython counts a text's characters from its beginning for each index. Two NULs
-    stand behind the end: no rule takes one, so no index falls behind them.
+    Bytes are indexed in no time; MicroPython counts a text's characters from its beginning for each index. Two
+    NULs stand behind the end: no rule takes one, so no index falls behind them.
     """
 
     def __init__(self, *, object_pairs_hook, parse_constant, parse_int, parse_float):

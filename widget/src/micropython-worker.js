@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Tier 2: the reducer under MicroPython. calls.js has the messages; with "boot" come `wasm`, the compiled module, and
- * `image`, the bytes of what widget/build/micropython made of shared_state and widget/python/bridge.py.
+ * Tier 2: the reducer under MicroPython. calls.js has the messages; with "boot" come the bytes of `wasm`, and of
+ * `image`, which widget/build/micropython made of shared_state and widget/python/bridge.py.
  */
 
 import { loadMicroPython } from "micropython";
@@ -13,6 +13,7 @@ const HEAP_BYTES = 1 << 20;
 const STACK_WORDS = 8_192;
 
 answerCalls(async ({ wasm, image }) => {
+  const module = await WebAssembly.compile(wasm);
   const python = await loadMicroPython({
     heapsize: HEAP_BYTES,
     pystack: STACK_WORDS,
@@ -20,7 +21,7 @@ answerCalls(async ({ wasm, image }) => {
     stdout: () => {},
     stderr: () => {},
     instantiateWasm: (/** @type {WebAssembly.Imports} */ imports, /** @type {(made: WebAssembly.Instance) => void} */ done) => {
-      void WebAssembly.instantiate(wasm, imports).then(done);
+      void WebAssembly.instantiate(module, imports).then(done);
     },
   });
   return python.pyimport("widget.python.bridge").handle;

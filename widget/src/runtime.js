@@ -74,7 +74,7 @@ export class Tiers {
 
   #bootLight() {
     this.#light ??= this.#boot(2, ASSETS.worker, async () => {
-      const [wasm, image] = await Promise.all([this.files.wasm, this.files.image]);
+      const [wasm, image] = await this.files;
       return { wasm, image };
     });
     return this.#light;

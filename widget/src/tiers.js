@@ -6,7 +6,7 @@
 
 /**
  * @typedef {import("./live-match.js").LiveMatch} LiveMatch
- * @typedef {{ wasm: Promise<WebAssembly.Module>, image: Promise<ArrayBuffer> }} Files
+ * @typedef {Promise<[wasm: ArrayBuffer, image: ArrayBuffer]>} Files
  */
 
 /** @type {Map<string, Promise<import("./runtime.js").Tiers>>} */
@@ -23,14 +23,12 @@ export async function joinTiers(base, live, wanted) {
   let tiers = all.get(base);
   if (!tiers) {
     const url = (/** @type {string} */ path) => new URL("widget/" + path, base).href;
-    const get = (/** @type {[string, string]} */ [path, integrity]) => fetch(url(path), { integrity });
+    const get = async (/** @type {[string, string]} */ [path, integrity]) => (await fetch(url(path), { integrity })).arrayBuffer();
     // Its script is the largest part: asked for now, it is there when the worker starts.
     fetch(url(ASSETS.worker)).catch(() => {});
-    const wasm = WebAssembly.compileStreaming(get(ASSETS.wasm));
-    const image = get(ASSETS.image).then((answer) => answer.arrayBuffer());
-    tiers = import(url(ASSETS.runtime)).then(({ Tiers }) => new Tiers(base, { wasm, image }));
-    // Who awaits them comes later.
-    for (const part of [wasm, image, tiers]) part.catch(() => {});
+    const files = Promise.all([get(ASSETS.wasm), get(ASSETS.image)]);
+    files.catch(() => {}); // who awaits them comes later
+    tiers = import(url(ASSETS.runtime)).then(({ Tiers }) => new Tiers(base, files));
     all.set(base, tiers);
   }
   await (await tiers).join(live, wanted);

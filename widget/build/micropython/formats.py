@@ -10,7 +10,9 @@ from typing import Final
 __all__ = ["formatted_text", "formatted_value", "is_known_pattern"]
 
 # What ``str.format`` of MicroPython writes as Python does; a float's digits are left to ``format_fixed``.
-_NATIVE_SPEC: Final = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?[0-9]*,?(?:[bcdoxXs]|\.[0-9]+s)?", re.DOTALL)
+_NATIVE_SPEC: Final = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?[0-9]*,?[bcdoxX]?", re.DOTALL)
+# Of text too, which MicroPython would fill up by its bytes.
+_PADDED_SPEC: Final = re.compile(r"(?:(.?)([<>^]))?([1-9][0-9]*)?(?:\.([0-9]+))?(s?)", re.DOTALL)
 _FIXED_SPEC: Final = re.compile(r"([-+ ]?[0-9]*)\.([0-9]+)f")
 _DIRECTIVES: Final = frozenset("YmdHMS%")
 
@@ -50,7 +52,7 @@ def formatted_text(
                 text = "".join(str(item.value) for item in spec.values if isinstance(item, ast.Constant))
                 value = formatted_value(value, text, stand_in, refuse)
             else:
-                value = _formatted_later(value, spec, visit, refuse)
+                value = _formatted_later(value, spec, visit, stand_in, refuse)
         elif floats and part.conversion == -1:
             value = ast.Call(stand_in("text_of"), [value], [])
         pattern += "%s"
@@ -74,15 +76,24 @@ def formatted_value(value: ast.expr, spec: str, stand_in: _Stand, refuse: _Refus
         if unknown or re.search("%$", spec):
             raise refuse(f"format {spec!r}")
         return ast.Call(ast.Attribute(value, "strftime", ast.Load()), [ast.Constant(spec)], [])
+    padded = _PADDED_SPEC.fullmatch(spec)
+    if padded is not None and (padded[5] or not padded[4]):
+        most = None if padded[4] is None else int(padded[4])
+        rest = [ast.Constant(item) for item in (padded[1] or " ", padded[2] or "", int(padded[3] or 0), most)]
+        return ast.Call(stand_in("format_padded"), [value, *rest], [])
     if _NATIVE_SPEC.fullmatch(spec) is None or "{" in spec:
         raise refuse(f"format {spec!r}")
     return _native(ast.Constant("{:" + spec + "}"), value)
 
 
 def _formatted_later(
-    value: ast.expr, spec: ast.JoinedStr, visit: Callable[[ast.expr], ast.expr], refuse: _Refuse
+    value: ast.expr,
+    spec: ast.JoinedStr,
+    visit: Callable[[ast.expr], ast.expr],
+    stand_in: _Stand,
+    refuse: _Refuse,
 ) -> ast.expr:
-    """A format that is put together too; what cannot be read now must not be a float's."""
+    """A format whose width is an expression: of text, or with its type written out."""
     pattern, values = "", []
     for part in spec.values:
         if isinstance(part, ast.Constant):
@@ -90,7 +101,11 @@ def _formatted_later(
         elif isinstance(part, ast.FormattedValue) and part.format_spec is None and part.conversion == -1:
             pattern += "%s"
             values.append(visit(part.value))
-    if _NATIVE_SPEC.fullmatch(pattern.replace("%s", "1")) is None:
+    padded = _PADDED_SPEC.fullmatch(pattern.replace("%s", "1"))
+    if padded is not None and pattern.count("%s") == 1 and padded[4] is None and padded[3] == "1":
+        rest: list[ast.expr] = [ast.Constant(padded[1] or " "), ast.Constant(padded[2] or ""), values[0]]
+        return ast.Call(stand_in("format_padded"), [value, *rest, ast.Constant(None)], [])
+    if _NATIVE_SPEC.fullmatch(pattern.replace("%s", "1")) is None or pattern[-1:] not in "bcdoxX":
         raise refuse(f"format {pattern!r}")
     spelt = ast.BinOp(ast.Constant("{:" + pattern + "}"), ast.Mod(), ast.Tuple(values, ast.Load()))
     return _native(spelt, value)
@@ -102,4 +117,4 @@ def _native(pattern: ast.expr, value: ast.expr) -> ast.expr:
 
 def is_known_pattern(pattern: str) -> bool:
     """Whether ``pattern % values`` needs only what both Pythons write alike."""
-    return re.fullmatch(r"(?:[^%]|%%|%0?[0-9]*[dsxX])*", pattern, re.DOTALL) is not None
+    return re.fullmatch(r"(?:[^%]|%%|%0?[0-9]*[dxX]|%s)*", pattern, re.DOTALL) is not None

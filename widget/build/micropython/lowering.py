@@ -51,6 +51,7 @@ _BLANK_METHODS: Final = frozenset({"split", "strip", "lstrip", "rstrip"})
 _REPLACED: Final[Mapping[tuple[str, str], str]] = {
     ("shared_state.jsontext", "_check_nesting"): "check_nesting"
 }
+_GENERIC: Final = frozenset({"dict", "frozenset", "list", "set", "tuple", "type"})
 _ABSTRACT: Final = frozenset({"Mapping", "MutableMapping", "Sequence"})
 
 
@@ -477,6 +478,12 @@ class _Lowering(ast.NodeTransformer):
         return total
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        if isinstance(node.value, ast.Name) and (
+            node.value.id in _GENERIC or self.class_of(node.value) in ("plain", "dataclass", "namedtuple")
+        ):
+            return (
+                node.value if node.value.id != "dict" else self.stand_in("dict")
+            )  # of types that nobody checks there
         if self.class_of(node.value) == "enum" and isinstance(node.value, ast.Name):
             return ast.Call(ast.Name("getattr", ast.Load()), [node.value, self.visit(node.slice)], [])
         part = node.slice

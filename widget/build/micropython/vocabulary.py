@@ -66,14 +66,27 @@ NATIVE_MODULES: Final[Mapping[str, frozenset[str]]] = {
 }
 
 _EXCEPTIONS: Final = frozenset(
-    {
-        *{"ArithmeticError", "AssertionError", "AttributeError", "BaseException", "Exception", "IndexError"},
-        *{"KeyError", "LookupError", "NotImplementedError", "OverflowError", "RuntimeError", "StopIteration"},
-        *{"TypeError", "UnicodeError", "ValueError", "ZeroDivisionError"},
-    }
+    [
+        "ArithmeticError",
+        "AssertionError",
+        "AttributeError",
+        "BaseException",
+        "Exception",
+        "IndexError",
+        "KeyError",
+        "LookupError",
+        "NotImplementedError",
+        "OverflowError",
+        "RuntimeError",
+        "StopIteration",
+        "TypeError",
+        "UnicodeError",
+        "ValueError",
+        "ZeroDivisionError",
+    ]
 )
-BUILTINS: Final = _EXCEPTIONS | {
-    *{
+BUILTINS: Final = _EXCEPTIONS | frozenset(
+    [
         "abs",
         "all",
         "any",
@@ -85,11 +98,38 @@ BUILTINS: Final = _EXCEPTIONS | {
         "divmod",
         "enumerate",
         "filter",
-    },
-    *{"float", "frozenset", "getattr", "hasattr", "int", "isinstance", "issubclass", "iter", "len", "list"},
-    *{"map", "max", "min", "next", "object", "ord", "pow", "property", "range", "reversed", "round", "set"},
-    *{"setattr", "staticmethod", "str", "sum", "super", "tuple", "type", "zip"},
-}
+        "float",
+        "frozenset",
+        "getattr",
+        "hasattr",
+        "int",
+        "isinstance",
+        "issubclass",
+        "iter",
+        "len",
+        "list",
+        "map",
+        "max",
+        "min",
+        "next",
+        "object",
+        "ord",
+        "pow",
+        "property",
+        "range",
+        "reversed",
+        "round",
+        "set",
+        "setattr",
+        "staticmethod",
+        "str",
+        "sum",
+        "super",
+        "tuple",
+        "type",
+        "zip",
+    ]
+)
 # ``dict`` keeps no order there, ``sorted`` is not stable, and the rest is absent or spells otherwise.
 BUILTIN_STAND_INS: Final = frozenset(
     {"RecursionError", "UnicodeEncodeError", "UnicodeDecodeError", "ascii", "dict", "repr", "sorted"}
@@ -97,53 +137,94 @@ BUILTIN_STAND_INS: Final = frozenset(
 
 # Called on a value of any type; they answer the same on each that has them.
 METHODS: Final = frozenset(
-    {
-        # text and bytes
-        *{
-            "center",
-            "count",
-            "endswith",
-            "find",
-            "format",
-            "hex",
-            "index",
-            "join",
-            "partition",
-            "replace",
-            "rfind",
-            "rindex",
-        },
-        *{"rpartition", "rsplit", "split", "startswith", "strip", "lstrip", "rstrip"},
-        # lists and tuples
-        *{"append", "clear", "copy", "extend", "insert", "pop", "remove", "reverse"},
-        # dictionaries
-        *{"get", "items", "keys", "popitem", "setdefault", "update", "values"},
-        # sets
-        *{"add", "difference", "discard", "intersection", "isdisjoint", "issubset", "issuperset", "union"},
-        # what the library's own classes have
-        *{"digest", "fullmatch", "group", "groups", "hexdigest", "isoformat", "match", "search", "strftime"},
-        *{"total_seconds", "weekday"},
-        # int.from_bytes, and generators
-        *{"from_bytes", "from_iterable", "send", "close"},
-    }
+    [
+        "add",
+        "append",
+        "clear",
+        "close",
+        "copy",
+        "count",
+        "difference",
+        "digest",
+        "discard",
+        "endswith",
+        "extend",
+        "find",
+        "format",
+        "from_bytes",
+        "from_iterable",
+        "fullmatch",
+        "get",
+        "group",
+        "groups",
+        "hex",
+        "hexdigest",
+        "index",
+        "insert",
+        "intersection",
+        "isdisjoint",
+        "isoformat",
+        "issubset",
+        "issuperset",
+        "items",
+        "join",
+        "keys",
+        "lstrip",
+        "match",
+        "partition",
+        "pop",
+        "popitem",
+        "remove",
+        "replace",
+        "reverse",
+        "rfind",
+        "rindex",
+        "rpartition",
+        "rsplit",
+        "rstrip",
+        "search",
+        "send",
+        "setdefault",
+        "split",
+        "startswith",
+        "strftime",
+        "strip",
+        "total_seconds",
+        "union",
+        "update",
+        "values",
+        "weekday",
+    ]
 )
 # ``value.name(…)`` becomes ``method_name(value, …)``: they are absent, or know ASCII only.
 METHOD_STAND_INS: Final = frozenset(
-    {
-        *{
-            "capitalize",
-            "casefold",
-            "decode",
-            "encode",
-            "fromkeys",
-            "isalnum",
-            "isalpha",
-            "isascii",
-            "isdecimal",
-        },
-        *{"format_map", "isdigit", "isprintable", "isspace", "ljust", "lower", "maketrans", "removeprefix"},
-        *{"removesuffix", "rjust", "sort", "splitlines", "translate", "upper", "zfill"},
-    }
+    [
+        "capitalize",
+        "casefold",
+        "center",
+        "decode",
+        "encode",
+        "format_map",
+        "fromkeys",
+        "isalnum",
+        "isalpha",
+        "isascii",
+        "isdecimal",
+        "isdigit",
+        "isprintable",
+        "isspace",
+        "ljust",
+        "lower",
+        "maketrans",
+        "removeprefix",
+        "removesuffix",
+        "rjust",
+        "sort",
+        "splitlines",
+        "translate",
+        "upper",
+        "zfill",
+    ]
 )
 # Attributes that no own class defines, and that are read without a call.
 MEMBERS: Final = frozenset(
@@ -167,39 +248,40 @@ DUNDER_ATTRIBUTES: Final = frozenset(
     {"__name__", "__class__", "__init__", "__new__", "__setattr__", "__dataclass_fields__"}
 )
 DUNDER_METHODS: Final = frozenset(
-    {
-        *{
-            "__init__",
-            "__post_init__",
-            "__repr__",
-            "__str__",
-            "__call__",
-            "__enter__",
-            "__exit__",
-            "__bool__",
-        },
-        *{
-            "__eq__",
-            "__ne__",
-            "__lt__",
-            "__le__",
-            "__gt__",
-            "__ge__",
-            "__hash__",
-            "__len__",
-            "__iter__",
-            "__next__",
-        },
-        *{
-            "__getitem__",
-            "__setitem__",
-            "__delitem__",
-            "__contains__",
-            "__add__",
-            "__sub__",
-            "__mul__",
-            "__neg__",
-        },
-        *{"__radd__", "__rsub__", "__rmul__", "__or__", "__and__", "__floordiv__", "__mod__", "__abs__"},
-    }
+    [
+        "__abs__",
+        "__add__",
+        "__and__",
+        "__bool__",
+        "__call__",
+        "__contains__",
+        "__delitem__",
+        "__enter__",
+        "__eq__",
+        "__exit__",
+        "__floordiv__",
+        "__ge__",
+        "__getitem__",
+        "__gt__",
+        "__hash__",
+        "__init__",
+        "__iter__",
+        "__le__",
+        "__len__",
+        "__lt__",
+        "__mod__",
+        "__mul__",
+        "__ne__",
+        "__neg__",
+        "__next__",
+        "__or__",
+        "__post_init__",
+        "__radd__",
+        "__repr__",
+        "__rmul__",
+        "__rsub__",
+        "__setitem__",
+        "__str__",
+        "__sub__",
+    ]
 )
