@@ -386,7 +386,8 @@ def test_pyodide_that_breaks_gives_way_to_micropython(page: Page, feed: Feed) ->
 
 CAPABLE = """
 Object.defineProperty(navigator, "deviceMemory", { get: () => 8 });
-Object.defineProperty(navigator, "connection", { get: () => ({ effectiveType: "4g", downlink: 10, saveData: false }) });
+const connection = { effectiveType: "4g", downlink: 10, saveData: false };
+Object.defineProperty(navigator, "connection", { get: () => connection });
 """
 
 

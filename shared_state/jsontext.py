@@ -82,9 +82,9 @@ def parse(text: bytes | str) -> Json:
 
 
 def _check_nesting(text: str) -> None:
-    """Refuse text that is nested deeper than any reader's stack, before it is read: in a browser that ends Python.
+    """Refuse text that is nested deeper than a reader's stack before it is read: a browser's Python would end.
 
-    Innermost pairs of brackets go, one level at a time, and what is still open then is too deep or never closed.
+    Innermost pairs of brackets go, one level at a time; what is open then is too deep, or was never closed.
     """
     if text.count("{") + text.count("[") <= MAX_DEPTH:
         return

@@ -1,7 +1,8 @@
 """One corpus for all the runtimes: requests to the bridge, each with the reply that CPython gives.
 
-A walk is a list of requests in one slot, in order. ``corpus(scale)`` draws with fixed seeds, so that the same sources
-make the same corpus; at scale 1 it is small enough for the suite, and ``python -m tests.widget.equality`` runs more.
+A walk is a list of requests in one slot, in order. ``corpus(scale)`` draws with fixed seeds, so that the same
+sources make the same corpus; at scale 1 it is small enough for the suite. ``python -m tests.widget.equality`` runs
+more.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ __all__ = ["Walk", "corpus", "replies"]
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SEED = 20_261_127
-# At scale 1: matches of each World Cup file that are walked through, drawn histories, mutated and hostile texts.
+# At scale 1: matches that are walked through, drawn histories, and as many mutated as hostile texts.
 MATCHES, HISTORIES, TEXTS = 3, 40, 120
 
 # A request and its reply, as the texts that cross between JavaScript and Python.
@@ -175,7 +176,7 @@ def _published_walk(deltas: Deltas, events: Sequence[Event]) -> Walk:
 
 
 def _walk(match_id: str, epoch: int, deltas: Deltas) -> Walk:
-    """From nothing, delta by delta; a heartbeat that is right and one that is wrong; a snapshot, and on from it."""
+    """From nothing, delta by delta; a right heartbeat and a wrong one; a snapshot, and on from it."""
     bridge = Bridge()
     out: Walk = []
     snapshot = Replica.begin(match_id, epoch).snapshot().decode()

@@ -2,8 +2,8 @@
 
     python -m tests.widget.equality [--scale N] [--runtime NAME …]
 
-The runtimes are MicroPython and Pyodide, under Node and in a browser. The counts are printed; the exit code is 1 where
-a reply differs. Scale 1 is what the suite runs; ``make soak`` runs 32, which is every match of both World Cups.
+The runtimes are MicroPython and Pyodide, under Node and in a browser. The counts are printed; the exit code is 1
+where a reply differs. Scale 1 is what the suite runs; ``make soak`` runs 43, with every match of both World Cups.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RUNTIMES: Final = ("micropython-node", "pyodide-node", "micropython-browser", "p
 WALKS_AT_ONCE: Final = 200
 
 Corpus = Mapping[str, Sequence[Walk]]
-# By part: "replies", "equal", "worded" (only a reason's text differs) and "first", the first that differs in more.
+# By part: "replies", "equal", "worded" (only a reason's text differs), and "first" that differs in more.
 Result = dict[str, dict[str, Any]]
 
 # Boots one worker of the reducer as runtime.js does.
@@ -154,8 +154,8 @@ def summary(runtime: str, result: Result) -> str:
     for part, found in result.items():
         wrong = found["replies"] - found["equal"] - found["worded"]
         lines.append(
-            f"  {part:<22}{found['equal']:>7} of {found['replies']:>6} replies equal, {found['worded']:>4} but for"
-            f" the wording of a reason, {wrong} wrong"
+            f"  {part:<22}{found['equal']:>7} of {found['replies']:>6} replies equal,"
+            f" {found['worded']:>4} but for the wording of a reason, {wrong} wrong"
         )
     return "\n".join(lines)
 
