@@ -82,7 +82,7 @@ def parse(text: bytes | str) -> Json:
 
 
 def _check_nesting(text: str) -> None:
-    """Refuse text that is nested deeper than a reader's stack before it is read: a browser's Python would end.
+    """Refuse text that is nested deeper than a reader's stack, before reading it ends a browser's Python.
 
     Innermost pairs of brackets go, one level at a time; what is open then is too deep, or was never closed.
     """

@@ -1,8 +1,8 @@
 """One corpus for all the runtimes: requests to the bridge, each with the reply that CPython gives.
 
 A walk is a list of requests in one slot, in order. ``corpus(scale)`` draws with fixed seeds, so that the same
-sources make the same corpus; at scale 1 it is small enough for the suite. ``python -m tests.widget.equality`` runs
-more.
+sources make the same corpus; at scale 1 it is small enough for the suite. ``python -m tests.widget.equality``
+runs more.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     python -m tests.widget.equality [--scale N] [--runtime NAME …]
 
-The runtimes are MicroPython and Pyodide, under Node and in a browser. The counts are printed; the exit code is 1
-where a reply differs. Scale 1 is what the suite runs; ``make soak`` runs 43, with every match of both World Cups.
+The runtimes are MicroPython and Pyodide, under Node and in a browser. The counts are printed; the exit code
+is 1 where a reply differs. Scale 1 is what the suite runs; ``make soak`` runs 43, with every match of both
+World Cups.
 """
 
 from __future__ import annotations

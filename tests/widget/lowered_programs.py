@@ -306,9 +306,27 @@ def matching() -> str:
                 return "other"
 
     values: list[object] = [
-        None, True, 0, -5, 17, "a", "word", [], (), [1], [1, 2, 3, 4], (1, 2), {"op": "add", "n": 3, "more": 1},
-        {"op": "x"}, {}, Point(0, 9), Point(3), Colour.RED, Colour.GREEN, 2.5,
-    ]  # fmt: skip
+        None,
+        True,
+        0,
+        -5,
+        17,
+        "a",
+        "word",
+        [],
+        (),
+        [1],
+        [1, 2, 3, 4],
+        (1, 2),
+        {"op": "add", "n": 3, "more": 1},
+        {"op": "x"},
+        {},
+        Point(0, 9),
+        Point(3),
+        Colour.RED,
+        Colour.GREEN,
+        2.5,
+    ]
     return repr([kind(value) for value in values])
 
 
@@ -362,12 +380,20 @@ def functional() -> str:
     points = sorted([Point(3, 1), Point(1, 5)], key=attrgetter("x"))
     return repr(
         [
-            sorted(rows, key=itemgetter(1)), sorted(rows, key=lambda row: row[1], reverse=True), grouped,
-            [point.x for point in points], list(chain([1], (2, 3))), list(chain.from_iterable([[1], [2]])),
-            list(pairwise([1, 2, 3])), reduce(lambda a, b: a * b, [1, 2, 3], 1), min(rows, key=itemgetter(0)),
-            list(map(str.upper, ["x"])), list(filter(None, ["", "a"])), list(enumerate("ab", start=1)),
+            sorted(rows, key=itemgetter(1)),
+            sorted(rows, key=lambda row: row[1], reverse=True),
+            grouped,
+            [point.x for point in points],
+            list(chain([1], (2, 3))),
+            list(chain.from_iterable([[1], [2]])),
+            list(pairwise([1, 2, 3])),
+            reduce(lambda a, b: a * b, [1, 2, 3], 1),
+            min(rows, key=itemgetter(0)),
+            list(map(str.upper, ["x"])),
+            list(filter(None, ["", "a"])),
+            list(enumerate("ab", start=1)),
         ]
-    )  # fmt: skip
+    )
 
 
 def stable_sort() -> str:
@@ -382,10 +408,19 @@ def dataclasses_() -> str:
     derived = Derived(extra=5)
     return repr(
         [
-            point, point.total, point.moved(by=4).x, Point.origin(), Point.unit().total, Point.kind, derived.log, derived,
-            Derived(extra=5) == Derived(extra=5), Version(1, 2) < Version(1, 3), max(Version(2), Version(1, 9)),
+            point,
+            point.total,
+            point.moved(by=4).x,
+            Point.origin(),
+            Point.unit().total,
+            Point.kind,
+            derived.log,
+            derived,
+            Derived(extra=5) == Derived(extra=5),
+            Version(1, 2) < Version(1, 3),
+            max(Version(2), Version(1, 9)),
         ]
-    )  # fmt: skip
+    )
 
 
 def tuples() -> str:
@@ -393,23 +428,48 @@ def tuples() -> str:
     home, away = score
     return repr(
         [
-            score == (2, 0), score + (1,), score.plus(2).home, home, away, str(score), Plain(1, "b").b,
-            {score: 1}[Score(2, 0)], Score(1, 2) < Score(2, 0), list(score), len(score), Plain(b="x", a=2) == (2, "x"),
-            score._replace(away=7).away, tuple(Plain(1, "z")), isinstance(score, tuple),
+            score == (2, 0),
+            score + (1,),
+            score.plus(2).home,
+            home,
+            away,
+            str(score),
+            Plain(1, "b").b,
+            {score: 1}[Score(2, 0)],
+            Score(1, 2) < Score(2, 0),
+            list(score),
+            len(score),
+            Plain(b="x", a=2) == (2, "x"),
+            score._replace(away=7).away,
+            tuple(Plain(1, "z")),
+            isinstance(score, tuple),
         ]
-    )  # fmt: skip
+    )
 
 
 def enums() -> str:
     colours = [colour.value for colour in Colour]
     return repr(
         [
-            colours, Colour("g") is Colour.GREEN, Colour["RED"].name, Colour.RED.shout(), Colour.RED == Colour.GREEN,
-            len(Colour), Colour.RED in Colour, [kind.value for kind in Kind], f"{Kind.GOAL}", Kind.CARD == "card",
-            {"goal": 1}[Kind.GOAL], Kind("goal") == Kind.GOAL, Kind.GOAL.upper(),
-            Count.TWO.value, repr(Colour.RED), str(Colour.GREEN), Kind.GOAL.name,
+            colours,
+            Colour("g") is Colour.GREEN,
+            Colour["RED"].name,
+            Colour.RED.shout(),
+            Colour.RED == Colour.GREEN,
+            len(Colour),
+            Colour.RED in Colour,
+            [kind.value for kind in Kind],
+            f"{Kind.GOAL}",
+            Kind.CARD == "card",
+            {"goal": 1}[Kind.GOAL],
+            Kind("goal") == Kind.GOAL,
+            Kind.GOAL.upper(),
+            Count.TWO.value,
+            repr(Colour.RED),
+            str(Colour.GREEN),
+            Kind.GOAL.name,
         ]
-    )  # fmt: skip
+    )
 
 
 def classes() -> str:
@@ -417,10 +477,20 @@ def classes() -> str:
     layered = Layered({"b": 1, "a": 2})
     return repr(
         [
-            len(stack), list(stack), 2 in stack, stack[-1], bool(Stack()), layered.get("a"), layered.get("z", 9),
-            "b" in layered, len(layered), isinstance(layered, Mapping), isinstance({}, Mapping), isinstance([], Mapping),
+            len(stack),
+            list(stack),
+            2 in stack,
+            stack[-1],
+            bool(Stack()),
+            layered.get("a"),
+            layered.get("z", 9),
+            "b" in layered,
+            len(layered),
+            isinstance(layered, Mapping),
+            isinstance({}, Mapping),
+            isinstance([], Mapping),
         ]
-    )  # fmt: skip
+    )
 
 
 def exceptions() -> str:
@@ -476,26 +546,82 @@ def texts() -> str:
     words = "  Ünïcode\u00a0text\u2003here  "
     return repr(
         [
-            words.strip(), words.split(), words.lower(), words.upper(), "straße".upper(), "ΣΑΣ".lower(), "éa b".capitalize(),
-            "ǆx".capitalize(), "abc".removeprefix("a"), "abc".removesuffix("bc"), "7".zfill(3), "-7".zfill(4),
-            "a".ljust(3, "."), "a".rjust(3), "x".center(5, "*"), "é1".isalnum(), "é ".isalnum(), "é".isalpha(),
-            "\u0663".isdecimal(), "".isalnum(), "a_b".isalnum(), "abc".isascii(), "é".isascii(), "\u00a0".isspace(),
-            "a\nb\r\nc".splitlines(), ["a", "b,c"], ["a,b", "c"], "x=1".partition("="),
-            "ab".startswith(("x", "a")), "abc"[::-1], "abcdef"[1:5:2], "12".translate(str.maketrans("12", "٣٤")),
-            TEMPLATE.format(home="A", score=1, away="B"), "%s and %d" % ("a", 5), "abc".find("c"), "a-b".replace("-", ""),
-            "tab\there\x00\x7f\xa0\u200b\U0001f600", "it's", 'say "it\'s"', "\\", escape("<a href=\"x\">'&"),
+            words.strip(),
+            words.split(),
+            words.lower(),
+            words.upper(),
+            "straße".upper(),
+            "ΣΑΣ".lower(),
+            "éa b".capitalize(),
+            "ǆx".capitalize(),
+            "abc".removeprefix("a"),
+            "abc".removesuffix("bc"),
+            "7".zfill(3),
+            "-7".zfill(4),
+            "a".ljust(3, "."),
+            "a".rjust(3),
+            "x".center(5, "*"),
+            "é1".isalnum(),
+            "é ".isalnum(),
+            "é".isalpha(),
+            "\u0663".isdecimal(),
+            "".isalnum(),
+            "a_b".isalnum(),
+            "abc".isascii(),
+            "é".isascii(),
+            "\u00a0".isspace(),
+            "a\nb\r\nc".splitlines(),
+            ["a", "b,c"],
+            ["a,b", "c"],
+            "x=1".partition("="),
+            "ab".startswith(("x", "a")),
+            "abc"[::-1],
+            "abcdef"[1:5:2],
+            "12".translate(str.maketrans("12", "٣٤")),
+            TEMPLATE.format(home="A", score=1, away="B"),
+            "%s and %d" % ("a", 5),
+            "abc".find("c"),
+            "a-b".replace("-", ""),
+            "tab\there\x00\x7f\xa0\u200b\U0001f600",
+            "it's",
+            'say "it\'s"',
+            "\\",
+            escape('<a href="x">\'&'),
         ]
-    )  # fmt: skip
+    )
 
 
 def numbers() -> str:
     return repr(
         [
-            7 // 2, -7 // 2, -7 % 3, divmod(-7, 2), 2**100, (2**256 - 1) % 997, int("ff", 16), abs(-3), round(2.5), round(3.5),
-            isinstance(True, int), isinstance(1, bool), True + True, 10_000, 0xFF, 5 & 3, 5 | 3, 5 ^ 1, 1 << 40, ~5,
-            int.from_bytes(b"\x01\x00", "big"), math.floor(-1.5), math.ceil(1.2), math.isfinite(math.inf), min(3, 1), 3 < 4 <= 4,
+            7 // 2,
+            -7 // 2,
+            -7 % 3,
+            divmod(-7, 2),
+            2**100,
+            (2**256 - 1) % 997,
+            int("ff", 16),
+            abs(-3),
+            round(2.5),
+            round(3.5),
+            isinstance(True, int),
+            isinstance(1, bool),
+            True + True,
+            10_000,
+            0xFF,
+            5 & 3,
+            5 | 3,
+            5 ^ 1,
+            1 << 40,
+            ~5,
+            int.from_bytes(b"\x01\x00", "big"),
+            math.floor(-1.5),
+            math.ceil(1.2),
+            math.isfinite(math.inf),
+            min(3, 1),
+            3 < 4 <= 4,
         ]
-    )  # fmt: skip
+    )
 
 
 def dates() -> str:
@@ -507,11 +633,15 @@ def dates() -> str:
     fixed = datetime(2026, 11, 27, 9, 5, tzinfo=UTC)
     return repr(
         [
-            [f"{when:%Y-%m-%d %H:%M:%S}" for when in moments], [when.isoformat(timespec="seconds") for when in moments],
-            [when.weekday() for when in moments], f"{fixed.day} {fixed.month} {fixed:%H:%M}",
-            (fixed - start).total_seconds(), fixed > start, (fixed + timedelta(days=40)).strftime("%d.%m.%Y"),
+            [f"{when:%Y-%m-%d %H:%M:%S}" for when in moments],
+            [when.isoformat(timespec="seconds") for when in moments],
+            [when.weekday() for when in moments],
+            f"{fixed.day} {fixed.month} {fixed:%H:%M}",
+            (fixed - start).total_seconds(),
+            fixed > start,
+            (fixed + timedelta(days=40)).strftime("%d.%m.%Y"),
         ]
-    )  # fmt: skip
+    )
 
 
 def patterns() -> str:
@@ -520,10 +650,18 @@ def patterns() -> str:
     assert found is not None
     return repr(
         [
-            found[1], found.group(2), found.groups(), one.fullmatch("0120-abc"), two.fullmatch("abc\n"), bool(two.fullmatch("a_9-")),
-            two.fullmatch("123456789"), bool(two.match("abc def")), bool(re.compile("b|c").search("abc")), re.fullmatch("a|ab", "ab") is not None,
+            found[1],
+            found.group(2),
+            found.groups(),
+            one.fullmatch("0120-abc"),
+            two.fullmatch("abc\n"),
+            bool(two.fullmatch("a_9-")),
+            two.fullmatch("123456789"),
+            bool(two.match("abc def")),
+            bool(re.compile("b|c").search("abc")),
+            re.fullmatch("a|ab", "ab") is not None,
         ]
-    )  # fmt: skip
+    )
 
 
 def casts() -> str:

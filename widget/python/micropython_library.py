@@ -1,10 +1,10 @@
 """What the lowered modules need of Python's standard library, as MicroPython can have it.
 
-Every name answers as CPython's does for what ``shared_state`` and the bridge ask of it; what they do not ask is
-not here, or raises NotImplementedError. ``widget.build.micropython.vocabulary`` says which name stands in for
-what, and the build leaves out what nothing reaches. The file is written in the subset that MicroPython reads, and
-is not lowered itself. It also runs on CPython, where its tests compare it with the originals; what asks
-JavaScript differs there.
+Every name answers as CPython's does for what ``shared_state`` and the bridge ask of it; what they do not ask
+is not here, or raises NotImplementedError. ``widget.build.micropython.vocabulary`` says which name stands in
+for what, and the build leaves out what nothing reaches. The file is written in the subset that MicroPython
+reads, and is not lowered itself. It also runs on CPython, where its tests compare it with the originals; what
+asks JavaScript differs there.
 """
 
 import json as _native_json
@@ -991,8 +991,8 @@ _HEXADECIMAL = b"0123456789abcdefABCDEF"
 class JSONDecoder:
     """``json.JSONDecoder``: one value, strictly, over UTF-8.
 
-    Bytes are indexed in no time; MicroPython counts a text's characters from its beginning for each index. Two
-    NULs stand behind the end: no rule takes one, so no index falls behind them.
+    Bytes are indexed in no time; MicroPython counts a text's characters from its beginning for each index.
+    Two NULs stand behind the end: no rule takes one, so no index falls behind them.
     """
 
     def __init__(self, *, object_pairs_hook, parse_constant, parse_int, parse_float):

@@ -1,11 +1,13 @@
 """Tier 2's half of the build: ``shared_state`` and the bridge as one image of MicroPython bytecode.
 
-Read ``vocabulary`` (what may be used as it is, and what has a stand-in), ``program`` (what the modules define),
-``lowering`` with ``classes``, ``patterns`` and ``formats`` (the rewriting), ``reach`` (what is left out), then ``image``.
+Read ``vocabulary`` (what may be used as it is, and what has a stand-in), ``program`` (what the modules
+define), ``lowering`` with ``classes``, ``patterns`` and ``formats`` (the rewriting), ``reach`` (what is left
+out), then ``image``.
 """
 
 from widget.build.micropython.image import CompilerError, image
 from widget.build.micropython.lowering import lowered_modules
 from widget.build.micropython.program import LoweringError
+from widget.build.micropython.reach import ReachError
 
-__all__ = ["CompilerError", "LoweringError", "image", "lowered_modules"]
+__all__ = ["CompilerError", "LoweringError", "ReachError", "image", "lowered_modules"]

@@ -1,4 +1,4 @@
-"""The image: bytecode of the lowered modules as one read-only file system, which MicroPython reads in place."""
+"""The image: bytecode of the lowered modules as one read-only file system that MicroPython reads in place."""
 
 from __future__ import annotations
 

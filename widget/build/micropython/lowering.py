@@ -1,8 +1,8 @@
 """Rewrite modules in the Python that MicroPython runs as CPython does.
 
-Nothing here knows football. Each rule removes what only a type checker reads, or spells one construct of Python 3.11
-with others. What no rule covers is refused, so that a new construct is an error of the build and never a wrong score
-in somebody's browser.
+Nothing here knows football. Each rule removes what only a type checker reads, or spells one construct of
+Python 3.11 with others. What no rule covers is refused, so that a new construct is an error of the build and
+never a wrong score in somebody's browser.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ _BLANK_METHODS: Final = frozenset({"split", "strip", "lstrip", "rstrip"})
 _REPLACED: Final[Mapping[tuple[str, str], str]] = {
     ("shared_state.jsontext", "_check_nesting"): "check_nesting"
 }
+# Methods that take keywords there too.
+_WITH_KEYWORDS: Final = frozenset({"format", "from_bytes", "isoformat", "update"})
 _GENERIC: Final = frozenset({"dict", "frozenset", "list", "set", "tuple", "type"})
 _ABSTRACT: Final = frozenset({"Mapping", "MutableMapping", "Sequence"})
 
@@ -410,9 +412,9 @@ class _Lowering(ast.NodeTransformer):
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         left = node.left
-        if isinstance(node.op, ast.Mod) and isinstance(left, ast.Constant) and isinstance(left.value, str):
-            if not formats.is_known_pattern(left.value):
-                raise self.refuse(node, f"pattern {left.value!r} before %")
+        is_pattern = isinstance(node.op, ast.Mod) and isinstance(left, ast.Constant)
+        if is_pattern and isinstance(left.value, str) and not formats.is_known_pattern(left.value):
+            raise self.refuse(node, f"pattern {left.value!r} before %")
         return self.generic_visit(node)
 
     def visit_Dict(self, node: ast.Dict) -> ast.AST:
@@ -716,9 +718,9 @@ class _Lowering(ast.NodeTransformer):
         is_super = isinstance(owner, ast.Call) and ast.unparse(owner.func) == "super"
         if not is_super and not is_library:
             self._check_attribute(func, name)
-        if node.keywords and name in METHODS and name not in self.program.attributes and not is_library:
-            if name not in ("isoformat", "format", "from_bytes", "update"):
-                raise self.refuse(node, f"keyword {node.keywords[0].arg} of {name}()")
+        is_native = name in METHODS - _WITH_KEYWORDS and name not in self.program.attributes
+        if node.keywords and is_native and not is_library:
+            raise self.refuse(node, f"keyword {node.keywords[0].arg} of {name}()")
         node.func = ast.Attribute(owner if is_super else self.visit_class_name(owner), name, ast.Load())
         return self._plain_arguments(node)
 

@@ -126,7 +126,7 @@ class Program:
             kind, fields = "namedtuple", tuple(_fields(node))
         elif bases & {"Enum", "IntEnum", "StrEnum"}:
             kind = "strenum" if "StrEnum" in bases else "enum"
-            members = {name: value for name, value in _members(node)}
+            members = dict(_members(node))
             self.has_strenum |= kind == "strenum"
         self.classes[node.name] = ClassFacts(node.name, kind, fields, members)
 

@@ -40,8 +40,7 @@ def reached(trees: Mapping[str, ast.Module], root: tuple[str, str]) -> dict[str,
         if module not in kept:
             kept[module] = set()
             for statement in modules[module].effects:
-                for used in _uses(statement):
-                    pending.append((module, used))
+                pending += [(module, used) for used in _uses(statement)]
                 for home, imported in _imports(statement):
                     want(home, imported)
         if name in kept[module]:

@@ -1,4 +1,4 @@
-"""Which regular expressions MicroPython reads as Python does; all others are refused when the image is built."""
+"""Which regular expressions MicroPython reads as Python does; the build refuses all others."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _parser: Any = re._parser  # type: ignore[attr-defined]
 def check(node: ast.Call, refuse: Callable[[ast.AST, str], Exception]) -> None:
     """Refuse a call of ``re`` whose pattern is not known now, or says what MicroPython does not read.
 
-    It compares bytes and not characters, knows no class beyond ASCII, no flag and no look-around, and repeats no group
-    a counted number of times.
+    It compares bytes and not characters, knows no class beyond ASCII, no flag and no look-around, and repeats
+    no group a counted number of times.
     """
     pattern = node.args[0]
     if not isinstance(pattern, ast.Constant) or not isinstance(pattern.value, str | bytes):

@@ -1,7 +1,8 @@
 """What lowered Python may use: names that answer the same under MicroPython, and names that have a stand-in.
 
-Measured with MicroPython 1.29.0 by ``tests/widget/test_micropython_library.py`` and the corpus. A name that is in
-neither list is refused when the image is built, because under MicroPython it would fail only once it is reached.
+Measured with MicroPython 1.29.0 by ``tests/widget/test_micropython_library.py`` and the corpus. A name that
+is in neither list is refused when the image is built, because under MicroPython it would fail only once it is
+reached.
 """
 
 from __future__ import annotations
