@@ -195,6 +195,16 @@ def keywords() -> str:
     return repr([told(1, c=3), told(1, 2, 3, 4, c=5, d=6), told(*[1, 2], *(3,), c=7), dict(a=1, z=2, b=3)])
 
 
+def keywords_by_name() -> str:
+    def told(key: str, **values: int) -> str:
+        return f"{key} {values[key]} {values.get('z', 9)} {'a' in values} {looked_up(values)}"
+
+    def looked_up(values: Mapping[str, int]) -> int:
+        return values["b"]
+
+    return told("a", a=1, b=2)
+
+
 def positional_only() -> str:
     def told(a: int, /, b: int) -> int:
         return a - b
@@ -570,6 +580,11 @@ def texts() -> str:
             "abc".isascii(),
             "é".isascii(),
             "\u00a0".isspace(),
+            "é²".isdigit(),
+            "²٣".isdigit(),
+            "É\0ß".lower(),
+            "é\0".isprintable(),
+            "É\0".isalpha(),
             "a\nb\r\nc".splitlines(),
             ["a", "b,c"],
             ["a,b", "c"],
@@ -706,6 +721,7 @@ _CASES: Final[Mapping[str, Callable[[], str]]] = {
     "dict_equality": dict_equality,
     "keywords": keywords,
     "positional_only": positional_only,
+    "keywords_by_name": keywords_by_name,
     "f_strings": f_strings,
     "floats": floats,
     "stars": stars,

@@ -57,7 +57,10 @@ def test_there_are_programs_for_what_the_style_implies() -> None:
 REFUSED = [
     ("async def handle(): pass", "async def"),
     ("def handle():\n    return [x async for x in y]", "async for"),
-    ("def handle(**named): return named", "parameter **named"),
+    ("def handle(**named): return named", "order of the keywords in **named"),
+    ("def handle(**named):\n    for name in named:\n        return name", "order of the keywords in **named"),
+    ("def handle(**named): return named.items()", "order of the keywords in **named"),
+    ("def handle(**named): return dict(named)", "order of the keywords in **named"),
     ("def handle(a, b): return a @ b", "operator @"),
     ("def handle():\n    try:\n        pass\n    except* ValueError:\n        pass", "except*"),
     ("import os\ndef handle(): return os", "import of os"),
@@ -73,6 +76,12 @@ REFUSED = [
     ("def handle(x): return x.__dict__", "attribute __dict__"),
     ("def handle(x): return 'a b'.split(maxsplit=x)", "white space with a limit"),
     ("def handle(x): return x.replace(old='a', new='b')", "keyword old of replace()"),
+    ("def handle(x): return x.casefold()", "attribute or method casefold"),
+    ("def handle(x): return x.encode('latin-1')", "encode() but for UTF-8"),
+    ("def handle(x): return x.decode(errors='ignore')", "decode() but for UTF-8"),
+    ("def handle(x): return x.isoformat()", 'isoformat() but with timespec="seconds"'),
+    ("def handle(x): return x.strftime('%A')", "strftime() of other than numbers"),
+    ("def handle(x): return x.splitlines(True)", "splitlines() that keeps the ends"),
     ("def handle(x): return hash(x)", "name hash"),
     ("def handle(x): return print(x)", "name print"),
     ("def handle(x): return eval(x)", "name eval"),
@@ -111,18 +120,24 @@ REFUSED = [
     ("def deco(c): return c\n@deco\nclass A: pass\ndef handle(): return A()", "class decorator deco"),
     ("from enum import IntEnum\nclass A(IntEnum):\n    B = 1\ndef handle(): return A.B", "IntEnum"),
     (
-        "from enum import StrEnum\nclass A(StrEnum):\n    B = 'b'\n    def f(self): return 1\n"
-        "def handle(): return A.B",
+        (
+            "from enum import StrEnum\nclass A(StrEnum):\n    B = 'b'\n    def f(self): return 1\n"
+            "def handle(): return A.B"
+        ),
         "method of the StrEnum A",
     ),
     (
-        "from dataclasses import dataclass\n@dataclass(weakref_slot=True)\nclass A:\n    a: int\n"
-        "def handle(): return A(1)",
+        (
+            "from dataclasses import dataclass\n@dataclass(weakref_slot=True)\nclass A:\n    a: int\n"
+            "def handle(): return A(1)"
+        ),
         "dataclass option weakref_slot",
     ),
     (
-        "from dataclasses import dataclass, field\n@dataclass\nclass A:\n    a: int = field(metadata={})\n"
-        "def handle(): return A()",
+        (
+            "from dataclasses import dataclass, field\n@dataclass\nclass A:\n    a: int = field(metadata={})\n"
+            "def handle(): return A()"
+        ),
         "option metadata of the field a",
     ),
     ("from dataclasses import asdict\ndef handle(x): return asdict(x)", "asdict at run time"),

@@ -55,14 +55,18 @@ MICROPYTHON_CHANGES: Final = (
     (r"let Module=\{locateFile:", "let Module={instantiateWasm:options.instantiateWasm,locateFile:", 1),
     # Emscripten's tables of what a developer might have meant, and its assertions: a seventh of the script.
     (
-        r'\[(?:"[^"]*",?)+\]\.forEach\('
-        r"(?:function\(sym\)\{unexportedRuntimeSymbol\(sym\)\}|unexportedRuntimeSymbol)\);",
+        (
+            r'\[(?:"[^"]*",?)+\]\.forEach\('
+            r"(?:function\(sym\)\{unexportedRuntimeSymbol\(sym\)\}|unexportedRuntimeSymbol)\);"
+        ),
         "",
         2,
     ),
     (
-        r"function assert\(condition,text\)\{condition\|\|"
-        r'abort\("Assertion failed"\+\(text\?": "\+text:""\)\)\}',
+        (
+            r"function assert\(condition,text\)\{condition\|\|"
+            r'abort\("Assertion failed"\+\(text\?": "\+text:""\)\)\}'
+        ),
         "",
         1,
     ),

@@ -384,7 +384,9 @@ def method_upper(text):
 
 
 def _by_character(text, change):
-    """JavaScript would make one sign of each lone surrogate; they have no other case, and stay."""
+    """A text ends at a NUL for JavaScript, and a lone surrogate is another sign; they have no case, and stay."""
+    if "\0" in text:
+        return "\0".join([_by_character(part, change) for part in text.split("\0")])
     if not _has_surrogate(_utf8(text)):
         return change(text)
     return "".join([sign if 0xD800 <= ord(sign) < 0xE000 else change(sign) for sign in text])
@@ -401,15 +403,9 @@ def method_capitalize(text):
     return first[:1] + method_lower(first[1:] + text[1:])
 
 
-def method_casefold(text):
-    if not method_isascii(text):
-        raise NotImplementedError("casefold() beyond ASCII")
-    return text.lower()
-
-
 def _all_of(text, pattern):
     """Whether a text is not empty, and of these characters alone."""
-    if text == "" or _has_surrogate(_utf8(text)):
+    if text == "" or "\0" in text or _has_surrogate(_utf8(text)):
         return False
     return _js.RegExp.new("^[" + pattern + "]+$", "u").test(text)
 
@@ -428,10 +424,18 @@ def method_isdecimal(text):
     return text.isdigit() if method_isascii(text) else _all_of(text, "\\p{Nd}")
 
 
+# Digits that are no decimals: raised, lowered, in circles.
+_DIGITS = (
+    "\\p{Nd}"
+    "\\u{b2}-\\u{b3}\\u{b9}\\u{1369}-\\u{1371}\\u{19da}\\u{2070}\\u{2074}-\\u{2079}"
+    "\\u{2080}-\\u{2089}\\u{2460}-\\u{2468}\\u{2474}-\\u{247c}\\u{2488}-\\u{2490}\\u{24ea}"
+    "\\u{24f5}-\\u{24fd}\\u{24ff}\\u{2776}-\\u{277e}\\u{2780}-\\u{2788}\\u{278a}-\\u{2792}"
+    "\\u{10a40}-\\u{10a43}\\u{10e60}-\\u{10e68}\\u{11052}-\\u{1105a}\\u{1f100}-\\u{1f10a}"
+)
+
+
 def method_isdigit(text):
-    if not method_isascii(text):
-        raise NotImplementedError("isdigit() beyond ASCII; isdecimal() is known")
-    return text.isdigit()
+    return text.isdigit() if method_isascii(text) else _all_of(text, _DIGITS)
 
 
 _SPACES = (
@@ -463,9 +467,7 @@ def method_split(text):
     return "".join([" " if sign in _SPACES else sign for sign in text]).split()
 
 
-def method_splitlines(text, keepends=False):
-    if keepends:
-        raise NotImplementedError("splitlines() that keeps the ends")
+def method_splitlines(text):
     text = text.replace("\r\n", "\n")
     for end in "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029":
         text = text.replace(end, "\n")
@@ -548,7 +550,7 @@ def method_decode(data, encoding="utf-8"):
 def method_isprintable(text):
     if method_isascii(text):
         return all(" " <= sign <= "~" for sign in text)
-    if _has_surrogate(_utf8(text)):
+    if "\0" in text or _has_surrogate(_utf8(text)):
         return False
     return _js.RegExp.new("^[^\\p{C}\\p{Zl}\\p{Zp}\\p{Zs}]*$", "u").test(text.replace(" ", ""))
 
@@ -845,6 +847,17 @@ class datetime:
 
     def __hash__(self):
         return hash(self._ms)
+
+    @staticmethod
+    def fromisoformat(text):
+        """Of the forms ``2026-11-27``, ``2026-11-27T20:45`` and ``2026-11-27T20:45:00``, with or without UTC."""
+        for zone in ("Z", "+00:00"):
+            if text.endswith(zone):
+                text = text[: -len(zone)]
+        day, _, time = text.replace(" ", "T").partition("T")
+        year, month, day = [int(part) for part in day.split("-")]
+        clock = [int(part) for part in time.split(":")] if time else []
+        return datetime(year, month, day, *clock, tzinfo=UTC)
 
     def weekday(self):
         return (self._days + 3) % 7

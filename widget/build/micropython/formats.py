@@ -7,14 +7,14 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["formatted_text", "formatted_value", "is_known_pattern"]
+__all__ = ["formatted_text", "formatted_value", "is_known_date", "is_known_pattern"]
 
 # What ``str.format`` of MicroPython writes as Python does; a float's digits are left to ``format_fixed``.
 _NATIVE_SPEC: Final = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?[0-9]*,?[bcdoxX]?", re.DOTALL)
 # Of text too, which MicroPython would fill up by its bytes.
 _PADDED_SPEC: Final = re.compile(r"(?:(.?)([<>^]))?([1-9][0-9]*)?(?:\.([0-9]+))?(s?)", re.DOTALL)
 _FIXED_SPEC: Final = re.compile(r"([-+ ]?[0-9]*)\.([0-9]+)f")
-_DIRECTIVES: Final = frozenset("YmdHMS%")
+_DIRECTIVES: Final = "YmdHMS%"
 
 _Refuse = Callable[[str], Exception]
 _Stand = Callable[[str], ast.expr]
@@ -72,8 +72,7 @@ def formatted_value(value: ast.expr, spec: str, stand_in: _Stand, refuse: _Refus
             stand_in("format_fixed"), [value, ast.Constant(int(fixed[2])), ast.Constant(fixed[1])], []
         )
     if "%" in spec:
-        unknown = set(re.findall("%(.)", spec)) - _DIRECTIVES
-        if unknown or re.search("%$", spec):
+        if not is_known_date(spec):
             raise refuse(f"format {spec!r}")
         return ast.Call(ast.Attribute(value, "strftime", ast.Load()), [ast.Constant(spec)], [])
     padded = _PADDED_SPEC.fullmatch(spec)
@@ -113,6 +112,11 @@ def _formatted_later(
 
 def _native(pattern: ast.expr, value: ast.expr) -> ast.expr:
     return ast.Call(ast.Attribute(pattern, "format", ast.Load()), [value], [])
+
+
+def is_known_date(pattern: str) -> bool:
+    """Whether a pattern of ``strftime`` has only numbers, which no locale changes."""
+    return re.fullmatch(rf"(?:[^%]|%[{_DIRECTIVES}])*", pattern, re.DOTALL) is not None
 
 
 def is_known_pattern(pattern: str) -> bool:

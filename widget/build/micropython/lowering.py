@@ -51,6 +51,11 @@ _BLANK_METHODS: Final = frozenset({"split", "strip", "lstrip", "rstrip"})
 _REPLACED: Final[Mapping[tuple[str, str], str]] = {
     ("shared_state.jsontext", "_check_nesting"): "check_nesting"
 }
+_CODECS: Final = frozenset({"utf-8", "ascii", "strict", "backslashreplace"})
+# Builtins that would pass the order of a dictionary on.
+_ORDERED_TAKERS: Final = frozenset(
+    {"dict", "enumerate", "filter", "iter", "list", "map", "next", "tuple", "zip"}
+)
 # Methods that take keywords there too.
 _WITH_KEYWORDS: Final = frozenset({"format", "from_bytes", "isoformat", "update"})
 _GENERIC: Final = frozenset({"dict", "frozenset", "list", "set", "tuple", "type"})
@@ -264,12 +269,31 @@ class _Lowering(ast.NodeTransformer):
 
     def _arguments(self, node: ast.AST, args: ast.arguments) -> None:
         if args.kwarg is not None:
-            raise self.refuse(node, f"parameter **{args.kwarg.arg}: it would come in no order")
+            args.kwarg.annotation = None
+            self._check_unordered(node, args.kwarg.arg)
         args.args, args.posonlyargs = args.posonlyargs + args.args, []
         for arg in (*args.args, *args.kwonlyargs, *filter(None, (args.vararg,))):
             arg.annotation = None
         args.defaults = [self.visit(item) for item in args.defaults]
         args.kw_defaults = [item and self.visit(item) for item in args.kw_defaults]
+
+    def _check_unordered(self, node: ast.AST, name: str) -> None:
+        """Refuse what would see the order of a parameter with ``**``: there, it is a dictionary without one."""
+        parents = {child: parent for parent in ast.walk(node) for child in ast.iter_child_nodes(parent)}
+        for use in ast.walk(node):
+            if not isinstance(use, ast.Name) or use.id != name:
+                continue
+            parent = parents[use]
+            is_looked_up = (
+                (isinstance(parent, ast.Subscript) and parent.value is use)
+                or (isinstance(parent, ast.Compare) and use in parent.comparators)
+                or (isinstance(parent, ast.Attribute) and parent.attr == "get")
+                or (isinstance(parent, ast.keyword) and parent.arg is None)
+                # Whoever it is passed to takes a mapping, and has no order of keywords to rely on.
+                or (isinstance(parent, ast.Call) and ast.unparse(parent.func) not in _ORDERED_TAKERS)
+            )
+            if not is_looked_up:
+                raise self.refuse(use, f"order of the keywords in **{name}")
 
     def body(self, statements: Sequence[ast.stmt]) -> list[ast.stmt]:
         return self.statements(statements) or [ast.Pass()]
@@ -702,6 +726,8 @@ class _Lowering(ast.NodeTransformer):
                 self.visit_class_name(owner), [ast.Starred(self.visit(node.args[0]), ast.Load())], []
             )
         is_library = self._is_library_object(owner)
+        if not is_library:
+            self._check_arguments(node, name)
         if name in METHOD_STAND_INS and not is_library:
             method = self.stand_in("method_" + name)
             is_type = isinstance(owner, ast.Name) and owner.id in ("str", "bytes", "list", "dict")
@@ -723,6 +749,21 @@ class _Lowering(ast.NodeTransformer):
             raise self.refuse(node, f"keyword {node.keywords[0].arg} of {name}()")
         node.func = ast.Attribute(owner if is_super else self.visit_class_name(owner), name, ast.Load())
         return self._plain_arguments(node)
+
+    def _check_arguments(self, node: ast.Call, name: str) -> None:
+        """Refuse what a stand-in would refuse once it is reached."""
+        given = [*node.args, *(keyword.value for keyword in node.keywords)]
+        texts = [item.value if isinstance(item, ast.Constant) else None for item in given]
+        if name in ("encode", "decode") and not set(texts) <= _CODECS:
+            raise self.refuse(node, f"{name}() but for UTF-8")
+        if name == "isoformat" and "seconds" not in texts:
+            raise self.refuse(node, 'isoformat() but with timespec="seconds"')
+        if name == "strftime" and not (
+            texts and isinstance(texts[0], str) and formats.is_known_date(texts[0])
+        ):
+            raise self.refuse(node, "strftime() of other than numbers")
+        if name == "splitlines" and given:
+            raise self.refuse(node, "splitlines() that keeps the ends")
 
     def _plain_arguments(self, node: ast.Call) -> ast.Call:
         func = node.func
