@@ -135,7 +135,8 @@ REFUSED = [
     ),
     (
         (
-            "from dataclasses import dataclass, field\n@dataclass\nclass A:\n    a: int = field(metadata={})\n"
+            "from dataclasses import dataclass, field\n@dataclass\n"
+            "class A:\n    a: int = field(metadata={})\n"
             "def handle(): return A()"
         ),
         "option metadata of the field a",

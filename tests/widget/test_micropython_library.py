@@ -69,6 +69,16 @@ def test_json_is_written_as_the_original_writes_it(value: Any, sort_keys: bool) 
     assert library.JSONEncoder(sort_keys=sort_keys, **options).encode(value) == wanted
 
 
+def test_a_request_is_read_with_its_surrogates() -> None:
+    for text in (
+        '{"a":"\\ud83d\\ude00","b":[1,2.5]}',
+        '{"a":"\\uD83D\\uDE00"}',
+        '{"a":"\\ud83d"}',
+        '{"a":1}',
+    ):
+        assert library.read_request(text) == json.loads(text)
+
+
 def test_javascripts_digits_are_pythons() -> None:
     bits = [
         struct.unpack("<d", struct.pack("<Q", (n * 0x9E3779B97F4A7C15) % 2**64))[0] for n in range(1, 10_000)

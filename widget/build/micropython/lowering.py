@@ -278,7 +278,7 @@ class _Lowering(ast.NodeTransformer):
         args.kw_defaults = [item and self.visit(item) for item in args.kw_defaults]
 
     def _check_unordered(self, node: ast.AST, name: str) -> None:
-        """Refuse what would see the order of a parameter with ``**``: there, it is a dictionary without one."""
+        """Refuse what would see the order of a parameter with ``**``: there it is a plain dictionary."""
         parents = {child: parent for parent in ast.walk(node) for child in ast.iter_child_nodes(parent)}
         for use in ast.walk(node):
             if not isinstance(use, ast.Name) or use.id != name:
