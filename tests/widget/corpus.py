@@ -27,7 +27,7 @@ __all__ = ["Walk", "corpus", "replies"]
 GOLDEN = Path(__file__).parents[1] / "golden"
 SEED = 20_261_127
 # At scale 1: matches that are walked through, drawn histories, and as many mutated as hostile texts.
-MATCHES, HISTORIES, TEXTS = 3, 40, 120
+MATCHES, HISTORIES, TEXTS = 3, 40, 80
 
 # A request and its reply, as the texts that cross between JavaScript and Python.
 Walk = list[tuple[str, str]]

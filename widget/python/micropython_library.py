@@ -384,7 +384,7 @@ def method_upper(text):
 
 
 def _by_character(text, change):
-    """Without NUL, where a text would end, and surrogates, which would become another sign: neither has a case."""
+    """Without NUL, where a text would end, and surrogates, which would change: neither has a case."""
     if "\0" in text:
         return "\0".join([_by_character(part, change) for part in text.split("\0")])
     if not _has_surrogate(_utf8(text)):
