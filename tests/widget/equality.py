@@ -100,7 +100,7 @@ class _Files(http.server.SimpleHTTPRequestHandler):
         root, name = (DIST, path.removeprefix("/dist/")) if path.startswith("/dist/") else (HERE, path[1:])
         return str(root / name)
 
-    extensions_map: Final = {
+    extensions_map = {  # noqa: RUF012 - named so by its base
         **http.server.SimpleHTTPRequestHandler.extensions_map,
         ".mjs": "text/javascript",
         ".wasm": "application/wasm",

@@ -435,10 +435,10 @@ class _Lowering(ast.NodeTransformer):
         )
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        left = node.left
-        is_pattern = isinstance(node.op, ast.Mod) and isinstance(left, ast.Constant)
-        if is_pattern and isinstance(left.value, str) and not formats.is_known_pattern(left.value):
-            raise self.refuse(node, f"pattern {left.value!r} before %")
+        if isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant):
+            pattern = node.left.value
+            if isinstance(pattern, str) and not formats.is_known_pattern(pattern):
+                raise self.refuse(node, f"pattern {pattern!r} before %")
         return self.generic_visit(node)
 
     def visit_Dict(self, node: ast.Dict) -> ast.AST:
