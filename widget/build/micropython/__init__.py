@@ -1,7 +1,7 @@
 """Tier 2's half of the build: ``shared_state`` and the bridge as one image of MicroPython bytecode.
 
 Read ``vocabulary`` (what may be used as it is, and what has a stand-in), ``program`` (what the modules
-define), ``lowering`` with ``classes``, ``patterns`` and ``formats`` (the rewriting), ``reach`` (what is left
+define), ``lowering`` with its rules in ``statements``, ``expressions`` and ``calls``, ``reach`` (what is left
 out), then ``image``.
 """
 
