@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -390,6 +391,32 @@ def test_pyodide_that_breaks_gives_way_to_micropython(page: Page, feed: Feed) ->
     never_went_back(page)
 
 
+@contextmanager
+def somebody_elses(html: str, policy: str = "") -> Iterator[str]:
+    """A page of another site; its address."""
+
+    class Gazette(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            if policy:
+                self.send_header("Content-Security-Policy", policy)
+            self.end_headers()
+            self.wfile.write(f"<!doctype html>{html}".encode())
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named so by its base
+            """Nothing: the test's output is for the test."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Gazette) as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        try:
+            yield f"http://localhost:{web.server_port}/"
+        finally:
+            web.shutdown()
+            thread.join()
+
+
 CAPABLE = """
 Object.defineProperty(navigator, "deviceMemory", { get: () => 8 });
 const connection = { effectiveType: "4g", downlink: 10, saveData: false };
@@ -399,18 +426,18 @@ Object.defineProperty(navigator, "connection", { get: () => connection });
 
 def test_pyodide_takes_over_where_a_reader_stays_on_a_page_of_ours(browser: Browser, feed: Feed) -> None:
     """And not on a small device, nor on somebody else's page, which has to ask."""
-    with browser.new_context(service_workers="block") as capable, browser.new_context() as small:
+    frame_html = f"<iframe src='{feed.server.url}/embed/{feed.match_id}'></iframe>"
+    with (
+        somebody_elses(frame_html) as gazette,
+        browser.new_context(service_workers="block") as capable,
+        browser.new_context(service_workers="block") as small,
+    ):
         for context in (capable, small):
-            context.add_init_script(RECORDER + CAPABLE.replace("8", "8" if context is capable else "2"))
+            context.add_init_script(
+                RECORDER + CAPABLE.replace("=> 8", "=> 8" if context is capable else "=> 2")
+            )
         own, framed, weak = capable.new_page(), capable.new_page(), small.new_page()
-        framed.route(
-            "**/gazette",
-            lambda route: route.fulfill(
-                body=f"<!doctype html><iframe src='{feed.server.url}/embed/{feed.match_id}'></iframe>",
-                content_type="text/html",
-            ),
-        )
-        framed.goto(feed.url.replace("127.0.0.1", "localhost").rpartition("/match/")[0] + "/gazette")
+        framed.goto(gazette)
         frame = framed.frame_locator("iframe")
         expect(frame.locator("live-score[data-tier='2']")).to_be_attached(timeout=BOOT_MS)
         weak.goto(feed.url)
@@ -516,36 +543,19 @@ def test_other_peoples_policies_are_kept(
         f" worker-src {worker_source.format(origin=origin)}"
     )
 
-    class Gazette(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Security-Policy", policy)
-            self.end_headers()
-            script = f"<script type=module src={origin}/widget/live-score.js></script>"
-            element = f"<live-score match={feed.match_id}><a href={feed.url}>Live</a></live-score>"
-            self.wfile.write(f"<!doctype html>{script}{element}".encode())
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named so by its base
-            """Nothing: the test's output is for the test."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Gazette) as web:
-        thread = threading.Thread(target=web.serve_forever)
-        thread.start()
-        try:
-            page.goto(f"http://localhost:{web.server_port}/")
-            at_tier(page, tier)
-            shows(page, feed.goal("g1", 1))
-            expect(page.locator("live-score article")).to_be_visible()
-            assert page.locator("live-score").get_attribute("data-tier") == str(tier)
-            # What may not run is given up at once, and not when a timer says so.
-            deadline_s = time.monotonic() + BOOT_MS / 9_000
-            while tier == 1 and page.workers and time.monotonic() < deadline_s:
-                page.wait_for_timeout(50)
-            assert len(page.workers) == tier - 1
-        finally:
-            web.shutdown()
-            thread.join()
+    script = f"<script type=module src={origin}/widget/live-score.js></script>"
+    element = f"<live-score match={feed.match_id}><a href={feed.url}>Live</a></live-score>"
+    with somebody_elses(script + element, policy) as gazette:
+        page.goto(gazette)
+        at_tier(page, tier)
+        shows(page, feed.goal("g1", 1))
+        expect(page.locator("live-score article")).to_be_visible()
+        assert page.locator("live-score").get_attribute("data-tier") == str(tier)
+        # What may not run is given up at once, and not when a timer says so.
+        deadline_s = time.monotonic() + BOOT_MS / 9_000
+        while tier == 1 and page.workers and time.monotonic() < deadline_s:
+            page.wait_for_timeout(50)
+        assert len(page.workers) == tier - 1
 
 
 def test_a_lost_connection_tells_the_age(page: Page, context: BrowserContext, feed: Feed) -> None:
