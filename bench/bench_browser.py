@@ -7,9 +7,9 @@ adds. Posting and painting are read off the same system clock.
 
 * latency: the poster notes the time, posts one signed event, and a MutationObserver in the page notes when
   the scoreboard of that id is in the DOM. Tier 1 with the runtime blocked, tier 2 after it took over.
-* runtimes: bytes of the light path; time from navigation to tier 2 (cold, warm, and with the page's main thread
-  four times slower, which a worker is not); time for each delta of the World Cups in a worker; memory of the
-  renderer with one and with ten live elements.
+* runtimes: bytes of the light path; time from navigation to tier 2 (cold, warm, and with the page's main
+  thread four times slower, which a worker is not); time for each delta of the World Cups in a worker; memory
+  of the renderer with one and with ten live elements.
 * load: first contentful paint, first live state (tier 1 connected), Python ready (tier 2); bytes by what
   came over the network, for a new visitor (cold: empty cache) and a returning one (warm).
 """

@@ -12,7 +12,14 @@ from shared_state.jsontext import Json
 from testkit.built_widget import manifest
 from testkit.services.process import require_program
 from tests.widget import lowered_programs
-from widget.build.bundle import BRIDGE_CALL, LIBRARY, ROOT, bundled_names, micropython_image, npm_packages
+from widget.build.bundle import (
+    BRIDGE_CALL,
+    ROOT,
+    bundled_names,
+    library_sources,
+    micropython_image,
+    npm_packages,
+)
 from widget.build.micropython import CompilerError, LoweringError, image, lowered_modules
 from widget.build.micropython.image import compiler
 from widget.build.micropython.reach import ReachError
@@ -23,7 +30,7 @@ CASES = lowered_programs.handle("").split()
 
 def lowered(source: str, path: str = "shared_state/example.py") -> dict[str, str]:
     module = path.removesuffix(".py").replace("/", ".")
-    return lowered_modules({path: source}, LIBRARY.read_text(encoding="utf-8"), (module, "handle"))
+    return lowered_modules({path: source}, library_sources(), (module, "handle"))
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +190,7 @@ def test_a_name_that_only_a_type_checker_reads_cannot_be_used() -> None:
         "shared_state/example.py": "from shared_state.types import Row\ndef handle(x): return Row(a=x)\n",
     }
     with pytest.raises(ReachError, match=r"shared_state\.types has no Row"):
-        lowered_modules(sources, LIBRARY.read_text(encoding="utf-8"), ("shared_state.example", "handle"))
+        lowered_modules(sources, library_sources(), ("shared_state.example", "handle"))
 
 
 def test_what_nothing_reaches_is_left_out_and_a_late_import_is_not() -> None:
@@ -195,9 +202,7 @@ def test_what_nothing_reaches_is_left_out_and_a_late_import_is_not() -> None:
             "def handle(x):\n    from shared_state.words.de import GOAL\n    return GOAL\n"
         ),
     }
-    modules = lowered_modules(
-        sources, LIBRARY.read_text(encoding="utf-8"), ("shared_state.example", "handle")
-    )
+    modules = lowered_modules(sources, library_sources(), ("shared_state.example", "handle"))
     assert modules.keys() == {"shared_state.example", "shared_state.words.de"}
     assert "unused" not in modules["shared_state.example"]
     assert "UNUSED" not in modules["shared_state.words.de"]
@@ -212,7 +217,7 @@ def test_the_same_sources_give_the_same_image() -> None:
 
 def test_the_image_has_no_type_checkers_words() -> None:
     sources = {name: (ROOT / name).read_text(encoding="utf-8") for name in bundled_names()}
-    modules = lowered_modules(sources, LIBRARY.read_text(encoding="utf-8"), BRIDGE_CALL)
+    modules = lowered_modules(sources, library_sources(), BRIDGE_CALL)
     text = "\n".join(modules.values())
     assert "typing" not in text
     assert "dataclass(" not in text

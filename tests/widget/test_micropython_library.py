@@ -5,10 +5,12 @@ What asks JavaScript is compared where there is one: tests/widget/test_lowering.
 
 from __future__ import annotations
 
+import ast
 import json
 import struct
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,8 +20,11 @@ from hypothesis import strategies as st
 from testkit.built_widget import run_node
 from tests import strategies
 from tests.widget.corpus import HOSTILE
+from widget.build.bundle import LIBRARY_FILES, library_sources
 
-library: Any = import_module("widget.python.micropython_library")
+MODULES = [import_module(f"widget.python.micropython_library.{name}") for name in LIBRARY_FILES]
+# As the build has it: one module, in which no two files define one name.
+library: Any = SimpleNamespace(**{name: value for module in MODULES for name, value in vars(module).items()})
 
 HOOKS: dict[str, Any] = {
     "object_pairs_hook": lambda pairs: ("object", tuple(pairs)),
@@ -28,6 +33,14 @@ HOOKS: dict[str, Any] = {
     "parse_float": lambda digits: f"float {digits}",
 }
 SHALLOW = [text for text in HOSTILE if max(text.count("["), text.count("{")) < 40]
+
+
+def bound_by(statement: ast.stmt) -> list[str]:
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return [statement.name]
+    if isinstance(statement, ast.Assign):
+        return [target.id for target in statement.targets if isinstance(target, ast.Name)]
+    return []
 
 
 def read(decoder: Any, text: str) -> object:
@@ -41,6 +54,18 @@ def assert_reads_alike(text: str) -> None:
     wanted = read(json.JSONDecoder, text)
     found = read(library.JSONDecoder, text)
     assert found == wanted, text
+
+
+def test_no_two_files_define_one_name() -> None:
+    names = [
+        name
+        for source in library_sources()
+        for statement in ast.parse(source).body
+        if not isinstance(statement, ast.Import | ast.ImportFrom | ast.Try)
+        for name in bound_by(statement)
+    ]
+    assert len(names) > 80
+    assert sorted(names) == sorted(set(names))
 
 
 @pytest.mark.parametrize("text", SHALLOW)

@@ -32,6 +32,7 @@ __all__ = [
     "BuildError",
     "build",
     "bundled_names",
+    "library_sources",
     "main",
     "micropython_image",
     "micropython_script",
@@ -44,7 +45,10 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 WIDGET: Final = ROOT / "widget"
 SOURCES: Final = WIDGET / "src"
 BUILD: Final = WIDGET / "build"
-LIBRARY: Final = WIDGET / "python" / "micropython_library.py"
+LIBRARY: Final = WIDGET / "python" / "micropython_library"
+LIBRARY_FILES: Final = (
+    *("runtime", "numbers", "text", "mappings", "records", "functional", "patterns", "dates", "json_text"),
+)
 CACHE: Final = ROOT / ".cache" / "widget"
 HASH_CHARS: Final = 12
 RUNTIME_STOCK: Final = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
@@ -226,10 +230,15 @@ def micropython_image() -> bytes:
     """
     sources = {name: (ROOT / name).read_text(encoding="utf-8") for name in bundled_names()}
     try:
-        modules = lowered_modules(sources, LIBRARY.read_text(encoding="utf-8"), BRIDGE_CALL)
+        modules = lowered_modules(sources, library_sources(), BRIDGE_CALL)
         return image(modules)
     except (LoweringError, ReachError, CompilerError) as error:
         raise BuildError(str(error)) from error
+
+
+def library_sources() -> list[str]:
+    """What stands in for the standard library, each file after those that it imports."""
+    return [(LIBRARY / f"{name}.py").read_text(encoding="utf-8") for name in LIBRARY_FILES]
 
 
 def micropython_script(packages: Path) -> Path:

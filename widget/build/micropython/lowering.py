@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import symtable
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from widget.build.micropython.calls import CallRules
@@ -31,12 +31,14 @@ _REFUSED: Final[Mapping[type[ast.AST], str]] = {
 }
 
 
-def lowered_modules(sources: Mapping[str, str], library: str, root: tuple[str, str]) -> dict[str, str]:
+def lowered_modules(
+    sources: Mapping[str, str], library: Sequence[str], root: tuple[str, str]
+) -> dict[str, str]:
     """The modules' sources for MicroPython, by module, with what ``root`` does not reach left out.
 
     Args:
         sources: by path below the repository.
-        library: the source of the stand-ins, which is not lowered.
+        library: the sources of the stand-ins, which are not lowered, each after those that it imports.
         root: module and name that JavaScript calls.
 
     Raises:
@@ -46,7 +48,7 @@ def lowered_modules(sources: Mapping[str, str], library: str, root: tuple[str, s
     trees = {module: _Lowering(program, module).lowered() for module in program.trees}
     for module, tree in trees.items():
         _check_names(program.paths[module], tree)
-    trees[LIBRARY] = ast.parse(library)
+    trees[LIBRARY] = _as_one(library)
     kept = reached(trees, root)
     return {module: ast.unparse(ast.fix_missing_locations(tree)) + "\n" for module, tree in kept.items()}
 
@@ -72,6 +74,17 @@ class _Lowering(StatementRules, ExpressionRules, CallRules):
             tree.body.insert(0, ast.ImportFrom(LIBRARY, names, 0))
         # Read again, so that what was made has its places too.
         return ast.parse(ast.unparse(ast.fix_missing_locations(tree)))
+
+
+def _as_one(sources: Sequence[str]) -> ast.Module:
+    """The library as one module: MicroPython spends more on a module than on what is in it."""
+    body: list[ast.stmt] = []
+    for source in sources:
+        for statement in ast.parse(source).body:
+            is_own = isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith(LIBRARY)
+            if not is_own:
+                body.append(statement)
+    return ast.Module(body, [])
 
 
 def _check_names(path: str, tree: ast.Module) -> None:
