@@ -188,6 +188,27 @@ def dict_equality() -> str:
     return repr([one == other, one != other, one == Point(2), {Version(1): "v"}[Version(1, 0)]])
 
 
+@dataclass
+class Holder:
+    detail: Mapping[str, Any]
+
+
+def mapping_equality() -> str:
+    one: dict[str, Any] = {"a": 1, "b": {"c": 2, "d": 3}}
+    other = {"b": {"d": 3, "c": 2}, "a": 1}
+    held = Holder({"x": 1, "y": 2})
+    return repr(
+        [
+            one == other,
+            one != other,
+            held.detail == {"y": 2, "x": 1},
+            held == Holder({"y": 2, "x": 1}),
+            {"z": 1} == {"z": 2},
+            one != {},
+        ]
+    )
+
+
 def keywords() -> str:
     def told(a: int, b: int = 2, *rest: int, c: int, d: int = 4) -> tuple[Any, ...]:
         return (a, b, rest, c, d)
@@ -719,6 +740,7 @@ def json_texts() -> str:
 _CASES: Final[Mapping[str, Callable[[], str]]] = {
     "dict_order": dict_order,
     "dict_equality": dict_equality,
+    "mapping_equality": mapping_equality,
     "keywords": keywords,
     "positional_only": positional_only,
     "keywords_by_name": keywords_by_name,

@@ -208,6 +208,27 @@ def test_what_nothing_reaches_is_left_out_and_a_late_import_is_not() -> None:
     assert "UNUSED" not in modules["shared_state.words.de"]
 
 
+def test_modules_may_have_classes_of_one_name_and_bases_elsewhere() -> None:
+    sources = {
+        "shared_state/b.py": (
+            "from dataclasses import dataclass\nfrom shared_state.a import Base\n"
+            "class _Row:\n    kind = 'b'\n"
+            "@dataclass\nclass Derived(Base):\n    b: int = 2\n"
+            "def handle(x):\n    match Derived(a=x):\n"
+            "        case Derived(a, 2):\n            return (a, _Row.kind)\n"
+        ),
+        "shared_state/a.py": (
+            "from dataclasses import dataclass\nfrom typing import NamedTuple\n"
+            "class _Row(NamedTuple):\n    kind: int\n"
+            "@dataclass\nclass Base:\n    a: int\n    def row(self): return _Row(self.a)\n"
+        ),
+    }
+    modules = lowered_modules(sources, library_sources(), ("shared_state.b", "handle"))
+    assert "def __init__(self, a, b=2):" in modules["shared_state.b"]
+    assert "_Row = namedtuple('_Row', ('kind',))" in modules["shared_state.a"]
+    assert image(modules)
+
+
 def test_the_same_sources_give_the_same_image() -> None:
     assert micropython_image() == micropython_image()
     entry = manifest()["files"]["touchline.romfs"]

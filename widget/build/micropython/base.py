@@ -54,8 +54,7 @@ class Rules(ast.NodeTransformer):
         """The kind of class that a name stands for; empty for none."""
         if not isinstance(node, ast.Name):
             return ""
-        module, name = self.program.definition_of(self.module, node.id)
-        facts = self.program.classes.get(name) if name in self.program.exports[module] else None
+        facts = self.program.class_facts(self.module, node.id)
         return "" if facts is None else facts.kind
 
     def body(self, statements: Sequence[ast.stmt]) -> list[ast.stmt]:

@@ -118,6 +118,11 @@ class ExpressionRules(Rules):
         return self.generic_visit(node)
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        if len(node.ops) == 1 and isinstance(node.ops[0], ast.Eq | ast.NotEq):
+            sides = [node.left, node.comparators[0]]
+            if any(self._may_be_mapping(side) for side in sides):
+                same = self.call("equal", *map(self.visit, sides))
+                return same if isinstance(node.ops[0], ast.Eq) else ast.UnaryOp(ast.Not(), same)
         keeps = [isinstance(op, ast.Is | ast.IsNot | ast.Eq | ast.NotEq) for op in node.ops]
         node.left = self.visit(node.left)
         node.comparators = [
@@ -125,6 +130,13 @@ class ExpressionRules(Rules):
             for kept, item in zip(keeps, node.comparators, strict=True)
         ]
         return node
+
+    def _may_be_mapping(self, node: ast.expr) -> bool:
+        """Whether ``==`` would ask MicroPython for the order of a dictionary, too."""
+        if isinstance(node, ast.Dict | ast.DictComp):
+            return True
+        name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        return name in self.program.mappings
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if not isinstance(node.ctx, ast.Load):
@@ -150,9 +162,12 @@ class ExpressionRules(Rules):
         if self.class_of(node.value) in ("enum", "strenum"):
             return node
         if self._is_member(node.value) and name in ("value", "name"):
-            facts = self.program.classes[node.value.value.id]  # type: ignore[attr-defined]
             member = node.value.attr  # type: ignore[attr-defined]
-            return ast.Constant(member) if name == "name" else self.visit(facts.members[member])
+            facts = self.program.class_facts(self.module, node.value.value.id)  # type: ignore[attr-defined]
+            known = {} if facts is None else facts.members
+            if member not in known:
+                raise self.refuse(node, f"member {member}")
+            return ast.Constant(member) if name == "name" else self.visit(known[member])
         if name == "value" and self.program.has_strenum:
             return self.call("value_of", self.visit(node.value))
         if name in METHOD_STAND_INS and not self.is_library_object(node.value):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from widget.build.micropython.program import ClassFacts
@@ -16,22 +16,21 @@ _SELF_MATCHING: Final = frozenset(
 )
 
 _Refuse = Callable[[ast.AST, str], Exception]
+_FactsOf = Callable[[str], ClassFacts | None]
 
 
-def tests_of(
-    pattern: ast.pattern, subject: ast.expr, classes: Mapping[str, ClassFacts], refuse: _Refuse
-) -> list[ast.expr]:
+def tests_of(pattern: ast.pattern, subject: ast.expr, facts_of: _FactsOf, refuse: _Refuse) -> list[ast.expr]:
     """The conditions under which ``subject`` matches, in order; they are not lowered yet.
 
     Args:
         pattern: of one case.
         subject: an expression that may be evaluated any number of times.
-        classes: those whose positions are known.
+        facts_of: what is known of a class of this name.
         refuse: makes the error.
     """
 
     def inner(part: ast.pattern, value: ast.expr) -> list[ast.expr]:
-        return tests_of(part, value, classes, refuse)
+        return tests_of(part, value, facts_of, refuse)
 
     if isinstance(pattern, ast.MatchValue):
         return [ast.Compare(subject, [ast.Eq()], [pattern.value])]
@@ -53,7 +52,7 @@ def tests_of(
             tests += inner(part, ast.Subscript(subject, key, ast.Load()))
         return tests
     if isinstance(pattern, ast.MatchClass):
-        return _class(pattern, subject, classes, refuse, inner)
+        return _class(pattern, subject, facts_of, refuse, inner)
     raise refuse(pattern, f"pattern {type(pattern).__name__}")
 
 
@@ -86,7 +85,7 @@ def _sequence(
 def _class(
     pattern: ast.MatchClass,
     subject: ast.expr,
-    classes: Mapping[str, ClassFacts],
+    facts_of: _FactsOf,
     refuse: _Refuse,
     inner: Callable[[ast.pattern, ast.expr], list[ast.expr]],
 ) -> list[ast.expr]:
@@ -97,7 +96,7 @@ def _class(
             raise refuse(pattern, f"pattern {name} with {len(pattern.patterns)} positions")
         tests += inner(pattern.patterns[0], subject)
     elif pattern.patterns:
-        facts = classes.get(name)
+        facts = facts_of(name)
         if facts is None or len(pattern.patterns) > len(facts.fields):
             raise refuse(pattern, f"pattern {ast.unparse(pattern.cls)} by position")
         for of, part in zip(facts.fields, pattern.patterns, strict=False):

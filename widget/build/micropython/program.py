@@ -49,21 +49,23 @@ class Program:
 
     Attributes:
         paths: by module's name, the path of its source.
-        classes: by name; two modules must not have classes of one name.
+        classes: by module and name.
         attributes: every name that an own class or module defines for others to reach by a dot.
         exports: by module, the names it defines itself.
         imports: by module, the names it imports from another one of these modules, with that module.
         has_strenum: whether any text may be a member of an enumeration.
+        mappings: names that are annotated as a mapping anywhere: of parameters, variables and fields.
         replaces_tuples: whether ``_replace`` or ``_asdict`` of a NamedTuple is called anywhere.
     """
 
     paths: dict[str, str] = field(default_factory=dict)
     trees: dict[str, ast.Module] = field(default_factory=dict)
-    classes: dict[str, ClassFacts] = field(default_factory=dict)
+    classes: dict[tuple[str, str], ClassFacts] = field(default_factory=dict)
     attributes: set[str] = field(default_factory=set)
     exports: dict[str, set[str]] = field(default_factory=dict)
     imports: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
     has_strenum: bool = False
+    mappings: set[str] = field(default_factory=set)
     replaces_tuples: bool = False
 
     @classmethod
@@ -79,8 +81,14 @@ class Program:
             program.paths[module] = path
             program.trees[module] = ast.parse(source, filename=path)
         for module in program.trees:
-            program._read_module(module)
+            program._read_names(module)
+        for module in program.trees:
+            program._read_classes(module)
         return program
+
+    def class_facts(self, module: str, name: str) -> ClassFacts | None:
+        """The class that a name stands for in a module, wherever it is defined; None for anything else."""
+        return self.classes.get(self.definition_of(module, name))
 
     def definition_of(self, module: str, name: str) -> tuple[str, str]:
         """The module that defines a name which ``module`` has, and its name there."""
@@ -88,25 +96,37 @@ class Program:
             module, name = self.imports[module][name]
         return module, name
 
-    def _read_module(self, module: str) -> None:
-        tree, path = self.trees[module], self.paths[module]
+    def _read_names(self, module: str) -> None:
+        tree = self.trees[module]
         self.exports[module] = {name for statement in tree.body for name in _bound(statement)}
         self.imports[module] = {}
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module in self.trees:
                 for alias in node.names:
                     self.imports[module][alias.asname or alias.name] = (node.module, alias.name)
-            elif isinstance(node, ast.ClassDef):
-                self._read_class(node, path)
+            elif isinstance(node, ast.arg | ast.AnnAssign) and _is_mapping(node.annotation):
+                target = node if isinstance(node, ast.arg) else node.target
+                name = target.arg if isinstance(target, ast.arg) else ast.unparse(target).rpartition(".")[2]
+                self.mappings.add(name)
             elif isinstance(node, ast.Attribute):
                 self.replaces_tuples |= node.attr in ("_replace", "_asdict", "_fields")
                 if isinstance(node.ctx, ast.Store):
                     self.attributes.add(node.attr)
         self.attributes |= self.exports[module]
 
-    def _read_class(self, node: ast.ClassDef, path: str) -> None:
-        if node.name in self.classes:
-            raise LoweringError(path, node, f"second class named {node.name}")
+    def _read_classes(self, module: str) -> None:
+        nodes: set[str] = set()
+        for node in ast.walk(self.trees[module]):
+            if not isinstance(node, ast.ClassDef):
+                continue
+            if node.name in nodes:
+                raise LoweringError(self.paths[module], node, f"second class named {node.name}")
+            nodes.add(node.name)
+            if (module, node.name) not in self.classes:
+                self._read_class(module, node)
+
+    def _read_class(self, module: str, node: ast.ClassDef) -> None:
+        path = self.paths[module]
         for item in node.body:
             if isinstance(item, ast.FunctionDef) and item.name in METHOD_STAND_INS:
                 raise LoweringError(
@@ -119,7 +139,7 @@ class Program:
         members: dict[str, ast.expr] = {}
         if decorator_named(node, "dataclass") is not None:
             kind = "dataclass"
-            inherited = [of for base in bases if base in self.classes for of in self.classes[base].fields]
+            inherited = [of for base in bases for of in self._inherited(module, base)]
             own = list(_fields(node))
             fields = (*(of for of in inherited if of.name not in {mine.name for mine in own}), *own)
         elif "NamedTuple" in bases:
@@ -128,7 +148,22 @@ class Program:
             kind = "strenum" if "StrEnum" in bases else "enum"
             members = dict(_members(node))
             self.has_strenum |= kind == "strenum"
-        self.classes[node.name] = ClassFacts(node.name, kind, fields, members)
+        self.classes[module, node.name] = ClassFacts(node.name, kind, fields, members)
+
+    def _inherited(self, module: str, base: str) -> tuple[Field, ...]:
+        """The fields of a base, which may not have been read yet."""
+        home, name = self.definition_of(module, base)
+        if (home, name) not in self.classes:
+            for node in self.trees[home].body:
+                if isinstance(node, ast.ClassDef) and node.name == name:
+                    self._read_class(home, node)
+        facts = self.classes.get((home, name))
+        return () if facts is None else facts.fields
+
+
+def _is_mapping(annotation: ast.expr | None) -> bool:
+    root = annotation.value if isinstance(annotation, ast.Subscript) else annotation
+    return root is not None and ast.unparse(root) in ("dict", "Mapping", "MutableMapping", "JsonObject")
 
 
 def base_names(node: ast.ClassDef) -> set[str]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from widget.build.micropython import classes, patterns
 from widget.build.micropython.base import Rules
-from widget.build.micropython.program import LoweringError, base_names, decorator_named
+from widget.build.micropython.program import ClassFacts, LoweringError, base_names, decorator_named
 from widget.build.micropython.vocabulary import (
     DATACLASS_FUNCTIONS,
     DUNDER_METHODS,
@@ -198,9 +198,12 @@ class StatementRules(Rules):
         def refuse(part: ast.AST, what: str) -> LoweringError:
             return self.refuse(part, what)
 
+        def facts_of(name: str) -> ClassFacts | None:
+            return self.program.class_facts(self.module, name)
+
         chain: list[ast.stmt] = []
         for case in reversed(node.cases):
-            tests = patterns.tests_of(case.pattern, ast.Name(name, ast.Load()), self.program.classes, refuse)
+            tests = patterns.tests_of(case.pattern, ast.Name(name, ast.Load()), facts_of, refuse)
             if case.guard is not None:
                 tests.append(case.guard)
             for test in tests:
@@ -217,7 +220,7 @@ class StatementRules(Rules):
     # ---- classes --------------------------------------------------------------------------------------
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST | list[ast.stmt] | None:
-        facts = self.program.classes[node.name]
+        facts = self.program.classes[self.module, node.name]
         bases = base_names(node)
         if "TypedDict" in bases:
             return None
