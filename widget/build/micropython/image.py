@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 __all__ = ["CompilerError", "compiler", "image"]
 
@@ -16,7 +16,8 @@ _VERBATIM: Final = 2
 _DIRECTORY: Final = 4
 _FILE: Final = 5
 
-_Tree = dict[str, "bytes | _Tree"]
+# By name: bytes of a file, or another of these.
+_Tree = dict[str, Any]
 
 
 class CompilerError(Exception):
@@ -31,13 +32,11 @@ def image(modules: Mapping[str, str]) -> bytes:
     """
     tree: _Tree = {}
     for module, source in sorted(modules.items()):
+        is_package = any(other.startswith(module + ".") for other in modules)
+        *folders, name = (*module.split("."), "__init__") if is_package else module.split(".")
         folder = tree
-        *packages, name = module.split(".")
-        for package in packages:
-            inner = folder.setdefault(package, {})
-            if not isinstance(inner, dict):
-                raise CompilerError(f"{module}: {package} is a module and a package")
-            folder = inner
+        for package in folders:
+            folder = folder.setdefault(package, {})
         folder[name + ".mpy"] = _bytecode(module, source)
     return _packed(tree)
 
