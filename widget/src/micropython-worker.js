@@ -24,5 +24,5 @@ answerCalls(async ({ wasm, image }) => {
       void WebAssembly.instantiate(module, imports).then(done);
     },
   });
-  return python.pyimport("widget.python.bridge").handle;
+  return python.pyimport("touchline").handle;
 });

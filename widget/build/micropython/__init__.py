@@ -2,12 +2,12 @@
 
 Read ``vocabulary`` (what may be used as it is, and what has a stand-in), ``program`` (what the modules
 define), ``lowering`` with its rules in ``statements``, ``expressions`` and ``calls``, ``reach`` (what is left
-out), then ``image``.
+out), ``merging`` (one module of all), then ``image``.
 """
 
-from widget.build.micropython.image import CompilerError, image
-from widget.build.micropython.lowering import lowered_modules
+from widget.build.micropython.image import MODULE, CompilerError, image
+from widget.build.micropython.lowering import lowered_program
 from widget.build.micropython.program import LoweringError
 from widget.build.micropython.reach import ReachError
 
-__all__ = ["CompilerError", "LoweringError", "ReachError", "image", "lowered_modules"]
+__all__ = ["MODULE", "CompilerError", "LoweringError", "ReachError", "image", "lowered_program"]

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from widget.build.micropython.program import ClassFacts, Field, base_names
+from widget.build.micropython.program import ClassFacts, Field
 
 __all__ = ["dataclass_body", "enumeration", "named_tuple", "text_enumeration"]
 
@@ -61,7 +61,7 @@ def dataclass_body(
         else:
             parameters.append((of.name, None if default is None else visit(default), keyword_only))
             lines.append(f"self.{of.name} = {of.name}")
-    if "__post_init__" in defined or "__post_init__" in _inherited(node):
+    if facts.has_post_init:
         lines.append("self.__post_init__()")
     source: list[str] = []
     if "__init__" not in defined:
@@ -164,8 +164,3 @@ def _signature(parameters: Sequence[tuple[str, ast.expr | None, bool]]) -> str:
 def _is_own(node: ast.ClassDef, name: str) -> bool:
     targets = [item.target for item in node.body if isinstance(item, ast.AnnAssign)]
     return any(isinstance(target, ast.Name) and target.id == name for target in targets)
-
-
-def _inherited(node: ast.ClassDef) -> set[str]:
-    """A base's own ``__post_init__`` is called too; whether it has one is known where it is lowered."""
-    return {"__post_init__"} if base_names(node) - {"Generic", "Protocol", "ABC"} else set()

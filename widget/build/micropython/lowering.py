@@ -14,12 +14,13 @@ from typing import Final
 
 from widget.build.micropython.calls import CallRules
 from widget.build.micropython.expressions import ExpressionRules
+from widget.build.micropython.merging import merged
 from widget.build.micropython.program import LoweringError, Program
 from widget.build.micropython.reach import reached
 from widget.build.micropython.statements import StatementRules
 from widget.build.micropython.vocabulary import BUILTIN_STAND_INS, BUILTINS, LIBRARY
 
-__all__ = ["lowered_modules"]
+__all__ = ["lowered_program"]
 
 _REFUSED: Final[Mapping[type[ast.AST], str]] = {
     ast.AsyncFunctionDef: "async def",
@@ -31,10 +32,8 @@ _REFUSED: Final[Mapping[type[ast.AST], str]] = {
 }
 
 
-def lowered_modules(
-    sources: Mapping[str, str], library: Sequence[str], root: tuple[str, str]
-) -> dict[str, str]:
-    """The modules' sources for MicroPython, by module, with what ``root`` does not reach left out.
+def lowered_program(sources: Mapping[str, str], library: Sequence[str], root: tuple[str, str]) -> str:
+    """The modules for MicroPython, as the source of one; what ``root`` does not reach is left out.
 
     Args:
         sources: by path below the repository.
@@ -43,14 +42,15 @@ def lowered_modules(
 
     Raises:
         LoweringError: a construct that has no rule; it names file, line and construct.
+        ReachError: a name is imported that only a type checker reads.
     """
     program = Program.read(sources)
     trees = {module: _Lowering(program, module).lowered() for module in program.trees}
     for module, tree in trees.items():
         _check_names(program.paths[module], tree)
     trees[LIBRARY] = _as_one(library)
-    kept = reached(trees, root)
-    return {module: ast.unparse(ast.fix_missing_locations(tree)) + "\n" for module, tree in kept.items()}
+    whole = merged(reached(trees, root), root)
+    return ast.unparse(whole) + "\n"
 
 
 class _Lowering(StatementRules, ExpressionRules, CallRules):

@@ -35,12 +35,14 @@ class ClassFacts:
     Attributes:
         fields: in order, those of the bases first.
         members: names of an enumeration's members with their values.
+        has_post_init: whether it, or a base, has a ``__post_init__``.
     """
 
     name: str
     kind: Literal["plain", "dataclass", "namedtuple", "enum", "strenum"]
     fields: tuple[Field, ...] = ()
     members: Mapping[str, ast.expr] = field(default_factory=dict)
+    has_post_init: bool = False
 
 
 @dataclass(slots=True)
@@ -137,9 +139,14 @@ class Program:
         kind: Literal["plain", "dataclass", "namedtuple", "enum", "strenum"] = "plain"
         fields: tuple[Field, ...] = ()
         members: dict[str, ast.expr] = {}
+        has_post_init = False
         if decorator_named(node, "dataclass") is not None:
             kind = "dataclass"
-            inherited = [of for base in bases for of in self._inherited(module, base)]
+            known = [facts for base in bases if (facts := self._base(module, base)) is not None]
+            inherited = [of for facts in known for of in facts.fields]
+            has_post_init = any(facts.has_post_init for facts in known) or any(
+                isinstance(item, ast.FunctionDef) and item.name == "__post_init__" for item in node.body
+            )
             own = list(_fields(node))
             fields = (*(of for of in inherited if of.name not in {mine.name for mine in own}), *own)
         elif "NamedTuple" in bases:
@@ -148,17 +155,16 @@ class Program:
             kind = "strenum" if "StrEnum" in bases else "enum"
             members = dict(_members(node))
             self.has_strenum |= kind == "strenum"
-        self.classes[module, node.name] = ClassFacts(node.name, kind, fields, members)
+        self.classes[module, node.name] = ClassFacts(node.name, kind, fields, members, has_post_init)
 
-    def _inherited(self, module: str, base: str) -> tuple[Field, ...]:
-        """The fields of a base, which may not have been read yet."""
+    def _base(self, module: str, base: str) -> ClassFacts | None:
+        """A base, which may not have been read yet."""
         home, name = self.definition_of(module, base)
         if (home, name) not in self.classes:
             for node in self.trees[home].body:
                 if isinstance(node, ast.ClassDef) and node.name == name:
                     self._read_class(home, node)
-        facts = self.classes.get((home, name))
-        return () if facts is None else facts.fields
+        return self.classes.get((home, name))
 
 
 def _is_mapping(annotation: ast.expr | None) -> bool:

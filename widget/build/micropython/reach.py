@@ -27,10 +27,7 @@ def reached(trees: Mapping[str, ast.Module], root: tuple[str, str]) -> dict[str,
     pending = [root]
 
     def want(module: str, name: str) -> None:
-        if f"{module}.{name}" in modules:
-            for own in modules[f"{module}.{name}"].definitions:
-                pending.append((f"{module}.{name}", own))
-        elif module in modules:
+        if module in modules:
             if name not in modules[module].definitions and name not in modules[module].imports:
                 raise ReachError(f"{module} has no {name} at run time")
             pending.append((module, name))

@@ -41,6 +41,9 @@ class StatementRules(Rules):
         module = node.module or ""
         if node.level or any(alias.name == "*" for alias in node.names):
             raise self.refuse(node, "relative or starred import")
+        for alias in node.names:
+            if f"{module}.{alias.name}" in self.program.trees:
+                raise self.refuse(node, f"import of the module {alias.name}; import its names")
         if module in self.program.trees:
             return self._own_import(node, module)
         if module in ERASED_MODULES:
@@ -69,9 +72,6 @@ class StatementRules(Rules):
         """Import each name from where it is defined; what only a type checker reads is nowhere."""
         out: list[ast.stmt] = []
         for alias in node.names:
-            if f"{module}.{alias.name}" in self.program.trees:
-                out.append(ast.ImportFrom(module, [alias], 0))
-                continue
             home, name = self.program.definition_of(module, alias.name)
             asname = alias.asname or alias.name
             out.append(ast.ImportFrom(home, [ast.alias(name, None if asname == name else asname)], 0))
