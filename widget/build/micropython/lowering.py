@@ -82,7 +82,7 @@ def _as_one(sources: Sequence[str]) -> ast.Module:
     for source in sources:
         for statement in ast.parse(source).body:
             is_own = isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith(LIBRARY)
-            if not is_own:
+            if not is_own and not ast.unparse(statement).startswith("__all__ ="):
                 body.append(statement)
     return ast.Module(body, [])
 

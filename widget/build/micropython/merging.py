@@ -178,11 +178,12 @@ class _Renaming(ast.NodeTransformer):
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | list[ast.stmt]:
         """A late import of a module that is here already."""
-        if node.module not in self.final:
+        names = self.final.get(node.module or "")
+        if names is None:
             return node
         out: list[ast.stmt] = []
         for alias in node.names:
-            name, own = self.final[node.module][alias.name], alias.asname or alias.name
+            name, own = names[alias.name], alias.asname or alias.name
             if own != name:
                 out.append(ast.Assign([ast.Name(own, ast.Store())], ast.Name(name, ast.Load())))
         return out or [ast.Pass()]

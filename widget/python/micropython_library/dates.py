@@ -1,5 +1,11 @@
 """Moments in UTC, to the millisecond."""
 
+__all__ = [
+    "UTC",
+    "datetime",
+    "timedelta",
+]
+
 
 class timedelta:
     def __init__(self, days=0, seconds=0, *, milliseconds=0, minutes=0, hours=0):

@@ -2,6 +2,18 @@
 
 from widget.python.micropython_library.runtime import MISSING
 
+__all__ = [
+    "attrgetter",
+    "cache",
+    "chain",
+    "groupby",
+    "itemgetter",
+    "lru_cache",
+    "pairwise",
+    "partial",
+    "reduce",
+]
+
 
 def _cached(function, most):
     known = {}

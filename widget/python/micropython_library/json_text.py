@@ -9,6 +9,14 @@ from widget.python.micropython_library.numbers import float_text, to_float
 from widget.python.micropython_library.runtime import _plain_dict, dict
 from widget.python.micropython_library.text import _utf8
 
+__all__ = [
+    "JSONDecoder",
+    "JSONEncoder",
+    "check_nesting",
+    "encode_basestring",
+    "read_request",
+]
+
 # Its patterns end at a NUL, so that one is looked for apart.
 _CONTROL = _native_re.compile("[\x01-\x1f]")
 _CONTROL_BYTE = _native_re.compile(b"[\x01-\x1f]")

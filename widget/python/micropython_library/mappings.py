@@ -2,6 +2,18 @@
 
 from widget.python.micropython_library.runtime import _plain_dict, dict
 
+__all__ = [
+    "Mapping",
+    "MappingMethods",
+    "Sequence",
+    "merged_dict",
+    "method_fromkeys",
+    "method_sort",
+    "sorted",
+    "stepped",
+    "zip_strict",
+]
+
 
 class MappingMethods:
     """What a class gets that is a ``Mapping``."""

@@ -4,6 +4,12 @@ import math
 
 from widget.python.micropython_library.runtime import _js, _repr
 
+__all__ = [
+    "float_text",
+    "python_digits",
+    "to_float",
+]
+
 
 def float_text(value):
     """``repr`` of a finite float: JavaScript's digits, which are the shortest, set as Python sets them."""

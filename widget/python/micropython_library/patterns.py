@@ -4,6 +4,14 @@ import re as _native_re
 from binascii import hexlify
 from hashlib import sha256 as _sha256
 
+__all__ = [
+    "Pattern",
+    "re_fullmatch",
+    "re_match",
+    "re_search",
+    "sha256",
+]
+
 
 class _Found:
     def __init__(self, found):

@@ -3,6 +3,22 @@
 from widget.python.micropython_library.runtime import _plain_dict, dict
 from widget.python.micropython_library.text import repr
 
+__all__ = [
+    "Data",
+    "Member",
+    "OrderedData",
+    "by_value",
+    "enumeration",
+    "equal",
+    "fields",
+    "fields_of",
+    "is_same",
+    "replace",
+    "tuple_asdict",
+    "tuple_replace",
+    "value_of",
+]
+
 
 class _Field:
     def __init__(self, row):

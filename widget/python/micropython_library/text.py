@@ -5,6 +5,41 @@ import math
 from widget.python.micropython_library.numbers import float_text
 from widget.python.micropython_library.runtime import _js, _plain_dict, _repr, dict
 
+__all__ = [
+    "ascii",
+    "escape",
+    "format_fixed",
+    "format_padded",
+    "method_capitalize",
+    "method_center",
+    "method_decode",
+    "method_encode",
+    "method_format_map",
+    "method_isalnum",
+    "method_isalpha",
+    "method_isascii",
+    "method_isdecimal",
+    "method_isdigit",
+    "method_isprintable",
+    "method_isspace",
+    "method_ljust",
+    "method_lower",
+    "method_lstrip",
+    "method_maketrans",
+    "method_removeprefix",
+    "method_removesuffix",
+    "method_rjust",
+    "method_rstrip",
+    "method_split",
+    "method_splitlines",
+    "method_strip",
+    "method_translate",
+    "method_upper",
+    "method_zfill",
+    "repr",
+    "text_of",
+]
+
 
 def _utf8(text):
     """The bytes of a text. MicroPython writes a lone surrogate as it is; CPython has to be asked to."""
