@@ -276,7 +276,9 @@ def _bundled(packages: Path, source: Path, constants: Mapping[str, object]) -> b
     options = ["--bundle", "--minify", "--format=esm", f"--target={TARGET}", "--log-level=warning"]
     if source.name == "micropython-worker.js":
         options += [f"--alias:micropython={micropython_script(packages)}"]
-        options += ["--pure:assert", *(f"--external:{name}" for name in NODE_MODULES)]
+        # What runs under Node only goes, as do the assertions.
+        options += ["--pure:assert", "--define:process=undefined", "--define:globalThis.process=undefined"]
+        options += [f"--external:{name}" for name in NODE_MODULES]
     return _run([esbuild, str(source), *options, *defines], SOURCES)
 
 
