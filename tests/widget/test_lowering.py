@@ -278,8 +278,8 @@ def test_the_image_has_no_type_checkers_words() -> None:
     program = lowered_program(sources, library_sources(), BRIDGE_CALL)
     assert "typing" not in program
     assert "dataclass(" not in program
-    # Nothing in a browser makes deltas, schedules connections or writes structured data.
-    for name in ("encode_delta", "delay_ms", "json_ld"):
+    # Nothing in a browser makes deltas or schedules connections.
+    for name in ("encode_delta", "delay_ms"):
         assert f"def {name}" not in program
 
 

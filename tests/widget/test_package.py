@@ -136,7 +136,7 @@ def test_the_manifest_of_the_elements_has_what_the_code_has(tag: str, source: st
     listed = {attribute["name"] for attribute in elements()[tag]["attributes"]}
     [observed] = re.findall(r"observedAttributes = \[(.*?)\]", code, re.DOTALL)
     assert set(re.findall(r'"([a-z-]+)"', observed)) <= listed
-    described = code.split("Attributes\n")[1].split("Set by the element")[0]
+    described = re.split(r"\n \* Attributes\b", code)[1].split("Set by the element")[0]
     named = {
         name
         for line in re.findall(r"^ \*   ([a-z, -]+?) {1,}[a-z\"]", described, re.MULTILINE)
