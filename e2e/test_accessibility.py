@@ -133,4 +133,6 @@ def test_no_state_of_the_element_has_a_fault(page: EnginePage, server: OriginSer
 )
 def test_no_page_of_ours_has_a_fault(page: EnginePage, server: OriginServer, path: str) -> None:
     page.open(server.url + path)
-    assert violations(page) == []
+    # The heading of an embed is that of the page around its frame.
+    allowed = ["page-has-heading-one html"] if path.startswith("/embed/") else []
+    assert violations(page) == allowed
