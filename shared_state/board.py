@@ -56,20 +56,14 @@ def _team(match: Match, team: str, language: Language) -> str:
     name, code = side_name(match, team, language), side_code(match, team)
     short = short_name(name, code)
     wide = short_name(name, code, WIDE_MAX_CHARS)
-    # Which of the names is seen is the stylesheet's choice; the whole one is read out.
+    # Which of the shorter names is seen is the stylesheet's choice; the whole one is read out.
     return (
         f'<div class="tl-team tl-{team}" part="team">{crest_html(match, team, language)}'
         + (f'<span class="tl-code" aria-hidden="true">{escape(code)}</span>' if code else "")
-        + _shorter("wide", wide if wide != name else "")
-        + _shorter("short", short)
-        + f'<span class="tl-name" part="name"><bdi>{escape(name)}</bdi></span></div>'
+        + f'<span class="tl-wide" part="name" aria-hidden="true"><bdi>{escape(wide)}</bdi></span>'
+        + f'<span class="tl-short" part="name" aria-hidden="true"><bdi>{escape(short)}</bdi></span>'
+        + f'<span class="tl-name"><bdi>{escape(name)}</bdi></span></div>'
     )
-
-
-def _shorter(kind: str, name: str) -> str:
-    if not name:
-        return ""
-    return f'<span class="tl-{kind}" part="name" aria-hidden="true"><bdi>{escape(name)}</bdi></span>'
 
 
 def _score(match: Match, step: Moment | None, language: Language) -> str:
