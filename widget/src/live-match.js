@@ -504,7 +504,9 @@ export class LiveMatch extends EventTarget {
       this.tier = this.#runtime?.tier ?? 2;
       this.hash = reply.hash;
       const acceptedMs = restored ? undefined : reply.accepted_ms;
-      this.#show({ id: reply.id, html: reply.html, announce: reply.announce, acceptedMs });
+      // A tier that takes over at the id shown has nothing new, and must not end the highlight of the row that just came.
+      if (reply.id === this.shown.id && this.shown.html) this.#changed();
+      else this.#show({ id: reply.id, html: reply.html, announce: reply.announce, acceptedMs });
     }
   }
 
