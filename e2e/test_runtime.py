@@ -493,10 +493,11 @@ def test_a_takeover_leaves_the_highlight_of_the_row_that_just_came(page: Page, f
 
     held: list[Route] = []
     page.route("**/touchline-*.romfs", later)
+    feed.goal("g1", 1)
     page.goto(feed.url)
     at_tier(page, 1)
-    shows(page, feed.goal("g1", 1))
-    expect(page.locator("[data-event='g1'][data-fresh]")).to_be_attached()
+    shows(page, feed.goal("g2", 2))
+    expect(page.locator("[data-event='g2'][data-fresh]")).to_be_attached()
     deadline_s = time.monotonic() + 20
     while not held and time.monotonic() < deadline_s:
         page.wait_for_timeout(50)
@@ -504,7 +505,7 @@ def test_a_takeover_leaves_the_highlight_of_the_row_that_just_came(page: Page, f
     for route in held:
         route.continue_()
     at_tier(page, 2)
-    expect(page.locator("[data-event='g1'][data-fresh]")).to_be_attached()
+    expect(page.locator("[data-event='g2'][data-fresh]")).to_be_attached()
 
 
 def test_a_correction_is_spoken_and_struck_through(page: Page, feed: Feed) -> None:

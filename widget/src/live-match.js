@@ -504,9 +504,7 @@ export class LiveMatch extends EventTarget {
       this.tier = this.#runtime?.tier ?? 2;
       this.hash = reply.hash;
       const acceptedMs = restored ? undefined : reply.accepted_ms;
-      // A tier that takes over at the id shown has nothing new, and must not end the highlight of the row that just came.
-      if (reply.id === this.shown.id && this.shown.html) this.#changed();
-      else this.#show({ id: reply.id, html: reply.html, announce: reply.announce, acceptedMs });
+      this.#show({ id: reply.id, html: reply.html, announce: reply.announce, acceptedMs });
     }
   }
 
@@ -534,6 +532,8 @@ export class LiveMatch extends EventTarget {
   #show(shown) {
     if (isNewer(this.shown.id, shown.id)) return;
     const moved = shown.id !== this.shown.id;
+    // Another tier has shown it first. To show it again would end the highlight of the row that just came.
+    if (!moved && this.shown.html) return this.#changed();
     this.shown = shown;
     this.freshness.show(shown.id);
     this.dispatchEvent(new CustomEvent("show", { detail: { moved } }));
