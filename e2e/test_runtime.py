@@ -482,6 +482,33 @@ def test_what_stays_keeps_its_place_in_the_page(page: Page, feed: Feed) -> None:
     assert page.evaluate("row === document.querySelector('[data-event=g1]')")
 
 
+def test_a_takeover_leaves_the_highlight_of_the_row_that_just_came(page: Page, feed: Feed) -> None:
+    released = threading.Event()
+
+    def later(route: Route) -> None:
+        # Tier 2 takes over only once the goal is on the board by tier 1.
+        if released.is_set():
+            route.continue_()
+        else:
+            held.append(route)
+
+    held: list[Route] = []
+    page.route("**/touchline-*.romfs", later)
+    feed.goal("g1", 1)
+    page.goto(feed.url)
+    at_tier(page, 1)
+    shows(page, feed.goal("g2", 2))
+    expect(page.locator("[data-event='g2'][data-fresh]")).to_be_attached()
+    deadline_s = time.monotonic() + 20
+    while not held and time.monotonic() < deadline_s:
+        page.wait_for_timeout(50)
+    released.set()
+    for route in held:
+        route.continue_()
+    at_tier(page, 2)
+    expect(page.locator("[data-event='g2'][data-fresh]")).to_be_attached()
+
+
 def test_a_correction_is_spoken_and_struck_through(page: Page, feed: Feed) -> None:
     page.goto(feed.url)
     is_live(page)

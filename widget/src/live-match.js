@@ -667,6 +667,8 @@ export class LiveMatch extends EventTarget {
   #show(shown) {
     if (isNewer(this.shown.id, shown.id)) return;
     const moved = shown.id !== this.shown.id;
+    // Another tier has shown it first. To show it again would end the highlight of the row that just came.
+    if (!moved && this.shown.html) return this.#changed();
     const notifications = this.#notifications.take(this.shown.id, shown.id, this.delay.delayMs > 0);
     this.shown = shown;
     this.freshness.show(shown.id);
