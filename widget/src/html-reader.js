@@ -1,14 +1,14 @@
 // @ts-check
 /**
  * Reads HTML without the browser's parser, which a page that requires Trusted Types keeps from scripts without a
- * policy. It reads what our origin writes: every element closed or void, every value in double quotes.
+ * policy. It reads what our origin writes: every element closed or void, every value in quotes.
  *
  * It makes no element and no attribute that runs a script, and none that loads more than an image, so a page loses
  * nothing by it.
  */
 
-const TOKEN = /<!--[^]*?-->|<(\/?)([a-z][a-z0-9-]*)((?:\s+[^\s=<>"/]+(?:="[^"]*")?)*)\s*(\/?)>|([^<]+)/gi;
-const ATTRIBUTE = /([^\s=<>"/]+)(?:="([^"]*)")?/g;
+const TOKEN = /<!--[^]*?-->|<(\/?)([a-z][a-z0-9-]*)((?:\s+[^\s=<>"'/]+(?:="[^"]*"|='[^']*')?)*)\s*(\/?)>|([^<]+)/gi;
+const ATTRIBUTE = /([^\s=<>"'/]+)(?:="([^"]*)"|='([^']*)')?/g;
 const REFERENCE = /&(?:#x([0-9a-f]+)|#([0-9]+)|(amp|lt|gt|quot|apos|nbsp));/gi;
 /** @type {Record<string, string>} */
 const NAMED = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0" };
@@ -60,7 +60,7 @@ function made(name, attributes, parent) {
   if (!ELEMENTS.has(name.toLowerCase())) throw new Error(`no <${name}> here`);
   const isSvg = name === "svg" || (parent instanceof SVGElement && parent.localName !== "foreignObject");
   const element = isSvg ? document.createElementNS(SVG, name) : document.createElement(name);
-  for (const [, key, value = ""] of attributes.matchAll(ATTRIBUTE)) {
+  for (const [, key, quoted, value = quoted ?? ""] of attributes.matchAll(ATTRIBUTE)) {
     const text = decoded(value);
     const isLink = /^(?:href|src|xlink:href)$/i.test(key);
     if (/^(?:on|style$|srcdoc$|srcset$)/i.test(key) || (isLink && !/^(?:https?:|[^:]*$|[^:]*[/?#])/i.test(text))) {

@@ -78,7 +78,9 @@ export function localizeTimes(root, language, format) {
  */
 export function writePhrases(root, words) {
   for (const element of root.querySelectorAll(`[${ATTRIBUTE_TEXT}]`)) {
-    write(element, words.phrase(JSON.parse(element.getAttribute(ATTRIBUTE_TEXT) ?? "[]")));
+    // The English texts of rows are not here, and need not be: rows come in English.
+    const text = words.phrase(JSON.parse(element.getAttribute(ATTRIBUTE_TEXT) ?? "[]"));
+    if (text) write(element, text);
   }
 }
 
