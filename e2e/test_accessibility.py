@@ -104,8 +104,8 @@ def page(request: pytest.FixtureRequest) -> Iterator[EnginePage]:
 
 
 def violations(page: EnginePage) -> Any:
-    # What is fading in has no contrast yet. The mark of a running match moves without end, and a banner is there for
-    # three minutes.
+    # What is fading in has no contrast yet. The mark of a running match moves without end, and a banner is
+    # there for three minutes.
     page.wait_until_true(
         "document.getAnimations().every(({ playState, effect }) =>"
         " playState !== 'running' || effect.getComputedTiming().activeDuration > 60_000)"

@@ -50,7 +50,7 @@ def is_live(match: Match, event_id: str) -> bool:
 
 
 class Reader:
-    """The rule itself, millisecond by millisecond: nothing comes onto the board that is known to be taken back."""
+    """The rule itself, millisecond by millisecond: nothing is shown that is known to be taken back."""
 
     def __init__(self, deltas: list[Delta], delay_ms: int, now_ms: int) -> None:
         boards = [Match(match_id=MATCH_ID)]
