@@ -64,6 +64,7 @@ __all__ = [
     "DELTA_ACCEPTED",
     "DELTA_EVENT_ID",
     "DELTA_OP",
+    "DELTA_REV",
     "DELTA_TYPE",
     "EVENT_END",
     "EVENT_GAP",
@@ -86,6 +87,7 @@ __all__ = [
     "KEY_SEQ",
     "KEY_SERVER_MS",
     "OFFLINE_META_NAME",
+    "OP_AMEND",
     "OP_RETRACT",
     "PROTOCOL_VERSION",
     "QUERY_BEHIND",
@@ -136,8 +138,10 @@ KEY_LISTS: Final = "lists"
 KEY_HTML: Final = "html"
 DELTA_EVENT_ID: Final = "e"
 DELTA_OP: Final = "o"
+DELTA_REV: Final = "r"
 DELTA_TYPE: Final = "t"
 DELTA_ACCEPTED: Final = "a"
+OP_AMEND: Final = "AMEND"
 OP_RETRACT: Final = "RETRACT"
 QUERY_LAST_EVENT_ID: Final = "last_event_id"
 QUERY_MATCH: Final = "m"
@@ -186,7 +190,7 @@ _SHORT: Final = {
     "type": DELTA_TYPE,
     "event_id": DELTA_EVENT_ID,
     "op": DELTA_OP,
-    "rev": "r",
+    "rev": DELTA_REV,
     "period": "d",
     "minute": "m",
     "stoppage": "x",
@@ -250,7 +254,7 @@ def encode_delta(delta: Delta) -> bytes:
     event, epoch = delta.event, delta.id.epoch
     out: JsonObject = {DELTA_EVENT_ID: event.event_id}
     if event.rev != 1:
-        out["r"] = event.rev
+        out[DELTA_REV] = event.rev
     if event.op != "RETRACT":
         out["t"] = event.type
         if event.period != default_period(event.minute):

@@ -142,6 +142,7 @@ def test_the_html_has_the_attributes_that_the_loader_reads() -> None:
         announcement="Goal",
         as_of_ms=EPOCH,
         notifications=[{"type": "goal"}],
+        unseen=["g0"],
         language=ENGLISH,
     )
     before = Replica.begin("fra-cro", epoch=EPOCH)

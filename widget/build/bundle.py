@@ -45,7 +45,12 @@ COMPRESSED_SUFFIXES: Final = (".br", ".zst", ".gz")
 # Beyond it a reader would need a window of more than 8 MiB, which browsers need not take (RFC 9659).
 ZSTD_LEVEL: Final = 19
 # What the loader fetches only where it is needed, by the name that later.js has for it.
-LATER: Final = {"runtime.js": "runtimeModule", "keep.js": "keep", "html-reader.js": "htmlReader"}
+LATER: Final = {
+    "runtime.js": "runtimeModule",
+    "keep.js": "keep",
+    "html-reader.js": "htmlReader",
+    "spoiler-delay.js": "spoilerDelay",
+}
 # Every browser with module workers and WebAssembly streaming: what tier 2 needs anyway.
 TARGET: Final = "es2022"
 

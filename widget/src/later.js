@@ -10,6 +10,14 @@ const later = (name) => import(new URL(name, import.meta.url).href);
 /** Tier 2. @returns {Promise<typeof import("./runtime.js")>} */
 export const runtimeModule = () => later(ASSETS.runtimeModule);
 
+/**
+ * For readers who stay some seconds behind.
+ *
+ * @param {number} attempt from 0 on; a browser remembers a module that failed by its address
+ * @returns {Promise<typeof import("./spoiler-delay.js")>}
+ */
+export const spoilerDelayModule = (attempt) => later(ASSETS.spoilerDelay + (attempt ? `?${attempt}` : ""));
+
 /** For visits without a network. @returns {Promise<typeof import("./keep.js")>} */
 export const keepModule = () => later(ASSETS.keep);
 

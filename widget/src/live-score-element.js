@@ -7,7 +7,7 @@
  *   match            the match's id
  *   src              the origin to follow it from; default: where this script came from
  *   theme            "light" or "dark"; default: the reader's preference (live-score.css)
- *   delay            seconds by which updates are delayed, 0 to 120, for a page beside a delayed broadcast
+ *   delay            whole seconds by which what is shown stays behind, 0 to 120, for a page beside a late broadcast
  *   lang             the language, as that of any element: its own, or that of what it is in; English if we do not have it
  *   max-tier         "1" never starts the reducer in this browser
  * Set by the element
@@ -145,7 +145,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     if (this.#live || !this.#connected || !match) return;
     const base = (this.#base = new URL(this.getAttribute("src") ?? HERE, document.baseURI).href);
     this.#language = languageOf(this);
-    const delay = Math.min(DELAY_MAX_S, Math.max(0, Number(this.getAttribute("delay")) || 0));
+    const delay = Math.ceil(Math.min(DELAY_MAX_S, Math.max(0, Number(this.getAttribute("delay")) || 0)));
     const isRendered = this.querySelector(":scope > .tl") !== null;
     if (!isRendered || this.shadowRoot) openShadow(this, base);
     this.#place = this.shadowRoot ?? this;
