@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -85,7 +89,9 @@ def seen(page: Page) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("tier", [1, 2])
-def test_a_goal_taken_back_within_the_delay_is_never_seen_nor_heard(page: Page, feed: Feed, tier: int) -> None:
+def test_a_goal_taken_back_within_the_delay_is_never_seen_nor_heard(
+    page: Page, feed: Feed, tier: int
+) -> None:
     opened(page, f"{feed.url}?behind=4", tier)
     feed.goal("gone", 3)
     page.wait_for_timeout(500)
@@ -115,14 +121,24 @@ def test_a_reload_within_the_delay_does_not_spoil(page: Page, feed: Feed, tier: 
     assert seen(page)[3] == ["goal g1"]
 
 
-def test_an_element_of_somebody_elses_page_begins_behind(page: Page, server: OriginServer, feed: Feed) -> None:
+def test_an_element_of_somebody_elses_page_begins_behind(
+    page: Page, server: OriginServer, feed: Feed, tmp_path: Path
+) -> None:
     feed.goal("g1", 3)
-    html = f'<script type="module" src="{server.url}/widget/live-score.js"></script>'
+    html = f'<!doctype html><script type="module" src="{server.url}/widget/live-score.js"></script>'
     html += f'<live-score match="{feed.match_id}" delay="4" max-tier="1"></live-score>'
-    page.route("http://paper.test/", lambda route: route.fulfill(content_type="text/html", body=html))
-    page.goto("http://paper.test/")
-    expect(page.locator(SCORE)).to_have_text("0–0", timeout=10_000)
-    expect(page.locator(SCORE)).to_have_text("1–0", timeout=10_000)
+    (tmp_path / "index.html").write_text(html, encoding="utf-8")
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        try:
+            page.goto(f"http://localhost:{web.server_port}/")
+            expect(page.locator(SCORE)).to_have_text("0–0", timeout=10_000)
+            expect(page.locator(SCORE)).to_have_text("1–0", timeout=10_000)
+        finally:
+            web.shutdown()
+            thread.join()
     assert seen(page)[0] == ["0–0", "1–0"]
 
 
@@ -194,3 +210,72 @@ def test_without_a_stream_a_late_reader_stays_behind(page: Page, feed: Feed) -> 
     goals, rows, *_ = seen(page)
     assert "2–0" not in goals
     assert "gone" not in rows
+
+
+def test_a_delay_that_was_chosen_is_remembered(page: Page, server: OriginServer, feed: Feed) -> None:
+    feed.goal("g1", 3)
+    page.goto(f"{server.url}/match/{feed.match_id}?lang=de")
+    page.locator("[data-tl-delay] summary").click()
+    page.locator("[data-tl-delay] select").select_option("60")
+    page.locator("[data-tl-delay] form button").click()
+    page.wait_for_url("**?behind=60&lang=de")
+    expect(page.locator("live-score[delay='60']")).to_be_attached()
+    # From the list one comes to the page with the delay, and never sees the other.
+    page.goto(server.url)
+    row = page.locator(f"[data-match='{feed.match_id}'] b").first
+    expect(row).to_be_hidden()
+    page.locator("[data-tl-cover] button").click()
+    expect(row).to_be_visible()
+    page.goto(f"{server.url}/match/{feed.match_id}", wait_until="commit")
+    page.wait_for_url("**?behind=60")
+    expect(page.locator("live-score[delay='60']")).to_be_attached()
+    assert not any("1–0" in title for title in page.evaluate("[...titles]"))
+    page.locator("[data-tl-delay] summary").click()
+    page.locator("[data-tl-delay] select").select_option("0")
+    page.locator("[data-tl-delay] form button").click()
+    page.wait_for_url(f"**/match/{feed.match_id}")
+    expect(page.locator(SCORE)).to_have_text("1–0")
+    page.goto(server.url)
+    expect(row).to_be_visible()
+
+
+def test_the_control_needs_no_javascript(browser: Browser, server: OriginServer, feed: Feed) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    feed.goal("g1", 3)
+    page.goto(feed.url)
+    page.locator("[data-tl-delay] summary").click()
+    page.locator("[data-tl-delay] select").select_option("60")
+    page.locator("[data-tl-delay] form button").click()
+    expect(page).to_have_url(f"{feed.url}?behind=60")
+    expect(page.locator(SCORE)).not_to_have_text("1–0")
+    page.locator("[data-tl-delay] summary").click()
+    page.locator("[data-tl-delay] select").select_option("0")
+    page.locator("[data-tl-delay] form button").click()
+    expect(page).to_have_url(feed.url)
+    context.close()
+
+
+@pytest.mark.parametrize("offset_s", [2, 5, 9])
+def test_the_screen_says_by_how_much_it_is_late(page: Page, feed: Feed, offset_s: int) -> None:
+    page.goto(feed.url)
+    expect(page.locator("live-score[data-connection=open]")).to_be_attached(timeout=20_000)
+    page.locator("[data-tl-delay] summary").click()
+    goal = page.get_by_role("button", name="My screen shows the goal now")
+    expect(goal).to_be_visible()
+    goal.click()
+    expect(page.locator("[data-tl-sync-none]")).to_contain_text("No such moment")
+    feed.goal("g1", 3)
+    # By the log's own time: what the test waits for is not part of the delay.
+    expect(page.locator(SCORE)).to_have_text("1–0")
+    page.evaluate(
+        "async (offsetMs) => {"
+        "  const element = document.querySelector('live-score');"
+        f"  const state = await (await fetch('/api/match/{feed.match_id}/score')).json();"
+        "  await new Promise((resolve) => setTimeout(resolve, state.accepted_ms + offsetMs - element.serverMs));"
+        "  document.querySelector('[data-tl-sync] button[value=goal]').click();"
+        "}",
+        offset_s * 1_000,
+    )
+    page.wait_for_url("**?behind=*")
+    assert abs(int(page.url.partition("behind=")[2]) - offset_s) <= 1

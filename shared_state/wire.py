@@ -62,6 +62,7 @@ __all__ = [
     "ATTRIBUTE_UNSEEN",
     "ATTRIBUTE_UNTIL",
     "DELTA_ACCEPTED",
+    "DELTA_DETAIL",
     "DELTA_EVENT_ID",
     "DELTA_OP",
     "DELTA_REV",
@@ -141,6 +142,7 @@ DELTA_OP: Final = "o"
 DELTA_REV: Final = "r"
 DELTA_TYPE: Final = "t"
 DELTA_ACCEPTED: Final = "a"
+DELTA_DETAIL: Final = "k"
 OP_AMEND: Final = "AMEND"
 OP_RETRACT: Final = "RETRACT"
 QUERY_LAST_EVENT_ID: Final = "last_event_id"
@@ -197,7 +199,7 @@ _SHORT: Final = {
     "team": "tm",
     "player": "p",
     "player2": "q",
-    "detail": "k",
+    "detail": DELTA_DETAIL,
     "status": "u",
     "reason": "y",
     "source_ts": "z",
@@ -271,7 +273,7 @@ def encode_delta(delta: Delta) -> bytes:
             out["q"] = event.player2
         detail = _without_defaults(event.type, event.detail)
         if detail:
-            out["k"] = detail
+            out[DELTA_DETAIL] = detail
         if event.status != "CONFIRMED":
             out["u"] = event.status
     if event.reason is not None:

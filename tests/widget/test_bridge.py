@@ -225,7 +225,7 @@ def test_a_goal_that_was_taken_back_before_it_was_shown_has_never_been() -> None
     reader = Delayed()
     reply = reader.release(goal(1), goal(2), ruled_out(1))
     assert "Player 1" not in reply["html"]
-    assert "data-unseen=\"[&quot;g1&quot;]\"" in reply["html"]
+    assert 'data-unseen="[&quot;g1&quot;]"' in reply["html"]
     assert "Player 2" in reply["announce"]
     assert "Player 1" not in reply["announce"]
     assert [one["eventId"] for one in reply["notifications"]] == ["g2"]

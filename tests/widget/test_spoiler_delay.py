@@ -67,7 +67,9 @@ def test_what_is_held_is_what_the_server_would_not_show() -> None:
             for ms in range(UNTIL_MS + 1)
         ]
         assert of_case == expected
-        held_together += any(later - earlier > 1 for earlier, later in zip(expected, expected[1:], strict=False))
+        held_together += any(
+            later - earlier > 1 for earlier, later in zip(expected, expected[1:], strict=False)
+        )
     assert held_together > 50, "there is something to hold"
 
 

@@ -117,6 +117,9 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
         assets[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", constants))
     output.add("page.js", _bundled(packages, SOURCES / "page.js", constants))
+    output.add("delay-head.js", _bundled(packages, SOURCES / "delay-head.js", {}, "iife"))
+    tv_sync = output.add("tv-sync.js", _bundled(packages, SOURCES / "tv-sync.js", {}))
+    output.add("delay-control.js", _bundled(packages, SOURCES / "delay-control.js", {"TV_SYNC": tv_sync}))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
     output.add("snippet.js", _bundled(packages, SOURCES / "snippet.js", constants))
     later = ("runtime/", "catalogue-")
@@ -192,11 +195,11 @@ def _catalogues(output: _Output) -> Mapping[str, str]:
     return paths
 
 
-def _bundled(packages: Path, source: Path, constants: Mapping[str, object]) -> bytes:
-    """One file of JavaScript or CSS with its imports in it, minified."""
+def _bundled(packages: Path, source: Path, constants: Mapping[str, object], kind: str = "esm") -> bytes:
+    """One file of JavaScript or CSS with its imports in it, minified; of kind ``iife`` for a classic script."""
     defines = [f"--define:{name}={json.dumps(value)}" for name, value in constants.items()]
     esbuild = str(packages / ".bin" / "esbuild")
-    options = ["--bundle", "--minify", "--format=esm", f"--target={TARGET}", "--log-level=warning"]
+    options = ["--bundle", "--minify", f"--format={kind}", f"--target={TARGET}", "--log-level=warning"]
     return _run([esbuild, str(source), *options, *defines], SOURCES)
 
 

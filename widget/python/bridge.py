@@ -18,9 +18,10 @@ per key. ``worker.js`` passes them on unread; ``live-match.js`` writes the reque
 is. Without it, it is in English and does not say so. ``receive`` also takes ``spoken``, the id up to which
 there is nothing to announce, and ``spoken_ms``, the same for deltas that the log took before (UTC ms).
 
-For a reader with a delay ``restore`` takes ``unseen``, the ids of events that were taken back before they were
-shown: the board is without them. ``receive`` then takes ``seen``, the id that is shown: what comes and is taken back
-within the deltas behind it joins them, and is neither announced nor notified of. An event that comes back leaves them.
+For a reader with a delay ``restore`` takes ``unseen``, the ids of events that were taken back before they
+were shown: the board is without them. ``receive`` then takes ``seen``, the id that is shown: what comes and
+is taken back within the deltas behind it joins them, and is neither announced nor notified of. An event that
+comes back leaves them.
 
 Each request names its ``slot``: one replica of one match (two elements with different delays have two),
 and its ``match``. Each reply has ``receipt``, a ``shared_state.Receipt``'s value, and, where there is a

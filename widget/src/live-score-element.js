@@ -101,6 +101,12 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #saying;
 
+  /** UTC milliseconds by the server's clock; 0 while it is not known. */
+  get serverMs() {
+    const { clock } = this.#live?.feed ?? {};
+    return clock?.known ? clock.nowMs : 0;
+  }
+
   connectedCallback() {
     this.#connected = true;
     adoptProperties(this, PROPERTIES);

@@ -33,6 +33,7 @@ export const DELTA_OP = "o";
 export const DELTA_REV = "r";
 export const DELTA_TYPE = "t";
 export const DELTA_ACCEPTED = "a";
+export const DELTA_DETAIL = "k";
 export const OP_AMEND = "AMEND";
 export const OP_RETRACT = "RETRACT";
 
