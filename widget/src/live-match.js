@@ -213,6 +213,8 @@ export class LiveMatch extends EventTarget {
     if (asOfMs) this.freshness.begin(asOfMs);
     this.#loaded = mark();
     if (snapshot) this.#base = { id: idOf(JSON.parse(snapshot)), text: snapshot };
+    // The page's own state may be ahead of an element that a script has put into it.
+    if (this.delay && this.#base && isNewer(this.#base.id, id)) this.#base = null;
     if (id) {
       this.shown = { id, html: "" };
       this.#wanted = id;
