@@ -67,8 +67,10 @@ __all__ = [
     "ATTRIBUTE_UNSEEN",
     "ATTRIBUTE_UNTIL",
     "DELTA_ACCEPTED",
+    "DELTA_DETAIL",
     "DELTA_EVENT_ID",
     "DELTA_OP",
+    "DELTA_REV",
     "DELTA_TYPE",
     "EVENT_END",
     "EVENT_GAP",
@@ -92,6 +94,7 @@ __all__ = [
     "KEY_SEQ",
     "KEY_SERVER_MS",
     "OFFLINE_META_NAME",
+    "OP_AMEND",
     "OP_RETRACT",
     "PROTOCOL_VERSION",
     "QUERY_BEHIND",
@@ -143,8 +146,11 @@ KEY_LISTS: Final = "lists"
 KEY_HTML: Final = "html"
 DELTA_EVENT_ID: Final = "e"
 DELTA_OP: Final = "o"
+DELTA_REV: Final = "r"
 DELTA_TYPE: Final = "t"
 DELTA_ACCEPTED: Final = "a"
+DELTA_DETAIL: Final = "k"
+OP_AMEND: Final = "AMEND"
 OP_RETRACT: Final = "RETRACT"
 QUERY_LAST_EVENT_ID: Final = "last_event_id"
 QUERY_MATCH: Final = "m"
@@ -197,14 +203,14 @@ _SHORT: Final = {
     "type": DELTA_TYPE,
     "event_id": DELTA_EVENT_ID,
     "op": DELTA_OP,
-    "rev": "r",
+    "rev": DELTA_REV,
     "period": "d",
     "minute": "m",
     "stoppage": "x",
     "team": "tm",
     "player": "p",
     "player2": "q",
-    "detail": "k",
+    "detail": DELTA_DETAIL,
     "status": "u",
     "reason": "y",
     "source_ts": "z",
@@ -261,7 +267,7 @@ def encode_delta(delta: Delta) -> bytes:
     event, epoch = delta.event, delta.id.epoch
     out: JsonObject = {DELTA_EVENT_ID: event.event_id}
     if event.rev != 1:
-        out["r"] = event.rev
+        out[DELTA_REV] = event.rev
     if event.op != "RETRACT":
         out["t"] = event.type
         if event.period != default_period(event.minute):
@@ -278,7 +284,7 @@ def encode_delta(delta: Delta) -> bytes:
             out["q"] = event.player2
         detail = _without_defaults(event.type, event.detail)
         if detail:
-            out["k"] = detail
+            out[DELTA_DETAIL] = detail
         if event.status != "CONFIRMED":
             out["u"] = event.status
     if event.reason is not None:

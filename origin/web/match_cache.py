@@ -345,6 +345,7 @@ class Matches:
             )
         deltas = self._deltas_until(match_id, id_) if delay_s else ()
         unseen = behind(deltas or (), delay_s * 1_000, None).unseen
+        unseen_before = behind((deltas or ())[:-1], delay_s * 1_000, None).unseen
         match, start = Match(match_id=match_id), DeltaId(id_.epoch, 0)
         with self._lock:
             folded = self._folded.get(match_id)
@@ -370,7 +371,7 @@ class Matches:
             delta = decode_delta(match_id, published.id, published.delta)
             _must_follow(replica, delta)
             if replica.position == id_ and delta.event.event_id not in unseen:
-                before, after = without(before, unseen), without(replica.match, unseen)
+                before, after = without(before, unseen | unseen_before), without(replica.match, unseen)
                 announced = announcement(before, after, delta.event, language)
                 step = _Said(announced, notifications(before, after, delta.event, id_), before)
         # Where the first deltas are gone another origin may know more of what a delay hides.

@@ -28,7 +28,7 @@ SHARED = {
     *{"VAR", "Penalty", "Assist", "Assist: {player}", "Live", "live", "Page {number} of {numbers}", "Pages"},
     *{"Competition", "Substitution", "Suspended", "Withdrawn", "Penalty stands", "HT", "FT", "pen", "foul"},
     *{"Script", "Ticker", "Fouls", "Possession", "Tackles", "Passes", "Corners", "oEmbed"},
-    *{"{time} UTC", "Correction", "Offside", "{n} minute", "{n} minutes"},
+    *{"{n} s", "{time} UTC", "Correction", "Offside", "{n} minute", "{n} minutes"},
 }
 
 

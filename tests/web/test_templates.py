@@ -139,7 +139,7 @@ def test_an_embed_takes_the_theme_of_its_page(app: Flask, theme: str) -> None:
 def test_the_list_links_each_match_and_says_when_there_is_none() -> None:
     html = render_template("index.html", matches=[summary_row(replica(HOSTILE).match)], complete=True)
     assert 'href="/match/m"' in html
-    assert html.count("<script") == 1  # the loader; no name has become one
+    assert html.count("<script") == 3  # the delay's two and the loader; no name has become one
     assert "No matches yet" not in html
     assert "No matches yet" in render_template("index.html", matches=[], complete=True)
     row = summary_row(Match(match_id="x"))

@@ -200,3 +200,71 @@ def test_what_was_announced_or_is_old_is_not_announced_again(bridge: Bridge, ser
     assert ask(bridge, op="receive", slot="old", deltas=deltas, spoken_ms=EPOCH + 6)["announce"] == ""
     ask(bridge, op="restore", slot="new", snapshot=snapshot)
     assert "Player 1" in ask(bridge, op="receive", slot="new", deltas=deltas, spoken_ms=EPOCH + 5)["announce"]
+
+
+class Delayed:
+    """A replica of a reader with a delay, and the server."""
+
+    def __init__(self) -> None:
+        self.server, self.bridge = Server(), Bridge()
+        ask(self.bridge, op="restore", snapshot=self.server.snapshot(), unseen=[])
+        self.shown = f"{EPOCH}-0"
+
+    def release(self, *events: Event) -> JsonObject:
+        """What is shown once these are released together."""
+        deltas: Json = [self.server.publish(event) for event in events]
+        reply = ask(self.bridge, op="receive", deltas=deltas, seen=self.shown)
+        self.shown = str(reply["id"])
+        return reply
+
+
+def ruled_out(number: int, rev: int = 2) -> Event:
+    return goal(number, rev=rev, op="RETRACT", reason="VAR: offside")
+
+
+def test_a_goal_that_was_taken_back_before_it_was_shown_has_never_been() -> None:
+    reader = Delayed()
+    reply = reader.release(goal(1), goal(2), ruled_out(1))
+    assert "Player 1" not in reply["html"]
+    assert 'data-unseen="[&quot;g1&quot;]"' in reply["html"]
+    assert "Player 2" in reply["announce"]
+    assert "Player 1" not in reply["announce"]
+    assert [one["eventId"] for one in reply["notifications"]] == ["g2"]
+    assert reply["notifications"][0]["score"] == {"home": 1, "away": 0}
+    assert reply["hash"] == reader.server.replica.hash(), "the state is the true one"
+    head = str(reader.server.replica.position)
+    assert ask(reader.bridge, op="check", id=head, hash=reply["hash"])["receipt"] == "in_step"
+    assert "Player 1" not in reader.release(goal(3))["html"], "nor later"
+    again = reader.release(goal(1, rev=3))
+    assert "Player 1" in again["html"]
+    assert "data-unseen" not in again["html"]
+    assert [one["type"] for one in again["notifications"]] == ["goal"]
+
+
+def test_a_goal_that_was_shown_is_struck_through() -> None:
+    reader = Delayed()
+    reader.release(goal(1))
+    reply = reader.release(ruled_out(1))
+    assert "<s>" in reply["html"]
+    assert [one["what"] for one in reply["notifications"]] == ["goal_ruled_out"]
+    # It stays, though it came again and went unseen.
+    assert "<s>" in reader.release(goal(1, rev=3), ruled_out(1, rev=4))["html"]
+
+
+def test_what_was_shown_before_the_reducer_took_over_was_seen() -> None:
+    server, bridge = Server(), Bridge()
+    snapshot = server.snapshot()
+    deltas: Json = [server.publish(goal(1)), server.publish(goal(2)), server.publish(ruled_out(1))]
+    ask(bridge, op="restore", snapshot=snapshot, unseen=[])
+    assert "<s>" in ask(bridge, op="receive", deltas=deltas, seen=f"{EPOCH}-3")["html"]
+    ask(bridge, op="restore", snapshot=snapshot, unseen=["g1"])
+    assert "Player 1" not in ask(bridge, op="receive", deltas=deltas, seen=f"{EPOCH}-3")["html"]
+
+
+def test_without_a_delay_a_burst_shows_what_was_taken_back() -> None:
+    server, bridge = Server(), Bridge()
+    ask(bridge, op="restore", snapshot=server.snapshot())
+    deltas: Json = [server.publish(goal(1)), server.publish(ruled_out(1))]
+    reply = ask(bridge, op="receive", deltas=deltas, seen=f"{EPOCH}-0")
+    assert "<s>" in reply["html"]
+    assert "data-unseen" not in reply["html"]

@@ -78,3 +78,46 @@ def test_a_later_element_with_an_older_list_has_to_fetch_it() -> None:
         ["two", "heartbeat", "600-0a"],
         ["three", "heartbeat", "600-0a"],
     ]
+
+
+MATCH = """
+    const score = (seq) => send(`id: m@5-${seq}\\nevent: score\\ndata: {"e":"g${seq}"}\\n\\n`);
+    const beat = () => send('event: heartbeat\\ndata: {"server_ms":1,"matches":{}}\\n\\n');
+    const scores = (name) => frames.filter(([of, event]) => of === name && event !== "heartbeat").map(([, ...rest]) => rest);
+    feed.followList("x", "", heard("list")); // so that the stream is one of several
+"""
+
+
+def test_an_element_that_joins_at_an_older_id_gets_the_deltas_since() -> None:
+    script = """
+        feed.follow("m", heard("first"), "5-1");
+        await pause();
+        for (const seq of [2, 3, 4]) score(seq);
+        await pause();
+        feed.follow("m", heard("older"), "5-2");
+        feed.follow("m", heard("oldest"), "5-0");
+        print([scores("older"), scores("oldest")]); process.exit();
+    """
+    assert run_node(FEED + MATCH + script) == [
+        [["score", "5-3"], ["score", "5-4"]],
+        [["gap", "5-4"]],  # what led to 5-1 never came here
+    ]
+
+
+def test_an_element_that_leaves_and_is_back_at_once_misses_nothing() -> None:
+    script = """
+        const first = heard("first");
+        feed.follow("m", first, "5-1");
+        await pause();
+        for (const seq of [2, 3]) score(seq);
+        await pause();
+        feed.leave("m", first);
+        feed.follow("m", heard("again"), "5-1");
+        const again = scores("again");
+        await pause();
+        score(4);
+        await pause();
+        print([again, scores("again"), asked.length]); process.exit();
+    """
+    both = [["score", "5-2"], ["score", "5-3"]]
+    assert run_node(FEED + MATCH + script) == [both, [*both, ["score", "5-4"]], 1]

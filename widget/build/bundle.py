@@ -92,7 +92,7 @@ COMPRESSED_SUFFIXES: Final = (".br", ".zst", ".gz")
 # Beyond it a reader would need a window of more than 8 MiB, which browsers need not take (RFC 9659).
 ZSTD_LEVEL: Final = 19
 # What the loader fetches only where it is needed, by the name that later.js has for it.
-LATER: Final = {"keep.js": "keep", "html-reader.js": "htmlReader"}
+LATER: Final = {"keep.js": "keep", "html-reader.js": "htmlReader", "spoiler-delay.js": "spoilerDelay"}
 # What the bridge's callers reach.
 BRIDGE_CALL: Final = ("widget.python.bridge", "handle")
 TIER_2: Final = ("micropython-worker.js", "micropython.wasm", "touchline.romfs", "runtime.js")
@@ -182,6 +182,9 @@ def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, st
     loader_constants = constants
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", loader_constants))
     output.add("page.js", _bundled(packages, SOURCES / "page.js", constants))
+    output.add("delay-head.js", _bundled(packages, SOURCES / "delay-head.js", {}, "iife"))
+    tv_sync = output.add("tv-sync.js", _bundled(packages, SOURCES / "tv-sync.js", {}))
+    output.add("delay-control.js", _bundled(packages, SOURCES / "delay-control.js", {"TV_SYNC": tv_sync}))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
     for name in ("embed-dialog.js", "embed-frame.js", "frame.js", "snippet.js"):
         output.add(name, _bundled(packages, SOURCES / name, {}))
@@ -347,11 +350,11 @@ def micropython_wasm(packages: Path) -> bytes:
     return target.read_bytes()
 
 
-def _bundled(packages: Path, source: Path, constants: Mapping[str, object]) -> bytes:
-    """One file of JavaScript or CSS with its imports in it, minified."""
+def _bundled(packages: Path, source: Path, constants: Mapping[str, object], kind: str = "esm") -> bytes:
+    """One file of JavaScript or CSS with its imports in it, minified; of kind ``iife`` for a classic script."""
     defines = [f"--define:{name}={json.dumps(value)}" for name, value in constants.items()]
     esbuild = str(packages / ".bin" / "esbuild")
-    options = ["--bundle", "--minify", "--format=esm", f"--target={TARGET}", "--log-level=warning"]
+    options = ["--bundle", "--minify", f"--format={kind}", f"--target={TARGET}", "--log-level=warning"]
     if source.name == "micropython-worker.js":
         options += [f"--alias:micropython={micropython_script(packages)}"]
         # What runs under Node only goes, as do the assertions.

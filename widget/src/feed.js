@@ -20,6 +20,8 @@ const SAY_MS = 4_000;
 const LED_MS = 11_000;
 /** A leader that gets nothing for so long lets another tab try: its page's policy may forbid it. Later, twice as long. */
 const YIELD_MS = 15_000;
+/** Deltas are kept for so long, for an element or a tab that joins at an older id: the longest delay, and what a join takes. */
+const RECENT_MS = 130_000;
 /** Elements of one page join one after another. */
 const JOIN_MS = 5;
 
@@ -38,6 +40,8 @@ export class Feed {
   #at = new Map();
   /** @type {Map<string, MatchFrame>} */
   #heartbeats = new Map();
+  /** Of each match the deltas of late, in order. @type {Map<string, { frame: MatchFrame, came: import("./clock.js").Mark }[]>} */
+  #recent = new Map();
   /** The other tabs, if this one leads. @type {Map<string, { matches: [string, string][], lists: [string, string][], seen: import("./clock.js").Mark }>} */
   #tabs = new Map();
   /** The lists of this page and, if it leads, of the others. @type {Map<string, Followed>} */
@@ -107,8 +111,7 @@ export class Feed {
     readers?.delete(reader);
     if (readers?.size) return;
     this.#readers.delete(match);
-    this.#at.delete(match);
-    this.#heartbeats.delete(match);
+    // An element whose delay or language is changed is back before this page has let go of the match.
     this.#join();
   }
 
@@ -154,6 +157,7 @@ export class Feed {
   #join() {
     clearTimeout(this.#joining);
     this.#joining = setTimeout(() => {
+      for (const match of this.#at.keys()) if (!this.#ladder || !this.#isUsed) this.#forgetUnread(match);
       if (!this.#isUsed) return this.#suspend();
       if (!this.#isOpen) {
         this.#isOpen = true;
@@ -220,9 +224,15 @@ export class Feed {
     for (const list of this.#lists.keys()) if (!wantedLists.has(list)) this.#lists.delete(list);
     this.#list.list = wantedLists.size > 1 ? "" : ([...wantedLists][0] ?? null);
     this.#list.listId = this.#oldestCursor();
-    for (const match of this.#at.keys()) if (!wanted.has(match)) this.#at.delete(match);
+    for (const match of this.#at.keys()) if (!wanted.has(match)) this.#forgetUnread(match);
     Object.assign(this.#ladder.list, this.#list);
     this.#ladder.update();
+  }
+
+  /** @param {string} match */
+  #forgetUnread(match) {
+    if (this.#readers.has(match)) return;
+    for (const kept of [this.#at, this.#heartbeats, this.#recent]) kept.delete(match);
   }
 
   /** From where a connection goes on so that no list misses a row. */
@@ -305,8 +315,13 @@ export class Feed {
       if (this.#ladder) this.#ladder.list.listId = this.#list.listId;
       return;
     } else if (event === EVENT_SCORE) {
-      if (!isNewer(id, this.#at.get(match) ?? "")) return; // it came twice
+      const at = this.#at.get(match) ?? "";
+      if (!isNewer(id, at)) return; // it came twice
+      // The tab that leads was ahead of this one: it has to say what lies between.
+      if (!this.#ladder && at && !isNext(id, at)) return this.#want();
       this.#at.set(match, id);
+      const recent = (this.#recent.get(match) ?? []).filter(({ came }) => elapsedMs(came) < RECENT_MS);
+      this.#recent.set(match, [...recent, { frame, came: mark() }]);
     } else if (event === EVENT_GAP) {
       this.#at.set(match, id);
     } else if (event === EVENT_HEARTBEAT) {
@@ -331,8 +346,12 @@ export class Feed {
   #since(match, id) {
     const at = this.#at.get(match) ?? "";
     const isBehind = at && (!id || isNewer(at, id) || parts(at)[0] !== parts(id)[0]);
+    const recent = (this.#recent.get(match) ?? []).map(({ frame }) => frame).filter((frame) => id && isNewer(frame.id, id));
+    let last = id;
+    const isWhole = recent.every((frame) => isNext(frame.id, last) && (last = frame.id)) && last === at;
     /** @type {MatchFrame[]} */
-    const frames = isBehind ? [{ match, event: EVENT_GAP, id: at, data: "" }] : [];
+    const gap = [{ match, event: EVENT_GAP, id: at, data: "" }];
+    const frames = !isBehind ? [] : isWhole ? recent : gap;
     const heartbeat = this.#heartbeats.get(match);
     return heartbeat ? [...frames, heartbeat] : frames;
   }
@@ -368,6 +387,12 @@ export class Feed {
       this.#hiddenTimer = setTimeout(() => this.#suspend(), HIDDEN_MS);
     });
   }
+}
+
+/** Whether an id follows another at once. @param {string} id @param {string} before */
+function isNext(id, before) {
+  const [[epoch, seq], [epochBefore, seqBefore]] = [parts(id), parts(before)];
+  return epoch === epochBefore && seq === seqBefore + 1;
 }
 
 /**

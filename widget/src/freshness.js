@@ -71,6 +71,11 @@ export class Freshness {
     }
   }
 
+  /** What is shown was right as of a time, by its delay; what is newer waits. @param {number} asOfMs */
+  confirmHeld(asOfMs) {
+    this.#contact(asOfMs);
+  }
+
   /** Something is shown. @param {string} id */
   show(id) {
     if (!this.#heard.id || isNewer(this.#heard.id, id)) {
@@ -108,7 +113,7 @@ export class Freshness {
     const { asOfMs, ageMs } = this;
     const { isBehind } = this.clock;
     const isLost = elapsedMs(lost) > AGE_AFTER_MS && ageMs > AGE_AFTER_MS;
-    const isOld = (isBehind || ageMs > OLD_MS) && elapsedMs(started) > LOADED_MS;
+    const isOld = (isBehind || ageMs > OLD_MS + this.delayMs) && elapsedMs(started) > LOADED_MS;
     return asOfMs && (isLost || isOld) ? ageText(asOfMs, isBehind ? NaN : ageMs + TICK_MS, words, locale) : "";
   }
 

@@ -9,6 +9,7 @@ declare const ASSETS: {
   css: string;
   keep: string;
   htmlReader: string;
+  spoilerDelay: string;
   runtime: string;
   worker: string;
   /** Path and integrity. */

@@ -17,18 +17,17 @@ const MATCHES_MAX = 20;
 /** sw.js has the same names and leaves this one alone. @param {string} base */
 const cacheName = (base) => `live-score-v${PROTOCOL}-kept${new URL(base).pathname.slice(1)}`;
 
-/** What is kept is HTML in a language. @param {string} base @param {string} match @param {string} language */
-const key = (base, match, language) => new URL(`widget/kept/${match}${language === "en" ? "" : `.${language}`}`, base);
+/** What is kept is HTML in a language, as a reader with a delay is shown it. @param {string} base @param {string} slot */
+const key = (base, slot) => new URL(`widget/kept/${slot}`, base);
 
 /**
  * @param {string} base the URL of the origin
- * @param {string} match
- * @param {string} language
+ * @param {string} slot the match, the delay and the language
  * @returns {Promise<Kept | null>}
  */
-export async function read(base, match, language) {
+export async function read(base, slot) {
   try {
-    const response = await (await caches.open(cacheName(base))).match(key(base, match, language));
+    const response = await (await caches.open(cacheName(base))).match(key(base, slot));
     return response ? await response.json() : null;
   } catch {
     return null; // storage may be forbidden; then there is nothing kept
@@ -37,14 +36,13 @@ export async function read(base, match, language) {
 
 /**
  * @param {string} base the URL of the origin
- * @param {string} match
- * @param {string} language
+ * @param {string} slot the match, the delay and the language
  * @param {Kept} kept
  */
-export async function write(base, match, language, kept) {
+export async function write(base, slot, kept) {
   try {
     const cache = await caches.open(cacheName(base));
-    await cache.put(key(base, match, language), new Response(JSON.stringify(kept)));
+    await cache.put(key(base, slot), new Response(JSON.stringify(kept)));
     const keys = await cache.keys();
     await Promise.all(keys.slice(0, -MATCHES_MAX).map((old) => cache.delete(old)));
   } catch {

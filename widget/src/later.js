@@ -7,6 +7,14 @@
 /** @param {string} name of a file beside this one */
 const later = (name) => import(new URL(name, import.meta.url).href);
 
+
+/**
+ * For readers who stay some seconds behind.
+ *
+ * @param {number} attempt from 0 on; a browser remembers a module that failed by its address
+ * @returns {Promise<typeof import("./spoiler-delay.js")>}
+ */
+export const spoilerDelayModule = (attempt) => later(ASSETS.spoilerDelay + (attempt ? `?${attempt}` : ""));
 /** For visits without a network. @returns {Promise<typeof import("./keep.js")>} */
 export const keepModule = () => later(ASSETS.keep);
 

@@ -24,16 +24,17 @@ import { Feed } from "./feed.js";
 import { Freshness } from "./freshness.js";
 import { idOf, isNewer, parts } from "./ids.js";
 import { loadWords } from "./languages.js";
-import { keepModule } from "./later.js";
+import { keepModule, spoilerDelayModule } from "./later.js";
 import { mayKeep } from "./may-keep.js";
 import { Notifications } from "./notifications.js";
 import { delayMs } from "./reconnect.js";
 import { parseHtml } from "./safe-html.js";
-import { SpoilerDelay } from "./spoiler-delay.js";
 import {
   ATTRIBUTE_ANNOUNCE,
   ATTRIBUTE_ID,
+  ATTRIBUTE_EVENT,
   ATTRIBUTE_MATCH,
+  ATTRIBUTE_UNSEEN,
   DELTA_ACCEPTED,
   EVENT_END,
   EVENT_GAP,
@@ -42,7 +43,9 @@ import {
   HTML_TYPE,
   JSON_TYPE,
   KEY_MATCH_ID,
+  HEADER_AS_OF,
   KEY_LANGUAGE,
+  QUERY_BEHIND,
   RECEIPT_APPLIED,
   RECEIPT_IN_STEP,
   RECEIPT_NEED_SNAPSHOT,
@@ -72,9 +75,6 @@ const UNKNOWN_MAX = 20;
  * @typedef {import("./polls.js").MatchFrame} MatchFrame
  * @typedef {{ id: string, html: string, announce?: string, hash?: string, acceptedMs?: number }} Shown
  * @typedef {{ id: string, text: string }} Snapshot
- * @typedef {{ kind: "delta", id: string, data: string } | { kind: "snapshot", snapshot: Snapshot }
- *   | { kind: "reset", id: string } | { kind: "check", frame: MatchFrame }} Update
- *   a check: what a heartbeat says of the server's state
  * @typedef {"connecting" | "open" | "polling" | "waiting" | "offline" | "ended" | "unknown" | "closed"} Connection
  */
 
@@ -97,6 +97,10 @@ export class LiveMatch extends EventTarget {
   #silentUntil = "";
   #loaded = mark();
   #notifications = new Notifications();
+  /** With a delay, what frames pass; those that come before it is loaded. @type {import("./spoiler-delay.js").SpoilerDelay | null} */
+  #spoilerDelay = null;
+  /** @type {MatchFrame[]} */
+  #early = [];
 
   #started = false;
   #ended = false;
@@ -126,7 +130,7 @@ export class LiveMatch extends EventTarget {
   /**
    * @param {string} base the URL of the origin
    * @param {string} match
-   * @param {number} delay seconds by which updates are delayed
+   * @param {number} delay whole seconds by which updates are delayed
    * @param {string} language the tag of one of our languages
    */
   constructor(base, match, delay, language) {
@@ -135,8 +139,7 @@ export class LiveMatch extends EventTarget {
     this.match = match;
     this.language = language;
     this.slot = `${match}@${delay}@${language}`;
-    /** @type {SpoilerDelay<Update>} */
-    this.delay = new SpoilerDelay(delay * 1_000, (update) => this.#take(update));
+    this.delay = delay;
     this.feed = Feed.of(base);
     this.freshness = new Freshness(this.feed.clock, delay * 1_000);
   }
@@ -172,7 +175,7 @@ export class LiveMatch extends EventTarget {
   /** The one element that speaks of this match, in whichever languages the page shows it. */
   get speaker() {
     for (const { base, match, delay, elements } of LiveMatch.#all.values()) {
-      if (base === this.base && match === this.match && delay.delayMs === this.delay.delayMs) return [...elements][0];
+      if (base === this.base && match === this.match && delay === this.delay) return [...elements][0];
     }
   }
 
@@ -214,13 +217,17 @@ export class LiveMatch extends EventTarget {
     if (asOfMs) this.freshness.begin(asOfMs);
     this.#loaded = mark();
     if (snapshot) this.#base = { id: idOf(JSON.parse(snapshot)), text: snapshot };
+    // The page's own state may be ahead of an element that a script has put into it.
+    if (this.delay && this.#base && isNewer(this.#base.id, id)) this.#base = null;
     if (id) {
       this.shown = { id, html: "" };
       this.#wanted = id;
     }
-    this.feed.follow(this.match, this, id);
+    if (this.delay) void this.#startDelay();
+    // With a delay a stream begins at what the server showed then.
+    if (id || !this.delay) this.feed.follow(this.match, this, id);
     if (mayKeep(this.base)) void this.#showKept();
-    if (!id) void this.#seek(SILENT_MS);
+    if (!id) void this.#seek(this.delay ? 0 : SILENT_MS);
   }
 
   /** What is shown is there in another language, or not at all: have its HTML. */
@@ -253,22 +260,55 @@ export class LiveMatch extends EventTarget {
   }
 
   /** @param {string} path */
-  #url(path) {
-    return new URL(path, this.base).href;
+  #behind(path) {
+    const url = new URL(path, this.base);
+    if (this.delay) url.searchParams.set(QUERY_BEHIND, String(this.delay));
+    return url;
   }
 
   // ---- updates --------------------------------------------------------------------------------------
 
   /** @param {MatchFrame} frame */
   onFrame(frame) {
+    if (!this.delay) this.#onFrame(frame);
+    else if (this.#spoilerDelay) this.#spoilerDelay.onFrame(frame);
+    else this.#early.push(frame);
+  }
+
+  async #startDelay() {
+    for (let attempt = 0; !this.#ended; attempt++) {
+      const loaded = await spoilerDelayModule(attempt).catch(() => null);
+      if (!loaded) {
+        await this.#pause(attempt, null);
+      } else if (!this.#ended) {
+        this.#spoilerDelay = new loaded.SpoilerDelay(this.delay * 1_000, this.feed.clock, {
+          release: (held) => this.#onFrame(held),
+          confirm: (asOfMs) => {
+            this.tier ||= 1;
+            this.freshness.confirmHeld(asOfMs);
+            this.#changed();
+          },
+          reached: () => this.#wanted,
+          isOnBoard: (eventId) => this.shown.html.includes(`${ATTRIBUTE_EVENT}="${eventId}"`),
+          ask: () => this.#fetchSnapshot(),
+          adopt: (snapshot) => void this.#adopt(snapshot),
+        });
+        for (const frame of this.#early.splice(0)) this.#spoilerDelay.onFrame(frame);
+        return;
+      }
+    }
+  }
+
+  /** A frame that may be shown. @param {MatchFrame} frame */
+  #onFrame(frame) {
     const { event, id, data } = frame;
     if (this.#ended) return;
     if (event === EVENT_SCORE) {
-      this.delay.push({ kind: "delta", id, data }, data);
+      this.#take(id, data);
     } else if (event === EVENT_GAP) {
-      this.#pushLater({ kind: "reset", id });
+      this.#onGap(id);
     } else if (event === EVENT_HEARTBEAT) {
-      this.#pushLater({ kind: "check", frame });
+      this.#check(frame);
       if (performance.now() - this.#keptMs > KEEP_EVERY_MS) void this.#keep();
     } else if (event === EVENT_END) {
       // Nothing more will come, and what is shown is what there is to know.
@@ -282,35 +322,19 @@ export class LiveMatch extends EventTarget {
     this.#changed();
   }
 
-  /** The first state of a match is shown at once: a page that shows nothing has no broadcast beside it. @param {Update} update */
-  #pushLater(update) {
-    if (this.shown.id) this.delay.push(update);
-    else this.#take(update);
-  }
-
-  /** An update whose delay is over. @param {Update} update */
-  #take(update) {
-    if (this.#ended) return;
-    if (update.kind === "snapshot") {
-      void this.#adopt(update.snapshot);
-    } else if (update.kind === "reset") {
-      this.#onGap(update.id);
-    } else if (update.kind === "check") {
-      this.#check(update.frame);
-    } else {
-      const { id, data } = update;
-      this.#deltas.push({ id, data });
-      if (this.#deltas.length > DELTAS_MAX) {
-        this.#deltas = [];
-        this.#base = null;
-      }
-      const acceptedMs = parts(id)[0] + (acceptedOf(data) ?? 0);
-      this.freshness.hear(id, acceptedMs, this.shown.id);
-      if (isNewer(id, this.#wanted)) this.#wanted = id;
-      // Deltas that arrive or are released together are shown together: a burst, or a goal with its retraction.
-      if (!this.#unfolded.length) queueMicrotask(() => this.#fold());
-      this.#unfolded.push([id, data]);
+  /** @param {string} id @param {string} data */
+  #take(id, data) {
+    this.#deltas.push({ id, data });
+    if (this.#deltas.length > DELTAS_MAX) {
+      this.#deltas = [];
+      this.#base = null;
     }
+    const acceptedMs = parts(id)[0] + (acceptedOf(data) ?? 0);
+    this.freshness.hear(id, acceptedMs, this.shown.id);
+    if (isNewer(id, this.#wanted)) this.#wanted = id;
+    // Deltas that arrive or are released together are shown together: a burst, or a goal with its retraction.
+    if (!this.#unfolded.length) queueMicrotask(() => this.#fold());
+    this.#unfolded.push([id, data]);
   }
 
   /** What led to this id is not to be had: go on from there. @param {string} id */
@@ -378,10 +402,7 @@ export class LiveMatch extends EventTarget {
   /** Ask for the snapshot and go on from it, however long that takes. */
   async #resync() {
     const snapshot = await this.#untilSnapshot();
-    if (!snapshot) return;
-    // The first state of a match is shown at once: a page that shows nothing yet has no broadcast beside it.
-    if (this.shown.id) this.delay.push({ kind: "snapshot", snapshot });
-    else await this.#adopt(snapshot);
+    if (snapshot) await this.#adopt(snapshot);
   }
 
   /** @returns {Promise<Snapshot | null>} null if nobody wants it any more */
@@ -398,6 +419,8 @@ export class LiveMatch extends EventTarget {
 
   /** @param {Snapshot} snapshot */
   async #adopt(snapshot) {
+    // A log of another epoch is another order of events.
+    if (this.shown.id && parts(snapshot.id)[0] !== parts(this.shown.id)[0]) this.shown = { id: "", html: "" };
     this.#base = snapshot;
     this.#deltas = this.#deltas.filter(({ id }) => isNewer(id, snapshot.id));
     if (isNewer(snapshot.id, this.#wanted)) this.#wanted = snapshot.id;
@@ -412,14 +435,17 @@ export class LiveMatch extends EventTarget {
 
   /** @returns {Promise<Snapshot>} */
   async #fetchSnapshot() {
-    const url = this.#url(`api/match/${this.match}/state`);
+    const url = this.#behind(`api/match/${this.match}/state`).href;
     for (const cache of /** @type {const} */ (["default", "reload"])) {
-      const { text } = await ask(url, JSON_TYPE, { cache });
+      const { text, headers } = await ask(url, JSON_TYPE, { cache });
       const state = JSON.parse(text);
       const id = idOf(state);
       const least = this.#least || this.shown.id;
-      const isStale = least && (parts(id)[0] !== parts(least)[0] || isNewer(least, id));
-      if (state[KEY_MATCH_ID] === this.match && !isStale) return { id, text };
+      // With a delay a later epoch is believed here: no heartbeat says so before.
+      const isStale = least && (isNewer(least, id) || (parts(id)[0] !== parts(least)[0] && !this.delay));
+      if (state[KEY_MATCH_ID] !== this.match || isStale) continue;
+      if (this.delay) this.freshness.confirmHeld(Number(headers.get(HEADER_AS_OF)));
+      return { id, text };
     }
     throw new Refusal(0, null); // still older, past the caches, than what was announced
   }
@@ -443,15 +469,15 @@ export class LiveMatch extends EventTarget {
   async #seek(waitMs) {
     if (this.#isSought) return;
     this.#isSought = true;
-    const isSilent = () => !this.#ended && !this.#wanted;
+    const isSilent = () => !this.#ended && (this.delay > 0 || !this.#wanted);
     await new Promise((resolve) => setTimeout(resolve, waitMs));
     for (let unknown = 0, attempt = 0; unknown < UNKNOWN_MAX && isSilent(); attempt++) {
       try {
         const snapshot = await this.#fetchSnapshot();
         if (!isSilent()) break;
-        if (this.#isUnknown) this.feed.follow(this.match, this, "");
+        if (this.#isUnknown || this.delay) this.feed.follow(this.match, this, this.delay ? snapshot.id : "");
         this.#isUnknown = false;
-        await this.#adopt(snapshot);
+        if (isNewer(snapshot.id, this.#wanted)) await this.#adopt(snapshot);
         break;
       } catch (error) {
         if (!isSilent()) break;
@@ -482,7 +508,7 @@ export class LiveMatch extends EventTarget {
         const own = news.includes(id) ? await this.#announcementOf(id, html) : "";
         if (this.shown.id) {
           await Promise.all(earlier); // they are read for the announcements, and have the notifications too
-          const unread = this.#notifications.unread(this.shown.id, id, this.#deltas);
+          const unread = this.#audible(this.#notifications.unread(this.shown.id, id, this.#deltas), id);
           await Promise.all(unread.map((of) => this.#fragment(of).catch(() => "")));
         }
         const announce = [...(await Promise.all(earlier)), own].filter(Boolean).join(" ");
@@ -507,7 +533,7 @@ export class LiveMatch extends EventTarget {
    * @param {string} id
    */
   async #fragment(id) {
-    const url = new URL(this.#url(`match/${this.match}/fragment/${id}`));
+    const url = this.#behind(`match/${this.match}/fragment/${id}`);
     if (this.language !== "en") url.searchParams.set(KEY_LANGUAGE, this.language);
     const { text } = await ask(url.href, HTML_TYPE, { limitMs: 6_000 });
     if (!text.includes(`${ATTRIBUTE_ID}="${id}" ${ATTRIBUTE_MATCH}="${this.match}"`)) throw new Refusal(0, null);
@@ -517,7 +543,7 @@ export class LiveMatch extends EventTarget {
 
   /** What the log took before is no news; UTC milliseconds by the server's clock. */
   get #newsFromMs() {
-    return this.feed.clock.nowMs - elapsedMs(this.#loaded) - OLD_NEWS_MS;
+    return this.feed.clock.nowMs - elapsedMs(this.#loaded) - OLD_NEWS_MS - this.delay * 1_000;
   }
 
   /** Whether what changed before the first contact may be old. */
@@ -536,7 +562,15 @@ export class LiveMatch extends EventTarget {
     if (!before || epoch !== later) return [];
     const ids = [];
     for (let seq = Math.max(from, to - ANNOUNCED_MAX) + 1; seq <= to; seq++) ids.push(`${epoch}-${seq}`);
-    return ids.filter((id) => isNewer(id, this.#silentUntil) && !((this.#acceptedMs(id) ?? Infinity) < this.#newsFromMs));
+    const isNews = (/** @type {string} */ id) => !((this.#acceptedMs(id) ?? Infinity) < this.#newsFromMs);
+    return this.#audible(ids.filter((id) => isNewer(id, this.#silentUntil) && isNews(id)), after);
+  }
+
+  /** Of ids up to another, those that a reader with a delay may hear of; without one, all. @param {string[]} ids @param {string} after */
+  #audible(ids, after) {
+    if (!this.delay) return ids;
+    const deltas = this.#deltas.filter(({ id }) => isNewer(id, this.shown.id) && !isNewer(id, after));
+    return this.#spoilerDelay?.audible(ids, deltas, after) ?? [];
   }
 
   /**
@@ -565,6 +599,17 @@ export class LiveMatch extends EventTarget {
     }
   }
 
+  /**
+   * The events that a reader with this delay is never shown, by their ids.
+   *
+   * @param {string} id of the state
+   * @returns {Promise<string[]>}
+   */
+  async #unseenAt(id) {
+    const html = this.shown.id === id && this.shown.html ? this.shown.html : await this.#fragment(id);
+    return JSON.parse(parseHtml(html).querySelector(`[${ATTRIBUTE_UNSEEN}]`)?.getAttribute(ATTRIBUTE_UNSEEN) ?? "[]");
+  }
+
   /** When the log took a delta, if it is one we have. @param {string} id */
   #acceptedMs(id) {
     const delta = this.#deltas.find((received) => received.id === id);
@@ -576,12 +621,17 @@ export class LiveMatch extends EventTarget {
   /**
    * @param {Runtime} runtime
    * @param {Snapshot} snapshot
+   * @returns {Promise<void>}
    */
   async #restore(runtime, snapshot) {
     const { slot, match, language } = this;
-    const reply = await runtime.call({ op: "restore", slot, match, language, snapshot: snapshot.text });
+    const seen = isNewer(this.shown.id, snapshot.id) ? this.shown.id : snapshot.id;
+    const unseen = this.delay ? await this.#unseenAt(seen) : undefined;
+    const reply = await runtime.call({ op: "restore", slot, match, language, snapshot: snapshot.text, unseen });
     if (this.#ended) return;
     if (reply.receipt !== RECEIPT_APPLIED) throw new Error(reply.reason);
+    // Tier 1 has gone on meanwhile.
+    if (this.delay && isNewer(this.shown.id, seen)) return this.#restore(runtime, snapshot);
     // From here to the end of this task nothing else runs: no delta is missed and none comes between.
     this.#runtime = runtime;
     this.#unfolded = [];
@@ -601,7 +651,8 @@ export class LiveMatch extends EventTarget {
     const runtime = this.#runtime;
     if (!runtime) return;
     const spoken = isNewer(this.#silentUntil, this.shown.id) ? this.#silentUntil : this.shown.id;
-    const context = { slot: this.slot, match: this.match, spoken, spoken_ms: this.#newsFromMs };
+    const seen = this.shown.id;
+    const context = { slot: this.slot, match: this.match, spoken, spoken_ms: this.#newsFromMs, seen };
     runtime.call({ ...context, ...request }).then(
       (reply) => this.#runtime === runtime && this.#onReply(reply, restored),
       () => this.#runtime === runtime && this.#fallBack(),
@@ -669,7 +720,7 @@ export class LiveMatch extends EventTarget {
     const moved = shown.id !== this.shown.id;
     // Another tier has shown it first. To show it again would end the highlight of the row that just came.
     if (!moved && this.shown.html) return this.#changed();
-    const notifications = this.#notifications.take(this.shown.id, shown.id, this.delay.delayMs > 0);
+    const notifications = this.#notifications.take(this.shown.id, shown.id, this.delay > 0);
     this.shown = shown;
     this.freshness.show(shown.id);
     this.dispatchEvent(new CustomEvent("show", { detail: { moved, notifications } }));
@@ -691,13 +742,13 @@ export class LiveMatch extends EventTarget {
     const reply = await runtime?.call({ op: "snapshot", slot: this.slot, match: this.match }).catch(() => null);
     const snapshot = reply?.id === shown.id ? reply.snapshot : "";
     const keep = await keepModule().catch(() => null);
-    await keep?.write(this.base, this.match, this.language, { id: shown.id, html: shown.html, hash, at, snapshot });
+    await keep?.write(this.base, this.slot, { id: shown.id, html: shown.html, hash, at, snapshot });
   }
 
   /** A page out of a cache is older than what this browser last saw. */
   async #showKept() {
     const keep = await keepModule().catch(() => null);
-    const kept = await keep?.read(this.base, this.match, this.language);
+    const kept = await keep?.read(this.base, this.slot);
     if (!kept || this.#ended || this.freshness.contacted) return;
     if (kept.id === this.shown.id) this.freshness.begin(kept.at);
     if (!isNewer(kept.id, this.shown.id)) return;
@@ -712,7 +763,7 @@ export class LiveMatch extends EventTarget {
     this.#ended = true;
     document.removeEventListener("visibilitychange", this.#onVisibility);
     clearTimeout(this.#reducerTimer);
-    this.delay.close();
+    this.#spoilerDelay?.close();
     this.feed.leave(this.match, this);
     this.#runtime?.call({ op: "close", slot: this.slot }).catch(() => {});
     this.#runtime = null;

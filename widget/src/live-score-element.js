@@ -8,7 +8,7 @@
  *   src              the origin to follow it from; default: where this script came from
  *   theme            "light" or "dark"; default: the reader's preference (live-score.css)
  *   size             "ticker", "card" or "full"; default: all that there is, as wide as its place (live-score.css)
- *   delay            seconds by which updates are delayed, 0 to 120, for a page beside a delayed broadcast
+ *   delay            whole seconds by which what is shown stays behind, 0 to 120, for a page beside a late broadcast
  *   lang             the language, as that of any element: its own, or that of what it is in; English if we do not have it
  *   runtime          "micropython" or "pyodide": the reducer's; "none" for tier 1; default: what suits the page
  *   max-tier         "1" is runtime="none"
@@ -107,6 +107,12 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #saying;
 
+  /** UTC milliseconds by the server's clock; 0 while it is not known. */
+  get serverMs() {
+    const { clock } = this.#live?.feed ?? {};
+    return clock?.known ? clock.nowMs : 0;
+  }
+
   connectedCallback() {
     adoptProperties(this, PROPERTIES); // which is no change of what is there
     this.#connected = true;
@@ -151,7 +157,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     if (this.#live || !this.#connected || !match) return;
     const base = (this.#base = new URL(this.getAttribute("src") ?? HERE, document.baseURI).href);
     this.#language = languageOf(this);
-    const delay = Math.min(DELAY_MAX_S, Math.max(0, Number(this.getAttribute("delay")) || 0));
+    const delay = Math.ceil(Math.min(DELAY_MAX_S, Math.max(0, Number(this.getAttribute("delay")) || 0)));
     const isRendered = this.querySelector(":scope > .tl") !== null;
     if (!isRendered || this.shadowRoot) openShadow(this, base);
     this.#place = this.shadowRoot ?? this;

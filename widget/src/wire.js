@@ -32,8 +32,11 @@ export const KEY_HTML = "html";
 /** Keys of a delta; the loader reads no others. */
 export const DELTA_EVENT_ID = "e";
 export const DELTA_OP = "o";
+export const DELTA_REV = "r";
 export const DELTA_TYPE = "t";
 export const DELTA_ACCEPTED = "a";
+export const DELTA_DETAIL = "k";
+export const OP_AMEND = "AMEND";
 export const OP_RETRACT = "RETRACT";
 
 /** Requests and answers. */
