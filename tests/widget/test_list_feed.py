@@ -83,7 +83,8 @@ def test_a_later_element_with_an_older_list_has_to_fetch_it() -> None:
 MATCH = """
     const score = (seq) => send(`id: m@5-${seq}\\nevent: score\\ndata: {"e":"g${seq}"}\\n\\n`);
     const beat = () => send('event: heartbeat\\ndata: {"server_ms":1,"matches":{}}\\n\\n');
-    const scores = (name) => frames.filter(([of, event]) => of === name && event !== "heartbeat").map(([, ...rest]) => rest);
+    const isOf = (name) => ([of, event]) => of === name && event !== "heartbeat";
+    const scores = (name) => frames.filter(isOf(name)).map(([, ...rest]) => rest);
     feed.followList("x", "", heard("list")); // so that the stream is one of several
 """
 

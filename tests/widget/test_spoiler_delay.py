@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import pairwise
 from typing import Any
 
 from shared_state import Delta, Event, Replica, encode_delta
@@ -67,9 +68,7 @@ def test_what_is_held_is_what_the_server_would_not_show() -> None:
             for ms in range(UNTIL_MS + 1)
         ]
         assert of_case == expected
-        held_together += any(
-            later - earlier > 1 for earlier, later in zip(expected, expected[1:], strict=False)
-        )
+        held_together += any(later - earlier > 1 for earlier, later in pairwise(expected))
     assert held_together > 50, "there is something to hold"
 
 
@@ -77,7 +76,8 @@ def test_what_came_and_went_within_one_release_is_not_asked_for() -> None:
     script = """
         import { neverShown } from "./spoiler-delay.js";
         const ids = (changes, countsAlready) =>
-          [...neverShown(changes.map((data, n) => ({ id: `5-${n + 1}`, data: JSON.stringify(data) })), countsAlready)];
+          [...neverShown(changes.map(
+            (data, n) => ({ id: `5-${n + 1}`, data: JSON.stringify(data) })), countsAlready)];
         const [add, amend, gone] = [{ e: "g" }, { e: "g", o: "AMEND", r: 2 }, { e: "g", o: "RETRACT", r: 3 }];
         const card = { e: "c" };
         print([
@@ -106,7 +106,8 @@ DELAYED = """
     const delay = new SpoilerDelay(300, clock, reader);
     const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
     const score = (id, agoMs, more = {}) =>
-      delay.onFrame({ event: "score", id, data: JSON.stringify({ e: id, a: clock.nowMs - agoMs - 5, ...more }) });
+      const delta = { e: id, a: clock.nowMs - agoMs - 5, ...more };
+      delay.onFrame({ event: "score", id, data: JSON.stringify(delta) });
 """
 
 

@@ -144,7 +144,6 @@ def test_the_html_has_the_attributes_that_the_loader_reads() -> None:
         before=kicked_off,
         as_of_ms=EPOCH,
         notifications=[{"type": "goal"}],
-        unseen=["g0"],
         language=ENGLISH,
         unseen=["g2"],
     )

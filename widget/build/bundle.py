@@ -351,7 +351,7 @@ def micropython_wasm(packages: Path) -> bytes:
 
 
 def _bundled(packages: Path, source: Path, constants: Mapping[str, object], kind: str = "esm") -> bytes:
-    """One file of JavaScript or CSS with its imports in it, minified; of kind ``iife`` for a classic script."""
+    """One file of JavaScript or CSS with its imports, minified; of kind ``iife`` for a classic script."""
     defines = [f"--define:{name}={json.dumps(value)}" for name, value in constants.items()]
     esbuild = str(packages / ".bin" / "esbuild")
     options = ["--bundle", "--minify", f"--format={kind}", f"--target={TARGET}", "--log-level=warning"]
