@@ -55,7 +55,8 @@ def _page_policy(frame_ancestors: str, images: Sequence[str] = (), frame_src: st
         connect_src="'self'",
         worker_src="'self'",
         base_uri="'none'",
-        form_action="'none'",
+        # The page of a match has a form: the reader's own delay.
+        form_action="'self'",
         frame_src=frame_src,
         frame_ancestors=frame_ancestors,
     )
