@@ -82,7 +82,9 @@ def test_it_makes_the_tree_that_the_browser_makes(page: Page, source: str) -> No
         "<p>x",
         "<p>x</b>",
         "x</p>",
-        "<p a='1'>x</p>",
+        "<p a='1' onclick='1'>x</p>",
+        "<a href='javascript:alert(1)'>x</a>",
+        "<p a='1>x</p>",
         "<p x<y>",
     ],
 )
