@@ -21,7 +21,8 @@ NUMBERS = count(1)
 SCORE = "live-score .tl-goals"
 # Everything that was on the screen or spoken, not only the last.
 RECORDER = """
-window.rows = new Set(); window.goals = new Set(); window.spoken = []; window.heard = []; window.titles = new Set();
+window.rows = new Set(); window.goals = new Set(); window.titles = new Set();
+    window.spoken = []; window.heard = [];
 const look = () => {
   const element = document.querySelector("live-score");
   const place = element?.shadowRoot ?? element;
@@ -34,7 +35,9 @@ document.addEventListener("DOMContentLoaded", () => {
   look();
   setInterval(look, 20);
   for (const name of ["goal", "correction", "status"]) {
-    document.addEventListener(`touchline:${name}`, ({ detail }) => window.heard.push(`${name} ${detail.eventId}`));
+    document.addEventListener(`touchline:${name}`, ({ detail }) => {
+      window.heard.push(`${name} ${detail.eventId}`);
+    });
   }
 });
 """
@@ -272,7 +275,8 @@ def test_the_screen_says_by_how_much_it_is_late(page: Page, feed: Feed, offset_s
         "async (offsetMs) => {"
         "  const element = document.querySelector('live-score');"
         f"  const state = await (await fetch('/api/match/{feed.match_id}/state')).json();"
-        "  await new Promise((resolve) => setTimeout(resolve, state.accepted_ms + offsetMs - element.serverMs));"
+        "  const waitMs = state.accepted_ms + offsetMs - element.serverMs;"
+        "  await new Promise((resolve) => setTimeout(resolve, waitMs));"
         "  document.querySelector('[data-tl-sync] button[value=goal]').click();"
         "}",
         offset_s * 1_000,
