@@ -28,9 +28,10 @@ demo-cluster: setup
 	$(BIN)/python -m deploy.cluster
 
 # Servers and browsers that the tests start: Debian's packages where there is apt, else what is installed.
+# Three files of tests at a time: most of them wait.
 test: setup
 	sh testkit/services/install.sh
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist loadfile
 
 # What takes long: a simulated Saturday, a million damaged documents, the reducer's whole corpus on every runtime, 500
 # drawn networks before real browsers (more than 40 min).
