@@ -131,11 +131,11 @@ def test_properties_reflect_attributes(
     attributes = f"{json.dumps(names)}.map((name) => {ELEMENT}.getAttribute(name))"
     assert page.evaluate(attributes) == [match, "0", "1", None, None]
     page.evaluate(
-        f"Object.assign({ELEMENT}, {{ theme: 'dark', src: '{server.url}/', delay: 30, maxTier: null }})"
+        f"Object.assign({ELEMENT}, {{ theme: 'dark', src: '{server.url}/', delay: 1, maxTier: null }})"
     )
-    assert page.evaluate(attributes) == [match, "30", None, f"{server.url}/", "dark"]
+    assert page.evaluate(attributes) == [match, "1", None, f"{server.url}/", "dark"]
     read = f"['match', 'delay', 'maxTier', 'theme'].map((name) => {ELEMENT}[name])"
-    assert page.evaluate(read) == [match, "30", "", "dark"]
+    assert page.evaluate(read) == [match, "1", "", "dark"]
     shows(page, match, "1–0")
     assert page.errors() == []
 

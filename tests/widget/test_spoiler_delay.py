@@ -105,9 +105,10 @@ DELAYED = """
     };
     const delay = new SpoilerDelay(300, clock, reader);
     const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-    const score = (id, agoMs, more = {}) =>
+    const score = (id, agoMs, more = {}) => {
       const delta = { e: id, a: clock.nowMs - agoMs - 5, ...more };
       delay.onFrame({ event: "score", id, data: JSON.stringify(delta) });
+    };
 """
 
 
