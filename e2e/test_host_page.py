@@ -136,6 +136,8 @@ def test_properties_reflect_attributes(
     assert page.evaluate(attributes) == [match, "1", None, f"{server.url}/", "dark"]
     read = f"['match', 'delay', 'maxTier', 'theme'].map((name) => {ELEMENT}[name])"
     assert page.evaluate(read) == [match, "1", "", "dark"]
+    page.evaluate(f"{ELEMENT}.delay = 0")  # a second ago there may have been no score yet
+    page.wait_until_true(f"{BOARD}?.querySelector('.tl-goals') != null")
     shows(page, match, "1–0")
     assert page.errors() == []
 
