@@ -94,9 +94,16 @@ def play(sender: Sender, speed: float) -> None:
         skipped_ms += max(0, due_ms - last_due_ms - PAUSE_MAX_MS)
         last_due_ms = due_ms
         time.sleep(max(0.0, begin_s + (due_ms - skipped_ms) / 1000 / speed - time.monotonic()))
-        # Without the times of 2018, which set the pace: the page's clock would run on from them.
-        sender.send(Delivery(due_ms, 1, to_line(replace(event, source_ts=None))))
+        sender.send(Delivery(due_ms, 1, to_line(_of_today(event))))
         click.echo(f"  {_line(event)}")
+
+
+def _of_today(event: Event) -> Event:
+    """An event without the times of 2018, which set the pace: by them it would have been silent for years."""
+    detail = event.detail
+    if detail.get("kickoff_ms") is not None:
+        detail = {**detail, "kickoff_ms": time.time_ns() // 1_000_000}
+    return replace(event, source_ts=None, detail=detail)
 
 
 def events_of(name: str) -> list[Event]:

@@ -49,6 +49,11 @@ def test_it_plays_the_final_with_its_corrections_and_ends_on_a_signal(
         retracted = final["retracted"]
         assert isinstance(retracted, list)
         assert retracted[0]["retraction"]["reason"] == "VAR: offside"
+        # It kicks off when it is played: a match that runs since 2018 would be said to be without updates.
+        events = final["events"]
+        assert isinstance(events, list)
+        [info] = [event for event in events if event["type"] == "MATCH_INFO"]
+        assert 0 <= time.time() - info["detail"]["kickoff_ms"] / 1_000 < 120
         demo.signal(number)
         deadline = time.monotonic() + 40
         while demo.running and time.monotonic() < deadline:
