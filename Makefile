@@ -68,7 +68,7 @@ bench: setup
 # Pins every dependency with its hashes, and without the address it came from.
 lock: $(VENV)/.installed
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
-		--all-extras --group dev pyproject.toml -o requirements.lock
+		--all-extras --group dev --group docs --group audit pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf $(VENV) .cache widget/dist var
