@@ -28,10 +28,11 @@ demo-cluster: setup
 	$(BIN)/python -m deploy.cluster
 
 # Servers and browsers that the tests start: Debian's packages where there is apt, else what is installed.
-# Three files of tests at a time: most of them wait.
+# Three files of tests at a time: most of them wait. What fails beside two others is run once more, alone and by name
+# (CONTRIBUTING.md says what to do with a test that needed it).
 test: setup
 	sh testkit/services/install.sh
-	$(BIN)/pytest -n 3 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile || $(BIN)/pytest -v --last-failed --last-failed-no-failures=none
 
 # What takes long: a simulated Saturday, a million damaged documents, the reducer's whole corpus on every runtime, 500
 # drawn networks before real browsers (more than 40 min).

@@ -36,6 +36,7 @@ from bench.stream.load import LoadClient, Received
 from bench.stream.server import BIN_DIR, STREAM_DIR, post
 from deploy.cluster.status import metrics
 from deploy.cluster.tiers import Cluster
+from deploy.ports import free_port
 from origin.bus import open_bus
 from origin.commands.replay import Delivery, ReplayError, Sender
 from origin.eventlog import open_eventlog
@@ -43,7 +44,7 @@ from origin.ingest.signatures import parse_key, signed_headers
 from shared_state import Event
 from shared_state.jsontext import JsonObject
 from testkit.services.kafka import KafkaBroker
-from testkit.services.process import ServerProcess, free_port
+from testkit.services.process import ServerProcess
 from testkit.services.redis import RedisServer
 
 MATCH = "bench"

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from testkit.services.process import ServerProcess, free_port, listening
+from deploy.ports import free_port
+from testkit.services.process import ServerProcess, listening
 
 __all__ = ["RawClient", "StreamServer"]
 

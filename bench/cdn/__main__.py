@@ -12,6 +12,15 @@ origin's own count, of polls and refusals; addresses are those that the clients 
 
 A run of all ways writes ``bench/results/cdn.json``, ``.md`` and ``.svg``.
 
+    python -m bench.cdn --quiet-minutes 20 --ways nginx,lua,varnish --pollers 10000 --name cdn-quiet
+
+The same with so long a silence before the burst: an empty answer for each slice, shared by all.
+
+    python -m bench.cdn --workers 4 --ways lua --pollers 36000 --name cdn-many
+
+As many as a machine holds, by caches of several workers (nginx; each asks the origin once). ``--name`` keeps
+the rows as ``bench/results/NAME.*``.
+
     python -m bench.cdn --bytes
 
 Bytes of a viewer of one real match, by the way that it is told: ``bench/results/cdn-bytes.*``.
@@ -99,8 +108,15 @@ def origin_counts(server: OriginServer) -> tuple[int, int]:
     return round(sum(map(float, found))), round(float(held[1])) if held else 0
 
 
-def measure(way: str, clients: int) -> JsonObject:
-    """One way with so many clients."""
+def measure(way: str, clients: int, *, workers: int = 1, quiet_s: float = 0.0) -> JsonObject:
+    """One way with so many clients.
+
+    Args:
+        way: a key of ``WAYS``, or ``STREAM``.
+        clients: how many.
+        workers: of the cache, if it is nginx.
+        quiet_s: how much longer than two slices nothing comes before the burst, seconds.
+    """
     with tempfile.TemporaryDirectory() as directory:
         server = OriginServer(Path(directory))
         cache = None
@@ -113,15 +129,25 @@ def measure(way: str, clients: int) -> JsonObject:
             id_ = json.loads(server.get(f"/api/match/{MATCH}/state")[1])
             head = f"{id_['epoch']}-{id_['seq']}"
             if way not in ("straight", STREAM):
-                cache = start_cache("nginx" if way == "sse" else way, server.port)
-            return _measure(way, clients, server, head, cache)
+                cache = start_cache("nginx" if way == "sse" else way, server.port, workers=workers)
+            row = _measure(way, clients, server, head, cache, quiet_s)
+            return {**row, "workers": workers, "origin_requests_per_address_and_worker": _each(row, workers)}
         finally:
             if cache is not None:
                 cache.__exit__()
             server.kill()
 
 
-def _measure(way: str, clients: int, server: OriginServer, head: str, cache: Cache | None) -> JsonObject:
+def _each(row: JsonObject, workers: int) -> float | None:
+    """Origin requests by address and worker; None for streams."""
+    each = row.get("origin_requests_per_address")
+    return round(each / workers, 2) if isinstance(each, float) else None
+
+
+def _measure(
+    way: str, clients: int, server: OriginServer, head: str, cache: Cache | None, more_quiet_s: float
+) -> JsonObject:
+    burst_s, end_s = BURST_S + more_quiet_s, END_S + more_quiet_s
     port = cache.port if cache is not None else server.port
     assert server.process is not None
     origin_pids = meter.tree(server.process.pid)
@@ -130,7 +156,7 @@ def _measure(way: str, clients: int, server: OriginServer, head: str, cache: Cac
         cache_pids = meter.tree(cache.process.pid)
     load = os.getloadavg()[0]  # what else this machine does, which is in the figures
     ramp_s = clients / RAMP_PER_S + 2
-    seconds = math.ceil(ramp_s + END_S + 2)
+    seconds = math.ceil(ramp_s + end_s + 2)
     slice_ = time.time_ns() // 1_000_000 // SLICE_MS
     streams = way in ("sse", STREAM)
     path = f"/api/match/{MATCH}/deltas/{head}/{slice_}"
@@ -165,13 +191,13 @@ def _measure(way: str, clients: int, server: OriginServer, head: str, cache: Cac
             assert server.post(event(number)) == 200
         time.sleep(max(0.0, began_s + SINGLES_S[-1] + 1.5 - time.monotonic()))
         quiet_from, held = origin_counts(server)
-        time.sleep(max(0.0, began_s + BURST_S - 1 - time.monotonic()))
+        time.sleep(max(0.0, began_s + burst_s - 1 - time.monotonic()))
         quiet_requests = origin_counts(server)[0] - quiet_from
         quiet_s = time.monotonic() - began_s - SINGLES_S[-1] - 1.5
-        time.sleep(max(0.0, began_s + BURST_S - time.monotonic()))
+        time.sleep(max(0.0, began_s + burst_s - time.monotonic()))
         for number in range(BURST):
             assert server.post(event(len(SINGLES_S) + number)) == 200
-        time.sleep(max(0.0, began_s + END_S - time.monotonic()))
+        time.sleep(max(0.0, began_s + end_s - time.monotonic()))
         cache_s = meter.cpu(cache_pids).since(cpu).total_s
         origin_s = meter.cpu(origin_pids).since(origin_cpu).total_s
         answered, held_at_last = origin_counts(server)
@@ -208,6 +234,7 @@ def _measure(way: str, clients: int, server: OriginServer, head: str, cache: Cac
         "began_into_slice_ms": into_ms,
         "seconds": seconds,
         **totals,
+        "refusals": {status: n for report in reports for status, n in report["refusals"].items()},
         "all_deltas_at_all_clients": totals["deltas"] == clients * (len(SINGLES_S) + BURST),
         "late_ms": {"singles": singles, "burst": burst},
         "cache_cpu_s": round(cache_s, 3),
@@ -366,7 +393,12 @@ def main() -> int:
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--bytes", action="store_true", help="bytes of a viewer of one match, by the way")
     parser.add_argument("--held", action="store_true", help="a held request beside a stream, at the origin")
+    parser.add_argument("--quiet-minutes", type=float, default=0.0, help="before the burst, at most 20")
+    parser.add_argument("--workers", type=int, default=1, help="of nginx")
+    parser.add_argument("--name", help="of the files in bench/results; some ways alone write none")
     options = parser.parse_args()
+    if not 0 <= options.quiet_minutes <= 20:
+        parser.error(f"--quiet-minutes {options.quiet_minutes}: from 0 to 20")
     if options.bytes:
         keep_bytes()
         return 0
@@ -381,14 +413,17 @@ def main() -> int:
     for clients in map(int, options.pollers.split(",")):
         for way in ways:
             say(f"{WAYS[way]}, {clients:,} clients (load {os.getloadavg()[0]:.1f})")
-            rows.append(measure(way, min(clients, STREAMS_MAX) if way == "sse" else clients))
+            count = min(clients, STREAMS_MAX) if way == "sse" else clients
+            quiet_s = options.quiet_minutes * 60
+            rows.append(measure(way, count, workers=options.workers, quiet_s=quiet_s))
             say(json.dumps(rows[-1]))
     text = table(rows)
     print(text)
-    if set(ways) == set(WAYS):
-        keep("cdn", {"rows": rows})
-        (RESULTS / "cdn.md").write_text(f"# Long-polls through caches\n\n{text}", encoding="utf-8")
-        (RESULTS / "cdn.svg").write_text(chart(rows), encoding="utf-8")
+    if name := options.name or ("cdn" if set(ways) == set(WAYS) else ""):
+        keep(name, {"rows": rows})
+        (RESULTS / f"{name}.md").write_text(f"# Long-polls through caches\n\n{text}", encoding="utf-8")
+        if name == "cdn":
+            (RESULTS / "cdn.svg").write_text(chart(rows), encoding="utf-8")
     return 0 if all(row["all_deltas_at_all_clients"] for row in rows) else 1
 
 

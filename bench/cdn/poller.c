@@ -3,9 +3,9 @@
  *
  *   cdn-poller PORT poll|sse PATH CLIENTS PER_SECOND SECONDS
  *
- * PATH is what each asks for first. Only 127.0.0.1 is asked, by at most 9,500 clients for at most 600 s.
+ * PATH is what each asks for first. Only 127.0.0.1 is asked, by at most 9,500 clients for at most 1,500 s.
  * "ready" on standard error: all have connected. At the end one line of JSON on standard output: counters, the
- * addresses that were asked for, and for each seq how late it came, in milliseconds after the log took it (the
+ * addresses that were asked for, refusals by status, and for each seq how late it came, in milliseconds after the log took it (the
  * `a` of a delta). Late is by the wall clock, which all processes of a machine share.
  */
 #include <arpa/inet.h>
@@ -28,7 +28,7 @@
 
 enum {
     MAX_CLIENTS = 9500,
-    MAX_SECONDS = 600,
+    MAX_SECONDS = 1500,
     INPUT_BYTES = 49152,
     PATH_BYTES = 160,
     SEQS = 128,       /* of the deltas that are timed */
@@ -57,6 +57,7 @@ static bool streams;
 static char addresses[ADDRESSES][PATH_BYTES];
 static int address_count;
 static unsigned late[SEQS][LATE_MS];
+static unsigned long refusals[600]; /* by status */
 static unsigned long requests, deltas, silences, refused, resets, twice, holes, bytes_in, bytes_out;
 
 static uint64_t clock_ns(clockid_t id)
@@ -237,6 +238,9 @@ static void readable(struct client *one)
             continue;
         body += 4;
         if (strncmp(one->input, "HTTP/1.1 200 ", 13)) {
+            int status = atoi(one->input + 9);
+
+            refusals[status > 0 && status < 600 ? status : 0]++;
             refused++;
             rest(one);
             return;
@@ -269,7 +273,13 @@ static void report(void)
            requests, deltas, silences, refused, resets, twice, holes, bytes_in, bytes_out);
     for (int at = 0; at < address_count; at++)
         printf("%s\"%s\"", at ? "," : "", addresses[at]);
-    printf("],\"late_ms\":{");
+    printf("],\"refusals\":{");
+    for (int status = 0, any = 0; status < 600; status++)
+        if (refusals[status]) {
+            printf("%s\"%d\":%lu", any ? "," : "", status, refusals[status]);
+            any = 1;
+        }
+    printf("},\"late_ms\":{");
     for (int seq = 0, any = 0; seq < SEQS; seq++) {
         bool begun = false;
 

@@ -26,7 +26,7 @@ from bench.stream.server import (
     first_line_of,
     post,
 )
-from deploy.cluster.child import free_port
+from deploy.ports import free_port
 
 TOUCHLINE = PROJECT_DIR / ".venv" / "bin" / "touchline"
 FEED = "canonical"

@@ -30,7 +30,7 @@ from bench.stream.server import (
     first_line_of,
     post,
 )
-from deploy.cluster.child import free_port
+from deploy.ports import free_port
 
 # In the JSON of event_json(); Centrifuge and nchan pass the payload through unchanged.
 JSON_MARK = '"i":"'

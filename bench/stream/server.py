@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from bench.stream import meter
-from deploy.cluster.child import free_port
+from deploy.ports import free_port
 
 STREAM_DIR = Path(__file__).resolve().parent
 PROJECT_DIR = STREAM_DIR.parent.parent

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["Child", "ClusterError", "free_port", "is_free", "program"]
-
-LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
-LOWEST_PORT = 15_000
+__all__ = ["Child", "ClusterError", "program"]
 
 
 class ClusterError(Exception):
@@ -34,39 +29,6 @@ def program(name: str, package: str) -> str:
     if found is None:
         raise ClusterError(f"{name} is not installed (Debian: apt install {package}, or make test)")
     return found
-
-
-def is_free(port: int) -> bool:
-    """Whether a loopback port can be listened on."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """A free loopback port below the range of outgoing connections.
-
-    Thousands of viewers take ports from that range: a server that is killed and started again would find
-    its own taken.
-    """
-    try:
-        highest = int(LOCAL_PORTS.read_text("ascii").split()[0])
-    except OSError:  # not Linux
-        highest = 32_768
-    for _ in range(1_000):
-        port = random.randrange(LOWEST_PORT, max(highest, LOWEST_PORT + 1_000))  # noqa: S311
-        # One that was given already is free until its server listens, and would be given to two.
-        if port not in _given and is_free(port):
-            _given.add(port)
-            return port
-    raise ClusterError("no free port")
 
 
 class Child:

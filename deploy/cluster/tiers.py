@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
 
-from deploy.cluster.child import Child, ClusterError, free_port, is_free, program
+from deploy.cluster.child import Child, ClusterError, program
+from deploy.ports import free_port, is_free
 from deploy.sites import NginxSite, write_nginx
 from origin.eventlog import open_eventlog
 

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from websockets.sync.client import ClientConnection, connect
 
+from deploy.ports import free_port
 from shared_state.jsontext import Json
 from testkit.engines.page import EvaluationError, View, poll_until_true
-from testkit.services.process import ServerProcess, free_port, listening, require_program
+from testkit.services.process import ServerProcess, listening, require_program
 
 __all__ = ["firefox"]
 

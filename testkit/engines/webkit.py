@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from deploy.ports import free_port
 from shared_state.jsontext import Json
 from testkit.engines.page import EvaluationError, View, poll_until_true
-from testkit.services.process import ServerProcess, free_port, listening, require_program, unavailable
+from testkit.services.process import ServerProcess, listening, require_program, unavailable
 
 __all__ = ["webkit"]
 

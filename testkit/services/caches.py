@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
+import resource
 import shutil
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+from deploy.ports import free_port
 from deploy.sites import NGINX, VARNISH, NginxSite, write_nginx
-from testkit.services.process import ServerProcess, free_port, listening, require_program, unavailable
+from testkit.services.process import ServerProcess, listening, require_program, unavailable
 
 __all__ = ["PURGE_TOKEN", "Cache", "NginxCache", "VarnishCache", "start_cache"]
 
@@ -25,10 +27,12 @@ class Cache:
     Attributes:
         port: where it takes HTTP.
         proxy_protocol: whether each connection begins with a PROXY header.
+        workers: of nginx; Varnish has threads.
     """
 
-    def __init__(self, origin_port: int, *, proxy_protocol: bool = False) -> None:
+    def __init__(self, origin_port: int, *, proxy_protocol: bool = False, workers: int = 1) -> None:
         self.proxy_protocol = proxy_protocol
+        self.workers = workers
         # Not below pytest's own directory, which is closed to the account that nginx runs as.
         self.directory = Path(tempfile.mkdtemp(prefix="touchline-cache-"))
         self.directory.chmod(0o755)
@@ -87,12 +91,17 @@ class NginxCache(Cache):
         for shipped, port in (("listen 80 ", self.port), ("listen 443 ", self.tls_port)):
             assert any(line.startswith(shipped) for line in listen), f"site-listen.conf has no {shipped!r}"
             listen = [line.replace(shipped, f"listen 127.0.0.1:{port} ") for line in listen]
-        # The worker count of the tests' machine would make the counts of origin requests its own.
+        # The worker count of the tests' machine would make the counts of origin requests its own. The limit
+        # of open files stays above the connections: a worker reads kept answers by files, too.
+        files = min(65_536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         site = NginxSite(
             listen=listen,
             origin=f"127.0.0.1:{origin_port}",
             once_port=free_port(),
             purge_token=PURGE_TOKEN,
+            processes=self.workers,
+            connections=files - files // 10,
+            open_files=files,
         )
         conf = write_nginx(site, self.directory)
         self.certificate = conf / "tls" / "certificate.pem"
@@ -155,15 +164,16 @@ class VarnishCache(Cache):
 _KINDS = {"nginx": NginxCache, "lua": LuaCache, "varnish": VarnishCache}
 
 
-def start_cache(kind: str, origin_port: int, *, proxy_protocol: bool = False) -> Cache:
+def start_cache(kind: str, origin_port: int, *, proxy_protocol: bool = False, workers: int = 1) -> Cache:
     """A running cache: ``nginx``, ``lua`` or ``varnish``.
 
     Args:
         kind: which.
         origin_port: of the origin on loopback.
         proxy_protocol: whether it takes connections with a PROXY header alone.
+        workers: of nginx.
     """
-    return _KINDS[kind](origin_port, proxy_protocol=proxy_protocol).start()
+    return _KINDS[kind](origin_port, proxy_protocol=proxy_protocol, workers=workers).start()
 
 
 def _listen_lines(proxy_protocol: bool) -> list[str]:

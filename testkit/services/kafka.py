@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
-from testkit.services.process import ServerProcess, free_port, require_program, unavailable
+from deploy.ports import free_port
+from testkit.services.process import ServerProcess, require_program, unavailable
 
 __all__ = ["KafkaBroker", "KafkaCluster", "KafkaNode"]
 

@@ -14,7 +14,8 @@ import signal
 import sys
 from pathlib import Path
 
-from testkit.services.process import ServerProcess, free_port, listening
+from deploy.ports import free_port
+from testkit.services.process import ServerProcess, listening
 
 __all__ = ["Link"]
 

@@ -10,9 +10,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from deploy.ports import free_port
 from origin.ingest.signatures import signed_headers
 from shared_state.jsontext import JsonObject
-from testkit.services.process import ServerProcess, free_port
+from testkit.services.process import ServerProcess
 
 __all__ = ["KEY", "OriginServer"]
 

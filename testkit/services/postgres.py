@@ -10,7 +10,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from testkit.services.process import ServerProcess, free_port, require_program, unavailable
+from deploy.ports import free_port
+from testkit.services.process import ServerProcess, require_program, unavailable
 
 __all__ = ["PostgresServer"]
 

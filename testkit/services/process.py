@@ -16,15 +16,7 @@ from typing import NoReturn
 
 import pytest
 
-__all__ = ["ServerProcess", "free_port", "listening", "require_program", "unavailable"]
-
-
-def free_port() -> int:
-    """A loopback port on which nothing listens at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+__all__ = ["ServerProcess", "listening", "require_program", "unavailable"]
 
 
 def listening(port: int) -> bool:

@@ -14,8 +14,9 @@ from typing import Any, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deploy.ports import free_port
 from testkit.services.link import Link
-from testkit.services.process import ServerProcess, free_port, require_program
+from testkit.services.process import ServerProcess, require_program
 
 __all__ = ["SERVICE", "RedisCluster", "RedisSentinels", "RedisServer"]
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from testkit.services.process import free_port
+from deploy.ports import free_port
 from testkit.services.redis import RedisServer
 
 __all__ = ["cannot_save", "is_a_replica", "is_full", "may_not_write", "takes_writes_again"]

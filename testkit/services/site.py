@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy.ports import free_port
 from testkit.services.origin import OriginServer
-from testkit.services.process import ServerProcess, free_port, listening, require_program
+from testkit.services.process import ServerProcess, listening, require_program
 
 __all__ = ["Site"]
 

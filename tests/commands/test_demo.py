@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from testkit.services.process import ServerProcess, free_port, listening
+from deploy.ports import free_port
+from testkit.services.process import ServerProcess, listening
 
 MATCH = "2018-07-15-france-croatia"
 

@@ -15,6 +15,7 @@ import pytest
 from flask import Flask, Response, jsonify, request
 from werkzeug.serving import make_server
 
+from deploy.ports import free_port
 from origin.commands.replay import (
     ATTEMPTS_MAX,
     DELIVERY_MAX_EVENTS,
@@ -32,7 +33,6 @@ from origin.feeds.canonical import to_line
 from origin.ingest.service import Ingest
 from shared_state import Event, fold
 from testkit.command import touchline
-from testkit.services.process import free_port
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 KEY = b"k" * 32

@@ -23,10 +23,11 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import pytest
 
+from deploy.ports import free_port
 from testkit.services.caches import PURGE_TOKEN, Cache, NginxCache, start_cache
 from testkit.services.counting_origin import Answer, CountingOrigin
 from testkit.services.origin import OriginServer
-from testkit.services.process import free_port, require_program
+from testkit.services.process import require_program
 
 pytestmark = pytest.mark.services
 

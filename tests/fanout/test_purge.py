@@ -10,6 +10,7 @@ import httpx
 import pytest
 from flask import Flask
 
+from deploy.ports import free_port
 from origin.config import Config
 from origin.errors import ConfigError
 from origin.fanout.purge import PENDING_MAX, PurgeHook
@@ -17,7 +18,6 @@ from origin.metrics import Metrics
 from testkit.poster import MATCH, Poster, event
 from testkit.services.caches import PURGE_TOKEN, start_cache
 from testkit.services.counting_origin import Answer, CountingOrigin
-from testkit.services.process import free_port
 
 RULED_OUT = {"match_id": MATCH, "event_id": "g1", "rev": 2, "op": "RETRACT", "reason": "VAR: offside"}
 

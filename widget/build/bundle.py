@@ -220,7 +220,10 @@ def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, st
 
 
 def _keep_former(former: Path, staging: Path, paths: Iterable[str]) -> Mapping[str, Mapping[str, str | int]]:
-    """Copy the files of the release before that this one has not; what is said of them, by path."""
+    """Copy the files of the release before that this one has not; what is said of them, by path.
+
+    They are compressed anew: a release of some time ago has not all the forms that are served today.
+    """
     try:
         manifest = json.loads((former / "manifest.json").read_bytes())
     except FileNotFoundError:
@@ -231,17 +234,17 @@ def _keep_former(former: Path, staging: Path, paths: Iterable[str]) -> Mapping[s
     released = {entry["path"]: entry for entry in manifest["files"].values()}
     # The same files again are no release: what was kept beside them stays.
     before = manifest.get("former", {}) if released.keys() == ours else released
-    kept: dict[str, Mapping[str, str | int]] = {}
-    for path, entry in sorted(before.items()):
+    kept = []
+    for path in sorted(before):
         source = former / path
         if path in ours or not source.exists():
             continue
         target = staging / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        for suffix in ("", *COMPRESSED_SUFFIXES):
-            shutil.copy(source.with_name(source.name + suffix), target.with_name(target.name + suffix))
-        kept[path] = entry
-    return kept
+        shutil.copy(source, target)
+        kept.append(path)
+    _compress(staging, kept)
+    return {path: _described(staging / path, path) for path in kept}
 
 
 def npm_packages() -> Path:

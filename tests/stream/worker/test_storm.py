@@ -44,8 +44,12 @@ def test_the_same_request_is_told_what_it_misses_by_now(server: StreamServer) ->
 
 
 def test_who_names_no_id_is_sent_to_the_snapshot_of_now(server: StreamServer) -> None:
-    for _ in range(2):
-        head = server.publish("fresh")
+    head = server.publish("fresh")
+    watcher = server.stream("fresh", f"Last-Event-ID: {head}\r\n")
+    for turn in range(2):
+        if turn:
+            head = server.publish("fresh")
+            assert watcher.scores(1) == [head], "the worker has heard of it"
         for _ in range(3):
             assert told(server.stream("fresh")) == [("gap", head)]
             time.sleep(0.01)
