@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
 import pytest
 
 from shared_state.jsontext import Json, JsonObject
+from shared_state.languages import language_of
 from testkit.engines import EnginePage
 from testkit.publisher import Publisher
 from testkit.services.origin import OriginServer
@@ -15,6 +17,7 @@ from testkit.services.origin import OriginServer
 ELEMENTS = "[...document.querySelectorAll('live-score')]"
 GOALS = f"{ELEMENTS}.map((e) => e.shadowRoot?.querySelector('.tl-goals')?.textContent)"
 BOARDS = f"{ELEMENTS}.map((e) => e.shadowRoot.querySelector('.tl'))"
+SPOKEN = ("en", "de", "ar")
 ROWS = f"{ELEMENTS}.map((e) => e.shadowRoot.querySelector('[data-event=g1]'))"
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
@@ -40,7 +43,7 @@ def viewers(server: OriginServer) -> float:
 def test_twelve_matches_under_a_strict_policy_are_live_and_corrected_in_place(
     engine_page: EnginePage, server: OriginServer
 ) -> None:
-    """The page forbids all but the origin's script and data: no worker, no style, nothing inline."""
+    """In three languages; the page forbids all but the origin's script and data; nothing is inline."""
     page = engine_page
     matches = [f"engines-{n}" for n in range(12)]
     for match in matches:
@@ -48,7 +51,11 @@ def test_twelve_matches_under_a_strict_policy_are_live_and_corrected_in_place(
         assert server.post(status) == 200
     for match in matches:
         server.wait_for_seq(match, 1)
-    body = "".join(f"<live-score match={match}>{match}</live-score>" for match in matches)
+    spoken = [SPOKEN[n % len(SPOKEN)] for n in range(12)]
+    body = "".join(
+        f"<live-score match={match} lang={lang}>{match}</live-score>"
+        for match, lang in zip(matches, spoken, strict=True)
+    )
     script = f"<script type=module src={server.url}/widget/live-score.js></script>"
     headers = {
         "Content-Security-Policy": f"default-src 'none'; script-src {server.url}; connect-src {server.url}"
@@ -68,11 +75,15 @@ def test_twelve_matches_under_a_strict_policy_are_live_and_corrected_in_place(
         assert server.post(*[event(match, "g1", **goal) for match in matches]) == 200
         page.wait_until_true(f"{GOALS}.every((goals) => goals === '1–0')")
         page.evaluate(f"void (globalThis.boards = {BOARDS})")
-        retractions = [event(match, "g1", rev=2, op="RETRACT", reason="VAR: offside") for match in matches]
+        retractions = [event(match, "g1", rev=2, op="RETRACT", reason="Ref. 7b") for match in matches]
         assert server.post(*retractions) == 200
         page.wait_until_true(f"{GOALS}.every((goals) => goals === '0–0')")
         assert page.evaluate(f"{ROWS}.every((row) => row.querySelector('s').textContent.includes('Rossi'))")
-        assert page.evaluate(f"{ROWS}.every((row) => row.textContent.includes('VAR: offside'))")
+        assert page.evaluate(f"{ROWS}.every((row) => row.textContent.includes('Ref. 7b'))")
+        said = json.dumps([language_of(lang).text("retracted.GOAL") for lang in spoken])
+        assert page.evaluate(f"{ROWS}.every((row, n) => row.textContent.includes({said}[n]))"), said
+        directions = page.evaluate(f"{BOARDS}.map((board) => getComputedStyle(board).direction)")
+        assert directions == ["rtl" if lang == "ar" else "ltr" for lang in spoken]
         assert page.evaluate(f"{BOARDS}.every((board, n) => board === boards[n])")  # changed in place
         # The policy also refuses the page's own icon, and the worker that tier 2 would need.
         assert [error for error in page.errors() if "Security" not in error] == []
