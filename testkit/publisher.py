@@ -66,6 +66,10 @@ class Publisher:
         self._thread = threading.Thread(target=self._web.serve_forever)
 
     @property
+    def port(self) -> int:
+        return self._web.server_port
+
+    @property
     def url(self) -> str:
         """``localhost``, so that it is another origin and another site than an origin on 127.0.0.1."""
         return f"http://localhost:{self._web.server_port}"
