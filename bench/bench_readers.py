@@ -178,7 +178,14 @@ def _number(value: object) -> float:
 
 def table(rows: list[JsonObject]) -> str:
     """The rows as Markdown."""
-    columns = ("line", "page, Python", "visit", "first paint, ms", "live, ms", "Python ready, ms")
+    columns: tuple[str, ...] = (
+        "line",
+        "page, Python",
+        "visit",
+        "first paint, ms",
+        "live, ms",
+        "Python ready, ms",
+    )
     columns = (*columns, "event → seen, ms", "KB", "long tasks, ms", "longest, ms", "layout shift")
     lines = [f"| {' | '.join(columns)} |", f"|---|---|---|{'--:|' * (len(columns) - 3)}"]
     for row in rows:
