@@ -143,13 +143,15 @@ def test_a_cut_answer_is_never_kept_as_whole(world: World) -> None:
         done.wait(0.5)
         world.answer = Answer(body=body, headers={"Cache-Control": IMMUTABLE})
 
-    threading.Thread(target=mend).start()
+    mender = threading.Thread(target=mend)
+    mender.start()
     try:
         first = world.get(world.poll)
         assert first.status_code >= 500 or first.content == body
     except httpx.HTTPError:
         assert world.kind == "nginx", "only the first asker of stock nginx sees a cut answer"
     done.set()
+    mender.join()
     deadline = time.monotonic() + 10
     while (found := world.get(world.poll)).status_code != 200 and time.monotonic() < deadline:
         time.sleep(0.2)
