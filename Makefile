@@ -1,5 +1,5 @@
 # The verbs of this repository; each sets up what it needs.
-.PHONY: setup demo demo-cluster test soak lint types e2e autobahn bench lock runtime clean
+.PHONY: setup demo demo-cluster test soak lint types e2e autobahn bench docs lock runtime clean
 
 PYTHON ?= python3
 UV_VERSION = 0.13.9
@@ -65,6 +65,10 @@ autobahn: setup
 
 bench: setup
 	$(BIN)/python -m bench
+
+# The docs as a static site in var/site; a link that leads nowhere fails.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file docs/site/mkdocs.yml
 
 # Pins every dependency with its hashes, and without the address it came from.
 lock: $(VENV)/.installed
