@@ -1,4 +1,4 @@
-"""The docs as a site: every page is in it, its links lead somewhere, and it fetches nothing from elsewhere."""
+"""The docs as a site: every page is in it, its links lead somewhere, nothing is fetched from elsewhere."""
 
 from __future__ import annotations
 
