@@ -1,6 +1,7 @@
 """``make demo-cluster``: start every tier, play a real match through them, say where to look.
 
-With ``--status`` it starts nothing, and reports how the cluster of another terminal is.
+With ``--status`` it starts nothing, and reports how the cluster of another terminal is; with ``--kill``,
+``--hang`` and ``--wake`` it does that to one of its processes (docs/drills.md).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import click
 
 from deploy.cluster.child import ClusterError
+from deploy.cluster.drills import SIGNALS, Supervisor, drill, processes
 from deploy.cluster.status import read_status, show
 from deploy.cluster.tiers import STATE, Addresses, Cluster
 from origin.commands.demo import FINAL, RESULTS, events_of, play
@@ -54,13 +56,35 @@ SETTLE_S = 20.0
 @click.option("--once", is_flag=True, help="End after the final whistle instead of waiting for Ctrl-C.")
 @click.option("--status", is_flag=True, help="How the running cluster is; exit code 1 if a tier is down.")
 @click.option("--watch", is_flag=True, help="With --status: again every two seconds.")
-def command(port: int, speed: float, embargo: float, *, once: bool, status: bool, watch: bool) -> None:
+@click.option("--processes", "listed", is_flag=True, help="The names of its processes, with their ids.")
+@click.option("--kill", metavar="NAME", help="End one with -9; it is started again after 3 s.")
+@click.option("--hang", metavar="NAME", help="Stop one where it is; its connections stay open.")
+@click.option("--wake", metavar="NAME", help="Let it go on.")
+def command(
+    port: int,
+    speed: float,
+    embargo: float,
+    *,
+    once: bool,
+    status: bool,
+    watch: bool,
+    listed: bool,
+    **drills: str | None,
+) -> None:
     """Kafka, three regions and nginx on this machine, and a real match through all of them."""
     # A supervisor's SIGTERM ends everything as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if status or watch:
             sys.exit(_status(watch=watch))
+        if listed:
+            for name, pid in sorted(processes().items()):
+                click.echo(f"{pid:>8}  {name}")
+            return
+        if asked := [(action, drills[action]) for action in SIGNALS if drills[action]]:
+            for action, child in asked:
+                click.echo(f"{action} {child}: process {drill(action, str(child))}")
+            return
         _demo(port, speed, embargo, once=once)
     except (ClusterError, ReplayError) as error:
         raise click.ClickException(str(error)) from None
@@ -87,6 +111,7 @@ def _demo(port: int, speed: float, embargo: float, *, once: bool) -> None:
             Path(directory), base_port=port, embargo_s=embargo, report=lambda line: click.echo(line, err=True)
         ) as cluster,
         _announced(cluster.addresses),
+        Supervisor(cluster, lambda line: click.echo(line, err=True)) as supervisor,
     ):
         sender = Sender(
             urlsplit(cluster.regions[0].url),
@@ -102,6 +127,7 @@ def _demo(port: int, speed: float, embargo: float, *, once: bool) -> None:
                 embargo_text = f"   {region.embargo_s:g} s later" if region.embargo_s else ""
                 click.echo(f"  {region.name:<5} {region.url}/match/{match_id}{embargo_text}")
             click.echo("  state python -m deploy.cluster --status   (--watch)")
+            click.echo("  drill python -m deploy.cluster --kill redis-eu   (docs/drills.md)")
             click.echo(f"  logs  {directory}")
             click.echo(show(read_status(cluster.addresses)))
             play(sender, speed)
@@ -109,10 +135,9 @@ def _demo(port: int, speed: float, embargo: float, *, once: bool) -> None:
         click.echo(show(read_status(cluster.addresses)))
         if not once:
             click.echo("Full time. The pages stay; Ctrl-C ends everything.")
-            while all(child.running for child in cluster.children):
+            while (dead := supervisor.given_up) is None:
                 time.sleep(1.0)
-            dead = next(child for child in cluster.children if not child.running)
-            raise ClusterError(f"{dead.name} has ended:\n{dead.log_tail()}")
+            raise ClusterError(f"{dead.name} ends again and again:\n{dead.log_tail()}")
 
 
 @contextlib.contextmanager
