@@ -202,7 +202,7 @@ def metrics_of(text: str) -> set[str]:
 
 @cache
 def options_defined_in(module: str) -> frozenset[str]:
-    """The long options that a module's ``argparse`` parser takes; read, since some start at once."""
+    """The long options that a module takes by ``argparse`` or click; read, since some start at once."""
     found = importlib.util.find_spec(module)
     origin = found.origin if found is not None else None
     if found is not None and found.submodule_search_locations:
@@ -211,7 +211,7 @@ def options_defined_in(module: str) -> frozenset[str]:
         return frozenset()
     options = {"--help"}
     for node in ast.walk(ast.parse(Path(origin).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("add_argument", "option"):
             options |= {
                 argument.value
                 for argument in node.args
