@@ -1,9 +1,9 @@
 """The autoscaler of the stream tier, simulated second by second: pure, and the same for the same seed.
 
-What is simulated is a HorizontalPodAutoscaler as Kubernetes documents it (its period, tolerance, policies and
-stabilisation windows), pods that need time to start, a load balancer that gives each ready pod its turn, and
-viewers who stay where they are until they leave or their pod goes. That viewers do not move to new pods is what
-makes this tier different from one that serves requests: a pod that is full stays full.
+What is simulated is a HorizontalPodAutoscaler as Kubernetes documents it (its period, tolerance, policies
+and stabilisation windows), pods that need time to start, a load balancer that gives each ready pod its
+turn, and viewers who stay where they are until they leave or their pod goes. That viewers do not move to
+new pods is what makes this tier different from one that serves requests: a pod that is full stays full.
 
 ``deploy.scaling`` runs it with the values of the Helm chart.
 """

@@ -1,7 +1,8 @@
 """How many pods of the stream tier must be there when, from a list of fixtures: pure.
 
-Viewers of a big match come faster than pods start (``origin.capacity.autoscaler``), so their pods start before
-them. Matches that overlap are added up, since an autoscaler takes the largest of its triggers and not their sum.
+Viewers of a big match come faster than pods start (``origin.capacity.autoscaler``), so their pods start
+before them. Matches that overlap are added up, since an autoscaler takes the largest of its triggers and
+not their sum.
 """
 
 from __future__ import annotations

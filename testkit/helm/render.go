@@ -15,6 +15,8 @@ import (
 	"helm.sh/helm/v3/pkg/engine"
 )
 
+const kubernetes = "v1.33.0"
+
 func main() {
 	if len(os.Args) < 3 {
 		fmt.Fprintln(os.Stderr, "usage: render RELEASE CHART [VALUES.yaml...]")
@@ -40,8 +42,14 @@ func render(release, path string, files []string) error {
 		given = chartutil.CoalesceTables(more.AsMap(), given)
 	}
 	options := chartutil.ReleaseOptions{Name: release, Namespace: "default", Revision: 1, IsInstall: true}
+	// Helm's own program has the version that it was built for; a library has 1.20.
+	capabilities := chartutil.DefaultCapabilities.Copy()
+	capabilities.KubeVersion = chartutil.KubeVersion{Version: kubernetes, Major: "1", Minor: "33"}
+	if !chartutil.IsCompatibleRange(loaded.Metadata.KubeVersion, kubernetes) {
+		return fmt.Errorf("chart requires kubeVersion %s, and this is %s", loaded.Metadata.KubeVersion, kubernetes)
+	}
 	// ToRenderValues checks the values by values.schema.json.
-	values, err := chartutil.ToRenderValues(loaded, given, options, chartutil.DefaultCapabilities)
+	values, err := chartutil.ToRenderValues(loaded, given, options, capabilities)
 	if err != nil {
 		return err
 	}
