@@ -267,9 +267,13 @@ class _Run:
         left = total - taken
         # A refused viewer is told a time within the window that the tier needs for as many as a pod has.
         window = max(1.0, self._tier.connections_max / self._tier.accept_rate_per_s)
+        seen = refused = 0
         for first in sorted(cohorts):
             count = cohorts[first]
-            out = round(count * left / total) if taken else count
+            # Rounded so that the parts make the whole: nobody is lost, and nobody comes twice.
+            seen += count
+            out = left * seen // total - refused
+            refused += out
             waited = now - first
             if count - out > 0:
                 self._out.longest_wait_s = max(self._out.longest_wait_s, waited)

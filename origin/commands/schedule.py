@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from origin.capacity.schedule import Kickoff, cron, windows
+from origin.commands.files import complaint
 from origin.errors import FeedError
 from origin.feeds.canonical import events_of_lines
 
@@ -82,7 +83,9 @@ def command(
                     f"{window.begin.isoformat()}: {window.pods} pods for {', '.join(window.names)}, more than"
                     f" --pods-max {pods_max}"
                 )
-    except (OSError, ValueError, FeedError) as error:
+    except FeedError as error:
+        raise click.ClickException(complaint(str(file), error)) from None
+    except (OSError, ValueError) as error:
         raise click.ClickException(f"{file}: {error}") from None
     click.echo("stream:\n  autoscaling:\n    scheduleTimezone: UTC")
     if not made:

@@ -61,7 +61,7 @@ def test_without_a_schedule_pods_come_too_late_and_all_come_in_all_the_same(
 
 
 def test_by_cpu_a_pod_that_is_full_is_idle(outcomes: Mapping[tuple[str, str], Outcome]) -> None:
-    """At the usual target no pod is added for a million viewers, since they cost nothing until there is a goal."""
+    """At the usual target no pod is added for a million viewers: they cost nothing until there is a goal."""
     usual = of(outcomes, "final", "CPU, 70 %")
     assert usual.pods_most == settings()["stream"]["autoscaling"]["minReplicas"]
     assert usual.noticed > FINAL_VIEWERS / 2
@@ -71,7 +71,7 @@ def test_by_cpu_a_pod_that_is_full_is_idle(outcomes: Mapping[tuple[str, str], Ou
 def test_by_cpu_tuned_to_the_quiet_a_goal_moves_viewers_about(
     outcomes: Mapping[tuple[str, str], Outcome],
 ) -> None:
-    """A target that is right while nothing happens is exceeded by every goal; then the pods go, with their viewers."""
+    """A target that is right in the quiet is exceeded by every goal; then pods go, with their viewers."""
     for scenario in ("final", "goal"):
         tuned, chart = of(outcomes, scenario, "CPU, tuned"), of(outcomes, scenario, "viewers")
         assert tuned.moved > 100_000
@@ -148,11 +148,12 @@ def test_one_pod_takes_what_it_may_and_refuses_the_rest_until_there_are_more() -
 
 
 def test_pods_come_after_a_look_and_a_start() -> None:
-    """130 viewers at second 0: 100 are in; the look at second 0 comes after them, and pods are ready 20 s later."""
+    """130 viewers at second 0: 100 are in; the first look comes after them, and pods are ready 20 s later."""
     one = simulate(TIER, SCALING, audience(120, arrive={0: 130}), seed=1)
     assert one.pods_most == 3
     assert one.waiting == 0
-    assert 20 <= one.longest_wait_s <= 20 + 5
+    # Some of those who come back are given to the pod that is full.
+    assert 20 <= one.longest_wait_s <= 20 + 15
 
 
 def test_a_schedule_has_its_pods_there_before() -> None:
