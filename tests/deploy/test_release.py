@@ -10,9 +10,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+import cyclonedx.schema
+import jsonschema_rs
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from deploy.release.audit import CLEAN, LOCKS, NO_DATA, VULNERABLE, Findings, of_npm, of_pip_audit
 from deploy.release.components import (
@@ -90,6 +90,7 @@ def test_the_notices_are_up_to_date() -> None:
     former = NOTICES.read_text(encoding="utf-8")
     assert notices(former) == former, "run make notices"
     rows = rows_of(former)
+    rows.pop("package")  # the table's head
     assert {name: version for name, (version, _) in rows.items()} == {
         one.name: one.version for one in locked(RUNTIME_LOCK)
     }
@@ -135,9 +136,24 @@ def test_the_npm_packages_notice_agrees() -> None:
 # ---- the bill of materials
 
 
+def cyclonedx_1_6() -> jsonschema_rs.Validator:
+    """By the schemas of CycloneDX' own library; its validator takes ten seconds where this one takes none."""
+    schemas = Path(cyclonedx.schema.__file__).parent / "_res"
+    schema, *parts = (
+        json.loads((schemas / f"{name}.SNAPSHOT.schema.json").read_text(encoding="utf-8"))
+        for name in ("bom-1.6", "spdx", "jsf-0.82")
+    )
+    base = schema["$id"].rpartition("/")[0]
+    names = ("spdx.SNAPSHOT.schema.json", "jsf-0.82.SNAPSHOT.schema.json")
+    registry = jsonschema_rs.Registry(
+        [(f"{base}/{name}", part) for name, part in zip(names, parts, strict=True)]
+    )
+    return jsonschema_rs.validator_for(schema, registry=registry)
+
+
 def test_the_bill_of_materials_is_valid_and_complete() -> None:
     document = sbom()
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document)) is None
+    cyclonedx_1_6().validate(document)
     components = {
         one["name"].lower().replace("_", "-").replace(".", "-"): one for one in document["components"]
     }
@@ -158,8 +174,11 @@ def test_the_bill_of_materials_is_valid_and_complete() -> None:
         assert {one["ref"], *one["dependsOn"]} <= references
 
 
-def test_the_same_environment_has_the_same_bill() -> None:
-    assert json.dumps(sbom(), sort_keys=True) == json.dumps(sbom(), sort_keys=True)
+def test_a_wrong_bill_of_materials_is_found() -> None:
+    component = {"type": "library", "name": "a", "licenses": [{"license": {"id": "NO-SUCH-LICENCE"}}]}
+    assert not cyclonedx_1_6().is_valid(
+        {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [component]}
+    )
 
 
 # ---- the audit
@@ -211,9 +230,9 @@ def test_a_finding_counts_also_where_something_could_not_be_asked() -> None:
 def test_without_a_network_the_audit_says_so_and_ends_with_its_own_code() -> None:
     """The real tools, behind a proxy that is not there."""
     nowhere = "http://127.0.0.1:9"
-    environment = os.environ | {
-        name: nowhere for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY")
-    }
+    environment = os.environ | dict.fromkeys(
+        ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"), nowhere
+    )
     environment |= {"npm_config_fetch_retries": "0", "NO_PROXY": "", "no_proxy": ""}
     done = subprocess.run(
         [sys.executable, "-m", "deploy.release.audit"],
