@@ -58,7 +58,7 @@ def sbom() -> dict[str, Any]:
         for one in document["dependencies"]
         if one["ref"] in references
     ]
-    direct = next((one for one in document["dependencies"] if one["ref"] == _ROOT_REF), {})
+    direct: dict[str, Any] = next((one for one in document["dependencies"] if one["ref"] == _ROOT_REF), {})
     dependencies.append(
         {
             "ref": _ROOT_REF,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -47,6 +48,16 @@ def test_matches_that_overlap_are_added_up_and_windows_do_not_overlap(tmp_path: 
         {"start": "30 15 4 7 *", "end": "0 17 4 7 *", "replicas": 20},
         {"start": "0 17 4 7 *", "end": "0 18 4 7 *", "replicas": 10},
     ]
+
+
+def test_the_example_of_the_documents_is_one(tmp_path: Path) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "deployment.md").read_text(encoding="utf-8")
+    example = re.search(r"^```csv\n(.*?)^```$", document, re.DOTALL | re.MULTILINE)
+    command = re.search(r"^\$ touchline schedule fixtures\.csv (.*)$", document, re.MULTILINE)
+    assert example is not None
+    assert command is not None
+    made = run(tmp_path, example[1], *command[1].split(), "--days", "31")
+    assert [one["replicas"] for one in schedule_of(made)] == [17, 139]
 
 
 def test_a_match_without_a_number_has_the_default(tmp_path: Path) -> None:

