@@ -341,3 +341,28 @@ def test_varnish_reads_its_configuration_as_the_unit_gives_it(tmp_path: Path) ->
         assert done.returncode == 0, done.stderr[-2000:]
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def test_nginx_of_the_composition_reads_its_configuration() -> None:
+    """The shipped files with the composition's site files over them; only the names of services are not here."""
+    place = Path(tempfile.mkdtemp(prefix="touchline-compose-"))
+    try:
+        conf = place / "conf"
+        shutil.copytree(ROOT / "deploy" / "nginx", conf)
+        (place / "run").mkdir()
+        for file in (ROOT / "deploy" / "docker" / "nginx-site").iterdir():
+            assert (conf / file.name).exists(), f"nothing includes {file.name}"
+            text = file.read_text(encoding="utf-8")
+            for service in ("origin:8000", "stream:8000"):
+                text = text.replace(f"server {service}", "server 127.0.0.1:8000")
+            (conf / file.name).write_text(text.replace("listen 80 ", f"listen 127.0.0.1:{free_port()} "))
+        done = subprocess.run(
+            [require_program("nginx"), "-t", "-p", f"{place}/run/", "-c", f"{conf}/nginx.conf"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    finally:
+        shutil.rmtree(place)
