@@ -355,7 +355,8 @@ def test_nginx_of_the_composition_reads_its_configuration() -> None:
             text = file.read_text(encoding="utf-8")
             for service in ("origin:8000", "stream:8000"):
                 text = text.replace(f"server {service}", "server 127.0.0.1:8000")
-            (conf / file.name).write_text(text.replace("listen 80 ", f"listen 127.0.0.1:{free_port()} "))
+            text = text.replace("listen 80 ", f"listen 127.0.0.1:{free_port()} ")
+            (conf / file.name).write_text(text)
         done = subprocess.run(
             [require_program("nginx"), "-t", "-p", f"{place}/run/", "-c", f"{conf}/nginx.conf"],
             capture_output=True,
