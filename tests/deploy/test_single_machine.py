@@ -344,7 +344,7 @@ def test_varnish_reads_its_configuration_as_the_unit_gives_it(tmp_path: Path) ->
 
 
 def test_nginx_of_the_composition_reads_its_configuration() -> None:
-    """The shipped files with the composition's site files over them; only the names of services are not here."""
+    """The shipped files with the composition's site files; only the names of services are others."""
     place = Path(tempfile.mkdtemp(prefix="touchline-compose-"))
     try:
         conf = place / "conf"
