@@ -1,5 +1,5 @@
 # The verbs of this repository; each sets up what it needs.
-.PHONY: setup demo demo-cluster test soak lint types e2e autobahn bench lock runtime clean audit sbom notices wheel
+.PHONY: setup demo demo-cluster test soak lint types e2e autobahn bench lock runtime clean
 
 PYTHON ?= python3
 VENV = .venv
@@ -65,13 +65,16 @@ autobahn: setup
 bench: setup
 	$(BIN)/python -m bench
 
-# Pins every dependency with its hashes, and without the address it came from: of the development environment, of what
-# an image installs beside the wheel, and of what builds. `make lock UPGRADE=--upgrade` takes the newest versions.
-COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
+# Pins every dependency with its hashes, and without the address it came from.
+lock: COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
+# Of the development environment, of what an image installs beside the wheel, and of what builds. With
+# UPGRADE=--upgrade it takes the newest versions.
 lock: $(VENV)/.installed
 	$(COMPILE) $(UPGRADE) --all-extras --group dev --group docs --group audit pyproject.toml -o requirements.lock
 	$(COMPILE) --all-extras --constraint requirements.lock pyproject.toml -o requirements-runtime.lock
 	$(COMPILE) --constraint requirements.lock requirements-build.in -o requirements-build.lock
+
+.PHONY: audit sbom notices wheel
 
 # Known vulnerabilities of what is locked. Exit code 1: there are some; 3: the advisory data could not be reached.
 audit: setup
