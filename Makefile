@@ -2,17 +2,17 @@
 .PHONY: setup demo demo-cluster test soak lint types e2e autobahn bench docs lock runtime clean
 
 PYTHON ?= python3
-UV_VERSION = 0.13.9
 VENV = .venv
 BIN = $(VENV)/bin
 
 setup: $(VENV)/.installed runtime
 
-$(VENV)/.installed: pyproject.toml requirements.lock
+# The build tools too (uv, hatchling) are pinned by hash, so nothing is fetched that a lock file does not have.
+$(VENV)/.installed: pyproject.toml requirements.lock requirements-build.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
-	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock
+	$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock requirements-build.lock
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	touch $@
 
 # The browser's files: the reducer's image for MicroPython, Pyodide trimmed to what it needs, the loader, the styles.
@@ -71,9 +71,31 @@ docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file docs/site/mkdocs.yml
 
 # Pins every dependency with its hashes, and without the address it came from.
+lock: COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11
+# Of the development environment, of what an image installs beside the wheel, and of what builds. With
+# UPGRADE=--upgrade it takes the newest versions.
 lock: $(VENV)/.installed
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
-		--all-extras --group dev --group docs --group audit pyproject.toml -o requirements.lock
+	$(COMPILE) $(UPGRADE) --all-extras --group dev --group docs --group audit pyproject.toml -o requirements.lock
+	$(COMPILE) --all-extras --constraint requirements.lock pyproject.toml -o requirements-runtime.lock
+	$(COMPILE) --constraint requirements.lock requirements-build.in -o requirements-build.lock
+
+.PHONY: audit sbom notices wheel
+
+# Known vulnerabilities of what is locked. Exit code 1: there are some; 3: the advisory data could not be reached.
+audit: setup
+	$(BIN)/python -m deploy.release.audit
+
+# The bill of materials of what is shipped, as CycloneDX, in dist/touchline.cdx.json.
+sbom: setup
+	$(BIN)/python -m deploy.release.sbom
+
+# THIRD-PARTY-NOTICES.md, from what the wheel has in it.
+notices: setup
+	$(BIN)/python -m deploy.release.notices
+
+# dist/touchline-VERSION-py3-none-any.whl, with the widget in it.
+wheel: setup
+	$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir dist
 
 clean:
-	rm -rf $(VENV) .cache widget/dist var
+	rm -rf $(VENV) .cache widget/dist dist var

@@ -14,6 +14,7 @@ COMMANDS = {
     "backup": "Copy a SQLite log to a file, while it is in use.",
     "capacity": "The plan for N viewers, from figures measured on this machine.",
     "convert": "A vendor's file to canonical JSON lines.",
+    "deletion-cost": "Tells Kubernetes which pod of the stream tier has the fewest viewers.",
     "demo": "Everything in one go on this machine: origin, a real match, the widget.",
     "dlq": "Dead letters, records of the event log that could not be read: list, redrive, discard.",
     "fanout": "The worker between the event log and a region's bus.",
@@ -22,6 +23,7 @@ COMMANDS = {
     "log": "What the event log has of a match and which key brought it; dates that a wrong clock has left.",
     "replay": "Post a canonical file to a running origin, in real or scaled time.",
     "restore": "Make a SQLite log from a backup.",
+    "schedule": "From a list of fixtures, when the stream tier needs how many pods.",
     "serve": "The origin under gunicorn.",
     "simulate-vendor": "A vendor on loopback that plays a real match and edits what it said.",
 }

@@ -28,8 +28,9 @@ __all__ = ["command"]
     type=Seconds(0, 600),
     help="Seconds by which this region's deltas are delayed, to match its broadcast.",
 )
-@click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve Prometheus metrics on loopback.")
-def command(group: str, embargo: float, metrics_port: int | None) -> None:
+@click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve Prometheus metrics on this port.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address of the metrics port.")
+def command(group: str, embargo: float, metrics_port: int | None, metrics_host: str) -> None:
     """Read events from EVENTLOG_URL, fold them, and publish their deltas to BUS_URL."""
     metrics = Metrics()
     try:
@@ -45,7 +46,7 @@ def command(group: str, embargo: float, metrics_port: int | None) -> None:
     except OriginError as error:
         raise click.ClickException(str(error)) from None
     try:
-        run(worker, metrics, metrics_port)
+        run(worker, metrics, metrics_port, metrics_host)
     finally:
         if purge is not None:
             purge.close()

@@ -108,7 +108,8 @@ def _zone(context: click.Context, parameter: click.Parameter, text: str) -> date
     "--silence", default=60.0, show_default=True, type=Seconds(0.1, 86400),
     help="Seconds without a sign of life after which a running match is marked as delayed.",
 )  # fmt: skip
-@click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve Prometheus metrics on loopback.")
+@click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve Prometheus metrics on this port.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address of the metrics port.")
 def command(
     feed: str,
     url: str,
@@ -123,6 +124,7 @@ def command(
     interval_over: float,
     silence: float,
     metrics_port: int | None,
+    metrics_host: str,
 ) -> None:
     """Read a vendor's matches into EVENTLOG_URL, until stopped."""
     for name in ("httpx", "httpcore"):  # they log whole URLs, and there may be a key in one
@@ -164,7 +166,7 @@ def command(
     except OriginError as error:
         raise click.ClickException(str(error)) from None
     try:
-        run(worker, metrics, metrics_port)
+        run(worker, metrics, metrics_port, metrics_host)
     finally:
         log.close()
 

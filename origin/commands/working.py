@@ -36,13 +36,13 @@ class Worker(Protocol):
         """Ask ``run`` to return. Called from a signal handler."""
 
 
-def run(worker: Worker, metrics: Metrics, metrics_port: int | None) -> None:
+def run(worker: Worker, metrics: Metrics, metrics_port: int | None, metrics_host: str = "127.0.0.1") -> None:
     """Run a worker in this process until SIGTERM or Ctrl-C."""
     metrics.clock_ahead.set_function(MACHINE_CLOCK.ahead_s)
     if metrics_port is not None:
         from prometheus_client import start_http_server
 
-        start_http_server(metrics_port, addr="127.0.0.1", registry=metrics.registry)
+        start_http_server(metrics_port, addr=metrics_host, registry=metrics.registry)
 
     def stop(number: int, frame: FrameType | None) -> None:
         del number, frame

@@ -21,6 +21,8 @@ need mvn maven
 need node nodejs
 need npm npm
 need openssl openssl
+need bwrap bubblewrap # a container without an engine: read-only, another user, a seccomp filter
+need systemd-analyze systemd
 need cc build-essential
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 
@@ -33,13 +35,27 @@ kafka() { # Kafka's jars, from Maven into .cache
 		echo "!!! Kafka's jars could not be fetched" >&2
 }
 
+# Renders the Helm chart, with Helm's own modules from the Go module proxy: a minute, once.
+chart_renderer() {
+	root=$(cd "$(dirname "$0")/../.." && pwd)
+	command -v go >/dev/null 2>&1 || return 0
+	version=$(cat "$root"/testkit/helm/* | cksum | tr -d ' ')
+	[ -x "$root/.cache/helm/render-$version" ] && return 0
+	echo "building the chart's renderer"
+	(cd "$root/testkit/helm" && GOFLAGS="-mod=readonly -trimpath -buildvcs=false" \
+		go build -ldflags="-s -w" -o "$root/.cache/helm/render-$version" .) ||
+		echo "!!! the chart's renderer could not be built" >&2
+}
+
 if [ -z "$missing" ]; then
 	kafka
+	chart_renderer
 	exit 0
 fi
 if ! command -v apt-get >/dev/null 2>&1 || [ "$(id -u)" != 0 ]; then
 	echo "!!! not installed, and not root with apt to install them:$missing" >&2
 	kafka
+	chart_renderer
 	exit 0
 fi
 echo "installing:$missing"
@@ -55,3 +71,4 @@ apt-get update -qq
 # shellcheck disable=SC2086
 apt-get install -y -qq --no-install-recommends $missing >/dev/null
 kafka
+chart_renderer
