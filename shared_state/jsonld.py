@@ -10,7 +10,7 @@ from shared_state.language import ENGLISH, Language
 from shared_state.match import Match
 from shared_state.wording import ENDED, FINAL_WHISTLE, moment, pair, score_shown, side_name, status_words
 
-__all__ = ["json_ld"]
+__all__ = ["json_ld", "json_ld_changes"]
 
 # Everything else happens, or happened, as scheduled.
 EVENT_STATUS: Final[Mapping[str, str]] = {
@@ -59,6 +59,16 @@ def json_ld(match: Match, url: str, language: Language = ENGLISH) -> JsonObject:
         if detail["competition"]:
             data["superEvent"] = {"@type": "SportsEvent", "name": detail["competition"]}
     return data
+
+
+# What events change once a page is there; its address and the sides it has from the server.
+_CHANGING: Final = ("name", "eventStatus", "description", "startDate", "endDate")
+
+
+def json_ld_changes(match: Match, language: Language = ENGLISH) -> JsonObject:
+    """The members of a match page's structured data that events change; None for one that is absent now."""
+    data = json_ld(match, "", language)
+    return {name: data.get(name) for name in _CHANGING}
 
 
 def _final_whistle_ms(match: Match) -> int | None:

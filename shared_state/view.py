@@ -8,6 +8,8 @@ Everything that came from a feed is escaped here, once. What a script may rely o
   that is swapped in with its text is not spoken by all screen readers, or is spoken twice;
 - on the root of a fragment ``data-notifications``, what the change is to a script, as JSON
   (``notifications``); absent where there is nothing;
+- on the root, where a language was asked for, ``lang``, ``dir``, ``data-title`` (``page_title``: where the
+  minute runs it stands behind the last `` · ``) and ``data-json-ld`` (``json_ld_changes``);
 - on the root of a page's scoreboard ``data-as-of``, until when the server knew it to be the newest, UTC
   milliseconds; absent in a fragment, which never changes;
 - ``[data-clock-start]``, the running minute, with ``data-clock-base``, ``-limit``, ``-least`` and
@@ -27,7 +29,7 @@ from typing import Final, NamedTuple
 
 from shared_state.announce import announcement
 from shared_state.events import Event
-from shared_state.jsonld import json_ld
+from shared_state.jsonld import json_ld, json_ld_changes
 from shared_state.jsontext import JsonObject, compact
 from shared_state.language import ENGLISH, Language, Phrase
 from shared_state.match import Match
@@ -142,14 +144,18 @@ def scoreboard(
         now_ms: UTC milliseconds, to let the minute run to; None in a fragment, which never changes.
         fresh: the ``event_id`` of the row that just came, which is highlighted once.
         as_of_ms: until when this was known to be the newest, UTC milliseconds; None in a fragment.
-        language: of the text, which then says so by ``lang`` and ``dir``; None for English without these.
+        language: of the text, which then says so by ``lang`` and ``dir``, and has the page's title and
+            structured data beside it; None for English without these.
         notifications: what ``notifications()`` said of that delta.
         unseen: events that this reader is never shown, by ``event_id``; ``match`` is without them.
     """
     words = language or ENGLISH
     own = ""
     if language is not None:
-        own = f' lang="{language.tag}" dir="{language.direction}"'
+        title = escape(page_title(match, now_ms, language))
+        own = f' lang="{language.tag}" dir="{language.direction}" data-title="{title}"' + _structured(
+            match, language
+        )
     label = page_title(match, language=words)
     if score_shown(match):
         label = f"{score_sentence(match, words)}, {status_words(match, words)}"
@@ -226,6 +232,12 @@ def summary_row(match: Match, now_ms: int | None = None) -> Summary:
         kickoff_iso="" if when is None else _iso(when),
         named=match.info is not None,
     )
+
+
+def _structured(match: Match, language: Language) -> str:
+    # Between single quotes: JSON is full of double ones, each of which would take six bytes.
+    changes = escape(compact(json_ld_changes(match, language)), quote=False).replace("'", "&#x27;")
+    return f" data-json-ld='{changes}'"
 
 
 def _top(match: Match, now_ms: int | None, language: Language) -> str:

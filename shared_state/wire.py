@@ -51,11 +51,14 @@ __all__ = [
     "ATTRIBUTE_EVENT",
     "ATTRIBUTE_FRESH",
     "ATTRIBUTE_ID",
+    "ATTRIBUTE_JSON_LD",
     "ATTRIBUTE_LIST_ID",
     "ATTRIBUTE_LOCAL_TIME",
     "ATTRIBUTE_MATCH",
     "ATTRIBUTE_NOTIFICATIONS",
     "ATTRIBUTE_PHASE",
+    "ATTRIBUTE_TEXT",
+    "ATTRIBUTE_TITLE",
     "ATTRIBUTE_UNSEEN",
     "ATTRIBUTE_UNTIL",
     "DELTA_ACCEPTED",
@@ -164,11 +167,14 @@ ATTRIBUTE_CLOCK_START: Final = "data-clock-start"
 ATTRIBUTE_EVENT: Final = "data-event"
 ATTRIBUTE_FRESH: Final = "data-fresh"
 ATTRIBUTE_ID: Final = "data-id"
+ATTRIBUTE_JSON_LD: Final = "data-json-ld"
 ATTRIBUTE_LIST_ID: Final = "data-list-id"
 ATTRIBUTE_LOCAL_TIME: Final = "data-tl-local"
 ATTRIBUTE_MATCH: Final = "data-match"
 ATTRIBUTE_NOTIFICATIONS: Final = "data-notifications"
 ATTRIBUTE_PHASE: Final = "data-phase"
+ATTRIBUTE_TEXT: Final = "data-tl-text"
+ATTRIBUTE_TITLE: Final = "data-title"
 ATTRIBUTE_UNTIL: Final = "data-tl-until"
 # The events that a reader with a delay is never shown, as a JSON array.
 ATTRIBUTE_UNSEEN: Final = "data-unseen"

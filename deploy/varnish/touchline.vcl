@@ -42,8 +42,24 @@ sub vcl_recv {
         set req.http.X-Class = "poll";
         set req.url = regsub(req.url, "\?.*$", "");
     } elsif (req.url ~ "^/(match|embed)/[A-Za-z0-9_-]{1,64}(\?|$)"
-          || req.url ~ "^/match/[A-Za-z0-9_-]{1,64}/fragment/[0-9]{1,16}-[0-9]{1,16}(\?|$)"
-          || req.url ~ "^/api/match/[A-Za-z0-9_-]{1,64}/(state|deltas/[0-9]{1,16}-[0-9]{1,16})(\?|$)"
+          || req.url ~ "^/match/[A-Za-z0-9_-]{1,64}/fragment/[0-9]{1,16}-[0-9]{1,16}(\?|$)") {
+        # Their delay and their language are in their address, in this order; what is none of ours is not.
+        set req.http.X-Class = "page";
+        set req.http.X-Query = "";
+        if (req.url ~ "[?&]behind=([1-9][0-9]?|1[01][0-9]|120)(&|$)") {
+            set req.http.X-Query = regsub(req.url, "^.*[?&]behind=([0-9]+)(&.*)?$", "&behind=\1");
+        }
+        if (req.url ~ "(?i)[?&]lang=(ar|de|es|fr|it|ja|nl|pl|pt)([-_&]|$)") {
+            set req.http.X-Query = req.http.X-Query + "&lang="
+                + std.tolower(regsub(req.url, "(?i)^.*[?&]lang=(ar|de|es|fr|it|ja|nl|pl|pt)([-_&].*)?$", "\1"));
+        }
+        set req.url = regsub(req.url, "\?.*$", "") + regsub(req.http.X-Query, "^&", "?");
+        unset req.http.X-Query;
+    } elsif (req.url ~ "^/api/match/[A-Za-z0-9_-]{1,64}/state\?(.*&)?behind=([1-9][0-9]?|1[01][0-9]|120)(&|$)") {
+        # A snapshot as of some seconds ago.
+        set req.http.X-Class = "page";
+        set req.url = regsub(req.url, "\?.*$", "") + regsub(req.url, "^.*[?&]behind=([0-9]+)(&.*)?$", "?behind=\1");
+    } elsif (req.url ~ "^/api/match/[A-Za-z0-9_-]{1,64}/(state|deltas/[0-9]{1,16}-[0-9]{1,16})(\?|$)"
           || req.url ~ "^/widget/[A-Za-z0-9._/-]{1,200}(\?|$)") {
         set req.http.X-Class = "page";
         set req.url = regsub(req.url, "\?.*$", "");
@@ -55,7 +71,7 @@ sub vcl_recv {
             set req.url = "/score";
         }
     } elsif (req.url ~ "^/(list)?(\?|$)") {
-        # A list, as a page or a fragment, has three parameters in one order.
+        # A list, as a page or a fragment, has four parameters in one order.
         set req.http.X-Class = "page";
         set req.http.X-Query = "";
         if (req.url ~ "[?&]day=[0-9-]{1,10}(&|$)") {
@@ -67,6 +83,10 @@ sub vcl_recv {
         }
         if (req.url ~ "[?&]page=[0-9]{1,6}(&|$)") {
             set req.http.X-Query = req.http.X-Query + regsub(req.url, "^.*[?&]page=([0-9]{1,6})(&.*)?$", "&page=\1");
+        }
+        if (req.url ~ "(?i)[?&]lang=(ar|de|es|fr|it|ja|nl|pl|pt)([-_&]|$)") {
+            set req.http.X-Query = req.http.X-Query + "&lang="
+                + std.tolower(regsub(req.url, "(?i)^.*[?&]lang=(ar|de|es|fr|it|ja|nl|pl|pt)([-_&].*)?$", "\1"));
         }
         set req.url = regsub(req.url, "\?.*$", "") + regsub(req.http.X-Query, "^&", "?");
         unset req.http.X-Query;

@@ -261,6 +261,8 @@ TEXTS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "error.unavailable": "Die Spielstände sind gerade nicht abrufbar. Bitte gleich neu laden.",
     "error.refused": "Diese Adresse kann nicht beantwortet werden.",
     "client.age": "Nicht verbunden. Stand {time}, {ago}.",
+    "client.as_of": "Nicht verbunden. Stand {time}.",
+    "client.unknown": "Zu diesem Spiel gibt es noch keinen Live-Stand.",
     "client.ago.now": "vor weniger als einer Minute",
     "client.ago.minutes": {"one": "vor {n} Min.", "other": "vor {n} Min."},
     "client.ago.hours": {"one": "vor {n} Std.", "other": "vor {n} Std."},

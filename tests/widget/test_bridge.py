@@ -9,6 +9,7 @@ import pytest
 from shared_state import Event, Match, Replica, encode_delta
 from shared_state.announce import announcement
 from shared_state.jsontext import Json, JsonObject
+from shared_state.languages import LANGUAGES
 from shared_state.view import scoreboard
 from widget.python.bridge import Bridge
 
@@ -165,3 +166,36 @@ def test_slots_are_apart_and_end(bridge: Bridge, server: Server) -> None:
     ask(bridge, op="close")
     assert ask(bridge, op="snapshot")["receipt"] == "need_snapshot"
     assert ask(bridge, op="snapshot", slot="m@30")["receipt"] == "in_step"
+
+
+def test_a_match_is_in_the_language_of_its_element(bridge: Bridge, server: Server) -> None:
+    german = LANGUAGES["de"]
+    learned = ask(bridge, op="language", tag="de", dir="ltr", texts=dict(german.texts))
+    assert learned["receipt"] == "in_step"
+    first = ask(bridge, op="restore", slot="d", language="de", snapshot=server.snapshot())
+    assert ' lang="de" dir="ltr"' in first["html"]
+    ask(bridge, op="restore", slot="e", language="en", snapshot=server.snapshot())
+    before = server.replica.match
+    delta = server.publish(goal(1))
+    spoken = announcement(before, server.replica.match, goal(1), german)
+    reply = ask(bridge, op="receive", slot="d", deltas=[delta])
+    assert reply["announce"] == spoken
+    assert spoken.startswith("Tor!")
+    match, position = server.replica.match, server.replica.position
+    assert reply["html"] == scoreboard(match, position, announcement=spoken, language=german)
+    english = ask(bridge, op="receive", slot="e", deltas=[delta])
+    assert ' lang="en" dir="ltr"' in english["html"]
+    assert english["announce"].startswith("Goal!")
+
+
+def test_what_was_announced_or_is_old_is_not_announced_again(bridge: Bridge, server: Server) -> None:
+    snapshot = server.snapshot()
+    deltas = [server.publish(goal(n)) for n in (1, 2, 3)]
+    ask(bridge, op="restore", snapshot=snapshot)
+    reply = ask(bridge, op="receive", deltas=deltas, spoken=deltas[1][0])
+    assert "Player 3" in reply["announce"]
+    assert "Player 2" not in reply["announce"]
+    ask(bridge, op="restore", slot="old", snapshot=snapshot)
+    assert ask(bridge, op="receive", slot="old", deltas=deltas, spoken_ms=EPOCH + 6)["announce"] == ""
+    ask(bridge, op="restore", slot="new", snapshot=snapshot)
+    assert "Player 1" in ask(bridge, op="receive", slot="new", deltas=deltas, spoken_ms=EPOCH + 5)["announce"]

@@ -13,6 +13,7 @@ from origin.stream.http.sse import STREAM_HEADERS, delta_frame, gap_frame, heart
 from origin.stream.http.stream_request import parse
 from origin.web import pages
 from shared_state import DeltaId, Receipt, Replica, encode_delta, wire
+from shared_state.language import ENGLISH
 from shared_state.view import scoreboard
 from testkit.built_widget import run_node
 from tests.events_by_hand import add, goal, retract, status
@@ -136,13 +137,19 @@ def test_the_html_has_the_attributes_that_the_loader_reads() -> None:
     match = replica()
     match.assign(goal("g1", "home", 18, source_ts=EPOCH + 18 * 60_000), accepted_ms=EPOCH)
     live = scoreboard(
-        match.match, match.position, announcement="Goal", as_of_ms=EPOCH, notifications=[{"type": "goal"}]
+        match.match,
+        match.position,
+        announcement="Goal",
+        as_of_ms=EPOCH,
+        notifications=[{"type": "goal"}],
+        language=ENGLISH,
     )
     before = Replica.begin("fra-cro", epoch=EPOCH)
     teams = {"kickoff_ms": EPOCH, "home": {"name": "France"}, "away": {"name": "Croatia"}}
     before.assign(add("i", "MATCH_INFO", period="PRE", detail=teams), accepted_ms=EPOCH)
     html = live + scoreboard(before.match, before.position, announcement="")
-    html += (TEMPLATES / "list.html").read_text(encoding="utf-8")
+    for name in ("list.html", "index_row.html"):
+        html += (TEMPLATES / name).read_text(encoding="utf-8")
     # The loader sets it; the server does where it shows one change alone.
     wanted = {value for name, value in python_names().items() if name.startswith("ATTRIBUTE_")} - {
         wire.ATTRIBUTE_FRESH

@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Final
 
 from shared_state import PROTOCOL_VERSION
+from shared_state.language import ENGLISH
+from shared_state.languages import LANGUAGES
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -93,10 +95,12 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
 
     for name in ("live-score.css", "page.css"):
         output.add(name, _bundled(packages, SOURCES / name, {}))
-    output.add("icon.svg", (SOURCES / "icon.svg").read_bytes())
+    for name in ("icon.svg", "icon-news.svg"):
+        output.add(name, (SOURCES / name).read_bytes())
     lock = json.loads((runtime / "lock.json").read_bytes())
     output.add("worker.js", _bundled(packages, SOURCES / "worker.js", {"LOCK": lock}))
-    assets = {
+    assets: dict[str, object] = {
+        "catalogues": _catalogues(output),
         "css": output.files["live-score.css"],
         "worker": output.files["worker.js"],
         "bundle": output.files["touchline.zip"],
@@ -107,11 +111,18 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
     for name, constant in LATER.items():
         assets[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", constants))
+    output.add("page.js", _bundled(packages, SOURCES / "page.js", constants))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
     output.add("snippet.js", _bundled(packages, SOURCES / "snippet.js", constants))
-    shell = [path for name, path in output.files.items() if not name.startswith("runtime/")]
+    later = ("runtime/", "catalogue-")
+    shell = [path for name, path in output.files.items() if not name.startswith(later)]
     kept = [path for name, path in output.files.items() if name.startswith("runtime/")]
-    constants = {"SHELL": sorted(shell), "RUNTIME": sorted(kept), "PROTOCOL": PROTOCOL_VERSION}
+    constants = {
+        "SHELL": sorted(shell),
+        "RUNTIME": sorted(kept),
+        "CATALOGUES": sorted(path for name, path in output.files.items() if name.startswith("catalogue-")),
+        "PROTOCOL": PROTOCOL_VERSION,
+    }
     output.add("sw.js", _bundled(packages, SOURCES / "sw.js", constants))
 
     _compress(staging, output.files.values())
@@ -141,8 +152,10 @@ def npm_packages() -> Path:
 
 
 def bundled_names() -> list[str]:
-    """The project's modules that go to the browser, unchanged."""
+    """The project's modules that go to the browser, unchanged; of the languages, English."""
     shared = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "shared_state").glob("*.py"))
+    shared.remove("shared_state/languages.py")
+    shared += ["shared_state/catalogues/__init__.py", "shared_state/catalogues/en.py"]
     return [*shared, "widget/__init__.py", "widget/python/__init__.py", "widget/python/bridge.py"]
 
 
@@ -161,6 +174,17 @@ def trimmed_runtime(packages: Path, *, fresh: bool = False) -> Path:
         pyodide = str(packages / "pyodide")
         _run(["node", str(BUILD / "trim_runtime.mjs"), pyodide, str(ROOT), str(folder), *names], ROOT)
     return folder
+
+
+def _catalogues(output: _Output) -> Mapping[str, str]:
+    """Write the texts of each language but English, which the loader and the reducer have in them."""
+    paths: dict[str, str] = {}
+    for tag, language in LANGUAGES.items():
+        if language is not ENGLISH:
+            content = {"dir": language.direction, "texts": language.texts}
+            data = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+            paths[tag] = output.add(f"catalogue-{tag}.json", data)
+    return paths
 
 
 def _bundled(packages: Path, source: Path, constants: Mapping[str, object]) -> bytes:

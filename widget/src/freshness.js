@@ -101,13 +101,15 @@ export class Freshness {
    *
    * @param {import("./clock.js").Mark} lost since when it is not
    * @param {import("./clock.js").Mark} started since when it is there
+   * @param {import("./words.js").Words} words
+   * @param {string | undefined} locale for the time of day
    */
-  ageLine(lost, started) {
+  ageLine(lost, started, words, locale) {
     const { asOfMs, ageMs } = this;
     const { isBehind } = this.clock;
     const isLost = elapsedMs(lost) > AGE_AFTER_MS && ageMs > AGE_AFTER_MS;
     const isOld = (isBehind || ageMs > OLD_MS) && elapsedMs(started) > LOADED_MS;
-    return asOfMs && (isLost || isOld) ? ageText(asOfMs, isBehind ? NaN : ageMs + TICK_MS) : "";
+    return asOfMs && (isLost || isOld) ? ageText(asOfMs, isBehind ? NaN : ageMs + TICK_MS, words, locale) : "";
   }
 
   /** A copy that a cache has kept is no contact: what it says counts as one once the server's time is known. @param {number} asOfMs */

@@ -4,6 +4,7 @@
 declare const LIST: string;
 /** Paths below /widget/ of what the loader brings in later. */
 declare const ASSETS: {
+  catalogues: Record<string, string>;
   css: string;
   worker: string;
   bundle: string;
@@ -19,6 +20,8 @@ declare const LOCK: object;
 /** Paths below /widget/: what a page needs at once, and what tier 2 needs. */
 declare const SHELL: string[];
 declare const RUNTIME: string[];
+/** The same of the languages, of which a page needs one at the most. */
+declare const CATALOGUES: string[];
 
 interface Navigator {
   /** https://wicg.github.io/netinfo/, Chromium only. */

@@ -17,17 +17,18 @@ const MATCHES_MAX = 20;
 /** sw.js has the same names and leaves this one alone. @param {string} base */
 const cacheName = (base) => `live-score-v${PROTOCOL}-kept${new URL(base).pathname.slice(1)}`;
 
-/** @param {string} base @param {string} match */
-const key = (base, match) => new URL(`widget/kept/${match}`, base);
+/** What is kept is HTML in a language. @param {string} base @param {string} match @param {string} language */
+const key = (base, match, language) => new URL(`widget/kept/${match}${language === "en" ? "" : `.${language}`}`, base);
 
 /**
  * @param {string} base the URL of the origin
  * @param {string} match
+ * @param {string} language
  * @returns {Promise<Kept | null>}
  */
-export async function read(base, match) {
+export async function read(base, match, language) {
   try {
-    const response = await (await caches.open(cacheName(base))).match(key(base, match));
+    const response = await (await caches.open(cacheName(base))).match(key(base, match, language));
     return response ? await response.json() : null;
   } catch {
     return null; // storage may be forbidden; then there is nothing kept
@@ -37,12 +38,13 @@ export async function read(base, match) {
 /**
  * @param {string} base the URL of the origin
  * @param {string} match
+ * @param {string} language
  * @param {Kept} kept
  */
-export async function write(base, match, kept) {
+export async function write(base, match, language, kept) {
   try {
     const cache = await caches.open(cacheName(base));
-    await cache.put(key(base, match), new Response(JSON.stringify(kept)));
+    await cache.put(key(base, match, language), new Response(JSON.stringify(kept)));
     const keys = await cache.keys();
     await Promise.all(keys.slice(0, -MATCHES_MAX).map((old) => cache.delete(old)));
   } catch {

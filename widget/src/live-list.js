@@ -11,7 +11,7 @@
 import { elapsedMs, mark } from "./clock.js";
 import { isNewer, knownUntilMs } from "./ids.js";
 import { RETRY_MAX_MS, RETRY_MS, retryMs } from "./reconnect.js";
-import { localizeTimes, write } from "./wording.js";
+import { localizeTimes, write, writePhrases } from "./wording.js";
 import {
   ATTRIBUTE_AGE,
   ATTRIBUTE_ID,
@@ -27,6 +27,7 @@ import {
   KEY_ID,
   KEY_LISTS,
   KEY_MATCH_ID,
+  QUERY_LANGUAGE,
 } from "./wire.js";
 
 /** Two requests for a list are at least so far apart, whatever changes meanwhile. */
@@ -68,6 +69,8 @@ export class LiveList {
   #list = "";
   /** @type {Element | ShadowRoot} */
   #place;
+  /** @type {import("./words.js").Language} */
+  #language = { tag: "en", locale: undefined };
   /** How often something has changed that only the whole list shows, and of these what is shown. */
   #wanted = 1;
   #shown = 0;
@@ -145,6 +148,7 @@ export class LiveList {
     this.#list = this.#attribute("competition") || this.#attribute("day");
     const feed = (this.#feed = Feed.of(this.#base));
     const freshness = (this.#freshness = new Freshness(feed.clock, 0));
+    this.#language = this.#core.languageOf(this.#element);
     const rendered = this.#element.querySelector(":scope > .tl-list");
     if (!rendered && !this.#element.shadowRoot) openShadow(this.#element, this.#base);
     this.#place = this.#element.shadowRoot ?? this.#element;
@@ -159,7 +163,8 @@ export class LiveList {
       if (cursor) freshness.begin(knownUntilMs(cursor));
       this.#follow(cursor);
     }
-    this.#dueMs = rendered ? Infinity : 0;
+    const isRendered = rendered && (rendered.getAttribute("lang") || "en") === this.#language.tag;
+    this.#dueMs = isRendered ? Infinity : 0;
     this.#timer = setInterval(() => this.#tick(), 1_000);
     const { signal } = this.#listening;
     const look = () => this.#tick();
@@ -213,6 +218,9 @@ export class LiveList {
       return this.#want();
     }
     if (isNewer(old.getAttribute(ATTRIBUTE_ID) ?? "", row[KEY_ID])) return;
+    const words = this.#words;
+    if (!words) return this.#want(); // the whole list comes in its language
+    writePhrases(fresh, words);
     const isMoved = !belongs || phaseOf(old) !== phaseOf(fresh) || kickoffOf(old) !== kickoffOf(fresh);
     this.#core.morph(old, fresh, () => {});
     this.#localize();
@@ -228,10 +236,12 @@ export class LiveList {
   /** HTML of the origin. Its links are below the origin, wherever they are shown. @param {string} html */
   #parsed(html) {
     const content = this.#core.parseHtml(html);
-    if (new URL(this.#base).origin !== location.origin) {
-      for (const link of content.querySelectorAll("a[href]")) {
-        link.setAttribute("href", new URL(link.getAttribute("href") ?? "", this.#base).href);
-      }
+    const isOther = new URL(this.#base).origin !== location.origin;
+    if (isOther || this.#language.tag !== "en") for (const link of content.querySelectorAll("a[href]")) {
+      const url = new URL(link.getAttribute("href") ?? "", this.#base);
+      // A row of the stream is in no language, and neither is its link.
+      if (this.#language.tag !== "en") url.searchParams.set(QUERY_LANGUAGE, this.#language.tag);
+      link.setAttribute("href", isOther ? url.href : url.pathname + url.search);
     }
     return content;
   }
@@ -308,6 +318,8 @@ export class LiveList {
       // The address that the origin itself writes, so that no redirect is between.
       if (value && !(name === "page" && value === "1")) url.search += `${url.search ? "&" : "?"}${name}=${encoded(value)}`;
     }
+    const { tag } = this.#language;
+    if (tag !== "en") url.search += `${url.search ? "&" : "?"}${QUERY_LANGUAGE}=${tag}`;
     const { text, headers } = await this.#core.ask(url.href, HTML_TYPE, { cache, signal });
     const root = this.#parsed(text).querySelector(".tl-list");
     if (!root) throw new this.#core.Refusal(0, null);
@@ -336,7 +348,12 @@ export class LiveList {
   // ---- time ------------------------------------------------------------------------------------------
 
   #localize() {
-    localizeTimes(this.#place, this.#element.closest("[lang]")?.getAttribute("lang") || undefined, KICKOFF);
+    localizeTimes(this.#place, this.#language.locale, KICKOFF);
+  }
+
+  /** The texts that this script writes; null while they are on their way. */
+  get #words() {
+    return this.#core.Words.of(this.#base, this.#language.tag);
   }
 
   #reflect() {
@@ -348,6 +365,7 @@ export class LiveList {
   #tick() {
     const feed = this.#feed;
     if (!feed || document.hidden) return;
+    if (this.#core.languageOf(this.#element).tag !== this.#language.tag) return this.restart();
     feed.clock.look();
     this.#reflect();
     const { connection } = this;
@@ -366,7 +384,8 @@ export class LiveList {
     const isLive = ["open", "polling"].includes(this.#element.dataset.connection ?? "");
     if (isLive) this.#lost = mark();
     const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
-    if (age) write(age, isLive ? "" : freshness.ageLine(this.#lost, this.#started));
+    const [words, { locale }] = [this.#words, this.#language];
+    if (age && words) write(age, isLive ? "" : freshness.ageLine(this.#lost, this.#started, words, locale));
   }
 }
 

@@ -19,6 +19,7 @@
  */
 
 import { Refusal, ask } from "./answers.js";
+import { elapsedMs, mark } from "./clock.js";
 import { Feed } from "./feed.js";
 import { Freshness } from "./freshness.js";
 import { idOf, isNewer, parts } from "./ids.js";
@@ -28,6 +29,7 @@ import { Notifications } from "./notifications.js";
 import { delayMs } from "./reconnect.js";
 import { parseHtml } from "./safe-html.js";
 import { SpoilerDelay } from "./spoiler-delay.js";
+import { Words } from "./words.js";
 import {
   ATTRIBUTE_ANNOUNCE,
   ATTRIBUTE_ID,
@@ -40,6 +42,7 @@ import {
   HTML_TYPE,
   JSON_TYPE,
   KEY_MATCH_ID,
+  QUERY_LANGUAGE,
   RECEIPT_APPLIED,
   RECEIPT_IN_STEP,
   RECEIPT_NEED_SNAPSHOT,
@@ -53,6 +56,8 @@ const SNAPSHOTS_MAX = 3;
 const KEEP_EVERY_MS = 15_000;
 /** Changes of one burst that are announced; nobody listens to more at once. */
 const ANNOUNCED_MAX = 8;
+/** What had happened so long before the page was loaded is not announced. */
+const OLD_NEWS_MS = 60_000;
 /** A fragment or a snapshot is asked for again after this at the latest: it was announced, so it is there. */
 const RETRY_MAX_MS = 2_500;
 /** So long the reducer may take before the server's fragment is asked for as well. */
@@ -89,6 +94,9 @@ export class LiveMatch extends EventTarget {
   bootMs = null;
   /** @type {Set<object>} The elements; the first speaks. */
   elements = new Set();
+  /** Nothing is announced up to this id: it was there before the reader came. */
+  #silentUntil = "";
+  #loaded = mark();
   #notifications = new Notifications();
 
   #started = false;
@@ -120,12 +128,14 @@ export class LiveMatch extends EventTarget {
    * @param {string} base the URL of the origin
    * @param {string} match
    * @param {number} delay seconds by which updates are delayed
+   * @param {string} language the tag of one of our languages
    */
-  constructor(base, match, delay) {
+  constructor(base, match, delay, language) {
     super();
     this.base = base;
     this.match = match;
-    this.slot = delay ? `${match}@${delay}` : match;
+    this.language = language;
+    this.slot = `${match}@${delay}@${language}`;
     /** @type {SpoilerDelay<Update>} */
     this.delay = new SpoilerDelay(delay * 1_000, (update) => this.#take(update));
     this.feed = Feed.of(base);
@@ -138,12 +148,13 @@ export class LiveMatch extends EventTarget {
    * @param {string} base
    * @param {string} match
    * @param {number} delay
+   * @param {string} language
    * @param {object} element
    */
-  static join(base, match, delay, element) {
-    const key = [base, match, delay].join(" ");
+  static join(base, match, delay, language, element) {
+    const key = [base, match, delay, language].join(" ");
     let live = LiveMatch.#all.get(key);
-    if (!live) LiveMatch.#all.set(key, (live = new LiveMatch(base, match, delay)));
+    if (!live) LiveMatch.#all.set(key, (live = new LiveMatch(base, match, delay, language)));
     live.elements.add(element);
     return live;
   }
@@ -157,6 +168,13 @@ export class LiveMatch extends EventTarget {
       for (const [key, live] of LiveMatch.#all) if (live === this) LiveMatch.#all.delete(key);
       this.#end();
     });
+  }
+
+  /** The one element that speaks of this match, in whichever languages the page shows it. */
+  get speaker() {
+    for (const { base, match, delay, elements } of LiveMatch.#all.values()) {
+      if (base === this.base && match === this.match && delay.delayMs === this.delay.delayMs) return [...elements][0];
+    }
   }
 
   static get any() {
@@ -190,6 +208,7 @@ export class LiveMatch extends EventTarget {
     this.#started = true;
     document.addEventListener("visibilitychange", this.#onVisibility);
     if (asOfMs) this.freshness.begin(asOfMs);
+    this.#loaded = mark();
     if (snapshot) this.#base = { id: idOf(JSON.parse(snapshot)), text: snapshot };
     if (id) {
       this.shown = { id, html: "" };
@@ -198,6 +217,11 @@ export class LiveMatch extends EventTarget {
     this.feed.follow(this.match, this, id);
     if (mayKeep(this.base)) void this.#showKept();
     if (!id) void this.#seek(SILENT_MS);
+  }
+
+  /** What is shown is there in another language, or not at all: have its HTML. */
+  fill() {
+    if (this.shown.id && !this.shown.html) void this.#fill();
   }
 
   /**
@@ -209,6 +233,7 @@ export class LiveMatch extends EventTarget {
     if (this.#runtime || this.#ended || !this.#started) return;
     this.bootMs = runtime.bootMs;
     try {
+      runtime.learn(await Words.load(this.base, this.language));
       const snapshot = this.#base ?? (await this.#untilSnapshot());
       if (snapshot) await this.#restore(runtime, snapshot);
     } catch {
@@ -282,6 +307,8 @@ export class LiveMatch extends EventTarget {
     const isRebuilt = Boolean(this.shown.id) && parts(id)[0] !== parts(this.shown.id)[0];
     this.tier ||= 1;
     if (!isRebuilt && !isNewer(id, this.shown.id)) return;
+    // What led here cannot be had; of a page that was loaded long ago it is not news.
+    if (isRebuilt || this.#isOldPage) this.#silentUntil = id;
     // A log of another epoch is another order of events; nothing of the old one can be compared with it.
     if (isRebuilt) this.shown = { id: "", html: "" };
     this.#wanted = this.#least = id;
@@ -301,6 +328,7 @@ export class LiveMatch extends EventTarget {
     if (isRebuilt) {
       this.#onGap(id);
     } else if (snapshot && isNewer(id, this.#wanted)) {
+      if (this.#isOldPage) this.#silentUntil = id;
       // A poll knows no deltas. The server's HTML comes first; the reducer goes on from the snapshot.
       this.#wanted = this.#least = id;
       if (this.#runtime) void this.#adopt({ id, text: snapshot });
@@ -437,10 +465,10 @@ export class LiveMatch extends EventTarget {
     while (!this.#ended && this.tier < 2 && isNewer(this.#wanted, this.shown.id)) {
       const id = this.#wanted;
       try {
-        const between = this.#deltas.map((delta) => delta.id).filter((of) => isNewer(of, this.shown.id) && isNewer(id, of));
-        const earlier = this.shown.id ? between.slice(1 - ANNOUNCED_MAX).map((of) => this.#announcementOf(of)) : [];
+        const news = this.#news(this.shown.id, id);
+        const earlier = news.filter((of) => of !== id).map((of) => this.#announcementOf(of));
         const html = await this.#fragment(id);
-        const own = await this.#announcementOf(id, html);
+        const own = news.includes(id) ? await this.#announcementOf(id, html) : "";
         if (this.shown.id) {
           await Promise.all(earlier); // they are read for the announcements, and have the notifications too
           const unread = this.#notifications.unread(this.shown.id, id, this.#deltas);
@@ -468,10 +496,36 @@ export class LiveMatch extends EventTarget {
    * @param {string} id
    */
   async #fragment(id) {
-    const { text } = await ask(this.#url(`match/${this.match}/fragment/${id}`), HTML_TYPE, { limitMs: 6_000 });
+    const url = new URL(this.#url(`match/${this.match}/fragment/${id}`));
+    if (this.language !== "en") url.searchParams.set(QUERY_LANGUAGE, this.language);
+    const { text } = await ask(url.href, HTML_TYPE, { limitMs: 6_000 });
     if (!text.includes(`${ATTRIBUTE_ID}="${id}" ${ATTRIBUTE_MATCH}="${this.match}"`)) throw new Refusal(0, null);
     this.#notifications.read(id, text);
     return text;
+  }
+
+  /** What the log took before is no news; UTC milliseconds by the server's clock. */
+  get #newsFromMs() {
+    return this.feed.clock.nowMs - elapsedMs(this.#loaded) - OLD_NEWS_MS;
+  }
+
+  /** Whether what changed before the first contact may be old. */
+  get #isOldPage() {
+    return !this.freshness.contacted && this.freshness.asOfMs < this.#newsFromMs;
+  }
+
+  /**
+   * The ids after one and up to another that may be announced, whoever brings them.
+   *
+   * @param {string} before what is shown; "" for nothing, after which nothing is news
+   * @param {string} after
+   */
+  #news(before, after) {
+    const [[epoch, from], [later, to]] = [parts(before), parts(after)];
+    if (!before || epoch !== later) return [];
+    const ids = [];
+    for (let seq = Math.max(from, to - ANNOUNCED_MAX) + 1; seq <= to; seq++) ids.push(`${epoch}-${seq}`);
+    return ids.filter((id) => isNewer(id, this.#silentUntil) && !((this.#acceptedMs(id) ?? Infinity) < this.#newsFromMs));
   }
 
   /**
@@ -487,11 +541,17 @@ export class LiveMatch extends EventTarget {
 
   /** The HTML of what is shown, which so far only the server's page has. */
   async #fill() {
-    const { id } = this.shown;
-    const html = await this.#fragment(id).catch(() => "");
-    if (!html || this.shown.id !== id || this.shown.html) return; // the next change brings it
-    this.shown.html = html;
-    this.dispatchEvent(new CustomEvent("show", { detail: { moved: false } }));
+    for (let attempt = 0; !this.#ended; attempt++) {
+      const { id } = this.shown;
+      const html = await this.#fragment(id).catch(() => "");
+      if (this.shown.html) return; // a change has brought it
+      if (html && this.shown.id === id) {
+        this.shown.html = html;
+        this.dispatchEvent(new CustomEvent("show", { detail: { moved: false } }));
+        return;
+      }
+      await this.#pause(attempt, null);
+    }
   }
 
   /** When the log took a delta, if it is one we have. @param {string} id */
@@ -507,7 +567,8 @@ export class LiveMatch extends EventTarget {
    * @param {Snapshot} snapshot
    */
   async #restore(runtime, snapshot) {
-    const reply = await runtime.call({ op: "restore", slot: this.slot, match: this.match, snapshot: snapshot.text });
+    const { slot, match, language } = this;
+    const reply = await runtime.call({ op: "restore", slot, match, language, snapshot: snapshot.text });
     if (this.#ended) return;
     if (reply.receipt !== RECEIPT_APPLIED) throw new Error(reply.reason);
     // From here to the end of this task nothing else runs: no delta is missed and none comes between.
@@ -515,20 +576,22 @@ export class LiveMatch extends EventTarget {
     this.#unfolded = [];
     const later = this.#deltas.filter(({ id }) => isNewer(id, snapshot.id));
     if (later.length) {
-      this.#ask({ op: "receive", deltas: later.map(({ id, data }) => [id, data]) }, true);
+      this.#ask({ op: "receive", deltas: later.map(({ id, data }) => [id, data]) }, snapshot.id);
     } else {
-      this.#onReply(reply, true);
+      this.#onReply(reply, snapshot.id);
     }
   }
 
   /**
    * @param {object} request
-   * @param {boolean} [restored] these are the deltas since the snapshot
+   * @param {string} [restored] these are the deltas since the snapshot of this id
    */
-  #ask(request, restored = false) {
+  #ask(request, restored = "") {
     const runtime = this.#runtime;
     if (!runtime) return;
-    runtime.call({ slot: this.slot, match: this.match, ...request }).then(
+    const spoken = isNewer(this.#silentUntil, this.shown.id) ? this.#silentUntil : this.shown.id;
+    const context = { slot: this.slot, match: this.match, spoken, spoken_ms: this.#newsFromMs };
+    runtime.call({ ...context, ...request }).then(
       (reply) => this.#runtime === runtime && this.#onReply(reply, restored),
       () => this.#runtime === runtime && this.#fallBack(),
     );
@@ -536,7 +599,7 @@ export class LiveMatch extends EventTarget {
 
   /**
    * @param {any} reply
-   * @param {boolean} restored
+   * @param {string} restored the id of the snapshot that it was restored from just now; "" if it was not
    */
   #onReply(reply, restored) {
     if (this.#ended) return;
@@ -552,8 +615,21 @@ export class LiveMatch extends EventTarget {
       this.tier = 2;
       this.hash = reply.hash;
       const acceptedMs = restored ? undefined : reply.accepted_ms;
-      this.#show({ id: reply.id, html: reply.html, announce: reply.announce, acceptedMs });
+      void this.#showReply(reply, acceptedMs, restored);
     }
+  }
+
+  /**
+   * @param {any} reply
+   * @param {number | undefined} acceptedMs
+   * @param {string} restored
+   */
+  async #showReply(reply, acceptedMs, restored) {
+    // The reducer has not seen the steps that led to a snapshot, from a poll or in place of lost deltas.
+    const unseen = restored ? this.#news(this.shown.id, restored).map((id) => this.#announcementOf(id)) : [];
+    const earlier = unseen.length ? await Promise.all(unseen) : [];
+    const announce = this.shown.id ? [...earlier, reply.announce].filter(Boolean).join(" ") : "";
+    this.#show({ id: reply.id, html: reply.html, announce, acceptedMs });
   }
 
   async #recover() {
@@ -602,13 +678,13 @@ export class LiveMatch extends EventTarget {
     const reply = await runtime?.call({ op: "snapshot", slot: this.slot, match: this.match }).catch(() => null);
     const snapshot = reply?.id === shown.id ? reply.snapshot : "";
     const keep = await keepModule().catch(() => null);
-    await keep?.write(this.base, this.match, { id: shown.id, html: shown.html, hash, at, snapshot });
+    await keep?.write(this.base, this.match, this.language, { id: shown.id, html: shown.html, hash, at, snapshot });
   }
 
   /** A page out of a cache is older than what this browser last saw. */
   async #showKept() {
     const keep = await keepModule().catch(() => null);
-    const kept = await keep?.read(this.base, this.match);
+    const kept = await keep?.read(this.base, this.match, this.language);
     if (!kept || this.#ended || this.freshness.contacted) return;
     if (kept.id === this.shown.id) this.freshness.begin(kept.at);
     if (!isNewer(kept.id, this.shown.id)) return;
@@ -616,7 +692,7 @@ export class LiveMatch extends EventTarget {
     this.freshness.begin(kept.at);
     this.#wanted = kept.id;
     this.#base = kept.snapshot ? { id: kept.id, text: kept.snapshot } : null;
-    this.#show({ id: kept.id, html: kept.html, hash: kept.hash });
+    this.#show({ id: kept.id, html: kept.html, hash: kept.hash, announce: "" });
   }
 
   #end() {

@@ -8,6 +8,7 @@
  *   src              the origin to follow it from; default: where this script came from
  *   theme            "light" or "dark"; default: the reader's preference (live-score.css)
  *   delay            seconds by which updates are delayed, 0 to 120, for a page beside a delayed broadcast
+ *   lang             the language, as that of any element: its own, or that of what it is in; English if we do not have it
  *   max-tier         "1" never starts the reducer in this browser
  * Set by the element
  *   data-tier        0 as the server rendered it, 1 live by fragments, 2 live by the local reducer
@@ -35,7 +36,8 @@ import { mayKeep } from "./may-keep.js";
 import { adoptProperties, reflect } from "./reflect.js";
 import { parseHtml, scriptUrl } from "./safe-html.js";
 import { openShadow } from "./shadow.js";
-import { UNKNOWN_MATCH, localizeTimes, minute, write } from "./wording.js";
+import { localizeTimes, minute, write } from "./wording.js";
+import { Words, languageOf } from "./words.js";
 import {
   ATTRIBUTE_AGE,
   ATTRIBUTE_ANNOUNCE,
@@ -53,6 +55,8 @@ const HERE = new URL("..", import.meta.url).href;
 const DELAY_MAX_S = 120;
 /** An announcement stays so long, beside those that come meanwhile. */
 const SPOKEN_MS = 10_000;
+/** Changes that come within this time are announced together. */
+const TOGETHER_MS = 300;
 /** Start the reducer a little before the reader scrolls to it: two presses of an arrow key. */
 const ROOT_MARGIN = "256px";
 /** How long a busy page may put off the reducer's start. */
@@ -72,7 +76,7 @@ const PROPERTIES = { match: "match", src: "src", theme: "theme", delay: "delay",
 
 // A server that renders somebody's page may import this, and has no elements.
 export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
-  static observedAttributes = ["match", "src", "delay", "max-tier"];
+  static observedAttributes = ["match", "src", "delay", "max-tier", "lang"];
 
   /** @type {LiveMatch | null} */
   #live = null;
@@ -89,6 +93,13 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
   #started = mark();
   /** When the scoreboard was last known to be the newest, UTC milliseconds; 0 for unknown. */
   #asOfMs = 0;
+  /** @type {import("./words.js").Language} */
+  #language = { tag: "en", locale: undefined };
+  #base = HERE;
+  /** Announcements that come together are one. @type {string[]} */
+  #unsaid = [];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #saying;
 
   connectedCallback() {
     this.#connected = true;
@@ -123,10 +134,17 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     queueMicrotask(() => this.#start());
   }
 
+  /** Go on in another language. */
+  #restart() {
+    this.#stop();
+    this.#start();
+  }
+
   #start() {
     const match = this.getAttribute("match");
     if (this.#live || !this.#connected || !match) return;
-    const base = new URL(this.getAttribute("src") ?? HERE, document.baseURI).href;
+    const base = (this.#base = new URL(this.getAttribute("src") ?? HERE, document.baseURI).href);
+    this.#language = languageOf(this);
     const delay = Math.min(DELAY_MAX_S, Math.max(0, Number(this.getAttribute("delay")) || 0));
     const isRendered = this.querySelector(":scope > .tl") !== null;
     if (!isRendered || this.shadowRoot) openShadow(this, base);
@@ -137,7 +155,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.#addStatus();
 
     this.#lost = this.#started = mark();
-    const live = (this.#live = LiveMatch.join(base, match, delay, this));
+    const live = (this.#live = LiveMatch.join(base, match, delay, this.#language.tag, this));
     const { signal } = this.#listening;
     live.addEventListener("show", (event) => {
       const { moved, notifications = [] } = /** @type {CustomEvent} */ (event).detail;
@@ -147,6 +165,8 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     live.addEventListener("state", () => this.#reflect(), { signal });
     const asOfMs = this.#asOfMs || Number(board?.getAttribute(ATTRIBUTE_AS_OF));
     live.start((isOurs && board?.getAttribute(ATTRIBUTE_ID)) || "", inlineSnapshot(match), isOurs ? asOfMs : 0);
+    const isOtherLanguage = isOurs && (board?.getAttribute("lang") || "en") !== this.#language.tag;
+    if (isOtherLanguage) live.fill();
     if (live.shown.html) this.#show(false);
     this.#reflect();
 
@@ -172,6 +192,8 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.#live?.leave(this);
     this.#live = null;
     this.#status?.remove();
+    clearTimeout(this.#saying);
+    this.#unsaid = [];
     ticking.delete(this);
     if (!ticking.size) {
       clearInterval(ticker);
@@ -185,6 +207,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.#status.setAttribute("role", "status");
     // Each announcement is spoken by itself: one that follows at once neither replaces nor repeats the one before.
     this.#status.setAttribute("aria-atomic", "false");
+    this.#status.lang = this.#language.tag;
     this.#status.style.cssText = UNSEEN;
     this.#place.append(this.#status);
   }
@@ -241,14 +264,20 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     }
     this.tick();
     if (!moved || !old) return;
-    const [speaker] = live.elements;
-    if (announce && speaker === this) {
+    if (announce && live.speaker === this) this.#say(announce);
+    send(this, "live-score:change", { match: live.match, id, announce });
+  }
+
+  /** @param {string} text */
+  #say(text) {
+    this.#unsaid.push(text);
+    if (this.#unsaid.length > 1) return;
+    this.#saying = setTimeout(() => {
       const line = document.createElement("p");
-      line.textContent = announce;
+      line.textContent = this.#unsaid.splice(0).join(" ");
       this.#status?.append(line);
       setTimeout(() => line.remove(), SPOKEN_MS);
-    }
-    send(this, "live-score:change", { match: live.match, id, announce });
+    }, TOGETHER_MS);
   }
 
   #reflect() {
@@ -266,13 +295,18 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
 
   /** The origin has no such match: say so beside what the element's author put into it. */
   #sayUnknown() {
-    this.#place.prepend(parseHtml(`<article class="tl"><p class="tl-unknown">${UNKNOWN_MATCH}</p></article>`));
+    const { tag, dir, texts } = Words.of(this.#base, this.#language.tag) ?? Words.of(this.#base, "en") ?? {};
+    const own = `lang="${tag}" dir="${dir}"`;
+    this.#place.prepend(parseHtml(`<article class="tl" ${own}><p class="tl-unknown">${texts?.["client.unknown"]}</p></article>`));
   }
 
   /** Update the minute and the age, and write times in the reader's own format. */
   tick() {
     const live = this.#live;
     if (!live) return;
+    if (languageOf(this).tag !== this.#language.tag) return this.#restart();
+    const words = Words.of(this.#base, this.#language.tag);
+    const { locale } = this.#language;
     const { freshness, feed } = live;
     feed.clock.look();
     // What was live may have grown old since the last look, without any event.
@@ -280,15 +314,14 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     if (feed.clock.known) {
       showDelayed(this.#place, feed.clock.nowMs);
       for (const chip of this.#place.querySelectorAll(`[${ATTRIBUTE_CLOCK_START}]`)) {
-        write(chip, minute(chip, feed.clock.nowMs) ?? chip.textContent);
+        if (words) write(chip, minute(chip, feed.clock.nowMs, words) ?? chip.textContent);
       }
     }
-    const language = this.closest("[lang]")?.getAttribute("lang") || undefined;
-    localizeTimes(this.#place, language, { dateStyle: "medium", timeStyle: "short" });
+    localizeTimes(this.#place, locale, { dateStyle: "medium", timeStyle: "short" });
     const isLive = ["open", "polling", "ended"].includes(live.connection);
     if (isLive) this.#lost = mark();
     const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
-    if (age) write(age, isLive ? "" : freshness.ageLine(this.#lost, this.#started));
+    if (age && words) write(age, isLive ? "" : freshness.ageLine(this.#lost, this.#started, words, locale));
   }
 }
 

@@ -7,6 +7,7 @@
  *   day, competition which matches; both optional
  *   page             which hundred of them; default: the first
  *   size             "ticker" (one line that scrolls), "card" (narrow) or "full"; default: by the room there is
+ *   lang             the language, as that of any element; English if we do not have it
  *   src              the origin to follow it from; default: where this script came from
  *   theme            "light" or "dark"; default: the reader's preference (live-score.css)
  * Set by the element
@@ -41,7 +42,7 @@ function load() {
 
 // A server that renders somebody's page may import this, and has no elements.
 export class LiveScoresElement extends (globalThis.HTMLElement ?? Object) {
-  static observedAttributes = ["day", "competition", "page", "src"];
+  static observedAttributes = ["day", "competition", "page", "src", "lang"];
 
   /** @type {LiveList | null} */
   #list = null;

@@ -18,6 +18,8 @@ export class Runtime {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #watchdog;
   bootMs = 0;
+  /** The languages that the reducer knows. */
+  #languages = new Set(["en"]);
 
   /** @param {Worker} worker */
   constructor(worker) {
@@ -58,6 +60,18 @@ export class Runtime {
       this.worker.postMessage({ type: "call", n, request: JSON.stringify(request) });
       this.#watch();
     });
+  }
+
+  /**
+   * Have the reducer know a language. Calls are answered in their order, so the next one may use it.
+   *
+   * @param {import("./words.js").Words} words
+   */
+  learn({ tag, dir, texts }) {
+    if (this.#languages.has(tag)) return;
+    this.#languages.add(tag);
+    // If it fails, so does the call that uses it.
+    this.call({ op: "language", slot: "", match: "", tag, dir, texts }).catch(() => {});
   }
 
   /** @param {MessageEvent} event */

@@ -16,7 +16,7 @@
  * if it speaks the same protocol; otherwise it waits until the pages that speak the old one are closed.
  */
 
-import { HEADER_KEEP } from "./wire.js";
+import { HEADER_KEEP, QUERY_BEHIND } from "./wire.js";
 
 /** @type {ServiceWorkerGlobalScope} */
 const worker = /** @type {any} */ (self);
@@ -33,7 +33,7 @@ const KEPT = `${PREFIX}${PROTOCOL}-kept${BELOW}`; // keep.js writes it
 const PAGE_MS = 4_000;
 const PAGES_MAX = 20;
 
-const KNOWN = new Set([...SHELL, ...RUNTIME].map((path) => urlOf(path)));
+const KNOWN = new Set([...SHELL, ...RUNTIME, ...CATALOGUES].map((path) => urlOf(path)));
 
 worker.addEventListener("install", (event) => event.waitUntil(install()));
 worker.addEventListener("activate", (event) => event.waitUntil(activate()));
@@ -119,9 +119,12 @@ async function page(event) {
   const late = new Promise((resolve) => setTimeout(resolve, PAGE_MS));
   const first = await Promise.race([fetched.catch(() => null), late]);
   if (first instanceof Response && first.status < 500) return first;
-  // What a list shows depends on its query; a match's page does not.
-  const isList = new URL(request.url).pathname === BASE.pathname;
-  return (await stored(PAGES, request.url, { ignoreSearch: !isList })) ?? fetched;
+  const { pathname, searchParams } = new URL(request.url);
+  // What a list shows depends on its query, and a page with a delay is not to be ahead of it. Otherwise the page in another
+  // language is better than none.
+  const ignoreSearch = pathname !== BASE.pathname && !searchParams.has(QUERY_BEHIND);
+  const known = (await stored(PAGES, request.url)) || (ignoreSearch && (await stored(PAGES, request.url, { ignoreSearch })));
+  return known || fetched;
 }
 
 /** The page that brought the service worker was loaded before it. @param {string} url */

@@ -67,11 +67,14 @@ export const ATTRIBUTE_CLOCK_START = "data-clock-start";
 export const ATTRIBUTE_EVENT = "data-event";
 export const ATTRIBUTE_FRESH = "data-fresh";
 export const ATTRIBUTE_ID = "data-id";
+export const ATTRIBUTE_JSON_LD = "data-json-ld";
 export const ATTRIBUTE_LIST_ID = "data-list-id";
 export const ATTRIBUTE_LOCAL_TIME = "data-tl-local";
 export const ATTRIBUTE_MATCH = "data-match";
 export const ATTRIBUTE_NOTIFICATIONS = "data-notifications";
 export const ATTRIBUTE_PHASE = "data-phase";
+export const ATTRIBUTE_TEXT = "data-tl-text";
+export const ATTRIBUTE_TITLE = "data-title";
 export const ATTRIBUTE_UNTIL = "data-tl-until";
 // The events that a reader with a delay is never shown, as a JSON array.
 export const ATTRIBUTE_UNSEEN = "data-unseen";

@@ -8,19 +8,21 @@ import {
   ATTRIBUTE_CLOCK_MOST,
   ATTRIBUTE_CLOCK_START,
   ATTRIBUTE_LOCAL_TIME,
+  ATTRIBUTE_TEXT,
 } from "./wire.js";
 
+/** @typedef {import("./words.js").Words} Words */
+
 const DAY_MS = 86_400_000;
-/** In the place of a match that the origin does not know. */
-export const UNKNOWN_MATCH = "There is no live score of this match yet.";
 
 /**
  * The running minute by shared_state/wording.py's rule; null to leave the text as it is.
  *
  * @param {Element} clock
  * @param {number} nowMs
+ * @param {Words} words
  */
-export function minute(clock, nowMs) {
+export function minute(clock, nowMs, words) {
   const [start, base, limit, least, most] = [
     ATTRIBUTE_CLOCK_START,
     ATTRIBUTE_CLOCK_BASE,
@@ -30,7 +32,8 @@ export function minute(clock, nowMs) {
   ].map((name) => Number(clock.getAttribute(name) ?? NaN));
   const running = Math.max(least, base + Math.floor((nowMs - start) / 60_000) + 1);
   if (running > most) return null;
-  return running > limit ? `${limit}+${running - limit}'` : `${running}'`;
+  if (running <= limit) return words.text("minute", { minute: running });
+  return words.text("minute.stoppage", { minute: limit, stoppage: running - limit });
 }
 
 /**
@@ -42,7 +45,7 @@ export function minute(clock, nowMs) {
  */
 export function localTime(when, language, format) {
   const date = new Date(when);
-  for (const locale of [language?.replaceAll("_", "-"), undefined, "en"]) {
+  for (const locale of [language, undefined, "en"]) {
     try {
       return date.toLocaleString(locale || undefined, format);
     } catch {
@@ -66,6 +69,18 @@ export function localizeTimes(root, language, format) {
   }
 }
 
+/**
+ * Write what is in no language yet, as the rows of a stream are, in a language.
+ *
+ * @param {ParentNode} root
+ * @param {Words} words
+ */
+export function writePhrases(root, words) {
+  for (const element of root.querySelectorAll(`[${ATTRIBUTE_TEXT}]`)) {
+    write(element, words.phrase(JSON.parse(element.getAttribute(ATTRIBUTE_TEXT) ?? "[]")));
+  }
+}
+
 /** A tick that changes nothing must not touch the page. @param {Element} element @param {string | null} text */
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
@@ -74,13 +89,16 @@ export function write(element, text) {
 /**
  * @param {number} asOfMs UTC milliseconds by the server's clock
  * @param {number} ageMs NaN if nobody knows it
+ * @param {Words} words
+ * @param {string | undefined} locale
  */
-export function ageText(asOfMs, ageMs) {
+export function ageText(asOfMs, ageMs, words, locale) {
   const minutes = Math.floor(ageMs / 60_000);
   const hours = Math.floor(minutes / 60);
-  const ago = minutes < 1 ? "less than a minute ago" : hours < 1 ? `${minutes} min ago` : `${hours} h ago`;
+  const [unit, n] = hours < 1 ? ["minutes", minutes] : ["hours", hours];
+  const ago = minutes < 1 ? words.text("client.ago.now") : words.counted(`client.ago.${unit}`, n);
   /** @type {Intl.DateTimeFormatOptions} */
   const format = { hour: "2-digit", minute: "2-digit" };
-  const clock = localTime(asOfMs, undefined, ageMs < DAY_MS ? format : { ...format, day: "numeric", month: "short" });
-  return `Not connected. As of ${clock}${ageMs >= 0 ? `, ${ago}` : ""}.`;
+  const time = localTime(asOfMs, locale, ageMs < DAY_MS ? format : { ...format, day: "numeric", month: "short" });
+  return ageMs >= 0 ? words.text("client.age", { time, ago }) : words.text("client.as_of", { time });
 }
