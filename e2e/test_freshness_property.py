@@ -1,12 +1,12 @@
 """Whatever the network does: a page shows what the origin knew a moment ago, or an age that is not too young.
 
-Networks are drawn by a seed (``testkit/faults/networks.py``); the page is a real one in a real Chromium, and is looked
-at each second. ``SOAK_NETWORKS=500`` runs as many, ``SOAK_BESIDE=25`` so many side by side (``make soak``),
-``SOAK_FIRST=100`` begins with another seed, and ``SOAK_SEED=17`` runs that network alone.
+Networks are drawn by a seed (``testkit/faults/networks.py``); the page is a real one in a real Chromium, and
+is looked at each second. ``SOAK_NETWORKS=500`` runs as many, ``SOAK_BESIDE=25`` so many side by side (``make
+soak``), ``SOAK_FIRST=100`` begins with another seed, and ``SOAK_SEED=17`` runs that network alone.
 
-What a starved machine costs is measured beside, and exactly that is allowed: how late the page's own timers run, and
-how long a plain client waits for the same answer. The truth is read before the page is, so a look that takes long
-blames nobody.
+What a starved machine costs is measured beside, and exactly that is allowed: how late the page's own timers
+run, and how long a plain client waits for the same answer. The truth is read before the page is, so a look
+that takes long blames nobody. Decision 69 lists mutations of the client and what fails for each.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ BESIDE = int(os.environ.get("SOAK_BESIDE", "10"))
 BROKEN_S = 45.0
 #: On a good path.
 GOOD_S = 2.0
-#: A page that was just loaded has a second to connect before it says how old it is, and says so with its next tick.
+#: A page that was just loaded has a second to connect before it says how old it is, and a tick to say so.
 LOADED_S = 2.0
-#: How soon a page is right again once the network is, and by a stream, whose ways that failed are tried less often.
+#: How soon a page is right again once the network is, and by a stream: one that was blocked is tried rarely.
 RECOVERED_S = 40.0
 STREAMED_S = 65.0
-#: The page's own timers. ``late``: by how many milliseconds the last or the present one runs late; ``lost``: all of
-#: that since the page was loaded.
+#: The page's own timers. ``late``: by how many milliseconds the last or the present one runs late; ``lost``:
+#: all of that since the page was loaded.
 PROBE = """
   const now = performance.now.bind(performance);
   const probe = (globalThis.probe = { at: now(), late: 0, lost: 0, loaded: now() });
@@ -125,7 +125,7 @@ class Match:
 
 
 def told_s(age: str) -> float | None:
-    """The least age in seconds that a sentence excludes; None without a sentence, infinite if it names a time alone."""
+    """The least age in seconds that a sentence excludes; None without one, infinite without an age in it."""
     if not age:
         return None
     if found := re.search(r"(\d+) (min|h) ago", age):
@@ -318,7 +318,7 @@ def _recover(viewers: Sequence[Viewer]) -> None:
 
 
 def _is_told_at_once(viewer: Viewer) -> None:
-    """On a good path a goal is there within two seconds, and what a plain client needs for the same answers."""
+    """On a good path a goal is there within two seconds, and what a plain client needs for the same."""
     lost_s = viewer.lost_s()
     viewer.match.goal()
     began_s = time.monotonic()

@@ -79,7 +79,7 @@ def shows(page: Page, goals: str, number: int = 1) -> None:
 
 @contextlib.contextmanager
 def gazette(server: OriginServer, matches: Sequence[str]) -> Iterator[str]:
-    """Somebody else's page with these matches, over HTTP/1.1; its URL. With ``?alone`` its policy forbids the origin."""
+    """Somebody else's page with these matches, over HTTP/1.1; its URL. ``?alone`` forbids it the origin."""
     elements = "".join(f"<live-score match={match}>{match}</live-score>" for match in matches)
     script = f"<script type=module src={server.url}/widget/live-score.js></script>"
 
@@ -128,7 +128,7 @@ def test_thirty_matches_on_somebody_elses_page(context: BrowserContext, server: 
 def test_more_matches_than_one_address_holds_are_all_live(
     context: BrowserContext, server: OriginServer
 ) -> None:
-    """Two hundred of the longest ids over HTTP/1.1: several streams, and connections left for their boards."""
+    """Two hundred of the longest ids over HTTP/1.1: several streams, and connections for their boards."""
     matches = [f"long-{next(NUMBERS)}".ljust(64, "x") for _ in range(200)]
     event: JsonObject = {"event_id": "ko", "rev": 1, "op": "ADD", "period": "H1", "minute": 0}
     begin = [

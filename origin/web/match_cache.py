@@ -184,9 +184,8 @@ class Matches:
         match_id = board.match.match_id
         with self._lock:
             known = self._restored.get(match_id)
-            # Another thread may have read a newer one meanwhile.
-            newer = known is not None and known.id.epoch == board.id.epoch and known.id.seq > board.id.seq
-            if known is not None and newer and known.as_of_ms > board.as_of_ms:
+            # Another thread may have read a newer one meanwhile, or a later epoch's.
+            if known is not None and (known.id, known.as_of_ms) > (board.id, board.as_of_ms):
                 return
             self._restored.put(match_id, board, len(board.snapshot) + MATCH_BYTES)
 

@@ -53,7 +53,7 @@ class Phase:
         asleep: whether the page is frozen meanwhile.
         reloaded: whether the reader loads the page anew when it begins.
         set_s: by how many seconds the reader sets the clock when it begins.
-        silent: whether connections that are open when it begins are left open and bring nothing more; else they
+        silent: whether connections that are open when it begins stay open and bring nothing more; else they
             are cut.
     """
 
@@ -94,13 +94,13 @@ class Network:
 def drawn_network(seed: int, *, good_s: float = 8.0, bad_s: float = 26.0, long_s: float = 64.0) -> Network:
     """A network by a seed: the same for the same seed.
 
-    Four of five have two bad phases, the fifth a long one: longer than an old score may be shown as live, and than
-    the minute in which ages are written.
+    Four of five have two bad phases, the fifth a long one: longer than an old score may be shown as live, and
+    than the minute in which ages are written.
 
     Args:
         seed: any number.
-        good_s: how long the first phase is, seconds. It passes the page, so that there is one to be right or wrong;
-            in a quarter of all networks nothing else.
+        good_s: how long the first phase is, seconds. It passes the page, so that there is one to be right or
+            wrong; in a quarter of all networks the rest may be bad.
         bad_s: how long each of two bad phases is.
         long_s: how long the only bad phase is.
     """
@@ -156,7 +156,7 @@ class BadNetwork:
         return Behaviour.PASS
 
     def change(self, rules: Sequence[tuple[str, Behaviour]], *, silent: bool = False) -> None:
-        """Another network from now on: open connections are cut, or bring nothing more and say nothing of it."""
+        """Another network from now on: open connections are cut, or bring nothing more and stay open."""
         self.rules = rules
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._silence if silent else self._cut)

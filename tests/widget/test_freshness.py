@@ -130,7 +130,7 @@ def test_a_frame_that_was_kept_on_its_way_is_noticed() -> None:
 
 
 def test_an_answer_that_a_cache_may_have_kept_tells_no_time_by_itself() -> None:
-    """A cache that answers for ten minutes with what it got first; then one that asks the origin each time."""
+    """A cache that answers for ten minutes with what it got first; then one that asks each time."""
     script = (
         CLOCKS
         + """

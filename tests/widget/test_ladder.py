@@ -1,4 +1,4 @@
-"""The ways by which frames come, run as they are under Node before a real HTTP server: what is asked for, and when."""
+"""The ways by which frames come, run as they are under Node before a real HTTP server: what is asked when."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ LADDER = """
     const asked = [];
     const answers = { stream: null, state: null, deltas: null };
     const json = (response, status, value, headers = {}) =>
-      response.writeHead(status, { "Content-Type": "application/json", ...headers }).end(JSON.stringify(value));
+      response
+        .writeHead(status, { "Content-Type": "application/json", ...headers })
+        .end(JSON.stringify(value));
     const frames = (response, text) => {
       response.writeHead(200, { "Content-Type": "text/event-stream" });
       response.write(text);
@@ -23,7 +25,7 @@ LADDER = """
     const refuse = (request, response) => json(response, 502, {});
     const server = http.createServer((request, response) => {
       asked.push([performance.now() - began, request.url]);
-      const kind = request.url.startsWith("/stream") ? "stream" : request.url.endsWith("/state") ? "state" : "deltas";
+      const [, kind] = request.url.match(/(stream|state$|deltas)/);
       (answers[kind] ?? refuse)(request, response);
     });
     await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -58,7 +60,8 @@ def test_matches_that_do_not_fit_into_one_address_have_streams_of_their_own() ->
         answers.stream = (request, response) => {
           const matches = new URL(request.url, base).searchParams.getAll("m").map((of) => of.split("@"));
           const heads = Object.fromEntries(matches.map(([match, id]) => [match, [id, "h"]]));
-          frames(response, `event: heartbeat\\ndata: ${JSON.stringify({ server_ms: Date.now(), matches: heads })}\\n\\n`);
+          const data = JSON.stringify({ server_ms: Date.now(), matches: heads });
+          frames(response, `event: heartbeat\\ndata: ${data}\\n\\n`);
         };
         ladder.update();
         await pause(1_500);
@@ -85,7 +88,8 @@ def test_matches_that_do_not_fit_into_one_address_have_streams_of_their_own() ->
 def test_matches_beyond_all_streams_are_polled() -> None:
     script = """
         for (let n = 0; n < 805; n++) wanted.set(`m${n}`, "1-1");
-        answers.stream = (request, response) => frames(response, 'event: heartbeat\\ndata: {"server_ms":1,"matches":{}}\\n\\n');
+        answers.stream = (request, response) =>
+          frames(response, 'event: heartbeat\\ndata: {"server_ms":1,"matches":{}}\\n\\n');
         answers.state = (request, response) => state(request, response, "1-2");
         ladder.update();
         await pause(2_000);
@@ -111,7 +115,8 @@ def test_a_head_is_no_contact() -> None:
         answers.state = state;
         ladder.update();
         for (let n = 0; n < 150 && !seen.has("polling"); n++) await pause(100);
-        finish({ seen: [...seen], streams: asked.map(([, path]) => path).filter((path) => path.startsWith("/stream")) });
+        const streams = asked.map(([, path]) => path).filter((path) => path.startsWith("/stream"));
+        finish({ seen: [...seen], streams });
     """
     result = run_node(LADDER + script)
     assert "open" not in result["seen"]
@@ -123,8 +128,10 @@ def test_a_stream_that_falls_silent_is_left_for_another() -> None:
     """The wall clock counts: timers stood still while the device slept."""
     script = """
         wanted.set("m", "1-1");
-        answers.stream = (request, response) =>
-          frames(response, `event: heartbeat\ndata: {"epoch":1,"seq":1,"hash":"h","server_ms":${Date.now()}}\n\n`);
+        answers.stream = (request, response) => {
+          const data = JSON.stringify({ epoch: 1, seq: 1, hash: "h", server_ms: Date.now() });
+          frames(response, `event: heartbeat\\ndata: ${data}\\n\\n`);
+        };
         ladder.update();
         await pause(500);
         const date = Date.now.bind(Date);
@@ -225,14 +232,16 @@ def test_what_a_poll_says_of_another_match_or_an_earlier_id_is_not_believed() ->
     script = """
         wanted.set("m", "2-5");
         const ids = input;
+        const states = () => asked.filter(([, path]) => path.includes("/state")).length;
         answers.state = (request, response) => {
-          const id = ids[Math.min(asked.filter(([, path]) => path.includes("/state")).length, ids.length) - 1];
-          if (id === "other") json(response, 200, { match_id: "n", epoch: 2, seq: 9, hash: "h" }, { "Touchline-As-Of": "1" });
+          const id = ids[Math.min(states(), ids.length) - 1];
+          const other = { match_id: "n", epoch: 2, seq: 9, hash: "h" };
+          if (id === "other") json(response, 200, other, { "Touchline-As-Of": "1" });
           else state(request, response, id);
         };
         ladder.update();
         await pause(1_500);
-        finish({ heard: heard.map(({ id }) => id), asked: asked.filter(([, path]) => path.includes("/state")).length });
+        finish({ heard: heard.map(({ id }) => id), asked: states() });
     """
     for ids in (["2-4", "2-4"], ["1-9", "1-9"], ["other"]):
         assert run_node(LADDER + script, ids)["heard"] == []

@@ -18,7 +18,7 @@ const TAB_MS = 150_000;
 const SAY_MS = 4_000;
 /** What the leader says of its connection holds for so long. */
 const LED_MS = 11_000;
-/** A leader that gets nothing for so long lets another tab try: its page's policy may forbid it. Then twice as long. */
+/** A leader that gets nothing for so long lets another tab try: its page's policy may forbid it. Later, twice as long. */
 const YIELD_MS = 15_000;
 /** Elements of one page join one after another. */
 const JOIN_MS = 5;
@@ -246,7 +246,11 @@ export class Feed {
     this.#idle = mark();
   }
 
-  /** Say something to the other tabs, and what the server's clock says: of frames alone one cannot see how late they come. @param {object} message */
+  /**
+   * Say something to the other tabs, and what the server's clock says: a frame alone does not show how late it comes.
+   *
+   * @param {object} message
+   */
   #tell(message) {
     const { known, latestMs } = this.clock;
     this.#shared.post({ ...message, offset: known ? latestMs - Date.now() : undefined });

@@ -112,7 +112,11 @@ export class Freshness {
     return asOfMs && (isLost || isOld) ? ageText(asOfMs, isBehind ? NaN : ageMs + TICK_MS, words, locale) : "";
   }
 
-  /** A copy that a cache has kept is no contact: what it says counts as one once the server's time is known. @param {number} asOfMs */
+  /**
+   * A copy that a cache has kept is no contact: what it says counts as one once the server's time is known.
+   *
+   * @param {number} asOfMs
+   */
   #contact(asOfMs) {
     this.contacted ||= this.clock.known;
     this.#confirm(asOfMs);
