@@ -110,7 +110,9 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
     constants = {"ASSETS": assets, "LIST": output.files["live-list.js"], "PROTOCOL": PROTOCOL_VERSION}
     for name, constant in LATER.items():
         assets[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
-    output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", constants))
+    # Names with a hash do not compress, so the loader has only those that it uses.
+    used = {name: assets[name] for name in ("css", "catalogues", *LATER.values())}
+    output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", {**constants, "ASSETS": used}))
     output.add("page.js", _bundled(packages, SOURCES / "page.js", constants))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
     output.add("snippet.js", _bundled(packages, SOURCES / "snippet.js", constants))

@@ -64,9 +64,8 @@ const RETRY_MAX_MS = 2_500;
 const REDUCER_MS = 3_000;
 /** A stream begins with a word on each match that there is. */
 const SILENT_MS = 3_000;
-/** A match that the origin does not know may begin yet. The waits between the questions grow to a minute. */
-const UNKNOWN_MAX = 10;
-const UNKNOWN_WAIT_MS = 60_000;
+/** A match that the origin does not know may begin yet: so many questions, which take some four minutes. */
+const UNKNOWN_MAX = 20;
 
 /**
  * @typedef {import("./runtime.js").Runtime} Runtime
@@ -206,6 +205,11 @@ export class LiveMatch extends EventTarget {
       return;
     }
     this.#started = true;
+    // What no match can be called would have the stream of all others refused.
+    if (!/^[\w-]{1,64}$/.test(this.match)) {
+      this.#isUnknown = this.#isSought = true;
+      return;
+    }
     document.addEventListener("visibilitychange", this.#onVisibility);
     if (asOfMs) this.freshness.begin(asOfMs);
     this.#loaded = mark();
@@ -416,10 +420,11 @@ export class LiveMatch extends EventTarget {
   /**
    * @param {number} attempt
    * @param {unknown} error
+   * @param {number} [maxMs]
    */
-  #pause(attempt, error) {
+  #pause(attempt, error, maxMs = RETRY_MAX_MS) {
     const hintMs = error instanceof Refusal ? error.hintMs : null;
-    const waitMs = Math.min(delayMs(attempt, Math.random()), RETRY_MAX_MS);
+    const waitMs = Math.min(delayMs(attempt, Math.random()), maxMs);
     return new Promise((resolve) => setTimeout(resolve, delayMs(0, 0, hintMs) + waitMs));
   }
 
@@ -431,26 +436,25 @@ export class LiveMatch extends EventTarget {
   async #seek(waitMs) {
     if (this.#isSought) return;
     this.#isSought = true;
-    for (let unknown = 0, attempt = 1; unknown < UNKNOWN_MAX; attempt++) {
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
-      if (this.#ended || this.#wanted) break;
+    const isSilent = () => !this.#ended && !this.#wanted;
+    await new Promise((resolve) => setTimeout(resolve, waitMs));
+    for (let unknown = 0, attempt = 0; unknown < UNKNOWN_MAX && isSilent(); attempt++) {
       try {
         const snapshot = await this.#fetchSnapshot();
-        if (this.#ended) return;
+        if (!isSilent()) break;
         if (this.#isUnknown) this.feed.follow(this.match, this, "");
         this.#isUnknown = false;
-        if (!this.#wanted) await this.#adopt(snapshot);
+        await this.#adopt(snapshot);
         break;
       } catch (error) {
-        if (this.#ended || this.#wanted) break;
-        const { status, hintMs } = /** @type {Refusal} */ (error);
-        if (status === 404) {
+        if (!isSilent()) break;
+        if (/** @type {Refusal} */ (error).status === 404) {
           unknown++;
           this.feed.leave(this.match, this); // which would ask for it for ever
           this.#isUnknown = true;
           this.#changed();
         }
-        waitMs = Math.min(UNKNOWN_WAIT_MS, 1_000 * 2 ** attempt) * (0.5 + Math.random() / 2) + (hintMs ?? 0);
+        await this.#pause(attempt, error, Infinity);
       }
     }
     this.#isSought = false;
