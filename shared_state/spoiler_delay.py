@@ -44,7 +44,7 @@ def behind(deltas: Sequence[Delta], delay_ms: int, now_ms: int | None) -> Behind
     records: dict[str, ResolvedEvent] = {}
     # Where each event that counts came to count.
     since: dict[str, int] = {}
-    # Events that were taken back before they were shown, each with the delta that did it; and what brought one.
+    # Events that were taken back before they were shown, with the delta that did it; and what brought one.
     taken_back: list[tuple[str, int]] = []
     again: list[tuple[str, int]] = []
     shown: set[str] = set()

@@ -12,7 +12,7 @@ be reached.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Literal, assert_never
 
 from testkit.engines.chromium import chromium
@@ -37,6 +37,7 @@ def launch_engine(name: EngineName, view: View | None = None) -> Iterator[Engine
     A browser that is not installed skips the test, and with ``CI`` set fails it.
     """
     view = view or View()
+    running: AbstractContextManager[Engine]
     if name == "chromium":
         running = chromium(view)
     elif name == "firefox":

@@ -343,7 +343,8 @@ def test_unknown_query_is_not_in_the_key_and_order_does_not_matter(world: World)
 
 def test_a_language_is_in_the_key_in_one_spelling_and_nonsense_is_not(world: World) -> None:
     world.answer = Answer(body=b"x", headers={"Cache-Control": LATEST})
-    for path in ("/match/m7", "/embed/m7", "/match/m7/fragment/5-1", "/", "/list"):
+    page, state = f"/match/{world.match}", f"/api/match/{world.match}/state"
+    for path in (page, f"/embed/{world.match}", f"{page}/fragment/5-1", "/", "/list"):
         for query in ("lang=de", "lang=de-AT", "x=1&lang=DE_at", "lang=de&utm=1"):
             world.get(f"{path}?{query}")
         for query in ("lang=xx", "lang=en_US", "lang=deutsch", f"lang={'d' * 3_000}", "lang=", "llang=de"):
@@ -352,8 +353,22 @@ def test_a_language_is_in_the_key_in_one_spelling_and_nonsense_is_not(world: Wor
         assert seen == {path, f"{path}?lang=de"}
     world.get("/list?lang=ja&page=2&day=2026-11-27")
     assert "/list?day=2026-11-27&page=2&lang=ja" in world.origin.seen
-    world.get(f"{STATE}?lang=de")
-    assert f"{STATE}?lang=de" not in world.origin.seen
+    world.get(f"{state}?lang=de")
+    assert f"{state}?lang=de" not in world.origin.seen
+
+
+def test_a_delay_is_in_the_key_in_one_spelling_and_nonsense_is_not(world: World) -> None:
+    world.answer = Answer(body=b"x", headers={"Cache-Control": LATEST})
+    page, state = f"/match/{world.match}", f"/api/match/{world.match}/state"
+    for path in (page, f"/embed/{world.match}", f"{page}/fragment/5-1", state):
+        for query in ("behind=30", "x=1&behind=30", "behind=30&utm=1"):
+            world.get(f"{path}?{query}")
+        for query in ("behind=0", "behind=121", "behind=030", "behind=x", "behind=", f"behind={'3' * 3_000}"):
+            world.get(f"{path}?{query}")
+        seen = {address for address in world.origin.seen if address.partition("?")[0] == path}
+        assert seen == {path, f"{path}?behind=30"}
+    world.get(f"{page}?lang=de&behind=120")
+    assert f"{page}?behind=120&lang=de" in world.origin.seen
 
 
 def test_what_is_personal_or_unknown_is_never_kept(world: World) -> None:

@@ -27,7 +27,8 @@ def goal(event_id: str, team: str = "home", **fields: Any) -> Event:
 
 def told(*events: Event) -> list[JsonObject]:
     """What each event in turn has to notify of."""
-    match, found = Match(match_id="m"), []
+    match = Match(match_id="m")
+    found: list[JsonObject] = []
     for number, one in enumerate(events, 1):
         after = apply(match, one)
         found += notifications(match, after, one, DeltaId(EPOCH, number))

@@ -52,7 +52,7 @@ def page() -> Iterator[Page]:
 
 @pytest.mark.parametrize("source", ["the final of 2018", "by hand"])
 def test_it_makes_the_tree_that_the_browser_makes(page: Page, source: str) -> None:
-    events = BY_HAND
+    events: tuple[Event, ...] = BY_HAND
     if source != "by hand":
         events = tuple(Event.from_json(json.loads(line)) for line in FINAL.read_text("utf-8").splitlines())
     replica = Replica.begin(events[0].match_id, EPOCH)

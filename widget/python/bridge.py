@@ -132,8 +132,8 @@ class Bridge:
         replica = self._replicas[slot]
         return {
             **self._stands(slot, Receipt.APPLIED),
-            # Without a clock: the text is the same as the server's fragment at this id, byte for byte, but for
-            # the notifications, which are beside it here.
+            # Without a clock: the text is the same as the server's fragment at this id, byte for byte, but
+            # for the notifications, which are beside it here.
             "html": scoreboard(
                 replica.match,
                 replica.position,
