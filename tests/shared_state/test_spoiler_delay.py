@@ -61,10 +61,12 @@ class Reader:
         for at_ms in range(EPOCH, now_ms + 1):
             old_enough = sum(delta.accepted_ms + delay_ms <= at_ms for delta in deltas)
             for count in range(old_enough, self.count, -1):
-                new = {event_id for event_id in "abcd" if is_live(boards[count], event_id)} - self.seen
-                if all(is_live(boards[known], event_id) for event_id in new):
+                live = {event_id for event_id in "abcd" if is_live(boards[count], event_id)}
+                before = boards[self.count : count]
+                new = {event_id for event_id in live if not all(is_live(board, event_id) for board in before)}
+                if all(is_live(board, event_id) for board in boards[count : known + 1] for event_id in new):
                     self.count = count
-                    self.seen |= new
+                    self.seen |= live
                     break
             known = sum(delta.accepted_ms <= at_ms for delta in deltas)
         self.board = boards[self.count]

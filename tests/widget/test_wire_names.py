@@ -143,6 +143,7 @@ def test_the_html_has_the_attributes_that_the_loader_reads() -> None:
         as_of_ms=EPOCH,
         notifications=[{"type": "goal"}],
         language=ENGLISH,
+        unseen=["g2"],
     )
     before = Replica.begin("fra-cro", epoch=EPOCH)
     teams = {"kickoff_ms": EPOCH, "home": {"name": "France"}, "away": {"name": "Croatia"}}
