@@ -85,6 +85,12 @@ _MEANINGS: Final[Mapping[str, str]] = {
 VAR_OUTCOMES: Final[Mapping[str, str]] = {
     phrase: ENGLISH.text(f"var.{meaning}") if meaning else "" for phrase, meaning in _MEANINGS.items()
 }
+# What an editor of ours writes. English shows it as it stands.
+_WRITTEN: Final[Mapping[str, str]] = {
+    "no goal offside": "no_goal_offside",
+    "no goal handball": "no_goal_handball",
+    "no goal foul": "no_goal_foul",
+}
 _SPELLINGS: Final[Mapping[str, str]] = {"canceled": "cancelled", "pen": "penalty", "redcard": "red card"}
 
 
@@ -101,7 +107,10 @@ def var_words(outcome: str | None, language: Language = ENGLISH) -> str:
     """
     if not outcome:
         return ""
-    meaning = _MEANINGS.get(_key(outcome))
+    key = _key(outcome)
+    meaning = _MEANINGS.get(key)
+    if meaning is None and language is not ENGLISH:
+        meaning = _WRITTEN.get(key)
     if meaning is not None:
         return language.text(f"var.{meaning}") if meaning else ""
     # A code, such as ball_out_of_play, has neither spaces nor capitals of its own.

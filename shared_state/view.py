@@ -23,7 +23,7 @@ Everything that came from a feed is escaped here, once. What a script may rely o
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from html import escape
 from typing import Final, NamedTuple
 
@@ -120,7 +120,11 @@ class Summary(NamedTuple):
 
     def kickoff(self, language: Language) -> str:
         """When the match starts, in UTC; empty if not known."""
-        return language.moment(datetime.fromisoformat(self.kickoff_iso[:19])) if self.kickoff_iso else ""
+        iso = self.kickoff_iso
+        if not iso:
+            return ""
+        year, month, day, hour, minute = iso[:4], iso[5:7], iso[8:10], iso[11:13], iso[14:16]
+        return language.moment(datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=UTC))
 
 
 def scoreboard(

@@ -79,6 +79,7 @@ __all__ = [
     "KEY_HASH",
     "KEY_HTML",
     "KEY_ID",
+    "KEY_LANGUAGE",
     "KEY_LIST",
     "KEY_LISTS",
     "KEY_MATCHES",
@@ -90,7 +91,6 @@ __all__ = [
     "PROTOCOL_VERSION",
     "QUERY_BEHIND",
     "QUERY_FLUSH",
-    "QUERY_LANGUAGE",
     "QUERY_LAST_EVENT_ID",
     "QUERY_LIST",
     "QUERY_LIST_ID",
@@ -130,6 +130,8 @@ KEY_SERVER_MS: Final = "server_ms"
 KEY_MATCH_ID: Final = "match_id"
 KEY_MATCHES: Final = "matches"
 KEY_LIST: Final = "list"
+# Of a page's address; HTML has the same name for an element's language.
+KEY_LANGUAGE: Final = "lang"
 # Of a row of the list.
 KEY_ID: Final = "id"
 KEY_LISTS: Final = "lists"
@@ -144,7 +146,6 @@ QUERY_MATCH: Final = "m"
 QUERY_LIST: Final = "list"
 QUERY_LIST_ID: Final = "list_id"
 QUERY_FLUSH: Final = "flush"
-QUERY_LANGUAGE: Final = "lang"
 QUERY_BEHIND: Final = "behind"
 HEADER_RETRY_AFTER: Final = "Retry-After"
 HEADER_AS_OF: Final = "Touchline-As-Of"

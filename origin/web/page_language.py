@@ -15,7 +15,7 @@ from origin.web.cache_policy import NO_STORE, set_policy
 from origin.web.page_delay import requested_delay_s
 from shared_state.language import ENGLISH, Language
 from shared_state.languages import LANGUAGES, language_of
-from shared_state.wire import QUERY_BEHIND, QUERY_LANGUAGE
+from shared_state.wire import KEY_LANGUAGE, QUERY_BEHIND
 
 __all__ = ["in_language", "init_app", "redirect_to_one_spelling", "requested_language"]
 
@@ -24,7 +24,7 @@ _NAMES: Final = {tag: language.text("language.name") for tag, language in LANGUA
 
 def requested_language() -> Language:
     """The language that the address of this request asks for; English for none, and for an unknown one."""
-    return language_of(request.args.get(QUERY_LANGUAGE))
+    return language_of(request.args.get(KEY_LANGUAGE))
 
 
 def redirect_to_one_spelling() -> Response | None:
@@ -32,11 +32,11 @@ def redirect_to_one_spelling() -> Response | None:
     delay_s, language = requested_delay_s(), requested_language()
     wanted = [(QUERY_BEHIND, str(delay_s))] if delay_s else []
     if language is not ENGLISH:
-        wanted.append((QUERY_LANGUAGE, language.tag))
+        wanted.append((KEY_LANGUAGE, language.tag))
     ours: list[tuple[str, str]] = []
     others: list[tuple[str, str]] = []
     for name, value in request.args.items(multi=True):
-        (ours if name in (QUERY_BEHIND, QUERY_LANGUAGE) else others).append((name, value))
+        (ours if name in (QUERY_BEHIND, KEY_LANGUAGE) else others).append((name, value))
     if ours == wanted:
         return None
     query = urlencode([*others, *wanted])
@@ -53,7 +53,7 @@ def in_language(address: str, language: Language) -> str:
     """
     if language is ENGLISH:
         return address
-    return f"{address}{'&' if '?' in address else '?'}{QUERY_LANGUAGE}={language.tag}"
+    return f"{address}{'&' if '?' in address else '?'}{KEY_LANGUAGE}={language.tag}"
 
 
 def init_app(app: Flask) -> None:

@@ -280,9 +280,9 @@ TEXTS: Final[Mapping[str, str | Mapping[str, str]]] = {
     "error.unavailable": "The scores cannot be read right now. Reload in a moment.",
     "error.refused": "This address cannot be answered.",
     # What the scripts in the reader's browser write (widget/src/wording.js has the English ones, too).
+    "client.unknown_match": "There is no live score of this match yet.",
     "client.age": "Not connected. As of {time}, {ago}.",
     "client.as_of": "Not connected. As of {time}.",
-    "client.unknown": "There is no live score of this match yet.",
     "client.ago.now": "less than a minute ago",
     "client.ago.minutes": {"one": "{n} min ago", "other": "{n} min ago"},
     "client.ago.hours": {"one": "{n} h ago", "other": "{n} h ago"},

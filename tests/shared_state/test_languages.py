@@ -27,6 +27,7 @@ OTHERS = [tag for tag in LANGUAGES if tag != "en"]
 SHARED = {
     *{"VAR", "Penalty", "Assist", "Assist: {player}", "Live", "live", "Page {number} of {numbers}", "Pages"},
     *{"Competition", "Substitution", "Suspended", "Withdrawn", "Penalty stands", "HT", "FT", "pen", "foul"},
+    *{"Script", "Ticker", "Fouls", "Tackles", "Passes", "Corners", "oEmbed"},
     *{"{time} UTC", "Correction", "Offside", "{n} minute", "{n} minutes"},
 }
 
@@ -78,8 +79,9 @@ def test_plurals_are_those_of_the_browser() -> None:
 def test_months_are_those_of_the_browser() -> None:
     script = """
         print(Object.fromEntries(input.map((tag) => {
-          const format = new Intl.DateTimeFormat(tag, { year: "numeric", month: "short", day: "numeric", timeZone: "UTC" });
-          const month = (n) => format.formatToParts(Date.UTC(2018, n, 15)).find(({ type }) => type === "month").value;
+          const day = { year: "numeric", month: "short", day: "numeric", timeZone: "UTC" };
+          const parts = (n) => new Intl.DateTimeFormat(tag, day).formatToParts(Date.UTC(2018, n, 15));
+          const month = (n) => parts(n).find(({ type }) => type === "month").value;
           return [tag, [...Array(12).keys()].map(month)];
         })));
     """
@@ -301,3 +303,5 @@ def test_every_outcome_of_a_var_check_is_in_every_language(tag: str) -> None:
         assert bool(words) == bool(english)
         assert words != english or not english or english in SHARED
     assert var_words("Penalty: handball", LANGUAGES[tag]) == "Penalty: handball"
+    assert var_words("No goal, offside", LANGUAGES[tag]) == LANGUAGES[tag].text("var.no_goal_offside")
+    assert var_words("No goal, offside") == "No goal, offside"

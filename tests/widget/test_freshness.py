@@ -173,7 +173,7 @@ def test_where_the_readers_clock_is_behind_only_polls_that_go_on_say_how_much() 
         CLOCKS
         + """
         const seen = [];
-        const line = () => fresh.ageLine({ wall: 0, steady: 0 }, { wall: 0, steady: 0 }, Words.of("", "en"));
+        const line = () => fresh.ageLine({ wall: 0, steady: 0 }, { wall: 0, steady: 0 });
         const serverMs = () => wall + 3_600_000;
         fresh.begin(serverMs() - 120_000);  // out of a cache; by the reader's clock it is from the future
         seen.push(/ago/.test(line()), /As of/.test(line()));
@@ -248,7 +248,7 @@ def test_the_age_that_is_written_stays_true_until_it_is_written_again() -> None:
         clock.learn(wall);
         fresh.hear("1-5", wall, "1-5");
         pass(59_100);
-        print(fresh.ageLine({ wall: 0, steady: 0 }, { wall: 0, steady: 0 }, Words.of("", "en")).endsWith(" 1 min ago."));
+        print(fresh.ageLine({ wall: 0, steady: 0 }, { wall: 0, steady: 0 }).endsWith(" 1 min ago."));
     """
     )
     assert run_node(script) is True
@@ -269,9 +269,9 @@ def test_a_delay_on_purpose_is_no_age() -> None:
 
 def test_no_language_throws() -> None:
     script = """
-        import { ageText, localTime } from "./wording.js"; import { Words } from "./words.js";
+        import { ageText, localTime } from "./wording.js";
         const format = { hour: "2-digit", minute: "2-digit" };
-        print([...input.map((lang) => localTime(0, lang, format)), ageText(Date.now() - 120_000, 120_000, Words.of("", "en"))]);
+        print([...input.map((lang) => localTime(0, lang, format)), ageText(Date.now() - 120_000, 120_000)]);
     """
     *times, age = run_node(script, ["en_US", "x", "de-DE", "", "not a language", "zz-zz-zz-zz"])
     assert all(len(time) >= 5 for time in times)

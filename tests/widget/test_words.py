@@ -49,7 +49,7 @@ def test_a_catalogue_is_built_for_each_language_but_english(tag: str) -> None:
 
 def test_both_sides_choose_the_same_language_and_a_locale_that_intl_takes() -> None:
     script = """
-        import { chosen } from "./words.js";
+        import { chosen } from "./languages.js";
         print(input.tags.map((tag) => {
           const { tag: language, locale } = chosen(tag, input.others);
           return [language, new Date(0).toLocaleString(locale, { timeZone: "UTC" }).length > 0];
@@ -61,8 +61,9 @@ def test_both_sides_choose_the_same_language_and_a_locale_that_intl_takes() -> N
 
 def test_a_tag_that_intl_refuses_throws_nothing() -> None:
     script = """
-        import { chosen } from "./words.js"; import { localTime } from "./wording.js";
-        print(input.map((tag) => localTime(0, chosen(tag, ["de"]).locale, { timeZone: "UTC", year: "numeric" })));
+        import { chosen } from "./languages.js"; import { localTime } from "./wording.js";
+        const year = { timeZone: "UTC", year: "numeric" };
+        print(input.map((tag) => localTime(0, chosen(tag, ["de"]).locale, year)));
     """
     found = run_node(script, ["de-", "de-!!", "de--x", "en-\0", "de-AT-1996", "e"])
     assert all("1970" in text for text in found)
@@ -99,7 +100,8 @@ def test_an_age_is_in_the_language(tag: str) -> None:
     script = """
         import { Words } from "./words.js"; import { ageText } from "./wording.js";
         const words = new Words(input.tag, "ltr", input.texts);
-        print([1_000, 60_000, 300_000, 3_600_000, 90_000_000].map((ms) => ageText(0, ms, words, input.tag)));
+        const ages = [1_000, 60_000, 300_000, 3_600_000, 90_000_000];
+        print(ages.map((ms) => ageText(0, ms, words, input.tag)));
     """
     for text in run_node(script, {"tag": tag, "texts": LANGUAGES[tag].texts}):
         assert text

@@ -101,6 +101,7 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
     output.add("worker.js", _bundled(packages, SOURCES / "worker.js", {"LOCK": lock}))
     assets: dict[str, object] = {
         "catalogues": _catalogues(output),
+        "languages": [tag for tag in LANGUAGES if tag != ENGLISH.tag],
         "css": output.files["live-score.css"],
         "worker": output.files["worker.js"],
         "bundle": output.files["touchline.zip"],
@@ -111,7 +112,7 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
     for name, constant in LATER.items():
         assets[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
     # Names with a hash do not compress, so the loader has only those that it uses.
-    used = {name: assets[name] for name in ("css", "catalogues", *LATER.values())}
+    used = {name: assets[name] for name in ("css", "catalogues", "languages", *LATER.values())}
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", {**constants, "ASSETS": used}))
     output.add("page.js", _bundled(packages, SOURCES / "page.js", constants))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
@@ -178,15 +179,21 @@ def trimmed_runtime(packages: Path, *, fresh: bool = False) -> Path:
     return folder
 
 
-def _catalogues(output: _Output) -> Mapping[str, str]:
-    """Write the texts of each language but English, which the loader and the reducer have in them."""
-    paths: dict[str, str] = {}
+def _catalogues(output: _Output) -> str:
+    """Write the texts of each language but English, which the loader and the reducer have in them.
+
+    Returns:
+        Their folder. It has one hash for all: nine in the loader would be bytes that every page pays for.
+    """
+    texts: dict[str, bytes] = {}
     for tag, language in LANGUAGES.items():
         if language is not ENGLISH:
             content = {"dir": language.direction, "texts": language.texts}
-            data = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-            paths[tag] = output.add(f"catalogue-{tag}.json", data)
-    return paths
+            texts[tag] = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    folder = f"languages-{_hash(*texts.values())}/"
+    for tag, data in texts.items():
+        output.add(f"catalogue-{tag}.json", data, f"{folder}{tag}.json")
+    return folder
 
 
 def _bundled(packages: Path, source: Path, constants: Mapping[str, object]) -> bytes:

@@ -10,4 +10,4 @@ export { Freshness } from "./freshness.js";
 export { morph } from "./morph.js";
 export { parseHtml } from "./safe-html.js";
 export { openShadow } from "./shadow.js";
-export { Words, languageOf } from "./words.js";
+export { languageOf, wordsOf } from "./languages.js";

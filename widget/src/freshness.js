@@ -101,8 +101,8 @@ export class Freshness {
    *
    * @param {import("./clock.js").Mark} lost since when it is not
    * @param {import("./clock.js").Mark} started since when it is there
-   * @param {import("./words.js").Words} words
-   * @param {string | undefined} locale for the time of day
+   * @param {import("./words.js").Words} [words]
+   * @param {string} [locale] for the time of day
    */
   ageLine(lost, started, words, locale) {
     const { asOfMs, ageMs } = this;

@@ -4,7 +4,8 @@
 declare const LIST: string;
 /** Paths below /widget/ of what the loader brings in later. */
 declare const ASSETS: {
-  catalogues: Record<string, string>;
+  languages: string[];
+  catalogues: string;
   css: string;
   worker: string;
   bundle: string;

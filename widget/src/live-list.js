@@ -27,7 +27,7 @@ import {
   KEY_ID,
   KEY_LISTS,
   KEY_MATCH_ID,
-  QUERY_LANGUAGE,
+  KEY_LANGUAGE,
 } from "./wire.js";
 
 /** Two requests for a list are at least so far apart, whatever changes meanwhile. */
@@ -69,7 +69,7 @@ export class LiveList {
   #list = "";
   /** @type {Element | ShadowRoot} */
   #place;
-  /** @type {import("./words.js").Language} */
+  /** @type {import("./languages.js").Language} */
   #language = { tag: "en", locale: undefined };
   /** How often something has changed that only the whole list shows, and of these what is shown. */
   #wanted = 1;
@@ -240,7 +240,7 @@ export class LiveList {
     if (isOther || this.#language.tag !== "en") for (const link of content.querySelectorAll("a[href]")) {
       const url = new URL(link.getAttribute("href") ?? "", this.#base);
       // A row of the stream is in no language, and neither is its link.
-      if (this.#language.tag !== "en") url.searchParams.set(QUERY_LANGUAGE, this.#language.tag);
+      if (this.#language.tag !== "en") url.searchParams.set(KEY_LANGUAGE, this.#language.tag);
       link.setAttribute("href", isOther ? url.href : url.pathname + url.search);
     }
     return content;
@@ -319,7 +319,7 @@ export class LiveList {
       if (value && !(name === "page" && value === "1")) url.search += `${url.search ? "&" : "?"}${name}=${encoded(value)}`;
     }
     const { tag } = this.#language;
-    if (tag !== "en") url.search += `${url.search ? "&" : "?"}${QUERY_LANGUAGE}=${tag}`;
+    if (tag !== "en") url.search += `${url.search ? "&" : "?"}${KEY_LANGUAGE}=${tag}`;
     const { text, headers } = await this.#core.ask(url.href, HTML_TYPE, { cache, signal });
     const root = this.#parsed(text).querySelector(".tl-list");
     if (!root) throw new this.#core.Refusal(0, null);
@@ -353,7 +353,7 @@ export class LiveList {
 
   /** The texts that this script writes; null while they are on their way. */
   get #words() {
-    return this.#core.Words.of(this.#base, this.#language.tag);
+    return this.#core.wordsOf(this.#base, this.#language.tag);
   }
 
   #reflect() {

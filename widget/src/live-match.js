@@ -23,13 +23,13 @@ import { elapsedMs, mark } from "./clock.js";
 import { Feed } from "./feed.js";
 import { Freshness } from "./freshness.js";
 import { idOf, isNewer, parts } from "./ids.js";
+import { loadWords } from "./languages.js";
 import { keepModule } from "./later.js";
 import { mayKeep } from "./may-keep.js";
 import { Notifications } from "./notifications.js";
 import { delayMs } from "./reconnect.js";
 import { parseHtml } from "./safe-html.js";
 import { SpoilerDelay } from "./spoiler-delay.js";
-import { Words } from "./words.js";
 import {
   ATTRIBUTE_ANNOUNCE,
   ATTRIBUTE_ID,
@@ -42,7 +42,7 @@ import {
   HTML_TYPE,
   JSON_TYPE,
   KEY_MATCH_ID,
-  QUERY_LANGUAGE,
+  KEY_LANGUAGE,
   RECEIPT_APPLIED,
   RECEIPT_IN_STEP,
   RECEIPT_NEED_SNAPSHOT,
@@ -237,7 +237,7 @@ export class LiveMatch extends EventTarget {
     if (this.#runtime || this.#ended || !this.#started) return;
     this.bootMs = runtime.bootMs;
     try {
-      runtime.learn(await Words.load(this.base, this.language));
+      runtime.learn(await loadWords(this.base, this.language));
       const snapshot = this.#base ?? (await this.#untilSnapshot());
       if (snapshot) await this.#restore(runtime, snapshot);
     } catch {
@@ -501,7 +501,7 @@ export class LiveMatch extends EventTarget {
    */
   async #fragment(id) {
     const url = new URL(this.#url(`match/${this.match}/fragment/${id}`));
-    if (this.language !== "en") url.searchParams.set(QUERY_LANGUAGE, this.language);
+    if (this.language !== "en") url.searchParams.set(KEY_LANGUAGE, this.language);
     const { text } = await ask(url.href, HTML_TYPE, { limitMs: 6_000 });
     if (!text.includes(`${ATTRIBUTE_ID}="${id}" ${ATTRIBUTE_MATCH}="${this.match}"`)) throw new Refusal(0, null);
     this.#notifications.read(id, text);

@@ -31,13 +31,14 @@ import { LiveMatch } from "./live-match.js";
 import { mark } from "./clock.js";
 import { notify, send } from "./events.js";
 import { morph } from "./morph.js";
+import { languageOf, wordsOf } from "./languages.js";
 import { keepModule, runtimeModule } from "./later.js";
 import { mayKeep } from "./may-keep.js";
 import { adoptProperties, reflect } from "./reflect.js";
 import { parseHtml, scriptUrl } from "./safe-html.js";
 import { openShadow } from "./shadow.js";
 import { localizeTimes, minute, write } from "./wording.js";
-import { Words, languageOf } from "./words.js";
+import { IN_ENGLISH } from "./words.js";
 import {
   ATTRIBUTE_AGE,
   ATTRIBUTE_ANNOUNCE,
@@ -93,7 +94,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
   #started = mark();
   /** When the scoreboard was last known to be the newest, UTC milliseconds; 0 for unknown. */
   #asOfMs = 0;
-  /** @type {import("./words.js").Language} */
+  /** @type {import("./languages.js").Language} */
   #language = { tag: "en", locale: undefined };
   #base = HERE;
   /** Announcements that come together are one. @type {string[]} */
@@ -295,9 +296,9 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
 
   /** The origin has no such match: say so beside what the element's author put into it. */
   #sayUnknown() {
-    const { tag, dir, texts } = Words.of(this.#base, this.#language.tag) ?? Words.of(this.#base, "en") ?? {};
+    const { tag, dir, texts } = wordsOf(this.#base, this.#language.tag) ?? IN_ENGLISH;
     const own = `lang="${tag}" dir="${dir}"`;
-    this.#place.prepend(parseHtml(`<article class="tl" ${own}><p class="tl-unknown">${texts?.["client.unknown"]}</p></article>`));
+    this.#place.prepend(parseHtml(`<article class="tl" ${own}><p class="tl-unknown">${texts["client.unknown_match"]}</p></article>`));
   }
 
   /** Update the minute and the age, and write times in the reader's own format. */
@@ -305,7 +306,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     const live = this.#live;
     if (!live) return;
     if (languageOf(this).tag !== this.#language.tag) return this.#restart();
-    const words = Words.of(this.#base, this.#language.tag);
+    const words = wordsOf(this.#base, this.#language.tag);
     const { locale } = this.#language;
     const { freshness, feed } = live;
     feed.clock.look();

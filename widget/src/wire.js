@@ -21,6 +21,8 @@ export const KEY_SERVER_MS = "server_ms";
 export const KEY_MATCH_ID = "match_id";
 export const KEY_MATCHES = "matches";
 export const KEY_LIST = "list";
+/** Of a page's address; HTML has the same name for an element's language. */
+export const KEY_LANGUAGE = "lang";
 
 /** Keys of a row. */
 export const KEY_ID = "id";
@@ -40,7 +42,6 @@ export const QUERY_MATCH = "m";
 export const QUERY_LIST = "list";
 export const QUERY_LIST_ID = "list_id";
 export const QUERY_FLUSH = "flush";
-export const QUERY_LANGUAGE = "lang";
 export const QUERY_BEHIND = "behind";
 export const HEADER_RETRY_AFTER = "Retry-After";
 export const HEADER_AS_OF = "Touchline-As-Of";

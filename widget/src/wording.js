@@ -10,6 +10,7 @@ import {
   ATTRIBUTE_LOCAL_TIME,
   ATTRIBUTE_TEXT,
 } from "./wire.js";
+import { IN_ENGLISH } from "./words.js";
 
 /** @typedef {import("./words.js").Words} Words */
 
@@ -20,9 +21,9 @@ const DAY_MS = 86_400_000;
  *
  * @param {Element} clock
  * @param {number} nowMs
- * @param {Words} words
+ * @param {Words} [words]
  */
-export function minute(clock, nowMs, words) {
+export function minute(clock, nowMs, words = IN_ENGLISH) {
   const [start, base, limit, least, most] = [
     ATTRIBUTE_CLOCK_START,
     ATTRIBUTE_CLOCK_BASE,
@@ -45,7 +46,7 @@ export function minute(clock, nowMs, words) {
  */
 export function localTime(when, language, format) {
   const date = new Date(when);
-  for (const locale of [language, undefined, "en"]) {
+  for (const locale of [language?.replaceAll("_", "-"), undefined, "en"]) {
     try {
       return date.toLocaleString(locale || undefined, format);
     } catch {
@@ -89,10 +90,10 @@ export function write(element, text) {
 /**
  * @param {number} asOfMs UTC milliseconds by the server's clock
  * @param {number} ageMs NaN if nobody knows it
- * @param {Words} words
- * @param {string | undefined} locale
+ * @param {Words} [words]
+ * @param {string} [locale]
  */
-export function ageText(asOfMs, ageMs, words, locale) {
+export function ageText(asOfMs, ageMs, words = IN_ENGLISH, locale) {
   const minutes = Math.floor(ageMs / 60_000);
   const hours = Math.floor(minutes / 60);
   const [unit, n] = hours < 1 ? ["minutes", minutes] : ["hours", hours];
