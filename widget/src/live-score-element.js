@@ -103,8 +103,8 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
   #saying;
 
   connectedCallback() {
+    adoptProperties(this, PROPERTIES); // which is no change of what is there
     this.#connected = true;
-    adoptProperties(this, PROPERTIES);
     // A script that runs while the page is still being read may meet the element before its content.
     if (document.readyState === "loading" && !this.querySelector(".tl")) {
       const { signal } = this.#listening;
