@@ -162,6 +162,32 @@ def test_a_reader_who_sets_the_clock_back_waits_no_longer_for_a_stream() -> None
     assert after > before
 
 
+def test_nobody_asks_again_for_a_match_that_is_over() -> None:
+    """The stream answers 204, and the long-poll says why."""
+    script = """
+        wanted.set("m", "1-1");
+        ladder.onFrame = (frame) => {
+          onFrame(frame);
+          if (frame.event === "end") setTimeout(() => { wanted.delete("m"); ladder.update(); });
+        };
+        answers.stream = (request, response) => response.writeHead(204).end();
+        answers.state = state;
+        answers.deltas = (request, response) => {
+          const next = { id: "1-1", slice: Number(request.url.split("/").at(-1)) };
+          const answer = { match_id: "m", after: "1-1", deltas: [], next, as_of: Date.now(), ended: true };
+          json(response, 200, answer);
+        };
+        ladder.update();
+        for (let n = 0; n < 100 && !heard.some(({ event }) => event === "end"); n++) await pause(100);
+        const before = asked.length;
+        await pause(6_000);
+        finish([heard.map(({ event }) => event), before, asked.length]);
+    """
+    events, before, after = run_node(LADDER + script)
+    assert events == ["heartbeat", "heartbeat", "end"]
+    assert before == after
+
+
 def test_one_address_is_not_asked_for_faster_than_half_a_slice() -> None:
     """A long-poll that fails, and a state that leads to the same one again: a loop, whoever makes it."""
     script = """

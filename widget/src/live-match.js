@@ -182,7 +182,7 @@ export class LiveMatch extends EventTarget {
 
   /** @returns {Connection} */
   get connection() {
-    if (this.#isOver) return "ended";
+    if (this.#isOver && !isNewer(this.#wanted, this.shown.id)) return "ended";
     if (this.#isUnknown) return "unknown";
     const { connection } = this.feed;
     const isConnected = connection === "open" || connection === "polling";

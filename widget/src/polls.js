@@ -8,7 +8,7 @@ import { Refusal, ask } from "./answers.js";
 import { elapsedMs, mark } from "./clock.js";
 import { idOf, isNewer, parts } from "./ids.js";
 import { RETRY_MAX_MS, RETRY_MS, retryMs } from "./reconnect.js";
-import { EVENT_HEARTBEAT, EVENT_SCORE, HEADER_AS_OF, JSON_TYPE, KEY_HASH, KEY_MATCH_ID } from "./wire.js";
+import { EVENT_END, EVENT_HEARTBEAT, EVENT_SCORE, HEADER_AS_OF, JSON_TYPE, KEY_HASH, KEY_MATCH_ID } from "./wire.js";
 
 /** A slice of the long-poll's URLs, milliseconds. */
 const SLICE_MS = 10_000;
@@ -150,13 +150,14 @@ export class Poller {
         throw new Refusal(0, null);
       }
       const slice = Number(next.slice);
-      if (!(slice > this.#slice || deltas.length)) throw new Refusal(0, null);
+      if (!(slice > this.#slice || deltas.length || ended)) throw new Refusal(0, null);
       this.#slice = slice;
       for (const [id, delta] of deltas) {
         this.page.onFrame({ match: this.match, event: EVENT_SCORE, id, data: JSON.stringify(delta) });
       }
       this.#confirm({ id: next.id, serverMs: asOf });
-      if (ended) this.#pausedSince = mark();
+      // A bare 204 of the stream may be anybody's; this answer is checked.
+      if (ended) this.page.onFrame({ match: this.match, event: EVENT_END, id: "", data: '{"reason":"ended"}' });
       this.#failures = 0;
     } catch (error) {
       // 410: what came after our id is gone; a state says where to go on.
