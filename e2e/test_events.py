@@ -140,7 +140,8 @@ def test_behind_a_spoiler_delay_a_goal_is_heard_late_and_one_taken_back_never(
     page = context.new_page()
     page.add_init_script("delete globalThis.Worker")
     page.add_init_script(
-        "document.addEventListener('DOMContentLoaded', () => document.querySelector('live-score').setAttribute('delay', 2))"
+        "document.addEventListener('DOMContentLoaded',"
+        " () => document.querySelector('live-score').setAttribute('delay', 2))"
     )
     page.goto(f"{server.url}/match/{match_id}")
     expect(page.locator("live-score[data-connection=open]")).to_be_attached(timeout=20_000)

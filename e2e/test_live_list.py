@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import http.server
+import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from itertools import count
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from shared_state.jsontext import Json, JsonObject
 from testkit.browser import launch, wait_until_true
@@ -155,10 +157,14 @@ def test_matches_that_appear_and_kick_off_come_to_their_places(
     page = context.new_page()
     page.goto(f"{server.url}/?competition=Places")
     is_open(page)
-    expect(page.locator("h2")).to_have_text(["Live", "Coming up"])
+    # One day, one competition; what runs is first.
+    expect(page.locator("live-scores h3")).to_have_text(["Places"])
+    assert page.locator("live-scores li").evaluate_all("rows => rows.map((row) => row.dataset.match)") == [
+        first,
+        coming,
+    ]
     kick_off(server, coming)
-    expect(page.locator("h2")).to_have_text(["Live"], timeout=15_000)
-    expect(row(page, coming).locator("[data-phase=live]")).to_have_count(1)
+    expect(row(page, coming).locator("[data-phase=live]")).to_have_count(1, timeout=15_000)
     new = begin(server, "Places")
     expect(row(page, new)).to_have_count(1, timeout=15_000)
     goal(server, new, "g1")
@@ -284,3 +290,181 @@ def test_without_javascript_the_list_is_the_server_s(browser: Browser, server: O
         expect(page.locator("noscript")).to_have_count(1)
     finally:
         context.close()
+
+
+def fixture(server: OriginServer, competition: str, kickoff_ms: int, *, status: str = "") -> str:
+    match_id = f"listed-{next(NUMBERS)}"
+    teams: JsonObject = {
+        "home": {"name": f"Home {match_id}"},
+        "away": {"name": f"Away {match_id}"},
+        "competition": competition,
+        "kickoff_ms": kickoff_ms,
+    }
+    post(server, match_id, "info", type="MATCH_INFO", detail=teams)
+    if status:
+        kick_off(server, match_id)
+    server.wait_for_seq(match_id, 2 if status else 1)
+    return match_id
+
+
+@pytest.mark.parametrize(
+    ("zone", "hours"), [("UTC", 0), ("Asia/Tokyo", 9), ("America/Los_Angeles", -8), ("Asia/Kathmandu", 5.75)]
+)
+def test_each_match_is_below_its_day_in_the_reader_s_zone(
+    browser: Browser, server: OriginServer, zone: str, hours: float
+) -> None:
+    competition = f"Zone {zone}"
+    today_ms = int(time.time() // 86_400) * 86_400_000
+    kickoffs = [today_ms + hour * 3_600_000 for hour in (30, 34, 40, 46, 52)]
+    for kickoff_ms in kickoffs:
+        fixture(server, competition, kickoff_ms)
+    context = browser.new_context(service_workers="block", timezone_id=zone, locale="en-GB")
+    context.add_init_script("delete globalThis.Worker")
+    page = context.new_page()
+    page.goto(f"{server.url}/?competition={competition.replace('/', '%2F').replace(' ', '%20')}")
+    is_open(page)
+    local = [time.gmtime(kickoff_ms / 1_000 + hours * 3_600) for kickoff_ms in kickoffs]
+    now = time.gmtime(time.time() + hours * 3_600)
+    days = sorted({time.strftime("%Y-%m-%d", at) for at in local})
+    headings = page.locator("live-scores h2 time")
+    expect(headings).to_have_count(len(days))
+    assert headings.evaluate_all("all => all.map((one) => one.dateTime)") == days
+    shown = page.locator("live-scores li time").all_inner_texts()
+    assert [text.split()[-1] for text in shown] == [time.strftime("%H:%M", at) for at in local]
+    for text, at in zip(shown, local, strict=True):
+        away = (date(*at[:3]) - date(*now[:3])).days
+        word = {0: "Today", 1: "Tomorrow"}.get(away, time.strftime("%a", at))
+        assert text.startswith(word), (text, word)
+    # What comes by the stream is written alike.
+    match_id = page.locator("live-scores li").last.get_attribute("data-match")
+    assert match_id is not None
+    kick_off(server, match_id)
+    expect(row(page, match_id).locator("[data-phase=live]")).to_have_count(1, timeout=15_000)
+    context.close()
+
+
+def test_a_kick_off_that_is_past_says_so_without_a_delta(
+    context: BrowserContext, server: OriginServer
+) -> None:
+    match_id = fixture(server, "Overdue", time.time_ns() // 1_000_000 + 6_000)
+    page = context.new_page()
+    page.goto(f"{server.url}/?competition=Overdue")
+    is_open(page)
+    expect(row(page, match_id).locator("time")).to_have_text(re.compile("^(Today|Tomorrow) "))
+    expect(row(page, match_id).locator(".match-due")).to_be_hidden()
+    expect(row(page, match_id).locator(".match-due")).to_be_visible(timeout=15_000)
+    expect(row(page, match_id).locator(".match-silent")).to_be_hidden()
+
+
+def test_the_dot_of_a_running_minute_goes_with_the_connection(
+    context: BrowserContext, server: OriginServer
+) -> None:
+    match_id = fixture(server, "Dot", time.time_ns() // 1_000_000, status="LIVE")
+    page = context.new_page()
+    page.goto(f"{server.url}/?competition=Dot")
+    is_open(page)
+    chip = f"document.querySelector(\"li[data-match='{match_id}'] .match-status\")"
+    dot = f"getComputedStyle({chip}, '::before').display"
+    assert page.evaluate(dot) != "none"
+    context.set_offline(True)
+    wait_until_true(page, f"{dot} === 'none'", 15_000)
+    context.set_offline(False)
+    wait_until_true(page, f"{dot} !== 'none'", 20_000)
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_a_list_of_long_names_moves_nothing_and_fits(
+    context: BrowserContext, server: OriginServer, width: int
+) -> None:
+    competition = f"Wide {width}"
+    for number in range(6):
+        match_id = fixture(server, competition, KICKOFF_MS + number, status="LIVE" if number % 2 else "")
+        long: JsonObject = {
+            "home": {"name": "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogoch"},
+            "away": {"name": "Borussia Mönchengladbach 1900 " * 3},
+            "competition": competition,
+            "kickoff_ms": KICKOFF_MS + number,
+        }
+        assert (
+            server.post(
+                {
+                    "match_id": match_id,
+                    "event_id": "info",
+                    "rev": 2,
+                    "op": "AMEND",
+                    "type": "MATCH_INFO",
+                    "detail": long,
+                }
+            )
+            == 200
+        )
+    server.wait_for_seq(match_id, 3)
+    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": 900})
+    page.add_init_script(
+        "window.moved = 0; new PerformanceObserver((list) => { for (const one of list.getEntries())"
+        " window.moved += one.value; }).observe({ type: 'layout-shift', buffered: true });"
+    )
+    page.goto(f"{server.url}/?competition={competition.replace(' ', '%20')}")
+    is_open(page)
+    page.wait_for_timeout(1_500)
+    assert page.evaluate("window.moved") <= 0.02
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_text_of_200_percent_breaks_no_ordinary_name(context: BrowserContext, server: OriginServer) -> None:
+    match_id = fixture(server, "Large", KICKOFF_MS, status="LIVE")
+    info: JsonObject = {"home": {"name": "Wolverhampton Wanderers"}, "away": {"name": "Liverpool"}}
+    detail: JsonObject = {**info, "competition": "Large", "kickoff_ms": KICKOFF_MS}
+    amended: JsonObject = {"match_id": match_id, "event_id": "info", "rev": 2, "op": "AMEND"}
+    assert server.post({**amended, "type": "MATCH_INFO", "detail": detail}) == 200
+    server.wait_for_seq(match_id, 3)
+    page = context.new_page()
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.goto(f"{server.url}/?competition=Large")
+    is_open(page)
+    page.evaluate(
+        """() => {
+          const sheet = new CSSStyleSheet();
+          sheet.replaceSync("live-scores { font-size: 32px !important }");
+          document.adoptedStyleSheets = [sheet];
+        }"""
+    )
+    name = row(page, match_id).locator(".match-away bdi")
+    height = "one => one.getBoundingClientRect().height / parseFloat(getComputedStyle(one).lineHeight)"
+    assert name.evaluate(height) < 1.5  # "Liverpool" stands on one line
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_only_a_page_with_a_list_asks_for_the_module_of_lists(
+    context: BrowserContext, server: OriginServer
+) -> None:
+    match_id = fixture(server, "Lazy", KICKOFF_MS, status="LIVE")
+    with gazette(server, f"<live-score match={match_id}></live-score>") as address:
+        page = context.new_page()
+        asked = watch(page)
+        page.goto(address)
+        expect(page.locator("live-score[data-connection='open']")).to_have_count(1, timeout=15_000)
+        assert not [path for path in asked if "live-list-" in path]
+        page.evaluate("document.body.append(document.createElement('live-scores'))")
+        is_open(page)
+        assert len([path for path in asked if "live-list-" in path]) == 1
+
+
+def test_a_module_that_did_not_come_is_asked_for_again(context: BrowserContext, server: OriginServer) -> None:
+    match_id = fixture(server, "Retried", KICKOFF_MS, status="LIVE")
+    page = context.new_page()
+    failed: list[str] = []
+
+    def fail_once(route: Route) -> None:
+        if failed:
+            route.continue_()
+        else:
+            failed.append(route.request.url)
+            route.abort()
+
+    page.route("**/widget/live-list-*", fail_once)
+    page.goto(f"{server.url}/?competition=Retried")
+    expect(row(page, match_id)).to_have_count(1)  # what the server rendered stays
+    is_open(page)
+    assert failed

@@ -1,9 +1,9 @@
 """What a page's own script may be notified of when a match changes: goals, corrections and changes of status.
 
-The server writes them into the fragment of the change (``data-notifications``), and the reducer in the browser
-gives the same; ``widget/src/notifications.js`` sends each as an event of ``<live-score>``. Like the
-announcements they are computed from the match before and after one delta, so they need neither a clock nor a
-memory, and whoever has the delta computes the same ones.
+The server writes them into the fragment of the change (``data-notifications``), and the reducer in the
+browser gives the same; ``widget/src/notifications.js`` sends each as an event of ``<live-score>``. Like the
+announcements they are computed from the match before and after one delta, so they need neither a clock nor
+a memory, and whoever has the delta computes the same ones.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ def notifications(before: Match, after: Match, event: Event, id_: DeltaId) -> Se
     """What to notify of once ``event`` made ``after`` out of ``before``.
 
     Args:
-        before, after: the match at the delta before and at this one.
+        before: the match at the delta before.
+        after: the match at this one.
         event: the event that the delta brought.
         id_: the delta's id.
 
     Returns:
-        At most one ``goal`` or ``correction``, then at most one ``status``, each with ``type``, ``id``, ``score``
-        and the members that docs/embedding.md names.
+        At most one ``goal`` or ``correction``, then at most one ``status``, each with ``type``, ``id``,
+        ``score`` and the members that docs/embedding.md names.
     """
     known, record = before.records.get(event.event_id), after.records.get(event.event_id)
     was = None if known is None else known.live

@@ -28,6 +28,7 @@ from html import escape
 from typing import Final, NamedTuple
 
 from shared_state.announce import announcement
+from shared_state.crest import crest_html
 from shared_state.events import Event
 from shared_state.jsonld import json_ld, json_ld_changes
 from shared_state.jsontext import JsonObject, compact
@@ -36,6 +37,7 @@ from shared_state.match import Match
 from shared_state.timeline import counted, kicks, rows_html
 from shared_state.wire import DeltaId
 from shared_state.wording import (
+    Ticking,
     believed_until,
     chip_phrase,
     minute_text,
@@ -87,6 +89,11 @@ class Summary(NamedTuple):
         home_score, away_score: None where there is no score to show.
         notes: the shoot-out, that the result is an official one, that updates are delayed.
         kickoff_iso: empty if not known.
+        kickoff_ms: the same in UTC milliseconds, of a match that is scheduled; None for all others.
+        overdue: of a scheduled match: 1 once its kick-off is past, 2 once it would be over; else 0.
+        running: how the minute runs, so that a page can let it; None while it is stopped or not known.
+        doubtful_ms: from when on a running match without news is doubtful, UTC milliseconds; None for never.
+        home_crest, away_crest: HTML of the crest, as the scoreboard has it; empty for a plain monogram.
     """
 
     rank: tuple[int, int, str]
@@ -101,6 +108,12 @@ class Summary(NamedTuple):
     competition: str
     kickoff_iso: str
     named: bool = True
+    kickoff_ms: int | None = None
+    overdue: int = 0
+    running: Ticking | None = None
+    doubtful_ms: int | None = None
+    home_crest: str = ""
+    away_crest: str = ""
 
     @property
     def chip(self) -> str:
@@ -235,6 +248,9 @@ def summary_row(match: Match, now_ms: int | None = None) -> Summary:
         competition="" if match.info is None else match.info.detail["competition"] or "",
         kickoff_iso="" if when is None else _iso(when),
         named=match.info is not None,
+        kickoff_ms=kickoff_ms or None if match.status == "SCHEDULED" else None,
+        home_crest="" if match.info is None else crest_html(match, "home", ENGLISH),
+        away_crest="" if match.info is None else crest_html(match, "away", ENGLISH),
     )
 
 

@@ -48,10 +48,13 @@ __all__ = [
     "ATTRIBUTE_CLOCK_LIMIT",
     "ATTRIBUTE_CLOCK_MOST",
     "ATTRIBUTE_CLOCK_START",
+    "ATTRIBUTE_DAY",
     "ATTRIBUTE_EVENT",
     "ATTRIBUTE_FRESH",
+    "ATTRIBUTE_GROUP",
     "ATTRIBUTE_ID",
     "ATTRIBUTE_JSON_LD",
+    "ATTRIBUTE_KICKOFF",
     "ATTRIBUTE_LIST_ID",
     "ATTRIBUTE_LOCAL_TIME",
     "ATTRIBUTE_MATCH",
@@ -165,10 +168,13 @@ ATTRIBUTE_CLOCK_LEAST: Final = "data-clock-least"
 ATTRIBUTE_CLOCK_LIMIT: Final = "data-clock-limit"
 ATTRIBUTE_CLOCK_MOST: Final = "data-clock-most"
 ATTRIBUTE_CLOCK_START: Final = "data-clock-start"
+ATTRIBUTE_DAY: Final = "data-tl-day"
 ATTRIBUTE_EVENT: Final = "data-event"
 ATTRIBUTE_FRESH: Final = "data-fresh"
+ATTRIBUTE_GROUP: Final = "data-tl-group"
 ATTRIBUTE_ID: Final = "data-id"
 ATTRIBUTE_JSON_LD: Final = "data-json-ld"
+ATTRIBUTE_KICKOFF: Final = "data-kickoff"
 ATTRIBUTE_LIST_ID: Final = "data-list-id"
 ATTRIBUTE_LOCAL_TIME: Final = "data-tl-local"
 ATTRIBUTE_MATCH: Final = "data-match"

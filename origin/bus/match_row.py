@@ -26,7 +26,9 @@ __all__ = ["ENDED_STATUSES", "MatchRow", "status_of"]
 ENDED_STATUSES: Final = frozenset({"FT", "AET", "FT_PENS", "CANCELLED", "ABANDONED", "AWARDED"})
 # The first member of an encoded row. It rises with every change of what a row has or says: a reader makes a
 # row of another layout anew from the snapshot. 3: a running score without goals is no official result.
-_LAYOUT: Final = 3
+_LAYOUT: Final = 5
+# A match of ninety minutes is over by then, whenever it began.
+_OVER_BY_MS: Final = 150 * MINUTE_MS
 _DECIDING: Final = frozenset({"STATUS_CHANGE", "MATCH_INFO", "SCORE_OVERRIDE"})
 # ``shared_state.encode_snapshot`` writes the status last, so no snapshot has to be parsed to find it.
 _LAST_MEMBER: Final = re.compile(rb'"status":"([A-Z_]+)"\}$')
@@ -76,11 +78,17 @@ class MatchRow(NamedTuple):
         Returns:
             The text, and the UTC milliseconds from which it may differ; None if only a delta changes it.
         """
-        summary, running = self.summary, self.running
-        if self.delayed_ms is not None and now_ms >= self.delayed_ms:
+        summary, running, doubtful_ms = self.summary, self.running, self.delayed_ms
+        if doubtful_ms is not None and now_ms >= doubtful_ms:
             return summary._replace(notes=(*summary.notes, NO_UPDATES)), None  # no minute is believed by then
+        if summary.kickoff_ms is not None:
+            # A match that should have begun is not coming up, whatever is not known of it.
+            marks = (summary.kickoff_ms, summary.kickoff_ms + _OVER_BY_MS)
+            overdue = sum(mark <= now_ms for mark in marks)
+            return summary._replace(overdue=overdue), next((mark for mark in marks if mark > now_ms), None)
+        summary = summary._replace(running=running, doubtful_ms=doubtful_ms)
         if running is None:
-            return summary, self.delayed_ms
+            return summary, doubtful_ms
         minutes = (now_ms - running.start_ms) // MINUTE_MS
         until_ms = running.start_ms + (minutes + 1) * MINUTE_MS
         minute = running.minute(now_ms)

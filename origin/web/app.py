@@ -18,6 +18,7 @@ from origin.web import (
     cache_policy,
     compression,
     health,
+    oembed,
     page_language,
     pages,
     polls,
@@ -47,7 +48,10 @@ def create_app(config: Config, *, start: bool = True, admin_routes: bool = True)
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions[ORIGIN] = Origin(config)
-    for blueprint in (health.blueprint, webhook.blueprint, polls.blueprint, pages.blueprint):
+    for blueprint in (
+        *(health.blueprint, webhook.blueprint, polls.blueprint, pages.blueprint),
+        oembed.blueprint,
+    ):
         app.register_blueprint(blueprint)
     if admin_routes:
         app.register_blueprint(health.admin)
@@ -89,7 +93,7 @@ def _add_errors_and_headers(app: Flask) -> None:
 
 
 # Programs read these, whatever they say that they accept. An admin application has no pages at all.
-_API: Final = ("/score", "/api/", "/ingest/", "/stream", "/ws/", "/healthz", "/readyz", "/metrics")
+_API: Final = ("/score", "/oembed", "/api/", "/ingest/", "/stream", "/ws/", "/healthz", "/readyz", "/metrics")
 
 
 def _request_error(error: RequestError) -> Response:

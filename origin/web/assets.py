@@ -1,10 +1,12 @@
 """The widget's files: what ``widget.build`` left in ``widget/dist``, with the lifetimes each may have.
 
 A file has two names. The one with its content's hash in it never changes, so every cache keeps it for a
-year; pages of this origin use it. ``live-score.js``, ``live-score.css`` and ``sw.js`` also have a stable
-name, because other people's pages and the service worker's registration must not have to know about a
-release: it lives for minutes and is answered in place, since a redirect would cost each embed a round
-trip.
+year; pages of this origin use it. Some also have a stable name (``STABLE_NAMES``), because other people's
+pages and the service worker's registration must not have to know about a release: it lives for minutes and is
+answered in place, since a redirect would cost each embed a round trip.
+
+The files of the release before are served by their hashed names too: pages that are open or in a cache name
+them.
 
 Nothing is compressed here: the build left ``.br``, ``.zst`` and ``.gz`` beside each file.
 """
@@ -12,7 +14,7 @@ Nothing is compressed here: the build left ``.br``, ``.zst`` and ``.gz`` beside 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,6 +32,7 @@ DIST: Final = Path(__file__).parents[2] / "widget" / "dist"
 STABLE_NAMES: Final[Mapping[str, str]] = {
     "live-score.js": STABLE_NAME,
     "live-score.css": STABLE_NAME,
+    "frame.js": STABLE_NAME,
     "sw.js": SERVICE_WORKER,
 }
 MIME_TYPES: Final[Mapping[str, str]] = {
@@ -61,11 +64,13 @@ class Asset:
 class Assets:
     """What the build left, by the names the sources have."""
 
-    def __init__(self, dist: Path, files: Mapping[str, Asset], site_path: str = "") -> None:
+    def __init__(
+        self, dist: Path, files: Mapping[str, Asset], site_path: str = "", former: Sequence[Asset] = ()
+    ) -> None:
         self.dist = dist
         self._site_path = site_path
         self._files = dict(files)
-        self._paths = {asset.path: asset for asset in files.values()}
+        self._paths = {asset.path: asset for asset in (*former, *files.values())}
         self._content: dict[Path, bytes] = {}
 
     @classmethod
@@ -85,11 +90,14 @@ class Assets:
             files = {
                 name: Asset(entry["path"], entry["integrity"]) for name, entry in content["files"].items()
             }
+            former = [
+                Asset(entry["path"], entry["integrity"]) for entry in content.get("former", {}).values()
+            ]
         except FileNotFoundError:
             raise ConfigError(f"{manifest} is missing: the widget is not built; run `make setup`") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{manifest} cannot be read: {error!r}; run `make setup`") from error
-        return cls(dist, files, site_path)
+        return cls(dist, files, site_path, former)
 
     def url(self, name: str) -> str:
         """The immutable URL of a file by its source's name, for a template: ``asset("page.css")``.
@@ -101,6 +109,15 @@ class Assets:
         if asset is None:
             raise ConfigError(f"the widget's build has no {name!r}: it has {' '.join(sorted(self._files))}")
         return f"{self._site_path}/widget/{asset.path}"
+
+    def integrity(self, name: str) -> str:
+        """What a script's ``integrity`` attribute says of a file by its source's name.
+
+        Raises:
+            ConfigError: the build made no such file.
+        """
+        self.url(name)
+        return self._files[name].integrity
 
     def content(self, path: Path) -> bytes:
         """The bytes of a built file: read once, and the same object for all who wait for it.
@@ -147,6 +164,7 @@ def init_app(app: Flask, dist: Path = DIST, site_path: str = "") -> Assets:
 
     app.register_blueprint(blueprint)
     app.add_template_global(assets.url, "asset")
+    app.add_template_global(assets.integrity, "integrity")
     return assets
 
 

@@ -21,7 +21,7 @@ from origin.bus import Bus, MatchRow, RowReader
 from origin.bus.list_cursor import ListCursor, row_digest
 from origin.errors import BusError
 from origin.web.bus_breaker import SLOW_S, Breaker, BusBusyError
-from shared_state.view import Summary
+from shared_state.view import PHASE_RANK, Summary
 
 __all__ = ["PAGE_ROWS", "Board", "BuiltPage", "PageContent", "View"]
 
@@ -38,6 +38,10 @@ _COMPETITIONS_MAX: Final = 24
 # A page waits so long for a reading that another request has begun.
 _WAIT_S: Final = 0.5
 _DAY_MS: Final = 86_400_000
+# The first members of the ranks of matches that run.
+_LIVE: Final = (PHASE_RANK["live"], PHASE_RANK["paused"])
+#: The day of matches of which no source said when they begin. No view that a reader asks for has it.
+UNDATED: Final = "undated"
 
 _Rank = tuple[int, int, str]
 
@@ -203,6 +207,8 @@ class Board:
         Returns:
             The page; None if there is none: the first page of all matches is always there.
         """
+        if view.day == UNDATED:
+            return None
         key = (view, number, kind)
         with self._building:
             kept = self._pages.get(key)
@@ -231,12 +237,10 @@ class Board:
             numbers = max(1, -(-len(ranks) // PAGE_ROWS))
             if not 1 <= number <= numbers:
                 return None
-            shown = ranks[(number - 1) * PAGE_ROWS : number * PAGE_ROWS]
-            rows = [self._rows[match_id] for _, _, match_id in shown]
+            rows = self._reading_order(view, number, now_ms)
             version, complete, read_ms = self._version, self._complete, self._read_ms
             digest = self._digests.get(view, 0)
-            today = time.strftime("%Y-%m-%d", time.gmtime(now_ms / 1000))
-            place = bisect_left(self._days, view.day or today)
+            place = bisect_left(self._days, view.day or _day(now_ms))
             days = self._days[max(0, place - _DAYS_AROUND) : place + _DAYS_AROUND + 1]
         texts, until_ms = [], float((now_ms // _DAY_MS + 1) * _DAY_MS)
         for row in rows:
@@ -251,6 +255,47 @@ class Board:
             texts, view, number, numbers, days, competitions, complete, read_ms, ids, cursor
         )
         return content, version, until_ms
+
+    def _reading_order(self, view: View, number: int, now_ms: int) -> list[MatchRow]:
+        """The rows of a page: by day, of a day by competition, and of these the live ones first.
+
+        Only the days that the page shows are walked. Without a day in the view: first today, then the days to
+        come, then matches without a day, then the days before, the latest first.
+        """
+        days = [view.day] if view.day else self._days_in_order(now_ms)
+        blocks = [View(day, view.competition) for day in days]
+        start, rows = (number - 1) * PAGE_ROWS, list[MatchRow]()
+        end = start + PAGE_ROWS
+        for block in blocks:
+            ranks = self._views.get(block, ())
+            if start < len(ranks) and end > 0:
+                in_order = self._by_competition(ranks)
+                rows += in_order[max(0, start) : end]
+            start -= len(ranks)
+            end -= len(ranks)
+        return rows
+
+    def _days_in_order(self, now_ms: int) -> list[str]:
+        """All days in the order in which they are to be read, with that of matches without a day."""
+        today, *beside = (_day(now_ms + offset * _DAY_MS) for offset in (0, -1, 1))
+        place = bisect_left(self._days, today)
+        # A match that began before midnight by UTC, or one of its tomorrow, runs now: it comes first.
+        first = [day for day in beside if (ranks := self._views.get(View(day))) and ranks[0][0] in _LIVE]
+        others = [*self._days[place:], UNDATED, *reversed(self._days[:place])]
+        return [*first, *(day for day in others if day not in first)]
+
+    def _by_competition(self, ranks: Sequence[_Rank]) -> list[MatchRow]:
+        """The rows of a day; competitions with a live match first, then by their names."""
+        groups: dict[str, list[MatchRow]] = {}
+        for _, _, match_id in ranks:
+            row = self._rows[match_id]
+            groups.setdefault(row.summary.competition, []).append(row)
+
+        def key(competition: str) -> tuple[bool, bool, str, str]:
+            has_live = groups[competition][0].summary.rank[0] in _LIVE  # they are sorted by it
+            return (not has_live, not competition, competition.casefold(), competition)
+
+        return [row for competition in sorted(groups, key=key) for row in groups[competition]]
 
     def _check_known(self, otherwise: str) -> None:
         if not self._known:
@@ -315,7 +360,7 @@ class Board:
         ranks = self._views.get(view)
         if ranks is None:
             ranks = self._views[view] = []
-            if view.day and not view.competition:
+            if view.day not in ("", UNDATED) and not view.competition:
                 insort(self._days, view.day)
         if len(removed) + len(added) <= _INSERTS_MAX:
             for rank in removed:
@@ -328,7 +373,7 @@ class Board:
         if not ranks and view != View():
             del self._views[view]
             self._digests.pop(view, None)
-            if view.day and not view.competition:
+            if view.day not in ("", UNDATED) and not view.competition:
                 self._days.remove(view.day)
 
 
@@ -338,7 +383,11 @@ def _tag(body: bytes, cursor: str) -> str:
     return hashlib.sha256(shown).hexdigest()[:_TAG_CHARS]
 
 
+def _day(utc_ms: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(utc_ms / 1_000))
+
+
 def _views_of(row: MatchRow) -> set[View]:
     """The lists that a match is in."""
-    day, competition = row.day, row.summary.competition
+    day, competition = row.day or UNDATED, row.summary.competition
     return {View(), View(day), View("", competition), View(day, competition)}

@@ -37,7 +37,7 @@ def _policy(**directives: str) -> str:
     return "; ".join(f"{name.replace('_', '-')} {value}" for name, value in directives.items())
 
 
-def _page_policy(frame_ancestors: str) -> str:
+def _page_policy(frame_ancestors: str, frame_src: str = "'none'") -> str:
     """What a page needs, and nothing else; no script and no style is inline.
 
     Tier 2 is Pyodide in a module worker. It compiles WebAssembly, for which ``'wasm-unsafe-eval'`` is
@@ -52,6 +52,7 @@ def _page_policy(frame_ancestors: str) -> str:
         worker_src="'self'",
         base_uri="'none'",
         form_action="'none'",
+        frame_src=frame_src,
         frame_ancestors=frame_ancestors,
     )
 
@@ -100,7 +101,8 @@ class Rules:
 
 _OWN_SITE_REFERRER: Final = "strict-origin-when-cross-origin"
 CLASSES: Final[Mapping[RouteClass, Rules]] = {
-    RouteClass.PAGE: Rules(_page_policy("'none'"), _OWN_SITE_REFERRER),
+    # A match's page has a preview of the embed in it.
+    RouteClass.PAGE: Rules(_page_policy("'none'", frame_src="'self'"), _OWN_SITE_REFERRER),
     RouteClass.EMBED: Rules(_page_policy("*"), _OWN_SITE_REFERRER, readable_by_any=True),
     RouteClass.FRAGMENT: Rules(_NOTHING, readable_by_any=True),
     RouteClass.DATA: Rules(_NOTHING, readable_by_any=True),
@@ -119,6 +121,7 @@ ROUTES: Final[Mapping[str, RouteClass]] = {
     "pages.match": RouteClass.PAGE,
     "pages.embed": RouteClass.EMBED,
     "pages.fragment": RouteClass.FRAGMENT,
+    "oembed.oembed": RouteClass.DATA,
     "polls.score": RouteClass.DATA,
     "polls.state": RouteClass.DATA,
     "polls.delta_after": RouteClass.DATA,

@@ -194,6 +194,94 @@ def test_the_list_goes_through_a_hostile_name(season: Season, reader: FlaskClien
     assert "/match/m" in reader.get(address.replace("&amp;", "&")).text
 
 
+def test_a_page_goes_by_day_then_by_competition_and_live_matches_are_first(
+    season: Season, reader: FlaskClient
+) -> None:
+    season.play("over", "FT", competition="B", kickoff_ms=NOON_MS - 5_000)
+    season.play("soon", "SCHEDULED", competition="B", kickoff_ms=NOON_MS + 5_000)
+    season.play("live", "LIVE", competition="B")
+    season.play("cup", "SCHEDULED", competition="A")
+    season.play("last-week", "FT", kickoff_ms=NOON_MS - 7 * DAY_MS)
+    season.play("yesterday", "FT", kickoff_ms=NOON_MS - DAY_MS)
+    season.play("next-week", "SCHEDULED", kickoff_ms=NOON_MS + 7 * DAY_MS)
+    season.play("tomorrow", "SCHEDULED", kickoff_ms=NOON_MS + DAY_MS)
+    season.play("undated", "SCHEDULED", kickoff_ms=None)
+
+    def shown(address: str) -> list[str]:
+        return re.findall('data-match="([a-z-]+)"', reader.get(address).text)
+
+    today = ["live", "soon", "over", "cup"]
+    assert shown("/") == [*today, "tomorrow", "next-week", "undated", "yesterday", "last-week"]
+    assert shown(f"/?day={DAY}") == today
+    assert shown("/?competition=B") == ["live", "soon", "over"]
+    # It began before midnight by UTC, and runs: that day is not over.
+    season.play("late", "LIVE", kickoff_ms=NOON_MS - DAY_MS)
+    assert shown("/")[:3] == ["late", "yesterday", "live"]
+    assert reader.get("/?day=undated").status_code == 404
+
+
+def hidden(page: str, name: str) -> bool:
+    [attributes] = re.findall(rf'<span class="match-{name}"([^>]*)>', page)
+    return "hidden" in attributes.split()
+
+
+@pytest.mark.parametrize(
+    ("minutes_ago", "due", "silent"),
+    [(-1, False, False), (0, True, False), (149, True, False), (150, True, True)],
+)
+def test_a_kick_off_in_the_past_is_not_coming_up(
+    season: Season, reader: FlaskClient, minutes_ago: int, due: bool, silent: bool
+) -> None:
+    season.play("m", "SCHEDULED", kickoff_ms=NOON_MS - minutes_ago * 60_000)
+    page = reader.get("/").text
+    assert (hidden(page, "due"), hidden(page, "silent")) == (not due, not silent)
+    season.play("m", "LIVE")
+    assert "match-due" not in reader.get("/").text
+
+
+def test_a_page_is_built_anew_when_a_kick_off_is_past(
+    season: Season, reader: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    season.play("m", "SCHEDULED", kickoff_ms=NOON_MS + 1_000)
+    assert hidden(reader.get("/").text, "due")
+    monkeypatch.setattr("origin.web.pages._now_ms", lambda: NOON_MS + 1_000)
+    assert not hidden(reader.get("/").text, "due")
+
+
+def test_a_running_minute_can_be_let_run_and_says_when_it_is_doubtful(
+    season: Season, reader: FlaskClient
+) -> None:
+    season.play("m", "SCHEDULED")
+    season._add(
+        "m",
+        {
+            "type": "STATUS_CHANGE",
+            "period": "H1",
+            "minute": 1,
+            "detail": {"to": "LIVE"},
+            "source_ts": NOON_MS - 9 * 60_000,
+        },
+    )
+    page = reader.get("/").text
+    assert f'data-clock-start="{NOON_MS - 9 * 60_000}"' in page
+    assert ">10&#39;</span>" in page
+    [until_ms] = re.findall(r'match-doubtful" data-tl-until="([0-9]+)" hidden', page)
+    assert int(until_ms) > NOON_MS
+
+
+def test_the_pages_of_a_list_have_each_match_once(season: Season, reader: FlaskClient) -> None:
+    names = [f"m{number:03}" for number in range(2 * PAGE_ROWS + 7)]
+    for number, name in enumerate(names):
+        day = number % 5 - 2
+        kickoff_ms = None if number % 11 == 0 else NOON_MS + day * DAY_MS + number
+        status = ("LIVE", "SCHEDULED", "FT")[number % 3]
+        season.play(name, status, competition="ABC"[number % 3], kickoff_ms=kickoff_ms)
+    pages = [reader.get("/" if number == 1 else f"/?page={number}").text for number in (1, 2, 3)]
+    shown = [re.findall('<li data-match="([a-z0-9]+)"', page) for page in pages]
+    assert [len(of) for of in shown] == [PAGE_ROWS, PAGE_ROWS, 7]
+    assert sorted(name for of in shown for name in of) == names
+
+
 STATUSES = ("SCHEDULED", "LIVE", "HALF_TIME", "FT", "CANCELLED")
 changes = st.lists(
     st.tuples(

@@ -6,14 +6,31 @@ import base64
 import gzip
 import hashlib
 import io
+import json
+import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from origin.errors import RequestError
+from origin.web.assets import Assets
+from shared_state.jsontext import JsonObject
 from testkit.built_widget import DIST, manifest
 from testkit.services.process import require_program
-from widget.build.bundle import CACHE, ROOT, BuildError, bundled_names, main, npm_packages, trimmed_runtime
+from widget.build import bundle as bundle_module
+from widget.build.bundle import (
+    CACHE,
+    ROOT,
+    SOURCES,
+    BuildError,
+    _keep_former,
+    build,
+    bundled_names,
+    main,
+    npm_packages,
+    trimmed_runtime,
+)
 
 NEEDED = {
     "live-score.js",
@@ -85,9 +102,54 @@ def test_the_same_sources_give_the_same_bytes() -> None:
 def test_a_failed_step_is_told_in_one_piece(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    def fail(out: Path) -> None:
+    def fail(out: Path, former: Path | None) -> None:
         raise BuildError(f"node is not installed ({out.name})")
 
     monkeypatch.setattr("widget.build.bundle.build", fail)
     assert main(["--out", str(tmp_path / "dist")]) == 1
     assert capsys.readouterr().err == "widget.build: node is not installed (dist)\n"
+
+
+def manifest_of(out: Path) -> JsonObject:
+    content: JsonObject = json.loads((out / "manifest.json").read_bytes())
+    return content
+
+
+@pytest.mark.services
+def test_the_files_of_the_release_before_stay_for_one_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three releases, and builds that change nothing: a page that is open does not lose its files at once."""
+    require_program("node")
+    sources = tmp_path / "src"
+    shutil.copytree(SOURCES, sources)
+    monkeypatch.setattr(bundle_module, "SOURCES", sources)
+    out = tmp_path / "dist"
+    names: list[str] = []
+    for release in range(3):
+        with (sources / "page.css").open("a") as file:
+            file.write(f".release{{order:{release}}}")
+        build(out)
+        names.append(manifest_of(out)["files"]["page.css"]["path"])
+        build(out)  # no release
+        assert [name for name in names if (out / name).exists()] == names[-2:]
+    former = manifest_of(out)["former"]
+    assert [path for path in former if path.startswith("page-")] == [names[1]]
+    for suffix in (".gz", ".br"):
+        assert (out / (names[1] + suffix)).exists()
+    served = Assets.load(out)
+    asset, lifetime = served.find(names[1])
+    assert (asset.integrity, "immutable" in lifetime) == (former[names[1]]["integrity"], True)
+    with pytest.raises(RequestError):
+        served.find(names[0])
+    # A build in another folder takes them from where it is told.
+    other = tmp_path / "other"
+    build(other, former=out)
+    assert names[1] in manifest_of(other)["former"]
+    assert (other / names[1]).exists()
+
+
+def test_a_manifest_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(BuildError, match="is no manifest of a build"):
+        _keep_former(tmp_path, tmp_path / "new", [])

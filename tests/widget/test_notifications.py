@@ -9,7 +9,8 @@ PRELUDE = """
     import { Notifications } from "./notifications.js";
     const kept = new Notifications();
     const goal = (seq, eventId = `g${seq}`) => ({ type: "goal", id: `5-${seq}`, eventId });
-    const ruledOut = (seq, eventId) => ({ type: "correction", what: "goal_ruled_out", id: `5-${seq}`, eventId });
+    const what = "goal_ruled_out";
+    const ruledOut = (seq, eventId) => ({ type: "correction", what, id: `5-${seq}`, eventId });
     const seqs = (list) => list.map(({ id }) => Number(id.split("-")[1]));
 """
 
@@ -62,7 +63,8 @@ def test_only_fragments_that_may_say_something_are_fetched() -> None:
         print([
           kept.unread("5-1", "5-9", [
             delta(2, { t: "SUBSTITUTION" }), delta(3, { t: "GOAL" }), delta(4, { t: "GOAL" }),
-            delta(5, { o: "RETRACT" }), delta(6, { t: "YELLOW_CARD", o: "AMEND" }), delta(7, { t: "STATUS_CHANGE" }),
+            delta(5, { o: "RETRACT" }), delta(6, { t: "YELLOW_CARD", o: "AMEND" }),
+            delta(7, { t: "STATUS_CHANGE" }),
           ]),
           kept.unread("4-1", "5-9", []),
           kept.unread("5-1", "5-1", []),

@@ -6,6 +6,9 @@ each, and ``manifest.json``, which ``origin.web.assets`` serves by. The same sou
 The runtime is Pyodide's own npm package with its standard library cut down by ``trim_stdlib.py``; it
 keeps its file names, since they are written into it, below a folder with the hash. Needs Node and, the
 first time, npm; what it fetched and made is kept in ``.cache/widget``.
+
+The files of the release before stay beside the new ones for one release (``former`` in the manifest): pages
+that readers have open, pages in caches and snippets with ``integrity`` still name them.
 """
 
 from __future__ import annotations
@@ -72,8 +75,12 @@ class _Output:
         return path
 
 
-def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
-    """Build everything into ``out``, whose former content goes; returns the manifest's files.
+def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, str | int]]:
+    """Build everything into ``out``; returns the manifest's files.
+
+    Args:
+        out: the folder. What is in it now goes, but for the files of the release before.
+        former: the build of the release before; None for what is in ``out`` now.
 
     Raises:
         BuildError: a tool is missing or failed.
@@ -113,10 +120,12 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
         assets[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
     # Names with a hash do not compress, so the loader has only those that it uses.
     used = {name: assets[name] for name in ("css", "catalogues", "languages", *LATER.values())}
-    output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", {**constants, "ASSETS": used}))
+    loader_constants = {**constants, "ASSETS": used}
+    output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", loader_constants))
     output.add("page.js", _bundled(packages, SOURCES / "page.js", constants))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
-    output.add("snippet.js", _bundled(packages, SOURCES / "snippet.js", constants))
+    for name in ("embed-dialog.js", "embed-frame.js", "frame.js", "snippet.js"):
+        output.add(name, _bundled(packages, SOURCES / name, {}))
     later = ("runtime/", "catalogue-")
     shell = [path for name, path in output.files.items() if not name.startswith(later)]
     kept = [path for name, path in output.files.items() if name.startswith("runtime/")]
@@ -130,12 +139,44 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
 
     _compress(staging, output.files.values())
     files = {name: _described(staging / path, path) for name, path in sorted(output.files.items())}
+    kept_before = _keep_former(out if former is None else former, staging, output.files.values())
     pyodide_version = json.loads((packages / "pyodide" / "package.json").read_bytes())["version"]
-    manifest = {"protocol": PROTOCOL_VERSION, "pyodide": pyodide_version, "files": files}
+    manifest = {
+        "protocol": PROTOCOL_VERSION,
+        "pyodide": pyodide_version,
+        "files": files,
+        "former": kept_before,
+        "constants": loader_constants,
+    }
     (staging / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     staging.rename(out)
     return files
+
+
+def _keep_former(former: Path, staging: Path, paths: Iterable[str]) -> Mapping[str, Mapping[str, str | int]]:
+    """Copy the files of the release before that this one has not; what is said of them, by path."""
+    try:
+        manifest = json.loads((former / "manifest.json").read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise BuildError(f"{former / 'manifest.json'} is no manifest of a build: {error}") from None
+    ours = set(paths)
+    released = {entry["path"]: entry for entry in manifest["files"].values()}
+    # The same files again are no release: what was kept beside them stays.
+    before = manifest.get("former", {}) if released.keys() == ours else released
+    kept: dict[str, Mapping[str, str | int]] = {}
+    for path, entry in sorted(before.items()):
+        source = former / path
+        if path in ours or not source.exists():
+            continue
+        target = staging / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for suffix in ("", *COMPRESSED_SUFFIXES):
+            shutil.copy(source.with_name(source.name + suffix), target.with_name(target.name + suffix))
+        kept[path] = entry
+    return kept
 
 
 def npm_packages() -> Path:
@@ -271,9 +312,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m widget.build", description="Build the widget.")
     parser.add_argument("--out", type=Path, default=WIDGET / "dist", help="default: widget/dist")
+    parser.add_argument(
+        "--former",
+        type=Path,
+        default=None,
+        help="the build of the release before, whose files stay for a release; default: what is in --out",
+    )
     options = parser.parse_args(argv)
     try:
-        files = build(options.out.resolve())
+        former = None if options.former is None else options.former.resolve()
+        files = build(options.out.resolve(), former)
     except BuildError as error:
         sys.stderr.write(f"widget.build: {error}\n")
         return 1

@@ -5,6 +5,7 @@
  */
 
 export { Refusal, ask } from "./answers.js";
+export { showDelayed } from "./delayed.js";
 export { Feed } from "./feed.js";
 export { Freshness } from "./freshness.js";
 export { morph } from "./morph.js";

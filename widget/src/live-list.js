@@ -10,11 +10,14 @@
 
 import { elapsedMs, mark } from "./clock.js";
 import { isNewer, knownUntilMs } from "./ids.js";
+import { dayOf, knownLocale, regroup, writeDays } from "./list-days.js";
 import { RETRY_MAX_MS, RETRY_MS, retryMs } from "./reconnect.js";
-import { localizeTimes, write, writePhrases } from "./wording.js";
+import { minute, write, writePhrases } from "./wording.js";
 import {
   ATTRIBUTE_AGE,
+  ATTRIBUTE_CLOCK_START,
   ATTRIBUTE_ID,
+  ATTRIBUTE_KICKOFF,
   ATTRIBUTE_LIST_ID,
   ATTRIBUTE_MATCH,
   ATTRIBUTE_PHASE,
@@ -50,9 +53,6 @@ const ELSEWHERE_MAX = 2_000;
  * @typedef {typeof import("./core.js")} Core what a page must not have twice, from the loader
  */
 
-/** @type {Intl.DateTimeFormatOptions} */
-const KICKOFF = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
-
 export class LiveList {
   /** @type {Feed | null} */
   #feed = null;
@@ -74,6 +74,8 @@ export class LiveList {
   /** How often something has changed that only the whole list shows, and of these what is shown. */
   #wanted = 1;
   #shown = 0;
+  /** The reader's day, by which the list is written. */
+  #day = "";
   /** When the newest of these was heard of, by the server's clock; 0 if that is not known. */
   #wantedMs = 0;
   #followed = false;
@@ -154,6 +156,7 @@ export class LiveList {
     this.#place = this.#element.shadowRoot ?? this.#element;
     this.#lost = this.#started = this.#lostSince = mark();
     this.#wanted = 1;
+    this.#day = "";
     this.#shown = rendered ? 1 : 0;
     this.#followed = this.#answered = false;
     this.#elsewhere.clear();
@@ -222,8 +225,9 @@ export class LiveList {
     if (!words) return this.#want(); // the whole list comes in its language
     writePhrases(fresh, words);
     const isMoved = !belongs || phaseOf(old) !== phaseOf(fresh) || kickoffOf(old) !== kickoffOf(fresh);
+    writeDays(fresh, this.#nowMs, this.#locale);
     this.#core.morph(old, fresh, () => {});
-    this.#localize();
+    this.#runClocks();
     if (isMoved) this.#want();
   }
 
@@ -329,6 +333,8 @@ export class LiveList {
   /** @param {Element} fresh */
   #show(fresh) {
     const old = this.#place.querySelector(".tl-list");
+    regroup(fresh, this.#nowMs);
+    writeDays(fresh, this.#nowMs, this.#locale);
     if (!old) {
       this.#place.querySelector("slot")?.remove();
       this.#place.prepend(fresh.cloneNode(true));
@@ -340,7 +346,10 @@ export class LiveList {
         const isOlder = shown && isNewer(shown.getAttribute(ATTRIBUTE_ID) ?? "", row.getAttribute(ATTRIBUTE_ID) ?? "");
         if (isOlder) row.replaceWith(shown.cloneNode(true));
       }
+      const focused = this.#focusedMatch;
       this.#core.morph(old, /** @type {Element} */ (fresh.cloneNode(true)), () => {});
+      // A row that went to another group is another element.
+      if (focused && this.#focusedMatch !== focused) this.#rows(old).get(focused)?.querySelector("a")?.focus({ preventScroll: true });
     }
     this.#localize();
   }
@@ -348,12 +357,49 @@ export class LiveList {
   // ---- time ------------------------------------------------------------------------------------------
 
   #localize() {
-    localizeTimes(this.#place, this.#language.locale, KICKOFF);
+    const list = this.#place.querySelector(".tl-list");
+    if (!list) return;
+    const nowMs = this.#nowMs;
+    regroup(list, nowMs);
+    this.#day = dayOf(new Date(nowMs));
+    writeDays(list, nowMs, this.#locale);
+    // The days that our own page links to.
+    if (list.parentElement === this.#element) {
+      for (const nav of document.querySelectorAll("nav.strip")) writeDays(nav, nowMs, this.#locale);
+    }
+  }
+
+  get #locale() {
+    return knownLocale(this.#language.locale);
+  }
+
+  get #focusedMatch() {
+    const root = /** @type {Document | ShadowRoot} */ (this.#place.getRootNode());
+    return root.activeElement?.closest(`li[${ATTRIBUTE_MATCH}]`)?.getAttribute(ATTRIBUTE_MATCH) ?? "";
+  }
+
+  /** By the server's clock, once that is known. */
+  get #nowMs() {
+    const { clock } = /** @type {Feed} */ (this.#feed);
+    return clock.known ? clock.nowMs : Date.now();
   }
 
   /** The texts that this script writes; null while they are on their way. */
   get #words() {
     return this.#core.wordsOf(this.#base, this.#language.tag);
+  }
+
+  /** Minutes run on, and what should have begun says so. */
+  #runClocks() {
+    const { clock } = /** @type {Feed} */ (this.#feed);
+    const nowMs = this.#nowMs;
+    if (this.#day !== dayOf(new Date(nowMs))) this.#localize();
+    if (!clock.known) return;
+    this.#core.showDelayed(this.#place, nowMs);
+    const words = this.#words;
+    for (const chip of this.#place.querySelectorAll(`[${ATTRIBUTE_CLOCK_START}]`)) {
+      if (words) write(chip, minute(chip, nowMs, words) ?? chip.textContent);
+    }
   }
 
   #reflect() {
@@ -367,6 +413,7 @@ export class LiveList {
     if (!feed || document.hidden) return;
     if (this.#core.languageOf(this.#element).tag !== this.#language.tag) return this.restart();
     feed.clock.look();
+    this.#runClocks();
     this.#reflect();
     const { connection } = this;
     if (connection === "closed" && this.#shown) return;
@@ -393,7 +440,7 @@ export class LiveList {
 const phaseOf = (row) => row.querySelector(`[${ATTRIBUTE_PHASE}]`)?.getAttribute(ATTRIBUTE_PHASE) ?? "";
 
 /** @param {Element} row */
-const kickoffOf = (row) => row.querySelector("time")?.getAttribute("datetime") ?? "";
+const kickoffOf = (row) => row.getAttribute(ATTRIBUTE_KICKOFF) ?? "";
 
 /** Percent-encoded as the origin does it. @param {string} text */
 const encoded = (text) => encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);

@@ -4,7 +4,8 @@
  * nothing. What it does is in live-list.js, which is loaded for the first one.
  *
  * Attributes
- *   day, competition which matches; both optional
+ *   day              of which UTC day; default: all
+ *   competition      of which one; default: all
  *   page             which hundred of them; default: the first
  *   size             "ticker" (one line that scrolls), "card" (narrow) or "full"; default: by the room there is
  *   lang             the language, as that of any element; English if we do not have it

@@ -4,11 +4,13 @@
  * selection and its running animation, and a screen reader's place in it.
  */
 
-import { ATTRIBUTE_EVENT, ATTRIBUTE_MATCH } from "./wire.js";
+import { ATTRIBUTE_EVENT, ATTRIBUTE_GROUP, ATTRIBUTE_MATCH } from "./wire.js";
 
-/** Rows are known by the event or the match they show, whatever row comes before them. @param {Node} node */
+const KEYS = [ATTRIBUTE_EVENT, ATTRIBUTE_MATCH, ATTRIBUTE_GROUP];
+
+/** Rows are known by the event or the match they show, groups of them by their own, whatever comes before. @param {Node} node */
 const key = (node) =>
-  node instanceof Element ? (node.getAttribute(ATTRIBUTE_EVENT) ?? node.getAttribute(ATTRIBUTE_MATCH)) : null;
+  node instanceof Element ? (KEYS.map((name) => node.getAttribute(name)).find((value) => value !== null) ?? null) : null;
 
 /** @param {Node} a @param {Node} b */
 const alike = (a, b) => a.nodeName === b.nodeName && key(a) === key(b);

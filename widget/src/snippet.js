@@ -7,8 +7,10 @@
  */
 
 const BASE = new URL("..", import.meta.url).href;
+const SITE = BASE.slice(0, -1);
 
-for (const code of document.querySelectorAll("details.embed code")) {
-  code.textContent = (code.textContent ?? "").replace('src="/', `src="${BASE}`);
+for (const code of document.querySelectorAll("details.embed :is(code, samp)")) {
+  const text = (code.textContent ?? "").replace('src="/', `src="${BASE}`);
+  code.textContent = text.replace(/^\/oembed\?url=/, `${SITE}/oembed?url=${encodeURIComponent(SITE)}`);
 }
 document.querySelector("[data-tl-site-note]")?.remove();
