@@ -158,7 +158,8 @@ def test_golden_transcripts_fold_alike(page: Page, server: OriginServer) -> None
             here.receive(delta)
             reply = ask(op="receive", deltas=[[item["id"], data]], **slot)
             spoken = announcement(before, here.match, delta.event)
-            assert reply["html"] == scoreboard(here.match, here.position, announcement=spoken), item["id"]
+            html = scoreboard(here.match, here.position, announcement=spoken, before=before)
+            assert reply["html"] == html, item["id"]
         assert reply["hash"] == here.hash() == transcript["hash"], path.name
         kept = ask(op="snapshot", **slot)["snapshot"]
         assert kept == here.snapshot().decode()

@@ -66,6 +66,7 @@ SETTINGS: Final = frozenset(
         "TOUCHLINE_MATCH_MAX_BYTES",
         "TOUCHLINE_DEAD_LETTER_DAYS",
         "TOUCHLINE_PUBLIC_URL",
+        "TOUCHLINE_CREST_ORIGINS",
         "TOUCHLINE_PURGE_URL",
         "TOUCHLINE_PURGE_TOKEN",
         "TOUCHLINE_LOG_LEVEL",
@@ -87,6 +88,8 @@ _SERVICE_LINK: Final = re.compile(
 )
 # Neither signs, spaces and underscores nor the digits of other scripts, all of which int() takes.
 _HEADER_TEXT: Final = re.compile("[!-~]*")
+# A name or an address of IPv4; "*." before it stands for all names below it.
+_IMAGE_ORIGIN: Final = re.compile(r"https://(?:\*\.)?[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::[0-9]{1,5})?")
 _WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
 
@@ -106,6 +109,7 @@ class Config:
         match_limits: how large a match may become.
         dead_letter_days: how long a vendor's documents that cannot be read are kept; 0: for ever.
         public_url: how readers reach this origin, without a trailing slash; empty: links are relative.
+        crest_origins: the other sites whose images pages may show as crests, ``https://crests.example``.
         purge_url: what fan-out calls when a match was corrected; empty: nothing.
         purge_token: sent with it as a bearer token.
         stream: the limits of the stream tier.
@@ -123,6 +127,7 @@ class Config:
     ingest_limits: DefaultLimits = field(default_factory=DefaultLimits)
     dead_letter_days: int = DEFAULT_DEAD_LETTER_DAYS
     public_url: str = ""
+    crest_origins: tuple[str, ...] = ()
     purge_url: str = ""
     purge_token: str = field(default="", repr=False)
     stream: StreamConfig = field(default_factory=StreamConfig)
@@ -158,6 +163,7 @@ class Config:
             ),
             dead_letter_days=_days(env, "TOUCHLINE_DEAD_LETTER_DAYS", DEFAULT_DEAD_LETTER_DAYS),
             public_url=env.get("TOUCHLINE_PUBLIC_URL", "").rstrip("/"),
+            crest_origins=_crest_origins(env),
             purge_url=_purge_url(env),
             purge_token=_purge_token(env),
             stream=_stream(env),
@@ -203,6 +209,18 @@ def setting_of(env: Mapping[str, str], name: str) -> str | None:
 def _url(env: Mapping[str, str], name: str, default: str) -> str:
     url = setting_of(env, name)
     return default if url is None else url
+
+
+def _crest_origins(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Origins that go into a header as they are: a value with more than that could add directives to it."""
+    origins = tuple(env.get("TOUCHLINE_CREST_ORIGINS", "").split())
+    for origin in origins:
+        if not _IMAGE_ORIGIN.fullmatch(origin):
+            raise ConfigError(
+                f"TOUCHLINE_CREST_ORIGINS {shown(origin)}: must be https://host or https://host:port,"
+                " with spaces between several"
+            )
+    return origins
 
 
 def _purge_url(env: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The crest of a side: its image where the source names one, and below it a monogram in the side's colour.
+"""The crest of a side: its image where the source names one, else a monogram in the side's colour.
 
 Colours go into the HTML as attributes of SVG (``fill``), which a Content-Security-Policy without inline
 styles permits. Luminance is that of WCAG 2.2, in whole numbers, so that every runtime draws the same picture.
@@ -67,18 +67,29 @@ def text_color(ground: str) -> str:
 
 def graphic_color(color: str) -> str:
     """The colour, made as much darker or lighter as it takes to be seen on a light and on a dark ground."""
-    channels = _channels(color)
-    found = color
-    for step in range(1, _STEPS + 1):
-        light = luminance(found)
-        if _DARKEST <= light <= _LIGHTEST:
-            return found
-        if light > _LIGHTEST:
-            mixed = [channel * (_STEPS - step) // _STEPS for channel in channels]
+    light = luminance(color)
+    if _DARKEST <= light <= _LIGHTEST:
+        return color
+    low, high = 1, _STEPS
+    while low < high:
+        middle = (low + high) // 2
+        mixed = luminance(_mixed(color, middle, darker=light > _LIGHTEST))
+        if mixed <= _LIGHTEST if light > _LIGHTEST else mixed >= _DARKEST:
+            high = middle
         else:
-            mixed = [channel + (255 - channel) * step // _STEPS for channel in channels]
-        found = "#" + "".join([_hex(channel) for channel in mixed])
-    return found
+            low = middle + 1
+    return _mixed(color, low, darker=light > _LIGHTEST)
+
+
+def _mixed(color: str, step: int, *, darker: bool) -> str:
+    """A colour, by so many steps of ``_STEPS`` nearer to black or to white."""
+    mixed: list[int] = []
+    for channel in _channels(color):
+        if darker:
+            mixed.append(channel * (_STEPS - step) // _STEPS)
+        else:
+            mixed.append(channel + (255 - channel) * step // _STEPS)
+    return "#" + "".join([_hex(channel) for channel in mixed])
 
 
 def crest_html(match: Match, team: str, language: Language) -> str:
@@ -87,6 +98,14 @@ def crest_html(match: Match, team: str, language: Language) -> str:
     letters = initials(side_name(match, team, language), side_code(match, team))
     # The size of letters by their number: three of them fill the disc.
     size = (15, 13, 11)[min(len(letters), 3) - 1]
+    url = _given(match, team, "crest")
+    if url:
+        # An image that does not come leaves its letters; the stylesheet draws them like a monogram.
+        image = (
+            f'<img class="tl-badge" src="{escape(url)}" alt="{escape(letters)}" width="32" height="32"'
+            ' loading="lazy" decoding="async" referrerpolicy="no-referrer"/>'
+        )
+        return f'<span class="tl-crest" part="crest" aria-hidden="true">{image}</span>'
     # Sizes are attributes too: without its stylesheet a picture must not fill the page.
     monogram = (
         '<svg class="tl-monogram" width="32" height="32" viewBox="0 0 32 32">'
@@ -94,14 +113,7 @@ def crest_html(match: Match, team: str, language: Language) -> str:
         f'<text x="16" y="16" dy=".36em" fill="{text_color(color)}" font-size="{size}"'
         f' text-anchor="middle">{escape(letters)}</text></svg>'
     )
-    url = _given(match, team, "crest")
-    image = (
-        f'<img class="tl-badge" src="{escape(url)}" alt="" width="32" height="32" loading="lazy"'
-        ' decoding="async" referrerpolicy="no-referrer"/>'
-        if url
-        else ""
-    )
-    return f'<span class="tl-crest" part="crest" aria-hidden="true">{monogram}{image}</span>'
+    return f'<span class="tl-crest" part="crest" aria-hidden="true">{monogram}</span>'
 
 
 def _given(match: Match, team: str, key: str) -> str:

@@ -7,12 +7,27 @@ ways to write the same fact compare equal; what it cannot read it refuses by the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from shared_state.details import (
+    DETAILS,
+    EVENT_ID_MAX_CHARS,
+    MINUTE_MAX,
+    NAME_MAX_CHARS,
+    REASON_MAX_CHARS,
+    STATUSES,
+    TYPE_MAX_CHARS,
+    checked_detail,
+    integer,
+    matching,
+    one_of,
+    optional,
+    text,
+)
 from shared_state.errors import InvalidEvent
-from shared_state.jsontext import MAX_INTEGER, Json, JsonObject, canonical, check_plain, quoted
+from shared_state.jsontext import Json, JsonObject, canonical, quoted
 
 __all__ = [
     "DETAILS",
@@ -34,42 +49,10 @@ OPS: Final = ("ADD", "AMEND", "RETRACT")
 # In the order of play: the index is part of the order of events.
 PERIODS: Final = ("PRE", "H1", "HT", "H2", "BREAK_ET", "ET1", "ET_HT", "ET2", "BREAK_PENS", "PENS", "POST")
 PERIOD_INDEX: Final[Mapping[str, int]] = {name: index for index, name in enumerate(PERIODS)}
-STATUSES: Final = (
-    "SCHEDULED",
-    "DELAYED",
-    "LIVE",
-    "HALF_TIME",
-    "EXTRA_TIME",
-    "PENALTIES",
-    "INTERRUPTED",
-    "SUSPENDED",
-    "FT",
-    "AET",
-    "FT_PENS",
-    "POSTPONED",
-    "CANCELLED",
-    "ABANDONED",
-    "AWARDED",
-)
 TEAMS: Final = ("home", "away")
 CONFIDENCES: Final = ("PROVISIONAL", "CONFIRMED")
 
 MATCH_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-EVENT_ID_MAX_CHARS: Final = 128
-NAME_MAX_CHARS: Final = 128
-TYPE_MAX_CHARS: Final = 64
-REASON_MAX_CHARS: Final = 500
-TEXT_MAX_CHARS: Final = 2_000
-# Displayed minutes pass 120 in the stoppage of extra time; three digits leave room for any error of
-# a feed that is still worth showing.
-MINUTE_MAX: Final = 999
-# A NOTE of 2,000 characters is the largest known detail; unknown types get the same room.
-DETAIL_MAX_BYTES: Final = 8_000
-# A snapshot nests a detail four deep, and a reader refuses what is nested deeper than jsontext.MAX_DEPTH:
-# an event that no snapshot can carry must not get into the log.
-DETAIL_MAX_DEPTH: Final = 8
-
-_Check = Callable[[str, Json], Json]
 
 
 def default_period(minute: int | None) -> str:
@@ -82,121 +65,30 @@ def default_period(minute: int | None) -> str:
     return "ET2"
 
 
-def _text(max_chars: int, min_chars: int = 1) -> _Check:
-    def check(name: str, value: Json) -> str:
-        if not isinstance(value, str) or not min_chars <= len(value) <= max_chars:
-            raise InvalidEvent(name, value, f"must be text of {min_chars} to {max_chars} characters")
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise InvalidEvent(name, value, "must be text that UTF-8 can carry") from None
-        return value
-
-    return check
-
-
-def _integer(least: int, most: int = MAX_INTEGER) -> _Check:
-    def check(name: str, value: Json) -> int:
-        # bool is an int to Python and a mistake here.
-        if type(value) is not int or not least <= value <= most:
-            raise InvalidEvent(name, value, f"must be an integer from {least} to {most}")
-        return value
-
-    return check
-
-
-def _one_of(choices: tuple[str, ...]) -> _Check:
-    def check(name: str, value: Json) -> str:
-        if not isinstance(value, str) or value not in choices:
-            raise InvalidEvent(name, value, f"must be one of {' '.join(choices)}")
-        return value
-
-    return check
-
-
-def _boolean(name: str, value: Json) -> bool:
-    if type(value) is not bool:
-        raise InvalidEvent(name, value, "must be true or false")
-    return value
-
-
-def _optional(check: _Check) -> _Check:
-    def check_optional(name: str, value: Json) -> Json:
-        return None if value is None else check(name, value)
-
-    return check_optional
-
-
-def _matching(pattern: re.Pattern[str]) -> _Check:
-    def check(name: str, value: Json) -> str:
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise InvalidEvent(name, value, f"must match {pattern.pattern}")
-        return value
-
-    return check
-
-
-def _team_sheet(name: str, value: Json) -> JsonObject:
-    if not isinstance(value, Mapping):
-        raise InvalidEvent(name, value, "must be an object with name and code")
-    return {
-        "name": _text(NAME_MAX_CHARS)(f"{name}.name", value.get("name")),
-        "code": _optional(_text(16))(f"{name}.code", value.get("code")),
-    }
-
-
-_REQUIRED: Final = object()
-
-# By type: key -> (check, default); a detail without the key takes the default, if there is one.
-DETAILS: Final[Mapping[str, Mapping[str, tuple[_Check, object]]]] = {
-    "GOAL": {"own_goal": (_boolean, False), "penalty": (_boolean, False)},
-    "PENALTY_MISSED": {},
-    "SHOOTOUT_KICK": {"order": (_integer(1, MINUTE_MAX), _REQUIRED), "scored": (_boolean, _REQUIRED)},
-    "YELLOW_CARD": {},
-    "SECOND_YELLOW": {},
-    "RED_CARD": {},
-    "SUBSTITUTION": {},
-    "VAR": {
-        "state": (_one_of(("OPEN", "CLOSED")), _REQUIRED),
-        "outcome": (_optional(_text(REASON_MAX_CHARS)), None),
-        "target_event_id": (_optional(_text(EVENT_ID_MAX_CHARS)), None),
-    },
-    "STOPPAGE_ANNOUNCED": {"minutes": (_integer(0, MINUTE_MAX), _REQUIRED)},
-    "STATUS_CHANGE": {"to": (_one_of(STATUSES), _REQUIRED)},
-    "SCORE_OVERRIDE": {
-        "home": (_integer(0, MINUTE_MAX), _REQUIRED),
-        "away": (_integer(0, MINUTE_MAX), _REQUIRED),
-    },
-    "MATCH_INFO": {
-        "home": (_team_sheet, _REQUIRED),
-        "away": (_team_sheet, _REQUIRED),
-        "competition": (_optional(_text(NAME_MAX_CHARS)), None),
-        "kickoff_ms": (_optional(_integer(0)), None),
-        "venue": (_optional(_text(NAME_MAX_CHARS)), None),
-    },
-    "NOTE": {"text": (_text(TEXT_MAX_CHARS), _REQUIRED)},
-}
 TYPES: Final = tuple(DETAILS)
 # What shows how far play has come. An unknown type is shown as nothing, the minute included; a note may be
-# about any moment, also one to come.
-TYPES_OF_PLAY: Final = frozenset(TYPES) - {"NOTE"}
-# These count for a side; without one there is nothing to count.
-_NEEDS_TEAM: Final = frozenset({"GOAL", "SHOOTOUT_KICK"})
+# about any moment, also one to come; line-ups and statistics are about the match as a whole, and readers of a
+# release that does not know them have the same clock.
+TYPES_OF_PLAY: Final = frozenset(TYPES) - {"NOTE", "LINE_UP", "STAT"}
+# These are of a side; without one there is nothing to count or to list.
+_NEEDS_TEAM: Final = frozenset({"GOAL", "SHOOTOUT_KICK", "LINE_UP"})
+# These need no period: they are about the match as a whole.
+_WHOLE_MATCH: Final = frozenset({"MATCH_INFO", "LINE_UP", "STAT"})
 
-_check_match_id = _matching(MATCH_ID_PATTERN)
-_check_event_id = _text(EVENT_ID_MAX_CHARS)
-_check_rev = _integer(1)
-_check_op = _one_of(OPS)
-_check_type = _text(TYPE_MAX_CHARS)
-_check_period = _one_of(PERIODS)
-_check_minute = _optional(_integer(0, MINUTE_MAX))
-_check_stoppage = _integer(0, MINUTE_MAX)
-_check_team = _optional(_one_of(TEAMS))
-_check_player = _optional(_text(NAME_MAX_CHARS, 0))
-_check_confidence = _one_of(CONFIDENCES)
-_check_reason = _optional(_text(REASON_MAX_CHARS, 0))
-_check_source = _optional(_text(NAME_MAX_CHARS, 0))
-_check_source_ts = _optional(_integer(0))
+_check_match_id = matching(MATCH_ID_PATTERN)
+_check_event_id = text(EVENT_ID_MAX_CHARS)
+_check_rev = integer(1)
+_check_op = one_of(OPS)
+_check_type = text(TYPE_MAX_CHARS)
+_check_period = one_of(PERIODS)
+_check_minute = optional(integer(0, MINUTE_MAX))
+_check_stoppage = integer(0, MINUTE_MAX)
+_check_team = optional(one_of(TEAMS))
+_check_player = optional(text(NAME_MAX_CHARS, 0))
+_check_confidence = one_of(CONFIDENCES)
+_check_reason = optional(text(REASON_MAX_CHARS, 0))
+_check_source = optional(text(NAME_MAX_CHARS, 0))
+_check_source_ts = optional(integer(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +152,7 @@ class Event:
         _check_confidence("status", self.status)
         if self.team is None and self.type in _NEEDS_TEAM:
             raise InvalidEvent("team", None, f"must be home or away for {self.type}")
-        object.__setattr__(self, "detail", _checked_detail(self.type, self.detail))
+        object.__setattr__(self, "detail", checked_detail(self.type, self.detail))
 
     @classmethod
     def from_json(cls, value: Json) -> Event:
@@ -280,7 +172,7 @@ class Event:
                 raise InvalidEvent("type", None, f"is required for {given['op']}")
             minute = _check_minute("minute", given.get("minute"))
             if "period" not in given:
-                if minute is None and given["type"] != "MATCH_INFO":
+                if minute is None and given["type"] not in _WHOLE_MATCH:
                     raise InvalidEvent("period", None, "is required where there is no minute")
                 given["period"] = default_period(minute)
         return cls(**given)
@@ -372,30 +264,3 @@ _RETRACT_BARE: Final = (
     ("player2", None),
     ("status", "CONFIRMED"),
 )
-
-
-def _checked_detail(type_: str, detail: Json) -> JsonObject:
-    """The detail with its defaults filled, in the contract's order; keys it does not name are kept, last.
-
-    One order, so that a reader who filled in a default writes the same snapshot as who was given it.
-    """
-    if not isinstance(detail, Mapping):
-        raise InvalidEvent("detail", detail, "must be an object")
-    known = DETAILS.get(type_, {})
-    checked: JsonObject = {}
-    for key, (check, default) in known.items():
-        if key in detail:
-            checked[key] = check(f"detail.{key}", detail[key])
-        elif default is _REQUIRED:
-            raise InvalidEvent(f"detail.{key}", None, f"is required for {type_}")
-        else:
-            checked[key] = default
-    checked |= {key: value for key, value in detail.items() if key not in known}
-    if len(checked) > len(known):
-        try:
-            check_plain(checked, DETAIL_MAX_DEPTH)
-        except ValueError as error:
-            raise InvalidEvent("detail", detail, f"must be plain JSON ({error})") from None
-        if len(canonical(checked).encode("utf-8")) > DETAIL_MAX_BYTES:
-            raise InvalidEvent("detail", detail, f"must be at most {DETAIL_MAX_BYTES} bytes of JSON")
-    return checked

@@ -93,6 +93,8 @@ class Match:
     # Made when it is first asked for, and from then on handed from each match to the next: who only wants
     # the score of a match pays nothing for it. Threads that make it at once make the same.
     _index: Index | None = field(default=None, compare=False, repr=False)
+    # A scoreboard asks for them a dozen times.
+    _events: list[Event] | None = field(default=None, compare=False, repr=False)
 
     @property
     def score(self) -> Score:
@@ -141,9 +143,13 @@ class Match:
         return index
 
     def events(self) -> list[Event]:
-        """The live events in their own order."""
-        live = (record.live for record in self.records.values())
-        return sorted((event for event in live if event is not None), key=Event.order)
+        """The live events in their own order. The list is the match's own, and must not be changed."""
+        events = self._events
+        if events is None:
+            live = (record.live for record in self.records.values())
+            events = sorted((event for event in live if event is not None), key=Event.order)
+            object.__setattr__(self, "_events", events)
+        return events
 
     def retracted(self) -> list[tuple[Event, Event]]:
         """Each event that was taken back, with the RETRACT that did it, in the events' order."""

@@ -105,7 +105,7 @@ def short_name(name: str, code: str | None = None, limit: int = SHORT_MAX_CHARS)
     words = [word for word in name.split(" ") if word]
     if len(name) <= limit or not words:
         return name
-    telling = [word for word in words if word not in _AFFIXES and not word.isdigit()] or words
+    telling = [word for word in words if not _says_nothing(word)] or words
     candidates = [words, telling, _without_second_words(telling), _abbreviated(telling)]
     for chosen in candidates:
         text = " ".join(chosen)
@@ -121,6 +121,11 @@ def short_name(name: str, code: str | None = None, limit: int = SHORT_MAX_CHARS)
         if len(word) > len(longest):
             longest = word
     return longest if len(longest) <= limit else longest[: limit - 1] + ELLIPSIS
+
+
+def _says_nothing(word: str) -> bool:
+    # Digits of ASCII only: what else isdigit() takes differs between runtimes.
+    return word in _AFFIXES or all(letter in "0123456789" for letter in word)
 
 
 def _lines(words: list[str], limit: int) -> int:
@@ -140,7 +145,7 @@ def initials(name: str, code: str | None = None) -> str:
     """At most three characters for a side: its code, or the first letters of its words."""
     if code and len(code) <= INITIALS_MAX:
         return code
-    words = [word for word in name.split(" ") if word and word not in _AFFIXES and not word.isdigit()]
+    words = [word for word in name.split(" ") if word and not _says_nothing(word)]
     if len(words) > 1:
         return "".join(word[0] for word in words[:INITIALS_MAX])
     return (words[0] if words else name)[:INITIALS_MAX]

@@ -19,7 +19,7 @@ from shared_state.match import Match, Score, is_scored_goal
 from shared_state.var_outcomes import reason_words, var_words
 from shared_state.wording import minute_text, pair, side_code, side_name
 
-__all__ = ["Row", "counted", "kicks", "retraction_key", "retraction_text", "rows", "rows_html"]
+__all__ = ["Row", "counted", "kicks", "place", "retraction_key", "retraction_text", "rows", "rows_html"]
 
 
 class Row(NamedTuple):
@@ -49,7 +49,7 @@ def rows(match: Match) -> list[Row]:
     shown += match.retracted()
     goals = made = Score(0, 0)
     found: list[Row] = []
-    for event, retraction in sorted(shown, key=lambda item: _place(item[0])):
+    for event, retraction in sorted(shown, key=lambda item: place(item[0])):
         if event.type not in _TEXT:
             continue
         tally = None
@@ -69,13 +69,13 @@ def counted(match: Match, team: str) -> list[Event]:
         for event in match.events()
         if event.team == team and (is_scored_goal(event) or event.type in reds)
     ]
-    return sorted(live, key=_place)
+    return sorted(live, key=place)
 
 
 def kicks(match: Match, team: str) -> list[Event]:
     """A side's kicks of the shoot-out, in their order."""
     live = [event for event in match.events() if event.type == "SHOOTOUT_KICK" and event.team == team]
-    return sorted(live, key=_place)
+    return sorted(live, key=place)
 
 
 def retraction_text(event: Event, retraction: Event, language: Language = ENGLISH) -> str:
@@ -103,16 +103,32 @@ def rows_html(match: Match, fresh: str | None = None, language: Language = ENGLI
         language: of the text.
     """
     items: list[str] = []
+    kick_items: list[str] = []
+    kicks_at = 0
     period = ""
     for row in reversed(rows(match)):
-        if row.event.period != period:
-            period = row.event.period
+        period_before, period = period, row.event.period
+        html = _row_html(match, row, fresh, language)
+        if period == "PENS":
+            kicks_at = len(items)
+            kick_items.append(html)
+            continue
+        if period != period_before:
             items.append(f'<li class="tl-period">{escape(language.text(f"period.{period}"))}</li>')
-        items.append(_row_html(match, row, fresh, language))
+        items.append(html)
+    if kick_items:
+        # The kicks stand as dots above; their rows are there for who opens them.
+        heading = escape(language.text("period.PENS"))
+        group = (
+            f'<li class="tl-group"><details><summary class="tl-period">{heading}</summary>'
+            f'<ol class="tl-events">{"".join(kick_items)}</ol></details></li>'
+        )
+        items.insert(kicks_at, group)
     return "".join(items)
 
 
-def _place(event: Event) -> tuple[int, int, int, tuple[int, int, int, int, str]]:
+def place(event: Event) -> tuple[int, int, int, tuple[int, int, int, int, str]]:
+    """Where an event stands among the rows: by the match clock first."""
     minute = -1 if event.minute is None else event.minute
     if event.type == "SHOOTOUT_KICK":
         minute = event.detail["order"]
@@ -143,7 +159,7 @@ def _row_html(match: Match, row: Row, fresh: str | None, language: Language) -> 
     if code:
         end += f'<span class="tl-side">{escape(code)}</span>'
     return (
-        f'<li class="tl-row" data-event="{escape(event.event_id)}" data-type="{event.type}"'
+        f'<li class="tl-row" part="row" data-event="{escape(event.event_id)}" data-type="{event.type}"'
         f' data-side="{event.team or "none"}"'
         + (f' data-state="{state}"' if state else "")
         + (" data-fresh" if fresh is not None and event.event_id == fresh else "")
@@ -220,9 +236,9 @@ _RETRACTED: Final = frozenset(
 
 
 def _svg(name: str, shapes: str) -> str:
-    # The size is for a page that could not load the styles: without one an image is as wide as the page.
+    # The size is an attribute too: without its stylesheet a picture must not fill the page.
     return (
-        f'<svg class="tl-icon tl-icon-{name}" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">'
+        f'<svg class="tl-icon tl-icon-{name}" width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">'
         f"{shapes}</svg>"
     )
 

@@ -14,6 +14,9 @@ Everything that came from a feed is escaped here, once. What a script may rely o
   milliseconds; absent in a fragment, which never changes;
 - ``[data-clock-start]``, the running minute, with ``data-clock-base``, ``-limit``, ``-least`` and
   ``-most`` (``wording`` says how to let it run); absent while the clock is stopped;
+- on the root of a fragment that changed the score ``data-moment`` (``goal`` or ``correction``), which a page
+  that shows its first score leaves out;
+- ``[data-tl-elapsed]``, the end of the strip's line, which runs with the minute (``strip`` says how);
 - ``time[data-tl-local]``, a moment in UTC that may be rewritten in the reader's own time zone;
 - ``[data-tl-until]``, hidden: what to show from that moment (UTC milliseconds) on, since by then there
   would have been news of a running match;
@@ -28,12 +31,18 @@ from html import escape
 from typing import Final, NamedTuple
 
 from shared_state.announce import announcement
+from shared_state.board import banner_html, board_html
 from shared_state.crest import crest_html
 from shared_state.events import Event
 from shared_state.jsonld import json_ld, json_ld_changes
 from shared_state.jsontext import JsonObject, compact
 from shared_state.language import ENGLISH, Language, Phrase
+from shared_state.lineups import lineups_html
 from shared_state.match import Match
+from shared_state.moments import moment as moment_of
+from shared_state.names import surname
+from shared_state.statistics import statistics_html
+from shared_state.strip import strip_html
 from shared_state.timeline import counted, kicks, rows_html
 from shared_state.wire import DeltaId
 from shared_state.wording import (
@@ -47,7 +56,6 @@ from shared_state.wording import (
     phase,
     score_sentence,
     score_shown,
-    side_code,
     side_name,
     status_chip,
     status_words,
@@ -73,6 +81,8 @@ EXPLAINED: Final = frozenset(
 )
 #: The note of a running match without news. The score stays: it is the last that is known.
 NO_UPDATES: Final = Phrase("note.no_updates")
+# Sources report a kick-off some minutes late; after this it is missed.
+AWAITED_MS: Final = 15 * 60_000
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 PHASE_RANK: Final = {"live": 0, "paused": 1, "before": 2, "over": 3, "off": 4}
 
@@ -145,6 +155,7 @@ def scoreboard(
     position: DeltaId,
     *,
     announcement: str = "",
+    before: Match | None = None,
     now_ms: int | None = None,
     fresh: str | None = None,
     as_of_ms: int | None = None,
@@ -158,6 +169,8 @@ def scoreboard(
         match: the match.
         position: the id of the last delta in it.
         announcement: what ``announcement()`` said of that delta.
+        before: the match before that delta, to show what it did to the score; None on a page, where nothing
+            has just happened.
         now_ms: UTC milliseconds, to let the minute run to; None in a fragment, which never changes.
         fresh: the ``event_id`` of the row that just came, which is highlighted once.
         as_of_ms: until when this was known to be the newest, UTC milliseconds; None in a fragment.
@@ -176,25 +189,29 @@ def scoreboard(
     label = page_title(match, language=words)
     if score_shown(match):
         label = f"{score_sentence(match, words)}, {status_words(match, words)}"
+    step = None if before is None else moment_of(before, match)
+    # Two moments in a row have different turns, so that the second is animated like the first.
+    turn = f' data-moment="{step.kind}" data-turn="{position.seq % 2}"' if step is not None else ""
     return (
-        f'<article class="tl" data-id="{position}" data-match="{escape(match.match_id)}"'
+        f'<article class="tl" part="board" data-id="{position}" data-match="{escape(match.match_id)}"'
         f' data-status="{match.status}" data-period="{match.period}" data-phase="{phase(match)}"'
-        f' data-announce="{escape(announcement)}" aria-label="{escape(label)}"{own}'
+        f' data-announce="{escape(announcement)}"{turn} aria-label="{escape(label)}"{own}'
         + (f' data-notifications="{escape(compact(notifications))}"' if notifications else "")
         + (f' data-unseen="{escape(compact(sorted(unseen)))}"' if unseen else "")
         + (">" if as_of_ms is None else f' data-as-of="{as_of_ms}">')
-        + _top(match, now_ms, words)
+        # Before the rest: while it is shown, the stylesheet makes nothing after it look live.
         + _delayed(match, now_ms, words)
-        + '<div class="tl-board">'
-        + _team(match, "home", words)
-        + _score(match, words)
-        + _team(match, "away", words)
-        + "</div>"
+        + _top(match, now_ms, words)
+        + board_html(match, step, words)
+        + banner_html(match, before, words)
         + ("" if score_shown(match) else _kickoff_line(match, words))
         + _players(match, words)
         + _explanation(match, words)
+        + strip_html(match, now_ms)
         + _shootout(match, words)
         + _events(match, fresh, words)
+        + statistics_html(match, words)
+        + lineups_html(match, words)
         + _foot(match, words)
         + "</article>"
     )
@@ -267,12 +284,13 @@ def _top(match: Match, now_ms: int | None, language: Language) -> str:
     running = ticking(match)
     if running is None:
         status = (
-            f'<p class="tl-chip"><span aria-hidden="true">{chip}</span><span class="tl-vh">{words}</span></p>'
+            f'<p class="tl-chip" part="chip"><span aria-hidden="true">{chip}</span>'
+            f'<span class="tl-vh">{words}</span></p>'
         )
     else:
         # role=timer is silent by itself: the minute is there to be asked for, not spoken every minute.
         status = (
-            f'<p class="tl-chip" role="timer" data-clock-start="{running.start_ms}"'
+            f'<p class="tl-chip" part="chip" role="timer" data-clock-start="{running.start_ms}"'
             f' data-clock-base="{running.base}" data-clock-limit="{running.limit}"'
             f' data-clock-least="{running.least}" data-clock-most="{running.most}">{chip}</p>'
         )
@@ -285,39 +303,16 @@ def _top(match: Match, now_ms: int | None, language: Language) -> str:
 
 def _delayed(match: Match, now_ms: int | None, language: Language) -> str:
     """That the news is late: in the page already, hidden until it is true."""
-    until = believed_until(match)
+    until, kind, key = believed_until(match), "delayed", "remark.no_updates"
+    if match.status == "SCHEDULED" and match.info is not None:
+        # What should have begun is not "upcoming" any more, even if no source says what became of it.
+        kickoff_ms = match.info.detail["kickoff_ms"]
+        until = None if kickoff_ms is None else kickoff_ms + AWAITED_MS
+        kind, key = "awaited", "remark.awaited"
     if until is None:
         return ""
     hidden = "" if now_ms is not None and now_ms >= until else " hidden"
-    text = escape(language.text("remark.no_updates"))
-    return f'<p class="tl-delayed" data-tl-until="{until}"{hidden}>{text}</p>'
-
-
-def _team(match: Match, team: str, language: Language) -> str:
-    code = side_code(match, team)
-    return (
-        f'<div class="tl-team tl-{team}">'
-        + (f'<span class="tl-code" aria-hidden="true">{escape(code)}</span>' if code else "")
-        + f'<span class="tl-name"><bdi>{escape(side_name(match, team, language))}</bdi></span></div>'
-    )
-
-
-def _score(match: Match, language: Language) -> str:
-    if not score_shown(match):
-        versus = escape(language.text("score.versus"))
-        return f'<div class="tl-score"><span class="tl-versus">{versus}</span></div>'
-    home, away = match.score
-    below: list[str] = []
-    if match.shootout is not None:
-        below.append(language.text("score.pens", score=pair(match.shootout)))
-    if official_result(match) is not None:
-        below.append(language.text("score.official"))
-    return (
-        '<div class="tl-score"><span class="tl-goals">'
-        f'<b>{home}</b><i aria-hidden="true">–</i><b>{away}</b></span>'
-        + "".join([f'<span class="tl-pens">{escape(text)}</span>' for text in below])
-        + "</div>"
-    )
+    return f'<p class="tl-{kind}" data-tl-until="{until}"{hidden}>{escape(language.text(key))}</p>'
 
 
 def _kickoff_line(match: Match, language: Language) -> str:
@@ -398,7 +393,7 @@ def _shootout(match: Match, language: Language) -> str:
             f"<b>{sum(kick.detail['scored'] for kick in side)}</b></div>"
         )
     label = escape(language.text("label.shootout"))
-    return f'<section class="tl-shootout" aria-label="{label}">{"".join(lines)}</section>'
+    return f'<section class="tl-shootout" part="shootout" aria-label="{label}">{"".join(lines)}</section>'
 
 
 def _kick(kick: Event, language: Language) -> str:
@@ -407,17 +402,22 @@ def _kick(kick: Event, language: Language) -> str:
         words = language.text(f"kick.{outcome}.player", player=kick.player)
     else:
         words = language.text(f"kick.{outcome}")
-    return f'<li class="tl-kick tl-kick-{outcome}"><span class="tl-vh">{escape(words)}</span></li>'
+    # For the eye where there is room, by the stylesheet; the words say the same.
+    who = f' data-kicker="{escape(surname(kick.player))}"' if kick.player else ""
+    return f'<li class="tl-kick tl-kick-{outcome}"{who}><span class="tl-vh">{escape(words)}</span></li>'
 
 
 def _events(match: Match, fresh: str | None, language: Language) -> str:
     items = rows_html(match, fresh, language)
     if not items:
-        return ""
+        if phase(match) not in ("before", "live", "paused"):
+            return ""
+        key = "empty.before" if phase(match) == "before" else "empty.live"
+        return f'<p class="tl-empty" part="empty">{escape(language.text(key))}</p>'
     # A log speaks what is added to it. This one is swapped in whole, so it would speak everything.
     label = escape(language.text("label.events"))
     return (
-        f'<div class="tl-log" role="log" aria-live="off" aria-label="{label}">'
+        f'<div class="tl-log" part="events" role="log" aria-live="off" aria-label="{label}">'
         f'<ol class="tl-events">{items}</ol></div>'
     )
 
@@ -427,7 +427,7 @@ def _foot(match: Match, language: Language) -> str:
     when = _kickoff_html(match, language) if score_shown(match) else ""
     parts = [part for part in (f"<bdi>{escape(venue)}</bdi>" if venue else "", when) if part]
     place = f'<p class="tl-place">{" · ".join(parts)}</p>' if parts else ""
-    return f'<div class="tl-foot">{place}<p class="tl-age" data-tl-age></p></div>'
+    return f'<div class="tl-foot" part="foot">{place}<p class="tl-age" data-tl-age></p></div>'
 
 
 def _kickoff_html(match: Match, language: Language) -> str:

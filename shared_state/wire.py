@@ -49,6 +49,7 @@ __all__ = [
     "ATTRIBUTE_CLOCK_MOST",
     "ATTRIBUTE_CLOCK_START",
     "ATTRIBUTE_DAY",
+    "ATTRIBUTE_ELAPSED",
     "ATTRIBUTE_EVENT",
     "ATTRIBUTE_FRESH",
     "ATTRIBUTE_GROUP",
@@ -58,6 +59,7 @@ __all__ = [
     "ATTRIBUTE_LIST_ID",
     "ATTRIBUTE_LOCAL_TIME",
     "ATTRIBUTE_MATCH",
+    "ATTRIBUTE_MOMENT",
     "ATTRIBUTE_NOTIFICATIONS",
     "ATTRIBUTE_PHASE",
     "ATTRIBUTE_TEXT",
@@ -169,6 +171,7 @@ ATTRIBUTE_CLOCK_LIMIT: Final = "data-clock-limit"
 ATTRIBUTE_CLOCK_MOST: Final = "data-clock-most"
 ATTRIBUTE_CLOCK_START: Final = "data-clock-start"
 ATTRIBUTE_DAY: Final = "data-tl-day"
+ATTRIBUTE_ELAPSED: Final = "data-tl-elapsed"
 ATTRIBUTE_EVENT: Final = "data-event"
 ATTRIBUTE_FRESH: Final = "data-fresh"
 ATTRIBUTE_GROUP: Final = "data-tl-group"
@@ -178,6 +181,7 @@ ATTRIBUTE_KICKOFF: Final = "data-kickoff"
 ATTRIBUTE_LIST_ID: Final = "data-list-id"
 ATTRIBUTE_LOCAL_TIME: Final = "data-tl-local"
 ATTRIBUTE_MATCH: Final = "data-match"
+ATTRIBUTE_MOMENT: Final = "data-moment"
 ATTRIBUTE_NOTIFICATIONS: Final = "data-notifications"
 ATTRIBUTE_PHASE: Final = "data-phase"
 ATTRIBUTE_TEXT: Final = "data-tl-text"

@@ -96,7 +96,21 @@ def details(type_: str) -> st.SearchStrategy[dict[str, Any]]:
     """
     count = st.integers(0, 9)
     sheet = st.fixed_dictionaries(
-        {"name": hostile_text()}, optional={"code": st.none() | st.sampled_from(["FRA", "CRO"])}
+        {"name": hostile_text()},
+        optional={
+            "code": st.none() | st.sampled_from(["FRA", "CRO"]),
+            "crest": st.none() | st.just("https://crests.example/a.svg"),
+            "color": st.none() | st.sampled_from(["#0055a4", "#FFFFFF"]),
+        },
+    )
+    player = st.fixed_dictionaries(
+        {"name": hostile_text()},
+        optional={
+            "number": st.none() | st.integers(0, 99),
+            "position": st.none() | st.sampled_from(["GK", "FW"]),
+            "captain": st.none() | st.booleans(),
+            "born": st.just(1999),
+        },
     )
     required: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "SHOOTOUT_KICK": {"order": st.integers(1, 12), "scored": st.booleans()},
@@ -106,6 +120,8 @@ def details(type_: str) -> st.SearchStrategy[dict[str, Any]]:
         "SCORE_OVERRIDE": {"home": count, "away": count},
         "MATCH_INFO": {"home": sheet, "away": sheet},
         "NOTE": {"text": hostile_text()},
+        "LINE_UP": {"starting": st.lists(player, min_size=1, max_size=3)},
+        "STAT": {"key": st.sampled_from(["shots", "xg", "x_new"]), "home": count, "away": count},
     }
     optional: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "GOAL": {"own_goal": st.booleans(), "penalty": st.booleans()},
@@ -114,6 +130,11 @@ def details(type_: str) -> st.SearchStrategy[dict[str, Any]]:
             "competition": st.none() | hostile_text(),
             "kickoff_ms": st.none() | st.just(EPOCH),
             "venue": st.none() | hostile_text(),
+        },
+        "LINE_UP": {
+            "formation": st.none() | st.just("4-3-3"),
+            "bench": st.none() | st.lists(player, max_size=2),
+            "coach": st.none() | hostile_text(),
         },
     }
     known = st.fixed_dictionaries(required.get(type_, {}), optional=optional.get(type_, {}))
@@ -153,7 +174,7 @@ def events(
     if op == "RETRACT":
         return Event(**common)
     type_ = draw(st.sampled_from(types))
-    needs_team = type_ in ("GOAL", "SHOOTOUT_KICK")
+    needs_team = type_ in ("GOAL", "SHOOTOUT_KICK", "LINE_UP")
     teams: list[str | None] = ["home", "away"] if needs_team else [None, "home", "away"]
     return Event(
         **common,

@@ -170,3 +170,28 @@ def test_the_port_has_several_queues_and_nobody_elses() -> None:
 def test_an_address_that_is_not_ours_is_named() -> None:
     with pytest.raises(ConfigError, match=re.escape("203.0.113.1:80 cannot be listened on")):
         listen("203.0.113.1", 80)
+
+
+def test_crests_come_from_the_origins_that_are_named() -> None:
+    given = "https://crests.example  https://*.cdn.example:8443"
+    config = Config.from_env({"TOUCHLINE_CREST_ORIGINS": given})
+    assert config.crest_origins == ("https://crests.example", "https://*.cdn.example:8443")
+    assert Config.from_env({}).crest_origins == ()
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("http://crests.example", "crests.example", "https:", "https://", "*", "https://*"),
+        *(
+            "https://crests.example/",
+            "https://a.example/path",
+            "https://user@a.example",
+            "https://a.example:x",
+        ),
+        *("https://a.example;script-src", "https://a.example,https://b.example", "'unsafe-inline'", "data:"),
+    ],
+)
+def test_an_origin_of_crests_that_could_be_another_directive_is_refused(origin: str) -> None:
+    with pytest.raises(ConfigError, match=r"TOUCHLINE_CREST_ORIGINS .*must be https://host"):
+        Config.from_env({"TOUCHLINE_CREST_ORIGINS": f"https://crests.example {origin}"})

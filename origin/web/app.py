@@ -87,7 +87,7 @@ def _add_errors_and_headers(app: Flask) -> None:
     app.register_error_handler(BusError, _bus_error)
     app.register_error_handler(HTTPException, _http_error)
     app.after_request(_relative_redirect)
-    security_headers.init_app(app)
+    security_headers.init_app(app, origin_of(app).config.crest_origins)
     cache_policy.init_app(app)
     compression.init_app(app)
 

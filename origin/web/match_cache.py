@@ -74,10 +74,11 @@ class Scoreboard:
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """What is said of one delta: to listeners, and to a page's script."""
+    """What is said of one delta: to listeners, and to a page's script; and the match before it, if known."""
 
     announcement: str
     notifications: Sequence[JsonObject]
+    before: Match | None = None
 
 
 _NOTHING_SAID = _Said("", ())
@@ -281,6 +282,7 @@ class Matches:
             without(match, unseen),
             id_,
             announcement=said.announcement,
+            before=said.before,
             notifications=said.notifications,
             language=language,
             unseen=unseen,
@@ -370,7 +372,7 @@ class Matches:
             if replica.position == id_ and delta.event.event_id not in unseen:
                 before, after = without(before, unseen), without(replica.match, unseen)
                 announced = announcement(before, after, delta.event, language)
-                step = _Said(announced, notifications(before, after, delta.event, id_))
+                step = _Said(announced, notifications(before, after, delta.event, id_), before)
         # Where the first deltas are gone another origin may know more of what a delay hides.
         return replica.match, None if deltas is None else step, unseen
 

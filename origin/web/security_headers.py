@@ -7,9 +7,10 @@ test, and at run time gets the strictest class.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from typing import Final
 
 from flask import Flask, Response, request
@@ -37,8 +38,11 @@ def _policy(**directives: str) -> str:
     return "; ".join(f"{name.replace('_', '-')} {value}" for name, value in directives.items())
 
 
-def _page_policy(frame_ancestors: str, frame_src: str = "'none'") -> str:
+def _page_policy(frame_ancestors: str, images: Sequence[str] = (), frame_src: str = "'none'") -> str:
     """What a page needs, and nothing else; no script and no style is inline.
+
+    Crests are images of other sites. A page shows those of the origins in ``images``; in place of others it
+    has the monogram that is below each.
 
     Tier 2 is Pyodide in a module worker. It compiles WebAssembly, for which ``'wasm-unsafe-eval'`` is
     enough: ``'unsafe-eval'`` is not needed (e2e/test_security_headers.py).
@@ -47,7 +51,7 @@ def _page_policy(frame_ancestors: str, frame_src: str = "'none'") -> str:
         default_src="'none'",
         script_src="'self' 'wasm-unsafe-eval'",
         style_src="'self'",
-        img_src="'self'",
+        img_src=" ".join(("'self'", *images)),
         connect_src="'self'",
         worker_src="'self'",
         base_uri="'none'",
@@ -57,6 +61,8 @@ def _page_policy(frame_ancestors: str, frame_src: str = "'none'") -> str:
     )
 
 
+# The classes of pages, with who may show them in a frame and what they show in one.
+_PAGES: Final = ((RouteClass.PAGE, "'none'", "'self'"), (RouteClass.EMBED, "*", "'none'"))
 _NOTHING: Final = _policy(default_src="'none'", frame_ancestors="'none'")
 # Two of the files are workers, which obey the policy of their own answer and not the page's: tier 2 imports
 # Pyodide and fetches the bundle, the service worker fetches pages and files.
@@ -155,18 +161,27 @@ def is_stream_path(path: str) -> bool:
     )
 
 
-def init_app(app: Flask) -> None:
-    """Put the headers of its route's class on every answer of an application, errors included."""
-    app.after_request(_add_headers)
+def init_app(app: Flask, images: Sequence[str] = ()) -> None:
+    """Put the headers of its route's class on every answer of an application, errors included.
+
+    Args:
+        app: the application.
+        images: origins of other sites whose images pages may show, ``https://crests.example``.
+    """
+    classes = dict(CLASSES)
+    for route, frame_ancestors, frame_src in _PAGES:
+        policy = _page_policy(frame_ancestors, images, frame_src)
+        classes[route] = replace(CLASSES[route], content_security_policy=policy)
+    app.after_request(partial(_add_headers, classes))
 
 
-def _add_headers(response: Response) -> Response:
+def _add_headers(classes: Mapping[RouteClass, Rules], response: Response) -> Response:
     route = route_class(request.endpoint, request.path)
     is_error_page = response.status_code >= 400 and response.mimetype == "text/html"
     if is_error_page and route is not RouteClass.EMBED:
         # It has the layout of a page, and needs its styles. In a frame only an embed's error is shown.
         route = RouteClass.PAGE
-    rules = CLASSES[route]
+    rules = classes[route]
     for name, value in rules.headers().items():
         response.headers[name] = value
     if rules.readable_by_any and not is_error_page:

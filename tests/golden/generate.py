@@ -340,6 +340,38 @@ def _unknown_types() -> Transcript:
     return Transcript("unknown types", "new-old", 42, [(count, event) for count, event in enumerate(log)])
 
 
+def _line_ups_and_statistics() -> Transcript:
+    """Optional types: amended, taken back and born dead like all else; they move neither clock nor score."""
+
+    def squad(*names: str, **more: Any) -> dict[str, Any]:
+        return {"starting": [{"name": name, "number": n} for n, name in enumerate(names, 1)], **more}
+
+    def stat(key: str, home: int, away: int) -> dict[str, Any]:
+        return {"key": key, "home": home, "away": away}
+
+    sides = {
+        "home": {"name": "Argentina", "code": "ARG", "color": "#74acdf"},
+        "away": {"name": "France", "crest": "https://crests.example/fra.svg", "color": "#21304D"},
+    }
+    log = [
+        _add("info", "MATCH_INFO", detail=sides),
+        _add("l1", "LINE_UP", team="home", detail=squad("E. Martínez", "Molina", formation="4-4-2")),
+        _add("l2", "LINE_UP", team="away", detail=squad("Lloris", bench=None, coach="Deschamps", x_new=[1])),
+        _amend(
+            "l1", "LINE_UP", team="home", detail=squad("E. Martínez", "Montiel", bench=[{"name": "Molina"}])
+        ),
+        _status("ko", "LIVE", "H1", minute=0),
+        _add("s1", "STAT", period="H1", minute=40, detail=stat("possession", 54, 46)),
+        _retract("s2"),
+        _add("s2", "STAT", detail=stat("shots", 3, 0)),
+        _add("g1", "GOAL", team="home", minute=23, player="Messi", detail={"penalty": True}),
+        _amend("s1", "STAT", detail=stat("possession", 51, 49)),
+        _add("s3", "STAT", detail=stat("x_new_2031", 1_000_000, 0)),
+        _retract("l2"),
+    ]
+    return Transcript("line-ups", "arg-fra", 43, [(count, event) for count, event in enumerate(log)])
+
+
 TRANSCRIPTS = {
     "final_2018": _final_2018(),
     "shootout": _shootout(),
@@ -347,6 +379,7 @@ TRANSCRIPTS = {
     "award": _award(),
     "hostile_names": _hostile_names(),
     "unknown_types": _unknown_types(),
+    "line_ups": _line_ups_and_statistics(),
 }
 
 

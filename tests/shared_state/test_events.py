@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 
 from shared_state import Event, InvalidEvent, fold
-from shared_state.events import DETAIL_MAX_BYTES, PERIODS, TYPES, default_period
+from shared_state.details import DETAIL_MAX_BYTES
+from shared_state.events import PERIODS, TYPES, default_period
 from shared_state.jsontext import canonical, parse
 from tests import strategies
 from tests.events_by_hand import add, goal, retract
@@ -254,7 +255,7 @@ def test_order_is_time_period_clock_id() -> None:
 def test_every_type_of_the_contract_is_known() -> None:
     assert " ".join(TYPES) == (
         "GOAL PENALTY_MISSED SHOOTOUT_KICK YELLOW_CARD SECOND_YELLOW RED_CARD SUBSTITUTION VAR "
-        "STOPPAGE_ANNOUNCED STATUS_CHANGE SCORE_OVERRIDE MATCH_INFO NOTE"
+        "STOPPAGE_ANNOUNCED STATUS_CHANGE SCORE_OVERRIDE MATCH_INFO NOTE LINE_UP STAT"
     )
 
 

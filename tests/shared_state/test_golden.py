@@ -91,6 +91,7 @@ def assert_final(replica: Replica, transcript: dict[str, Any]) -> None:
         ("award", "AWARDED", (0, 2), None),
         ("hostile_names", "SCHEDULED", (5, 4), None),
         ("unknown_types", "SCHEDULED", (0, 1), None),
+        ("line_ups", "LIVE", (1, 0), None),
     ],
 )
 def test_how_it_ended(

@@ -18,7 +18,7 @@ from shared_state.wording import ticking
 KICKOFF = 1_531_666_800_000  # 2018-07-15 15:00 UTC
 MINUTE = 60_000
 AT = DeltaId(KICKOFF, 7)
-VOID = {"circle", "path", "rect"}  # closed in the same tag, as the SVG in the rows is
+VOID = {"circle", "img", "line", "path", "rect"}  # closed in the same tag, as all SVG here is
 
 
 def event(event_id: str, type_: str = "", **fields: Any) -> Event:
@@ -69,9 +69,13 @@ class Node:
         return "".join(child if isinstance(child, str) else child.text for child in self.children)
 
     def all(self, class_or_tag: str) -> list[Node]:
-        below = [child for child in self.children if isinstance(child, Node)]
-        found = [child for child in below if class_or_tag in (child.tag, *child.classes)]
-        return found + [node for child in below for node in child.all(class_or_tag)]
+        """In the order of the document."""
+        found: list[Node] = []
+        for child in self.children:
+            if isinstance(child, Node):
+                found += [child] if class_or_tag in (child.tag, *child.classes) else []
+                found += child.all(class_or_tag)
+        return found
 
     def one(self, class_or_tag: str) -> Node:
         (found,) = self.all(class_or_tag)
@@ -233,6 +237,7 @@ def test_the_root_says_where_it_stands() -> None:
     article = shown(status("LIVE"), goal("g"), announcement='Goal! "A" <b>')
     assert article.attributes | {"aria-label": None} == {
         "class": "tl",
+        "part": "board",
         "data-id": "1531666800000-7",
         "data-match": "m",
         "data-status": "LIVE",
@@ -709,6 +714,13 @@ def details(text: str) -> dict[str, dict[str, Any]]:
         "SCORE_OVERRIDE": {"home": 1, "away": 2},
         "NOTE": {"text": text},
         "STATUS_CHANGE": {"to": "LIVE"},
+        "LINE_UP": {
+            "formation": text[:16],
+            "starting": [{"name": text, "number": 7, "captain": True}],
+            "bench": [{"name": text}],
+            "coach": text,
+        },
+        "STAT": {"key": "shots", "home": 3, "away": 0},
     }
 
 
@@ -800,3 +812,13 @@ def test_a_running_match_without_news_is_called_delayed(events: list[Event], unt
 def test_a_match_that_does_not_run_is_not_called_delayed(to: str) -> None:
     made = match(info(kickoff_ms=KICKOFF), status(to, source_ts=KICKOFF))
     assert "tl-delayed" not in scoreboard(made, AT, now_ms=KICKOFF + 9_999 * MINUTE)
+
+
+def test_a_kick_off_in_the_past_is_not_called_upcoming() -> None:
+    made = match(info(kickoff_ms=KICKOFF))
+    until = KICKOFF + 15 * MINUTE
+    for now_ms, hidden in ((None, True), (until - 1, True), (until, False)):
+        words = parsed(scoreboard(made, AT, now_ms=now_ms)).one("tl-awaited")
+        assert ("hidden" in words.attributes) is hidden
+        assert words.attributes["data-tl-until"] == str(until)
+    assert "tl-awaited" not in scoreboard(match(info(kickoff_ms=KICKOFF), status("LIVE")), AT)

@@ -28,7 +28,7 @@ from shared_state import (
     fold,
     match_hash,
 )
-from shared_state.events import DETAIL_MAX_DEPTH
+from shared_state.details import DETAIL_MAX_DEPTH
 from shared_state.jsontext import MAX_INTEGER, canonical, parse
 from shared_state.match import derive, state_json
 from tests import strategies

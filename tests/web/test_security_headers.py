@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from origin.errors import BusError
 from origin.web.app import create_admin_app
 from origin.web.origin import origin_of
-from origin.web.security_headers import CLASSES, ROUTES, RouteClass, route_class
+from origin.web.security_headers import CLASSES, ROUTES, RouteClass, init_app, route_class
 from testkit.built_widget import manifest
 from testkit.poster import MATCH, Poster, event
 
@@ -108,6 +108,20 @@ def test_pages_run_nothing_inline_and_only_their_own_files(poster: Poster) -> No
         assert policy["script-src"] == "'self' 'wasm-unsafe-eval'"
         assert policy["style-src"] == policy["connect-src"] == policy["worker-src"] == "'self'"
         assert "unsafe-inline" not in str(policy)
+
+
+def test_pages_show_images_of_the_named_origins_and_of_no_other_site(poster: Poster) -> None:
+    found = urls(poster)
+    assert directives(poster.client.get(found["pages.match"]))["img-src"] == "'self'"
+    other = Flask(__name__)
+    init_app(other, ["https://crests.example", "https://*.cdn.example"])
+    other.add_url_rule("/match", "pages.match", lambda: "page")
+    other.add_url_rule("/embed", "pages.embed", lambda: "page")
+    other.add_url_rule("/score", "polls.score", lambda: "{}")
+    for path in ("/match", "/embed"):
+        images = directives(other.test_client().get(path))["img-src"]
+        assert images == "'self' https://crests.example https://*.cdn.example"
+    assert "img-src" not in directives(other.test_client().get("/score"))
 
 
 def test_data_is_no_document(poster: Poster) -> None:

@@ -45,7 +45,8 @@ class Server:
         delta = self.replica.assign(event, EPOCH + 5)
         assert delta is not None
         spoken = announcement(before, self.replica.match, event)
-        self.pictures.append(scoreboard(self.replica.match, self.replica.position, announcement=spoken))
+        match, position = self.replica.match, self.replica.position
+        self.pictures.append(scoreboard(match, position, announcement=spoken, before=before))
         return [str(delta.id), encode_delta(delta).decode()]
 
     def snapshot(self) -> str:

@@ -17,9 +17,7 @@ def palettes(name: str) -> list[dict[str, str]]:
     css = re.sub(r"/\*.*?\*/", "", (WIDGET / name).read_text("utf-8"), flags=re.DOTALL)
     found: list[dict[str, str]] = []
     for block in re.findall(r"\{([^{}]*)\}", css):
-        colours = dict(
-            re.findall(r"--_?([a-z]+):\s*(?:var\(--tl-[a-z]+,\s*)?(#[0-9a-f]{6})\)?;", block),
-        )
+        colours = dict(re.findall(r"--(?:_theme-)?([a-z]+):\s*(#[0-9a-f]{6});", block))
         if "ink" in colours:
             found.append({**(found[0] if found else {}), **colours})
     return found
@@ -61,6 +59,12 @@ def test_every_text_can_be_read_on_every_ground(
             for text in texts:
                 ratio = contrast(palette[text], palette[ground])
                 assert ratio >= AA_TEXT, f"{text} on {ground} is {ratio:.2f}:1 in {palette}"
+
+
+def test_words_on_the_accent_and_on_amber_can_be_read() -> None:
+    for palette in palettes("live-score.css"):
+        assert contrast(palette["onaccent"], palette["accent"]) >= AA_TEXT
+        assert contrast(palette["ink"], palette["amber"]) >= AA_TEXT
 
 
 @pytest.mark.parametrize("name", STYLES)

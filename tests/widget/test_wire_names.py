@@ -135,11 +135,13 @@ def test_receipts_are_those_of_the_replica() -> None:
 
 def test_the_html_has_the_attributes_that_the_loader_reads() -> None:
     match = replica()
+    kicked_off = match.match
     match.assign(goal("g1", "home", 18, source_ts=EPOCH + 18 * 60_000), accepted_ms=EPOCH)
     live = scoreboard(
         match.match,
         match.position,
         announcement="Goal",
+        before=kicked_off,
         as_of_ms=EPOCH,
         notifications=[{"type": "goal"}],
         language=ENGLISH,

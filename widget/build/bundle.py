@@ -198,6 +198,7 @@ def npm_packages() -> Path:
 def bundled_names() -> list[str]:
     """The project's modules that go to the browser, unchanged; of the languages, English."""
     shared = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "shared_state").glob("*.py"))
+    # Of the languages the one that all others fall back on; what reads all of them is the server's.
     shared.remove("shared_state/languages.py")
     shared += ["shared_state/catalogues/__init__.py", "shared_state/catalogues/en.py"]
     return [*shared, "widget/__init__.py", "widget/python/__init__.py", "widget/python/bridge.py"]

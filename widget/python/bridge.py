@@ -31,7 +31,7 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from shared_state import DeltaId, Receipt, Replica, SharedStateError, decode_delta
+from shared_state import DeltaId, Match, Receipt, Replica, SharedStateError, decode_delta
 from shared_state.announce import announcement
 from shared_state.jsontext import JsonObject, compact
 from shared_state.language import ENGLISH, Language
@@ -107,6 +107,7 @@ class Bridge:
         language = self._language_of.get(slot) or ENGLISH
         start, receipt = replica.position, Receipt.DUPLICATE
         spoken: list[str] = []
+        step_from: Match | None = None
         notified: list[Sequence[JsonObject]] = []
         for id_text, data in deltas:
             delta = decode_delta(match_id, DeltaId.parse(id_text), data)
@@ -117,19 +118,25 @@ class Bridge:
             if receipt is Receipt.APPLIED:
                 is_old = delta.accepted_ms < spoken_ms or (spoken_id is not None and delta.id <= spoken_id)
                 spoken.append("" if is_old else announcement(before, replica.match, delta.event, language))
+                step_from = before
                 notified.append(notifications(before, replica.match, delta.event, replica.position))
         if replica.position == start:
             return self._stands(slot, receipt)
-        return self._moved(slot, spoken, notified)
+        return self._moved(slot, spoken, notified, step_from)
 
     def _stands(self, slot: str, receipt: Receipt) -> JsonObject:
         replica = self._replicas[slot]
         return {"receipt": receipt.value, "id": str(replica.position), "accepted_ms": replica.accepted_ms}
 
     def _moved(
-        self, slot: str, spoken: Sequence[str], notified: Sequence[Sequence[JsonObject]]
+        self,
+        slot: str,
+        spoken: Sequence[str],
+        notified: Sequence[Sequence[JsonObject]],
+        before: Match | None = None,
     ) -> JsonObject:
         replica = self._replicas[slot]
+        said = spoken[-1] if spoken else ""
         return {
             **self._stands(slot, Receipt.APPLIED),
             # Without a clock: the text is the same as the server's fragment at this id, byte for byte, but
@@ -137,7 +144,8 @@ class Bridge:
             "html": scoreboard(
                 replica.match,
                 replica.position,
-                announcement=spoken[-1] if spoken else "",
+                announcement=said,
+                before=before,
                 language=self._language_of.get(slot),
             ),
             "announce": " ".join(filter(None, spoken[-SPOKEN_MAX:])),

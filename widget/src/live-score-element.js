@@ -7,6 +7,7 @@
  *   match            the match's id
  *   src              the origin to follow it from; default: where this script came from
  *   theme            "light" or "dark"; default: the reader's preference (live-score.css)
+ *   size             "ticker", "card" or "full"; default: all that there is, as wide as its place (live-score.css)
  *   delay            seconds by which updates are delayed, 0 to 120, for a page beside a delayed broadcast
  *   lang             the language, as that of any element: its own, or that of what it is in; English if we do not have it
  *   max-tier         "1" never starts the reducer in this browser
@@ -27,6 +28,7 @@
  */
 
 import { showDelayed } from "./delayed.js";
+import { runLine } from "./elapsed.js";
 import { LiveMatch } from "./live-match.js";
 import { mark } from "./clock.js";
 import { notify, send } from "./events.js";
@@ -47,6 +49,7 @@ import {
   ATTRIBUTE_FRESH,
   ATTRIBUTE_ID,
   ATTRIBUTE_MATCH,
+  ATTRIBUTE_MOMENT,
   ATTRIBUTE_NOTIFICATIONS,
   KEY_MATCH_ID,
   SNAPSHOT_ELEMENT_ID,
@@ -256,9 +259,11 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     fresh.removeAttribute(ATTRIBUTE_NOTIFICATIONS); // they have been read
     const old = this.#place.querySelector(".tl");
     const announce = live.shown.announce ?? fresh.getAttribute(ATTRIBUTE_ANNOUNCE) ?? "";
+    const isNews = moved && old?.getAttribute(ATTRIBUTE_MATCH) === fresh.getAttribute(ATTRIBUTE_MATCH);
+    // A page that shows its first score has seen no goal: nothing flashes.
+    if (!isNews) fresh.removeAttribute(ATTRIBUTE_MOMENT);
     if (old) {
-      const same = old.getAttribute(ATTRIBUTE_MATCH) === fresh.getAttribute(ATTRIBUTE_MATCH);
-      morph(old, fresh, (row) => moved && same && row.setAttribute(ATTRIBUTE_FRESH, ""));
+      morph(old, fresh, (row) => isNews && row.setAttribute(ATTRIBUTE_FRESH, ""));
     } else {
       this.#place.querySelector("slot")?.remove();
       this.#place.prepend(fresh);
@@ -314,6 +319,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     if (this.dataset.connection && this.dataset.connection !== live.connection) return this.#reflect();
     if (feed.clock.known) {
       showDelayed(this.#place, feed.clock.nowMs);
+      runLine(this.#place, feed.clock.nowMs);
       for (const chip of this.#place.querySelectorAll(`[${ATTRIBUTE_CLOCK_START}]`)) {
         if (words) write(chip, minute(chip, feed.clock.nowMs, words) ?? chip.textContent);
       }

@@ -21,7 +21,10 @@ const alike = (a, b) => a.nodeName === b.nodeName && key(a) === key(b);
  * @param {(row: Element) => void} onRow a row that `old` did not have has been put in
  */
 export function morph(old, fresh, onRow) {
-  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name } of [...old.attributes]) {
+    // What the reader opened stays open.
+    if (name !== "open" && !fresh.hasAttribute(name)) old.removeAttribute(name);
+  }
   for (const { name, value } of [...fresh.attributes]) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
