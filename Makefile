@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --editable .
 	touch $@
 
-# The browser's files: Pyodide trimmed to what the reducer needs, the loader, the styles.
+# The browser's files: the reducer's image for MicroPython, Pyodide trimmed to what it needs, the loader, the styles.
 runtime: $(VENV)/.installed
 	$(BIN)/python -m widget.build
 
@@ -32,12 +32,14 @@ test: setup
 	sh testkit/services/install.sh
 	$(BIN)/pytest
 
-# What takes long: a simulated Saturday, a million damaged documents, 500 drawn networks before real browsers (40 min).
+# What takes long: a simulated Saturday, a million damaged documents, the reducer's whole corpus on every runtime, 500
+# drawn networks before real browsers (more than 40 min).
 soak: setup
 	$(BIN)/python -m tests.faults.test_saturday 1 10 api-football-v3
 	$(BIN)/python -m tests.faults.test_saturday 1 3 espn-scoreboard football-data-v4 stats-perform-ma1
 	$(BIN)/python -m tests.feeds.fuzz_matching 1000000
 	$(BIN)/python -m tests.feeds.hostile_documents 1000000
+	$(BIN)/python -m tests.widget.equality --scale 43
 	sh testkit/services/install.sh
 	SOAK_NETWORKS=500 SOAK_BESIDE=25 $(BIN)/pytest -k fresh_or_says e2e/test_freshness_property.py
 

@@ -1,4 +1,4 @@
-"""The match state machine: pure Python that runs unchanged in the origin and, under Pyodide, in the browser.
+"""The match state machine: pure Python that runs unchanged in the origin and in the browser.
 
 Read the files in the order data moves: ``events`` (the vocabulary), ``corrections`` (which revision
 is in force), ``match`` (the fold), ``wire`` (deltas and snapshots), ``replica`` (a match with its position),

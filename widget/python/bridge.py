@@ -1,7 +1,9 @@
-"""Between the browser's worker and ``shared_state``: JSON text in, JSON text out. Runs under Pyodide.
+"""Between the browser's worker and ``shared_state``: JSON text in, JSON text out.
+
+Runs under MicroPython, once the build has lowered it, and under Pyodide as it is.
 
 One request, one reply, both strings: a string crosses from JavaScript in one copy, an object in one call
-per key. ``worker.js`` passes them on unread; ``live-match.js`` writes the requests and reads the replies.
+per key. ``calls.js`` passes them on unread; ``live-match.js`` writes the requests and reads the replies.
 
 =============  ===========================================  ==========================================
 ``op``         also in the request                          does
@@ -164,5 +166,5 @@ _page = Bridge()
 
 
 def handle(request: str) -> str:
-    """Answer one request for this page; the one name that ``worker.js`` calls."""
+    """Answer one request for this page; the one name that both workers call."""
     return _page.handle(request)

@@ -7,26 +7,38 @@ declare const ASSETS: {
   languages: string[];
   catalogues: string;
   css: string;
-  worker: string;
-  bundle: string;
-  runtime: string;
-  runtimeModule: string;
   keep: string;
   htmlReader: string;
+  runtime: string;
+  worker: string;
+  /** Path and integrity. */
+  wasm: [string, string];
+  image: [string, string];
+  pyodideWorker: string;
+  pyodide: string;
+  bundle: string;
 };
 /** shared_state.PROTOCOL_VERSION. */
 declare const PROTOCOL: number;
 /** What Pyodide is told of packages that could be installed: none. */
 declare const LOCK: object;
-/** Paths below /widget/: what a page needs at once, and what tier 2 needs. */
+/** Paths below /widget/: what a page needs at once, what tier 2 needs, and tier 3. */
 declare const SHELL: string[];
 declare const RUNTIME: string[];
 /** The same of the languages, of which a page needs one at the most. */
 declare const CATALOGUES: string[];
+declare const PYODIDE: string[];
+
+/** widget/build/bundle.py says where it is. */
+declare module "micropython" {
+  export function loadMicroPython(options: object): Promise<{ pyimport(name: string): { handle(request: string): string } }>;
+}
 
 interface Navigator {
   /** https://wicg.github.io/netinfo/, Chromium only. */
-  readonly connection?: { readonly saveData?: boolean };
+  readonly connection?: { readonly saveData?: boolean; readonly effectiveType?: string; readonly downlink?: number };
+  /** https://w3c.github.io/device-memory/, Chromium only. */
+  readonly deviceMemory?: number;
 }
 
 interface TrustedTypePolicy {

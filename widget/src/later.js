@@ -7,9 +7,6 @@
 /** @param {string} name of a file beside this one */
 const later = (name) => import(new URL(name, import.meta.url).href);
 
-/** Tier 2. @returns {Promise<typeof import("./runtime.js")>} */
-export const runtimeModule = () => later(ASSETS.runtimeModule);
-
 /** For visits without a network. @returns {Promise<typeof import("./keep.js")>} */
 export const keepModule = () => later(ASSETS.keep);
 

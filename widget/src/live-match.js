@@ -82,7 +82,7 @@ export class LiveMatch extends EventTarget {
   /** @type {Map<string, LiveMatch>} */
   static #all = new Map();
 
-  /** 0: what the server rendered; 1: its fragments; 2: the reducer in this browser. */
+  /** 0: what the server rendered; 1: its fragments; 2 and 3: the reducer in this browser (runtime.js). */
   tier = 0;
   /** @type {Shown} */
   shown = { id: "", html: "" };
@@ -234,15 +234,22 @@ export class LiveMatch extends EventTarget {
    * @param {Runtime} runtime
    */
   async takeOver(runtime) {
-    if (this.#runtime || this.#ended || !this.#started) return;
+    const before = this.#runtime;
+    if (before === runtime || this.#ended || !this.#started) return;
     this.bootMs = runtime.bootMs;
     try {
       runtime.learn(await loadWords(this.base, this.language));
       const snapshot = this.#base ?? (await this.#untilSnapshot());
       if (snapshot) await this.#restore(runtime, snapshot);
+      before?.call({ op: "close", slot: this.slot }).catch(() => {});
     } catch {
-      this.#fallBack();
+      if (!before || this.#runtime !== before) this.#fallBack();
     }
+  }
+
+  /** @param {Runtime} runtime */
+  uses(runtime) {
+    return this.#runtime === runtime;
   }
 
   /** @param {string} path */
@@ -616,7 +623,7 @@ export class LiveMatch extends EventTarget {
     } else if (reply.receipt === RECEIPT_IN_STEP) {
       this.#snapshots = 0;
     } else if (reply.html && !isNewer(this.shown.id, reply.id)) {
-      this.tier = 2;
+      this.tier = this.#runtime?.tier ?? 2;
       this.hash = reply.hash;
       const acceptedMs = restored ? undefined : reply.accepted_ms;
       void this.#showReply(reply, acceptedMs, restored);
@@ -649,7 +656,7 @@ export class LiveMatch extends EventTarget {
   /** Go on without the reducer. */
   #fallBack() {
     this.#runtime = null;
-    if (this.tier === 2) this.tier = 1;
+    if (this.tier >= 2) this.tier = 1;
     this.#changed();
     void this.#pull();
   }
@@ -678,7 +685,7 @@ export class LiveMatch extends EventTarget {
     this.#keptMs = performance.now();
     const { shown, hash } = this;
     const at = this.freshness.asOfMs;
-    const runtime = this.tier === 2 ? this.#runtime : null;
+    const runtime = this.tier >= 2 ? this.#runtime : null;
     const reply = await runtime?.call({ op: "snapshot", slot: this.slot, match: this.match }).catch(() => null);
     const snapshot = reply?.id === shown.id ? reply.snapshot : "";
     const keep = await keepModule().catch(() => null);

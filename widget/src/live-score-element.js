@@ -10,9 +10,10 @@
  *   size             "ticker", "card" or "full"; default: all that there is, as wide as its place (live-score.css)
  *   delay            seconds by which updates are delayed, 0 to 120, for a page beside a delayed broadcast
  *   lang             the language, as that of any element: its own, or that of what it is in; English if we do not have it
- *   max-tier         "1" never starts the reducer in this browser
+ *   runtime          "micropython" or "pyodide": the reducer's; "none" for tier 1; default: what suits the page
+ *   max-tier         "1" is runtime="none"
  * Set by the element
- *   data-tier        0 as the server rendered it, 1 live by fragments, 2 live by the local reducer
+ *   data-tier        0 as the server rendered it, 1 live by fragments, 2 and 3 live by the local reducer
  *   data-id          the id shown
  *   data-connection  open (live), polling (live without a stream), connecting, waiting, offline (not live; the
  *                    age is shown), ended (the match is over, and nobody asks again), unknown (the origin has no such
@@ -34,11 +35,12 @@ import { mark } from "./clock.js";
 import { notify, send } from "./events.js";
 import { morph } from "./morph.js";
 import { languageOf, wordsOf } from "./languages.js";
-import { keepModule, runtimeModule } from "./later.js";
+import { keepModule } from "./later.js";
 import { mayKeep } from "./may-keep.js";
 import { adoptProperties, reflect } from "./reflect.js";
-import { parseHtml, scriptUrl } from "./safe-html.js";
+import { parseHtml } from "./safe-html.js";
 import { openShadow } from "./shadow.js";
+import { endTiers, joinTiers } from "./tiers.js";
 import { localizeTimes, minute, write } from "./wording.js";
 import { IN_ENGLISH } from "./words.js";
 import {
@@ -121,7 +123,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.#connected = false;
     this.#stop();
     // Ten seconds: long enough for a page that swaps its content, short enough not to occupy 40 MB for nothing.
-    setTimeout(() => LiveMatch.any || Runtime?.endAll(), 10_000);
+    setTimeout(() => LiveMatch.any || endTiers(), 10_000);
   }
 
   /**
@@ -177,7 +179,8 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     ticking.add(this);
     ticker ??= setInterval(tick, 1_000);
     this.tick();
-    if (this.getAttribute("max-tier") !== "1" && !navigator.connection?.saveData) this.#watchForReader(base);
+    const isLimited = this.getAttribute("max-tier") === "1" || this.getAttribute("runtime") === "none";
+    if (!isLimited && !navigator.connection?.saveData) this.#watchForReader(base);
   }
 
   /** Show nothing but what the element's author put into it. */
@@ -239,9 +242,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
       // Not for a match that nobody knows.
       if (!live.shown.id) await new Promise((resolve) => live.addEventListener("show", resolve, { once: true }));
       if (this.#live !== live) return;
-      ({ Runtime } = await runtimeModule());
-      const runtime = await Runtime.of(base, scriptUrl);
-      if (this.#live === live) await live.takeOver(runtime);
+      await joinTiers(base, live, this.getAttribute("runtime") ?? "");
       if (mayKeep(base)) (await keepModule()).keepRuntime();
     } catch {
       // Tier 1 goes on; there is nothing a reader could do about it.

@@ -33,7 +33,7 @@ const KEPT = `${PREFIX}${PROTOCOL}-kept${BELOW}`; // keep.js writes it
 const PAGE_MS = 4_000;
 const PAGES_MAX = 20;
 
-const KNOWN = new Set([...SHELL, ...RUNTIME, ...CATALOGUES].map((path) => urlOf(path)));
+const KNOWN = new Set([...SHELL, ...RUNTIME, ...PYODIDE, ...CATALOGUES].map((path) => urlOf(path)));
 
 worker.addEventListener("install", (event) => event.waitUntil(install()));
 worker.addEventListener("activate", (event) => event.waitUntil(activate()));

@@ -1,0 +1,13 @@
+"""Tier 2's half of the build: ``shared_state`` and the bridge as one image of MicroPython bytecode.
+
+Read ``vocabulary`` (what may be used as it is, and what has a stand-in), ``program`` (what the modules
+define), ``lowering`` with its rules in ``statements``, ``expressions`` and ``calls``, ``reach`` (what is left
+out), ``merging`` (one module of all), then ``image``.
+"""
+
+from widget.build.micropython.image import MODULE, CompilerError, image
+from widget.build.micropython.lowering import lowered_program
+from widget.build.micropython.program import LoweringError
+from widget.build.micropython.reach import ReachError
+
+__all__ = ["MODULE", "CompilerError", "LoweringError", "ReachError", "image", "lowered_program"]

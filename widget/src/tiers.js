@@ -1,0 +1,43 @@
+// @ts-check
+/**
+ * The loader's end of tiers 2 and 3: brings in runtime.js, which no reader needs before tier 1 is live, and fetches
+ * beside it what it will ask for.
+ */
+
+import { scriptUrl } from "./safe-html.js";
+
+/**
+ * @typedef {import("./live-match.js").LiveMatch} LiveMatch
+ * @typedef {Promise<[wasm: ArrayBuffer, image: ArrayBuffer]>} Files
+ */
+
+/** @type {Map<string, Promise<import("./runtime.js").Tiers>>} */
+const all = new Map();
+
+/**
+ * Let a reducer take over a match, as far as the page allows.
+ *
+ * @param {string} base the URL that /widget/ is below
+ * @param {LiveMatch} live
+ * @param {string} wanted the element's `runtime`
+ */
+export async function joinTiers(base, live, wanted) {
+  let tiers = all.get(base);
+  if (!tiers) {
+    const url = (/** @type {string} */ path) => new URL("widget/" + path, base).href;
+    const get = async (/** @type {[string, string]} */ [path, integrity]) => (await fetch(url(path), { integrity })).arrayBuffer();
+    // Its script is the largest part: asked for now, it is there when the worker starts.
+    fetch(url(ASSETS.worker)).catch(() => {});
+    const files = Promise.all([get(ASSETS.wasm), get(ASSETS.image)]);
+    files.catch(() => {}); // who awaits them comes later
+    tiers = import(url(ASSETS.runtime)).then(({ Tiers }) => new Tiers(base, files, scriptUrl));
+    all.set(base, tiers);
+  }
+  await (await tiers).join(live, wanted);
+}
+
+/** No element is left to show anything; a later one boots anew. */
+export function endTiers() {
+  for (const tiers of all.values()) tiers.then((of) => of.end(), () => {});
+  all.clear();
+}
