@@ -7,7 +7,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 
@@ -258,11 +258,12 @@ def test_title_heading_and_structured_data_follow_the_score(
     page.goto(played.address())
     at_tier(page, tier)
     ruled_out: JsonObject = {"rev": 2, "op": "RETRACT", "reason": "VAR: offside"}
-    for change, title, description in (
+    changes: tuple[tuple[Callable[[], str], str, str], ...] = (
         (lambda: played.goal("g1", 10), "Rovers 1–0 United · 10'", "Rovers 1–0 United, 10 minutes"),
         (lambda: played.goal("g2", 11), "Rovers 2–0 United · 11'", "Rovers 2–0 United, 11 minutes"),
         (lambda: played.post(("g2", ruled_out)), "Rovers 1–0 United · 10'", "Rovers 1–0 United, 10 minutes"),
-    ):
+    )
+    for change, title, description in changes:
         id_ = change()
         expect(page.locator(f"live-score article[data-id='{id_}']")).to_be_attached(timeout=20_000)
         expect(page).to_have_title(f"{title} · Touchline")
