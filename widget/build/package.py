@@ -70,7 +70,8 @@ def build_package(out: Path, dist: Path = WIDGET / "dist") -> Path:
         shutil.copyfile(PACKAGE / name, out / name)
     shutil.copyfile(ROOT / "LICENSE", out / "LICENSE")
     (out / "types" / "index.d.ts").write_text(
-        'import "../elements.js";\nexport * from "./package/index.js";\n', encoding="utf-8"
+        'import "../elements.js";\nexport * from "./package/index.js";\nexport type * from "./src/events.js";\n',
+        encoding="utf-8",
     )
     (out / "react.js").write_text("export {};\n", encoding="utf-8")
     manifest = json.loads((PACKAGE / "package.json").read_bytes())

@@ -1,7 +1,7 @@
 // What the elements add to the types of the platform; the rest is generated from the sources.
 
 import type { LiveScoreElement, LiveScoresElement } from "./types/package/index.js";
-import type { CorrectionEvent, GoalEvent, StateEvent, StatusEvent } from "./types/package/index.js";
+import type { CorrectionEvent, GoalEvent, StateEvent, StatusEvent } from "./types/src/events.js";
 
 declare global {
   interface HTMLElementTagNameMap {

@@ -13,17 +13,3 @@ import "../src/live-score-element-define.js";
 
 export { LiveScoreElement } from "../src/live-score-element.js";
 export { LiveScoresElement } from "../src/live-scores-element.js";
-
-/**
- * @typedef {import("../src/events.js").GoalDetail} GoalDetail
- * @typedef {import("../src/events.js").CorrectionDetail} CorrectionDetail
- * @typedef {import("../src/events.js").CorrectionKind} CorrectionKind
- * @typedef {import("../src/events.js").StatusDetail} StatusDetail
- * @typedef {import("../src/events.js").StateDetail} StateDetail
- * @typedef {import("../src/events.js").MatchStatus} MatchStatus
- * @typedef {import("../src/events.js").Score} Score
- * @typedef {import("../src/events.js").GoalEvent} GoalEvent
- * @typedef {import("../src/events.js").CorrectionEvent} CorrectionEvent
- * @typedef {import("../src/events.js").StatusEvent} StatusEvent
- * @typedef {import("../src/events.js").StateEvent} StateEvent
- */

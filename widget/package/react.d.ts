@@ -1,7 +1,7 @@
 // Types of the elements in JSX, for React 19: import "@touchline/live-score/react" once.
 
 import type { LiveScoreElement, LiveScoresElement } from "./types/package/index.js";
-import type { CorrectionEvent, GoalEvent, StateEvent, StatusEvent } from "./types/package/index.js";
+import type { CorrectionEvent, GoalEvent, StateEvent, StatusEvent } from "./types/src/events.js";
 
 interface Common<E> {
   src?: string;
