@@ -25,6 +25,7 @@ __all__ = [
     "ENDED",
     "FINAL_WHISTLE",
     "NOT_PLAYED",
+    "PLAYED",
     "Ticking",
     "believed_until",
     "chip_phrase",

@@ -27,7 +27,7 @@ OTHERS = [tag for tag in LANGUAGES if tag != "en"]
 SHARED = {
     *{"VAR", "Penalty", "Assist", "Assist: {player}", "Live", "live", "Page {number} of {numbers}", "Pages"},
     *{"Competition", "Substitution", "Suspended", "Withdrawn", "Penalty stands", "HT", "FT", "pen", "foul"},
-    *{"Script", "Ticker", "Fouls", "Tackles", "Passes", "Corners", "oEmbed"},
+    *{"Script", "Ticker", "Fouls", "Possession", "Tackles", "Passes", "Corners", "oEmbed"},
     *{"{time} UTC", "Correction", "Offside", "{n} minute", "{n} minutes"},
 }
 

@@ -24,7 +24,7 @@ def test_every_page_is_in_every_language(poster: Poster, tag: str) -> None:
         assert response.status_code == 200, path
         assert f'lang="{tag}"' in response.text, path
         assert (f'dir="{direction}"' in response.text) or (direction == "ltr" and path == "/"), path
-        assert LANGUAGES[tag].text("list.live") in response.text or "list" not in path
+        assert LANGUAGES[tag].text("list.other") in response.text or "list" not in path
         assert "Accept-Language" not in response.headers.get("Vary", "")
 
 

@@ -90,7 +90,8 @@ def parsed(html: str) -> Tags:
 @pytest.mark.usefixtures("app")
 def test_a_name_cannot_leave_its_data_block_or_its_text(template: str) -> None:
     made = replica(HOSTILE)
-    page, plain = (parsed(render_template(template, **context(which))) for which in (made, replica("France")))
+    harmless = replica(re.sub(r"[^a-zA-Z ]", "x", HOSTILE))  # it is shortened in the same places
+    page, plain = (parsed(render_template(template, **context(which))) for which in (made, harmless))
     assert [tag for tag, _ in page.tags] == [tag for tag, _ in plain.tags]
     snapshot = page.scripts[-1]
     assert Replica.restore(snapshot).hash() == made.hash()

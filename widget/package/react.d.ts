@@ -21,6 +21,7 @@ interface Common<E> {
 export interface LiveScoreProps extends Common<LiveScoreElement> {
   match: string;
   delay?: number | string;
+  runtime?: "micropython" | "pyodide" | "none";
   "max-tier"?: "1" | 1;
   "ontouchline:goal"?: (event: GoalEvent) => void;
   "ontouchline:correction"?: (event: CorrectionEvent) => void;
