@@ -7,6 +7,7 @@
 
 import { ServerClock, elapsedMs, mark } from "./clock.js";
 import { isNewer, knownUntilMs, parts } from "./ids.js";
+import { afterwards, whenIdle } from "./later.js";
 import { Ladder } from "./ladder.js";
 import { Tabs } from "./tabs.js";
 import { EVENT_END, EVENT_GAP, EVENT_HEARTBEAT, EVENT_SCORE } from "./wire.js";
@@ -334,6 +335,8 @@ export class Feed {
   }
 
   #changed() {
+    // A network that fails later finds on the page what goes on without a stream.
+    if (this.connection === "open") whenIdle(afterwards);
     for (const readers of this.#readers.values()) for (const reader of readers) reader.onConnection();
     for (const { readers } of this.#lists.values()) for (const reader of readers) reader.onConnection();
   }

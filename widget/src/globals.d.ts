@@ -12,7 +12,10 @@ declare const ASSETS: {
   runtimeModule: string;
   keep: string;
   htmlReader: string;
+  afterwards: string;
 };
+/** The tags of the languages but English. */
+declare const LANGUAGES: string[];
 /** shared_state.PROTOCOL_VERSION. */
 declare const PROTOCOL: number;
 /** What Pyodide is told of packages that could be installed: none. */

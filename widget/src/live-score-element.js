@@ -31,7 +31,7 @@ import { LiveMatch } from "./live-match.js";
 import { mark } from "./clock.js";
 import { notify, send } from "./events.js";
 import { morph } from "./morph.js";
-import { keepModule, runtimeModule } from "./later.js";
+import { keepModule, runtimeModule, whenIdle } from "./later.js";
 import { mayKeep } from "./may-keep.js";
 import { adoptProperties, reflect } from "./reflect.js";
 import { parseHtml, scriptUrl } from "./safe-html.js";
@@ -59,8 +59,6 @@ const SPOKEN_MS = 10_000;
 const TOGETHER_MS = 300;
 /** Start the reducer a little before the reader scrolls to it: two presses of an arrow key. */
 const ROOT_MARGIN = "256px";
-/** How long a busy page may put off the reducer's start. */
-const IDLE_MS = 5_000;
 /** Said only to screen readers; kept out of the way without relying on a stylesheet. */
 const UNSEEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap";
 
@@ -68,8 +66,8 @@ const UNSEEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path
 const ticking = new Set();
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let ticker;
-/** Once tier 2 was wanted. @type {typeof import("./runtime.js").Runtime | undefined} */
-let Runtime;
+/** Once tier 2 was wanted. @type {typeof import("./runtime.js") | undefined} */
+let tier2;
 
 /** Properties that reflect an attribute, with its name. */
 const PROPERTIES = { match: "match", src: "src", theme: "theme", delay: "delay", maxTier: "max-tier" };
@@ -117,7 +115,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.#connected = false;
     this.#stop();
     // Ten seconds: long enough for a page that swaps its content, short enough not to occupy 40 MB for nothing.
-    setTimeout(() => LiveMatch.any || Runtime?.endAll(), 10_000);
+    setTimeout(() => LiveMatch.any || tier2?.Runtime.endAll(), 10_000);
   }
 
   /**
@@ -158,9 +156,10 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     const live = (this.#live = LiveMatch.join(base, match, delay, this.#language.tag, this));
     const { signal } = this.#listening;
     live.addEventListener("show", (event) => {
-      const { moved, notifications = [] } = /** @type {CustomEvent} */ (event).detail;
-      this.#show(moved);
-      notify(this, live.match, notifications);
+      this.#show(/** @type {CustomEvent} */ (event).detail.moved);
+    }, { signal });
+    live.addEventListener("news", (event) => {
+      notify(this, live.match, /** @type {CustomEvent} */ (event).detail);
     }, { signal });
     live.addEventListener("state", () => this.#reflect(), { signal });
     const asOfMs = this.#asOfMs || Number(board?.getAttribute(ATTRIBUTE_AS_OF));
@@ -219,8 +218,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
       (entries) => {
         if (!entries.some((entry) => entry.isIntersecting)) return;
         this.#observer?.disconnect();
-        const later = globalThis.requestIdleCallback ?? ((run) => setTimeout(run, 200));
-        later(() => void this.#takeOver(base), { timeout: IDLE_MS });
+        whenIdle(() => void this.#takeOver(base));
       },
       { rootMargin: ROOT_MARGIN },
     );
@@ -235,9 +233,9 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
       // Not for a match that nobody knows.
       if (!live.shown.id) await new Promise((resolve) => live.addEventListener("show", resolve, { once: true }));
       if (this.#live !== live) return;
-      ({ Runtime } = await runtimeModule());
+      const { Runtime, takeOver } = (tier2 = await runtimeModule());
       const runtime = await Runtime.of(base, scriptUrl);
-      if (this.#live === live) await live.takeOver(runtime);
+      if (this.#live === live) await takeOver(live, runtime);
       if (mayKeep(base)) (await keepModule()).keepRuntime();
     } catch {
       // Tier 1 goes on; there is nothing a reader could do about it.

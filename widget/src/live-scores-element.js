@@ -16,6 +16,7 @@
  */
 
 import * as core from "./core.js";
+import { later } from "./later.js";
 
 const HERE = new URL("..", import.meta.url).href;
 
@@ -30,9 +31,7 @@ let failures = 0;
 
 /** @returns {Promise<typeof import("./live-list.js")>} */
 function load() {
-  // A browser remembers a module that failed by its address.
-  const again = failures ? `?${failures}` : "";
-  loading ??= (LIST ? import(new URL(LIST + again, import.meta.url).href) : import("./live-list.js")).catch((error) => {
+  loading ??= (LIST ? later(LIST) : import("./live-list.js")).catch((error) => {
     failures++;
     loading = null;
     throw error;

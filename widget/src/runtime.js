@@ -1,6 +1,8 @@
 // @ts-check
 /** The page's end of worker.js: boots it once for all elements, passes calls, and says when it is lost. */
 
+export { takeOver } from "./local-reducer.js";
+
 /** 4 MB at 0.5 Mbit/s; after that the reader has long been served by tier 1. */
 const BOOT_MS = 90_000;
 /** A call takes milliseconds. One that takes this long will not come back. */

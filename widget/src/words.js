@@ -4,8 +4,7 @@
  * which a page loads once for all its elements and never waits for. shared_state/languages.py chooses alike.
  */
 
-import { ask } from "./answers.js";
-import { JSON_TYPE } from "./wire.js";
+import { afterwards } from "./later.js";
 
 /** @typedef {string | Record<string, string>} Template one text, or one for each plural category */
 /** @typedef {{ tag: string, locale: string | undefined }} Language `locale`: for Intl; undefined: the reader's own */
@@ -38,7 +37,7 @@ export function languageOf(element) {
   let node = element;
   while (node) {
     const declaring = node.closest("[lang]");
-    if (declaring) return chosen(declaring.getAttribute("lang") ?? "", Object.keys(ASSETS.catalogues));
+    if (declaring) return chosen(declaring.getAttribute("lang") ?? "", LANGUAGES);
     node = /** @type {ShadowRoot} */ (node.getRootNode()).host;
   }
   return chosen("", []);
@@ -98,9 +97,7 @@ export class Words {
     const key = base + tag;
     let loading = Words.#loading.get(key);
     if (!loading) {
-      const url = new URL("widget/" + ASSETS.catalogues[tag], base).href;
-      loading = ask(url, JSON_TYPE).then(({ text }) => {
-        const { dir, texts } = JSON.parse(text);
+      loading = afterwards().then((later) => later.loadTexts(base, tag)).then(({ dir, texts }) => {
         const words = new Words(tag, dir, texts);
         Words.#loaded.set(key, words);
         return words;

@@ -1,1 +1,0 @@
-var t=new URL("..",import.meta.url).href;for(let e of document.querySelectorAll("details.embed code"))e.textContent=(e.textContent??"").replace('src="/',`src="${t}`);document.querySelector("[data-tl-site-note]")?.remove();
