@@ -5,9 +5,12 @@
  * is live, or at once where it is needed.
  */
 
-export { loadTexts } from "./catalogues.js";
+export { writeTexts } from "./board-texts.js";
+export { fill } from "./fill.js";
+export { morph } from "./morph.js";
 export { News } from "./news.js";
 export { Poller } from "./polls.js";
-export { seek } from "./seek.js";
+export { sayUnknown, seek } from "./seek.js";
 export { fetchSnapshot } from "./snapshots.js";
 export { SpoilerDelay } from "./spoiler-delay.js";
+export { Words } from "./words.js";

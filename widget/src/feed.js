@@ -69,6 +69,8 @@ export class Feed {
       () => elapsedMs(this.#said) > SAY_MS && this.#lead(),
     );
     this.#listen();
+    // A network that fails later finds on the page what goes on without a stream.
+    whenIdle(afterwards);
   }
 
   /** @param {string} base @returns {Feed} */
@@ -335,8 +337,6 @@ export class Feed {
   }
 
   #changed() {
-    // A network that fails later finds on the page what goes on without a stream.
-    if (this.connection === "open") whenIdle(afterwards);
     for (const readers of this.#readers.values()) for (const reader of readers) reader.onConnection();
     for (const { readers } of this.#lists.values()) for (const reader of readers) reader.onConnection();
   }

@@ -4,7 +4,7 @@
  * polls. The stream goes on trying meanwhile, so a page climbs back by itself.
  *
  * Most pages never poll, so what does is in a file of its own (afterwards.js). A page fetches it at once when a stream
- * fails, and else once it is live (feed.js): a network that fails later finds it there.
+ * fails, and else when it has nothing else to do (feed.js): a network that fails later finds it there.
  */
 
 import { elapsedMs } from "./clock.js";

@@ -57,6 +57,8 @@ let skipWait = () => {};
 /** @type {(module: Afterwards) => void} */
 let resolveLoaded;
 
+/** afterwards.js, if it is there. @type {Afterwards | undefined} */
+export let there;
 /** Once afterwards.js was wanted and has come. @type {Promise<Afterwards>} */
 export const loaded = /* @__PURE__ */ new Promise((resolve) => (resolveLoaded = resolve));
 
@@ -80,7 +82,7 @@ async function untilLoaded() {
     try {
       const module = await later(ASSETS.afterwards);
       // A portal may answer with a script of its own.
-      if (module.Poller) return resolveLoaded(module);
+      if (module.Poller) return resolveLoaded((there = module));
     } catch {
       // No network, or one that answers for the origin.
     }

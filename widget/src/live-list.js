@@ -11,6 +11,7 @@
 import { elapsedMs, mark } from "./clock.js";
 import { isNewer, knownUntilMs } from "./ids.js";
 import { RETRY_MAX_MS, RETRY_MS, retryMs } from "./reconnect.js";
+import { morph } from "./morph.js";
 import { localizeTimes, write, writePhrases } from "./wording.js";
 import {
   ATTRIBUTE_AGE,
@@ -69,7 +70,7 @@ export class LiveList {
   #list = "";
   /** @type {Element | ShadowRoot} */
   #place;
-  /** @type {import("./words.js").Language} */
+  /** @type {import("./language.js").Language} */
   #language = { tag: "en", locale: undefined };
   /** How often something has changed that only the whole list shows, and of these what is shown. */
   #wanted = 1;
@@ -222,7 +223,7 @@ export class LiveList {
     if (!words) return this.#want(); // the whole list comes in its language
     writePhrases(fresh, words);
     const isMoved = !belongs || phaseOf(old) !== phaseOf(fresh) || kickoffOf(old) !== kickoffOf(fresh);
-    this.#core.morph(old, fresh, () => {});
+    morph(old, fresh, () => {});
     this.#localize();
     if (isMoved) this.#want();
   }
@@ -340,7 +341,7 @@ export class LiveList {
         const isOlder = shown && isNewer(shown.getAttribute(ATTRIBUTE_ID) ?? "", row.getAttribute(ATTRIBUTE_ID) ?? "");
         if (isOlder) row.replaceWith(shown.cloneNode(true));
       }
-      this.#core.morph(old, /** @type {Element} */ (fresh.cloneNode(true)), () => {});
+      morph(old, /** @type {Element} */ (fresh.cloneNode(true)), () => {});
     }
     this.#localize();
   }
@@ -353,7 +354,7 @@ export class LiveList {
 
   /** The texts that this script writes; null while they are on their way. */
   get #words() {
-    return this.#core.Words.of(this.#base, this.#language.tag);
+    return this.#core.wordsOf(this.#base, this.#language.tag);
   }
 
   #reflect() {
@@ -385,7 +386,7 @@ export class LiveList {
     if (isLive) this.#lost = mark();
     const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
     const [words, { locale }] = [this.#words, this.#language];
-    if (age && words) write(age, isLive ? "" : freshness.ageLine(this.#lost, this.#started, words, locale));
+    if (age) write(age, isLive ? "" : freshness.ageLine(this.#lost, this.#started, words, locale));
   }
 }
 

@@ -30,7 +30,6 @@ import { afterwards, keepModule, loaded, soon } from "./later.js";
 import { mayKeep } from "./may-keep.js";
 import { delayMs } from "./reconnect.js";
 import { parseHtml } from "./safe-html.js";
-import { Words } from "./words.js";
 import {
   ATTRIBUTE_ID,
   ATTRIBUTE_MATCH,
@@ -198,7 +197,7 @@ export class LiveMatch extends EventTarget {
    */
   start(id, snapshot, asOfMs) {
     if (this.started) {
-      if (!id && this.shown.id && !this.shown.html) void this.#fill();
+      if (!id) this.fill();
       return;
     }
     this.started = true;
@@ -217,7 +216,7 @@ export class LiveMatch extends EventTarget {
 
   /** What is shown is there in another language, or not at all: have its HTML. */
   fill() {
-    if (this.shown.id && !this.shown.html) void this.#fill();
+    if (this.shown.id && !this.shown.html) void afterwards().then((later) => later.fill(this));
   }
 
   /** @param {string} path */
@@ -380,7 +379,7 @@ export class LiveMatch extends EventTarget {
 
   /** The texts of this match's language. */
   get words() {
-    return Words.load(this.base, this.language);
+    return afterwards().then(({ Words }) => Words.load(this.base, this.language));
   }
 
   /** Ask whether there is such a match, for as long as nothing was heard of it. @param {number} waitMs before the first question */
@@ -457,21 +456,6 @@ export class LiveMatch extends EventTarget {
   /** Whether what changed before the first contact may be old. */
   get #isOldPage() {
     return !this.freshness.contacted && this.freshness.asOfMs < this.newsFromMs;
-  }
-
-  /** The HTML of what is shown, which so far only the server's page has. */
-  async #fill() {
-    for (let attempt = 0; !this.ended; attempt++) {
-      const { id } = this.shown;
-      const html = await this.fragment(id).catch(() => "");
-      if (this.shown.html) return; // a change has brought it
-      if (html && this.shown.id === id) {
-        this.shown.html = html;
-        this.dispatchEvent(new CustomEvent("show", { detail: { moved: false } }));
-        return;
-      }
-      await this.pause(attempt, null);
-    }
   }
 
   /** When the log took a delta, if it is one we have. @param {string} id */

@@ -26,23 +26,19 @@
  * whatever its author put there.
  */
 
-import { showDelayed } from "./delayed.js";
 import { LiveMatch } from "./live-match.js";
 import { mark } from "./clock.js";
 import { notify, send } from "./events.js";
-import { morph } from "./morph.js";
-import { keepModule, runtimeModule, whenIdle } from "./later.js";
+import { languageOf } from "./language.js";
+import { keepModule, loaded, runtimeModule, there, whenIdle } from "./later.js";
 import { mayKeep } from "./may-keep.js";
 import { adoptProperties, reflect } from "./reflect.js";
 import { parseHtml, scriptUrl } from "./safe-html.js";
 import { openShadow } from "./shadow.js";
-import { localizeTimes, minute, write } from "./wording.js";
-import { Words, languageOf } from "./words.js";
 import {
   ATTRIBUTE_AGE,
   ATTRIBUTE_ANNOUNCE,
   ATTRIBUTE_AS_OF,
-  ATTRIBUTE_CLOCK_START,
   ATTRIBUTE_FRESH,
   ATTRIBUTE_ID,
   ATTRIBUTE_MATCH,
@@ -91,7 +87,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
   #started = mark();
   /** When the scoreboard was last known to be the newest, UTC milliseconds; 0 for unknown. */
   #asOfMs = 0;
-  /** @type {import("./words.js").Language} */
+  /** @type {import("./language.js").Language} */
   #language = { tag: "en", locale: undefined };
   #base = HERE;
   /** Announcements that come together are one. @type {string[]} */
@@ -255,7 +251,9 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     const announce = live.shown.announce ?? fresh.getAttribute(ATTRIBUTE_ANNOUNCE) ?? "";
     if (old) {
       const same = old.getAttribute(ATTRIBUTE_MATCH) === fresh.getAttribute(ATTRIBUTE_MATCH);
-      morph(old, fresh, (row) => moved && same && row.setAttribute(ATTRIBUTE_FRESH, ""));
+      // Without it all is new, which costs a reader the place in it and no more.
+      if (there) there.morph(old, fresh, (row) => moved && same && row.setAttribute(ATTRIBUTE_FRESH, ""));
+      else old.replaceWith(fresh);
     } else {
       this.#place.querySelector("slot")?.remove();
       this.#place.prepend(fresh);
@@ -284,18 +282,11 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.dataset.tier = String(tier);
     this.dataset.id = live.shown.id;
     this.dataset.connection = connection;
-    if (connection === "unknown" && !this.#place.querySelector(".tl")) this.#sayUnknown();
+    if (connection === "unknown") there?.sayUnknown(this.#place, this.#base, this.#language.tag, parseHtml);
     this.tick();
     const detail = { match, tier, id: live.shown.id, latencyMs, connection, hash, bootMs };
     send(this, "live-score:state", detail);
     send(this, "touchline:state", detail);
-  }
-
-  /** The origin has no such match: say so beside what the element's author put into it. */
-  #sayUnknown() {
-    const { tag, dir, texts } = Words.of(this.#base, this.#language.tag) ?? Words.of(this.#base, "en") ?? {};
-    const own = `lang="${tag}" dir="${dir}"`;
-    this.#place.prepend(parseHtml(`<article class="tl" ${own}><p class="tl-unknown">${texts?.["client.unknown"]}</p></article>`));
   }
 
   /** Update the minute and the age, and write times in the reader's own format. */
@@ -303,23 +294,17 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     const live = this.#live;
     if (!live) return;
     if (languageOf(this).tag !== this.#language.tag) return this.#restart();
-    const words = Words.of(this.#base, this.#language.tag);
-    const { locale } = this.#language;
     const { freshness, feed } = live;
     feed.clock.look();
     // What was live may have grown old since the last look, without any event.
     if (this.dataset.connection && this.dataset.connection !== live.connection) return this.#reflect();
-    if (feed.clock.known) {
-      showDelayed(this.#place, feed.clock.nowMs);
-      for (const chip of this.#place.querySelectorAll(`[${ATTRIBUTE_CLOCK_START}]`)) {
-        if (words) write(chip, minute(chip, feed.clock.nowMs, words) ?? chip.textContent);
-      }
-    }
-    localizeTimes(this.#place, locale, { dateStyle: "medium", timeStyle: "short" });
+    const words = there?.writeTexts(this.#place, this.#base, this.#language, feed.clock);
     const isLive = ["open", "polling", "ended"].includes(live.connection);
     if (isLive) this.#lost = mark();
     const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
-    if (age && words) write(age, isLive ? "" : freshness.ageLine(this.#lost, this.#started, words, locale));
+    const line = isLive ? "" : freshness.ageLine(this.#lost, this.#started, words, this.#language.locale);
+    // A tick that changes nothing must not touch the page.
+    if (age && age.textContent !== line) age.textContent = line;
   }
 }
 
@@ -330,6 +315,7 @@ function tick() {
 for (const name of ["visibilitychange", "resume"]) globalThis.document?.addEventListener(name, tick);
 for (const name of ["pageshow", "online", "offline"]) globalThis.window?.addEventListener(name, tick);
 
+void loaded.then(tick);
 reflect(LiveScoreElement, PROPERTIES);
 
 /** The page's own snapshot, if it is this match's. @param {string} match */

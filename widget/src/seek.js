@@ -2,6 +2,7 @@
 /** Ask for a match of which nothing is heard. If the origin knows none, the page says so. */
 
 import { fetchSnapshot } from "./snapshots.js";
+import { Words } from "./words.js";
 
 /** A match that the origin does not know may begin yet. The waits between the questions grow to a minute. */
 const UNKNOWN_MAX = 10;
@@ -36,4 +37,19 @@ export async function seek(live) {
     }
     await new Promise((resolve) => setTimeout(resolve, waitMs));
   }
+}
+
+/**
+ * The origin has no such match: say so beside what the element's author put into it.
+ *
+ * @param {Element | ShadowRoot} place
+ * @param {string} base the URL of the origin
+ * @param {string} language
+ * @param {(html: string) => DocumentFragment} parseHtml of the loader, which has the page's policy
+ */
+export function sayUnknown(place, base, language, parseHtml) {
+  if (place.querySelector(".tl")) return;
+  const { tag, dir, texts } = Words.of(base, language) ?? Words.english;
+  const own = `lang="${tag}" dir="${dir}"`;
+  place.prepend(parseHtml(`<article class="tl" ${own}><p class="tl-unknown">${texts["client.unknown"]}</p></article>`));
 }
