@@ -15,8 +15,8 @@ def test_the_loader_is_small() -> None:
     data = (DIST / entry["path"]).read_bytes()
     assert entry["br"] <= LOADER_MAX_BYTES
     assert len(gzip.compress(data, 9)) <= 11 * 1024
-    # Nothing else is needed before a match is live at tier 1; what a list needs beside comes with the first list, and
-    # what is brought in later are the files of later.js.
+    # Nothing else is needed before a match is live at tier 1; what a list needs beside comes with the first
+    # list, and what is brought in later are the files of later.js.
     assert data.count(b"import(") == 1
     assert manifest()["files"]["live-list.js"]["path"].encode() in data
     assert b"ASSETS" not in data

@@ -210,7 +210,11 @@ def _bundled(packages: Path, source: Path, constants: Mapping[str, object]) -> b
         return bundle
     # It joins what is used once and shortens expressions, for a twentieth less after compression.
     terser = str(packages / ".bin" / "terser")
-    return _run([terser, "--module", "--compress", "passes=3,hoist_props", "--mangle", "--ecma", "2022"], SOURCES, bundle)
+    return _run(
+        [terser, "--module", "--compress", "passes=3,hoist_props", "--mangle", "--ecma", "2022"],
+        SOURCES,
+        bundle,
+    )
 
 
 def _compress(folder: Path, paths: Iterable[str]) -> None:
