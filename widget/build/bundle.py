@@ -121,7 +121,8 @@ def build(out: Path) -> Mapping[str, Mapping[str, str | int]]:
     # Each file has only the paths that it asks for itself: hashes do not shrink when compressed.
     own: dict[str, object] = {"css": assets["css"]}
     for name, constant in LATER.items():
-        own[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
+        own[constant] = assets[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
+    own = {name: own[name] for name in ("css", "keep", "htmlReader", "afterwards")}
     constants["ASSETS"] = own
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", constants))
     output.add("page.js", _bundled(packages, SOURCES / "page.js", constants))

@@ -8,6 +8,7 @@
 export { writeTexts } from "./board-texts.js";
 export { fill } from "./fill.js";
 export { morph } from "./morph.js";
+export { endRuntimes, watchForReader } from "./near-reader.js";
 export { News } from "./news.js";
 export { Poller } from "./polls.js";
 export { sayUnknown, seek } from "./seek.js";

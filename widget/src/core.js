@@ -6,12 +6,14 @@
 
 import { there } from "./later.js";
 
-export { Refusal, ask } from "./answers.js";
-export { Feed } from "./feed.js";
-export { Freshness } from "./freshness.js";
-export { parseHtml } from "./safe-html.js";
-export { openShadow } from "./shadow.js";
-export { languageOf } from "./language.js";
+import { Refusal, ask } from "./answers.js";
+import { Feed } from "./feed.js";
+import { Freshness } from "./freshness.js";
+import { parseHtml } from "./safe-html.js";
+import { openShadow } from "./shadow.js";
+import { languageOf } from "./language.js";
 
 /** The texts of a language, once they are here. @param {string} base the URL of the origin @param {string} tag */
-export const wordsOf = (base, tag) => there?.Words.of(base, tag) ?? null;
+const wordsOf = (base, tag) => there?.Words.of(base, tag) ?? null;
+
+export const core = { Feed, Freshness, Refusal, ask, languageOf, openShadow, parseHtml, wordsOf };

@@ -111,7 +111,7 @@ export class Freshness {
     if (!asOfMs || !(isLost || isOld)) return "";
     if (words) return words.age(asOfMs, isBehind ? NaN : ageMs + TICK_MS, locale);
     // No network has brought them: what is old is said to be old all the same.
-    return `Not connected. As of ${new Date(asOfMs).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" })}.`;
+    return `Not connected. As of ${new Date(asOfMs).toLocaleString()}.`;
   }
 
   /** A copy that a cache has kept is no contact: what it says counts as one once the server's time is known. @param {number} asOfMs */

@@ -48,7 +48,7 @@ const ELSEWHERE_MAX = 2_000;
  * @typedef {import("./polls.js").MatchFrame} MatchFrame
  * @typedef {import("./feed.js").Feed} Feed
  * @typedef {import("./freshness.js").Freshness} Freshness
- * @typedef {typeof import("./core.js")} Core what a page must not have twice, from the loader
+ * @typedef {typeof import("./core.js").core} Core what a page must not have twice, from the loader
  */
 
 /** @type {Intl.DateTimeFormatOptions} */

@@ -30,8 +30,7 @@ import { LiveMatch } from "./live-match.js";
 import { mark } from "./clock.js";
 import { notify, send } from "./events.js";
 import { languageOf } from "./language.js";
-import { keepModule, loaded, runtimeModule, there, whenIdle } from "./later.js";
-import { mayKeep } from "./may-keep.js";
+import { loaded, there } from "./later.js";
 import { adoptProperties, reflect } from "./reflect.js";
 import { parseHtml, scriptUrl } from "./safe-html.js";
 import { openShadow } from "./shadow.js";
@@ -53,8 +52,6 @@ const DELAY_MAX_S = 120;
 const SPOKEN_MS = 10_000;
 /** Changes that come within this time are announced together. */
 const TOGETHER_MS = 300;
-/** Start the reducer a little before the reader scrolls to it: two presses of an arrow key. */
-const ROOT_MARGIN = "256px";
 /** Said only to screen readers; kept out of the way without relying on a stylesheet. */
 const UNSEEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap";
 
@@ -62,8 +59,6 @@ const UNSEEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path
 const ticking = new Set();
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let ticker;
-/** Once tier 2 was wanted. @type {typeof import("./runtime.js") | undefined} */
-let tier2;
 
 /** Properties that reflect an attribute, with its name. */
 const PROPERTIES = { match: "match", src: "src", theme: "theme", delay: "delay", maxTier: "max-tier" };
@@ -111,7 +106,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.#connected = false;
     this.#stop();
     // Ten seconds: long enough for a page that swaps its content, short enough not to occupy 40 MB for nothing.
-    setTimeout(() => LiveMatch.any || tier2?.Runtime.endAll(), 10_000);
+    setTimeout(() => LiveMatch.any || there?.endRuntimes(), 10_000);
   }
 
   /**
@@ -168,7 +163,11 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     ticking.add(this);
     ticker ??= setInterval(tick, 1_000);
     this.tick();
-    if (this.getAttribute("max-tier") !== "1" && !navigator.connection?.saveData) this.#watchForReader(base);
+    if (this.getAttribute("max-tier") !== "1" && !navigator.connection?.saveData) {
+      void loaded.then((later) => {
+        if (this.#live === live) this.#observer ??= later.watchForReader(this, live, scriptUrl);
+      });
+    }
   }
 
   /** Show nothing but what the element's author put into it. */
@@ -183,6 +182,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.#listening.abort();
     this.#listening = new AbortController();
     this.#observer?.disconnect();
+    this.#observer = null;
     if (this.#live?.shown.id) this.#asOfMs = this.#live.freshness.asOfMs;
     this.#live?.leave(this);
     this.#live = null;
@@ -205,37 +205,6 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.#status.lang = this.#language.tag;
     this.#status.style.cssText = UNSEEN;
     this.#place.append(this.#status);
-  }
-
-  /** @param {string} base */
-  #watchForReader(base) {
-    if (!("IntersectionObserver" in globalThis)) return; // too old for the reducer as well
-    this.#observer = new IntersectionObserver(
-      (entries) => {
-        if (!entries.some((entry) => entry.isIntersecting)) return;
-        this.#observer?.disconnect();
-        whenIdle(() => void this.#takeOver(base));
-      },
-      { rootMargin: ROOT_MARGIN },
-    );
-    this.#observer.observe(this);
-  }
-
-  /** @param {string} base */
-  async #takeOver(base) {
-    const live = this.#live;
-    if (!live) return;
-    try {
-      // Not for a match that nobody knows.
-      if (!live.shown.id) await new Promise((resolve) => live.addEventListener("show", resolve, { once: true }));
-      if (this.#live !== live) return;
-      const { Runtime, takeOver } = (tier2 = await runtimeModule());
-      const runtime = await Runtime.of(base, scriptUrl);
-      if (this.#live === live) await takeOver(live, runtime);
-      if (mayKeep(base)) (await keepModule()).keepRuntime();
-    } catch {
-      // Tier 1 goes on; there is nothing a reader could do about it.
-    }
   }
 
   /** @param {boolean} moved */

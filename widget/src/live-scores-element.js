@@ -15,7 +15,7 @@
  *                    shown) or closed
  */
 
-import * as core from "./core.js";
+import { core } from "./core.js";
 import { later } from "./later.js";
 
 const HERE = new URL("..", import.meta.url).href;
