@@ -92,7 +92,7 @@ COMPRESSED_SUFFIXES: Final = (".br", ".zst", ".gz")
 # Beyond it a reader would need a window of more than 8 MiB, which browsers need not take (RFC 9659).
 ZSTD_LEVEL: Final = 19
 # What the loader fetches only where it is needed, by the name that later.js has for it.
-LATER: Final = {"keep.js": "keep", "html-reader.js": "htmlReader"}
+LATER: Final = {"keep.js": "keep", "html-reader.js": "htmlReader", "afterwards.js": "afterwards"}
 # What the bridge's callers reach.
 BRIDGE_CALL: Final = ("widget.python.bridge", "handle")
 TIER_2: Final = ("micropython-worker.js", "micropython.wasm", "touchline.romfs", "runtime.js")
@@ -173,13 +173,14 @@ def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, st
     }
     output.add("live-list.js", _bundled(packages, SOURCES / "live-list.js", {}))
     output.add("runtime.js", _bundled(packages, SOURCES / "runtime.js", {"ASSETS": assets}))
-    # Names with a hash do not compress, so the loader has only those that it uses; runtime.js knows the rest.
-    first = ("css", "worker", "wasm", "image", "catalogues", "languages")
-    used = {name: assets[name] for name in first} | {"runtime": output.files["runtime.js"]}
-    constants = {"ASSETS": used, "LIST": output.files["live-list.js"], "PROTOCOL": PROTOCOL_VERSION}
+    assets["runtime"] = output.files["runtime.js"]
+    constants = {"LIST": output.files["live-list.js"], "PROTOCOL": PROTOCOL_VERSION}
+    # Names with a hash do not compress, so each file has only those that it uses.
+    used = {name: assets[name] for name in ("css", "languages")}
     for name, constant in LATER.items():
-        used[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
-    loader_constants = constants
+        own = {**assets, **used}
+        used[constant] = output.add(name, _bundled(packages, SOURCES / name, {**constants, "ASSETS": own}))
+    loader_constants = constants = {**constants, "ASSETS": used}
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", loader_constants))
     output.add("page.js", _bundled(packages, SOURCES / "page.js", constants))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
@@ -357,7 +358,16 @@ def _bundled(packages: Path, source: Path, constants: Mapping[str, object]) -> b
         # What runs under Node only goes, as do the assertions.
         options += ["--pure:assert", "--define:process=undefined", "--define:globalThis.process=undefined"]
         options += [f"--external:{name}" for name in NODE_MODULES]
-    return _run([esbuild, str(source), *options, *defines], SOURCES)
+    bundle = _run([esbuild, str(source), *options, *defines], SOURCES)
+    if source.suffix != ".js" or source.name == "micropython-worker.js":
+        return bundle  # Emscripten's script is minified as it comes
+    # It joins what is used once and shortens expressions, for a twentieth less after compression.
+    terser = str(packages / ".bin" / "terser")
+    return _run(
+        [terser, "--module", "--compress", "passes=3,hoist_props", "--mangle", "--ecma", "2022"],
+        SOURCES,
+        bundle,
+    )
 
 
 def _compress(folder: Path, paths: Iterable[str]) -> None:
@@ -414,10 +424,10 @@ def _hash(*parts: bytes) -> str:
     return digest.hexdigest()[:HASH_CHARS]
 
 
-def _run(argv: Sequence[str], folder: Path) -> bytes:
-    """Run a tool; returns its standard output."""
+def _run(argv: Sequence[str], folder: Path, text: bytes | None = None) -> bytes:
+    """Run a tool, with ``text`` on its standard input; returns its standard output."""
     try:
-        done = subprocess.run(argv, cwd=folder, capture_output=True, check=False)  # noqa: S603
+        done = subprocess.run(argv, cwd=folder, input=text, capture_output=True, check=False)  # noqa: S603
     except FileNotFoundError:
         raise BuildError(f"{argv[0]} is not installed; the widget's build needs Node.js 20 and npm") from None
     if done.returncode != 0:

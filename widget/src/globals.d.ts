@@ -2,13 +2,15 @@
 
 /** The file of live-list.js, beside the loader's; empty where a bundler finds it. */
 declare const LIST: string;
-/** Paths below /widget/ of what the loader brings in later. */
+/** Paths below /widget/ of what is brought in later. Each file has only those that it asks for itself. */
 declare const ASSETS: {
+  /** The tags of the languages but English. */
   languages: string[];
   catalogues: string;
   css: string;
   keep: string;
   htmlReader: string;
+  afterwards: string;
   runtime: string;
   worker: string;
   /** Path and integrity. */

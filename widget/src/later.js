@@ -4,11 +4,95 @@
  * the loader. They share no state with the loader, so they import nothing of it that has any.
  */
 
-/** @param {string} name of a file beside this one */
-const later = (name) => import(new URL(name, import.meta.url).href);
+import { elapsedMs, mark } from "./clock.js";
+import { retryMs } from "./reconnect.js";
+
+/** Longer than a file takes on a slow phone: a browser waits for minutes for one that does not come. */
+const FILE_MS = 12_000;
+/** How long a busy page may put off what can wait. */
+const IDLE_MS = 5_000;
+
+/** How often each file did not come. @type {Record<string, number>} */
+const failures = {};
+
+/**
+ * A module beside this one. A browser refuses what is not JavaScript by its type, as the page of a captive portal.
+ *
+ * @param {string} name of its file
+ * @returns {Promise<any>} rejects if it does not come in time
+ */
+export async function later(name) {
+  // A browser remembers a module that failed by its address, and a cache may have what a portal answered.
+  const again = failures[name] ? `?${failures[name]}` : "";
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  try {
+    return await Promise.race([
+      import(new URL(name + again, import.meta.url).href),
+      new Promise((_, reject) => (timer = setTimeout(reject, FILE_MS))),
+    ]);
+  } catch (error) {
+    failures[name] = (failures[name] ?? 0) + 1;
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 /** For visits without a network. @returns {Promise<typeof import("./keep.js")>} */
 export const keepModule = () => later(ASSETS.keep);
 
 /** For pages that permit no Trusted Types policy of ours. @returns {Promise<typeof import("./html-reader.js")>} */
 export const htmlReaderModule = () => later(ASSETS.htmlReader);
+
+/** @typedef {typeof import("./afterwards.js")} Afterwards */
+
+/** So long a change waits for what tells of it. */
+const SOON_MS = 1_000;
+let isWanted = false;
+let skipWait = () => {};
+/** @type {(module: Afterwards) => void} */
+let resolveLoaded;
+
+/** afterwards.js, if it is there. @type {Afterwards | undefined} */
+export let there;
+/** Once afterwards.js was wanted and has come. @type {Promise<Afterwards>} */
+export const loaded = /* @__PURE__ */ new Promise((resolve) => (resolveLoaded = resolve));
+
+/** What a page does not need for its first score. It is asked for until it is there, so this never rejects. */
+export function afterwards() {
+  if (!isWanted) void untilLoaded();
+  isWanted = true;
+  return loaded;
+}
+
+/** The same, or nothing if it does not come soon. @returns {Promise<Afterwards | undefined>} */
+export const soon = () =>
+  Promise.race([afterwards(), new Promise((resolve) => setTimeout(() => resolve(undefined), SOON_MS))]);
+
+/** The reader is back, or the network: ask now. */
+export const wake = () => skipWait();
+
+async function untilLoaded() {
+  const since = mark();
+  for (;;) {
+    try {
+      const module = await later(ASSETS.afterwards);
+      // A portal may answer with a script of its own.
+      if (module.Poller) return resolveLoaded((there = module));
+    } catch {
+      // No network, or one that answers for the origin.
+    }
+    await new Promise((resolve) => {
+      skipWait = () => resolve(undefined);
+      // As seldom as the polls in it would ask.
+      setTimeout(resolve, retryMs(elapsedMs(since), null));
+    });
+  }
+}
+
+/** @param {() => void} run */
+export function whenIdle(run) {
+  const ask = globalThis.requestIdleCallback ?? ((wanted) => setTimeout(wanted, 200));
+  ask(run, { timeout: IDLE_MS });
+}

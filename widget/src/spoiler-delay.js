@@ -32,15 +32,16 @@ export class SpoilerDelay {
   /**
    * @param {T} update
    * @param {string} [data] the delta's text, if the update is a delta
+   * @param {number} [cameMs] when it came, by performance.now()
    */
-  push(update, data) {
+  push(update, data, cameMs = performance.now()) {
     if (!this.delayMs) {
       this.release(update);
       return;
     }
     const delta = data ? JSON.parse(data) : {};
     // Never before an update that is already waiting: a delta fits only after the ones before it.
-    const releaseMs = Math.max(performance.now() + this.delayMs, this.#delayed.at(-1)?.releaseMs ?? 0);
+    const releaseMs = Math.max(cameMs + this.delayMs, this.#delayed.at(-1)?.releaseMs ?? 0);
     if (delta[DELTA_OP] === OP_RETRACT) {
       const first = this.#delayed.findIndex((delayed) => delayed.eventId === delta[DELTA_EVENT_ID]);
       if (first >= 0) for (const delayed of this.#delayed.slice(first)) delayed.releaseMs = releaseMs;

@@ -1,0 +1,19 @@
+// @ts-check
+/**
+ * What a page does not need for its first score: what it says of the changes that follow, what the reader delays, other
+ * languages, and what goes on where the stream brings nothing. One file of its own, which later.js loads once the page
+ * is live, or at once where it is needed.
+ */
+
+export { writeTexts } from "./board-texts.js";
+export { notify } from "./events.js";
+export { fill } from "./fill.js";
+export { loadWords, wordsOf } from "./languages.js";
+export { morph } from "./morph.js";
+export { watchForReader } from "./near-reader.js";
+export { News } from "./news.js";
+export { Poller } from "./polls.js";
+export { sayUnknown, seek } from "./seek.js";
+export { fetchSnapshot } from "./snapshots.js";
+export { SpoilerDelay } from "./spoiler-delay.js";
+export { endTiers } from "./tiers.js";
