@@ -6,6 +6,8 @@
  * once the reducer runs locally, no request carries it past the service worker.
  */
 
+import { isNewer } from "./ids.js";
+
 /** One evening's matches; the oldest go first. */
 const MATCHES_MAX = 20;
 
@@ -48,6 +50,37 @@ export async function write(base, slot, kept) {
   } catch {
     // A full disk costs the next visit its last state, and this one nothing.
   }
+}
+
+/**
+ * Keep what a match shows.
+ *
+ * @param {import("./live-match.js").LiveMatch} live
+ */
+export async function keep(live) {
+  live.keptMs = performance.now();
+  const { shown, hash } = live;
+  const at = live.freshness.asOfMs;
+  const state = live.tier >= 2 ? await live.reducer?.state() : null;
+  const snapshot = state?.id === shown.id ? state.snapshot : "";
+  await write(live.base, live.slot, { id: shown.id, html: shown.html, hash, at, snapshot });
+}
+
+/**
+ * A page out of a cache is older than what this browser last saw.
+ *
+ * @param {import("./live-match.js").LiveMatch} live
+ */
+export async function showKept(live) {
+  const kept = await read(live.base, live.slot);
+  if (!kept || live.ended || live.freshness.contacted) return;
+  if (kept.id === live.shown.id) live.freshness.begin(kept.at);
+  if (!isNewer(kept.id, live.shown.id)) return;
+  live.freshness.asOfMs = 0;
+  live.freshness.begin(kept.at);
+  live.wanted = kept.id;
+  live.snapshot = kept.snapshot ? { id: kept.id, text: kept.snapshot } : null;
+  live.show({ id: kept.id, html: kept.html, hash: kept.hash, announce: "" });
 }
 
 /**

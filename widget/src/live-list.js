@@ -12,6 +12,8 @@ import { elapsedMs, mark } from "./clock.js";
 import { isNewer, knownUntilMs } from "./ids.js";
 import { dayOf, knownLocale, regroup, writeDays } from "./list-days.js";
 import { RETRY_MAX_MS, RETRY_MS, retryMs } from "./reconnect.js";
+import { showDelayed } from "./delayed.js";
+import { morph } from "./morph.js";
 import { minute, write, writePhrases } from "./wording.js";
 import {
   ATTRIBUTE_AGE,
@@ -50,7 +52,7 @@ const ELSEWHERE_MAX = 2_000;
  * @typedef {import("./polls.js").MatchFrame} MatchFrame
  * @typedef {import("./feed.js").Feed} Feed
  * @typedef {import("./freshness.js").Freshness} Freshness
- * @typedef {typeof import("./core.js")} Core what a page must not have twice, from the loader
+ * @typedef {typeof import("./core.js").core} Core what a page must not have twice, from the loader
  */
 
 export class LiveList {
@@ -69,7 +71,7 @@ export class LiveList {
   #list = "";
   /** @type {Element | ShadowRoot} */
   #place;
-  /** @type {import("./languages.js").Language} */
+  /** @type {import("./language.js").Language} */
   #language = { tag: "en", locale: undefined };
   /** How often something has changed that only the whole list shows, and of these what is shown. */
   #wanted = 1;
@@ -226,7 +228,7 @@ export class LiveList {
     writePhrases(fresh, words);
     const isMoved = !belongs || phaseOf(old) !== phaseOf(fresh) || kickoffOf(old) !== kickoffOf(fresh);
     writeDays(fresh, this.#nowMs, this.#locale);
-    this.#core.morph(old, fresh, () => {});
+    morph(old, fresh, () => {});
     this.#runClocks();
     if (isMoved) this.#want();
   }
@@ -347,7 +349,7 @@ export class LiveList {
         if (isOlder) row.replaceWith(shown.cloneNode(true));
       }
       const focused = this.#focusedMatch;
-      this.#core.morph(old, /** @type {Element} */ (fresh.cloneNode(true)), () => {});
+      morph(old, /** @type {Element} */ (fresh.cloneNode(true)), () => {});
       // A row that went to another group is another element.
       if (focused && this.#focusedMatch !== focused) this.#rows(old).get(focused)?.querySelector("a")?.focus({ preventScroll: true });
     }
@@ -395,7 +397,7 @@ export class LiveList {
     const nowMs = this.#nowMs;
     if (this.#day !== dayOf(new Date(nowMs))) this.#localize();
     if (!clock.known) return;
-    this.#core.showDelayed(this.#place, nowMs);
+    showDelayed(this.#place, nowMs);
     const words = this.#words;
     for (const chip of this.#place.querySelectorAll(`[${ATTRIBUTE_CLOCK_START}]`)) {
       if (words) write(chip, minute(chip, nowMs, words) ?? chip.textContent);
@@ -432,7 +434,7 @@ export class LiveList {
     if (isLive) this.#lost = mark();
     const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
     const [words, { locale }] = [this.#words, this.#language];
-    if (age && words) write(age, isLive ? "" : freshness.ageLine(this.#lost, this.#started, words, locale));
+    if (age) write(age, isLive ? "" : freshness.ageLine(this.#lost, this.#started, words, locale));
   }
 }
 

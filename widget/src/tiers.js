@@ -1,10 +1,8 @@
 // @ts-check
 /**
- * The loader's end of tiers 2 and 3: brings in runtime.js, which no reader needs before tier 1 is live, and fetches
+ * The page's end of tiers 2 and 3: brings in runtime.js, which no reader needs before tier 1 is live, and fetches
  * beside it what it will ask for.
  */
-
-import { scriptUrl } from "./safe-html.js";
 
 /**
  * @typedef {import("./live-match.js").LiveMatch} LiveMatch
@@ -20,8 +18,9 @@ const all = new Map();
  * @param {string} base the URL that /widget/ is below
  * @param {LiveMatch} live
  * @param {string} wanted the element's `runtime`
+ * @param {(url: URL | string) => string} scriptUrl makes an address one that the page trusts
  */
-export async function joinTiers(base, live, wanted) {
+export async function joinTiers(base, live, wanted, scriptUrl) {
   let tiers = all.get(base);
   if (!tiers) {
     const url = (/** @type {string} */ path) => new URL("widget/" + path, base).href;

@@ -2,12 +2,22 @@
 
 Read ``vocabulary`` (what may be used as it is, and what has a stand-in), ``program`` (what the modules
 define), ``lowering`` with its rules in ``statements``, ``expressions`` and ``calls``, ``reach`` (what is left
-out), ``merging`` (one module of all), then ``image``.
+out), ``merging`` (one module of all), then ``image``; ``runtime_wasm`` is about what runs it.
 """
 
 from widget.build.micropython.image import MODULE, CompilerError, image
 from widget.build.micropython.lowering import lowered_program
 from widget.build.micropython.program import LoweringError
 from widget.build.micropython.reach import ReachError
+from widget.build.micropython.runtime_wasm import RuntimeCutError, cut_runtime
 
-__all__ = ["MODULE", "CompilerError", "LoweringError", "ReachError", "image", "lowered_program"]
+__all__ = [
+    "MODULE",
+    "CompilerError",
+    "LoweringError",
+    "ReachError",
+    "RuntimeCutError",
+    "cut_runtime",
+    "image",
+    "lowered_program",
+]
