@@ -152,7 +152,10 @@ def _medians(visits: list[JsonObject]) -> JsonObject:
 
 
 # What a reader's browser fetches for tier 2.
-LIGHT_PATH = ("live-score.js", "runtime.js", "micropython-worker.js", "micropython.wasm", "touchline.romfs")
+LIGHT_PATH = (
+    *("live-score.js", "afterwards.js", "runtime.js"),
+    *("micropython-worker.js", "micropython.wasm", "touchline.romfs"),
+)
 READY = """
 addEventListener("live-score:state", ({ detail }) => {
   window.marks ??= {};

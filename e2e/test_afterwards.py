@@ -156,3 +156,22 @@ def test_a_delayed_page_shows_what_came_before_the_delay_was_there(page: Page, s
     expect(page.locator(f"live-score article[data-id='{goal}']")).to_be_attached(timeout=40_000)
     wait_until_true(page, "window.goals.length > 0", 30_000)
     assert len(asked) >= 3
+
+
+def test_tier_2_starts_once_its_script_has_come(page: Page, server: OriginServer) -> None:
+    match = Match(server)
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) > 2:
+            route.continue_()
+        else:
+            route.abort()
+
+    page.route("**/runtime-*.js*", answer)
+    page.goto(match.url)
+    goal = match.goal("g1")
+    expect(page.locator(f"live-score article[data-id='{goal}']")).to_be_attached(timeout=20_000)
+    expect(page.locator("live-score[data-tier='2']")).to_be_attached(timeout=40_000)
+    assert len(asked) == len(set(asked)) == 3

@@ -92,11 +92,13 @@ export async function showKept(live) {
 export async function registerServiceWorker(base, scriptUrl) {
   if (!("serviceWorker" in navigator)) return;
   try {
-    const first = !navigator.serviceWorker.controller;
+    // A page that did not come through a service worker has to be named to be kept. One that another page has
+    // brought may have taken over this page since.
+    const [navigation] = performance.getEntriesByType("navigation");
+    const isUnknown = !(/** @type {PerformanceNavigationTiming | undefined} */ (navigation)?.workerStart);
     const scope = new URL(base).pathname;
     await navigator.serviceWorker.register(scriptUrl(new URL("widget/sw.js", base)), { scope });
-    // The page that brought the service worker was loaded before it: it has to be named to be kept.
-    if (first) (await navigator.serviceWorker.ready).active?.postMessage({ type: "keep", url: location.href });
+    if (isUnknown) (await navigator.serviceWorker.ready).active?.postMessage({ type: "keep", url: location.href });
   } catch {
     // Private windows refuse; nothing depends on it.
   }

@@ -32,7 +32,7 @@ import { LiveMatch } from "./live-match.js";
 import { mark } from "./clock.js";
 import { send } from "./events.js";
 import { languageOf } from "./language.js";
-import { loaded, there } from "./later.js";
+import { afterwards, loaded, there } from "./later.js";
 import { adoptProperties, reflect } from "./reflect.js";
 import { parseHtml, scriptUrl } from "./safe-html.js";
 import { openShadow } from "./shadow.js";
@@ -128,6 +128,8 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.#language = languageOf(this);
     const delay = Math.ceil(Math.min(DELAY_MAX_S, Math.max(0, Number(this.getAttribute("delay")) || 0)));
     const isRendered = this.querySelector(":scope > .tl") !== null;
+    // The server has shown the first score already.
+    if (isRendered) void afterwards();
     if (!isRendered || this.shadowRoot) openShadow(this, base);
     this.#place = this.shadowRoot ?? this;
     const board = this.#place.querySelector(".tl");

@@ -1,9 +1,9 @@
 // @ts-check
-/** The reducer starts for what a reader is about to see, once the page has nothing else to do. */
+/** The reducer starts for what a reader is about to see; on a page that still has to show it, once that is idle. */
 
 import { keepRuntime } from "./kept.js";
 import { whenIdle } from "./later.js";
-import { joinTiers } from "./tiers.js";
+import { MissingFile, joinTiers, prepareTiers } from "./tiers.js";
 
 /** Start the reducer a little before the reader scrolls to it: two presses of an arrow key. */
 const ROOT_MARGIN = "256px";
@@ -22,7 +22,11 @@ export function watchForReader(element, live, scriptUrl) {
     (entries) => {
       if (!entries.some((entry) => entry.isIntersecting)) return;
       observer.disconnect();
-      whenIdle(() => void start(element, live, scriptUrl));
+      // Its files are on their way while the page is busy. Not for a match that nobody knows.
+      if (live.shown.id) prepareTiers(live.base, scriptUrl);
+      const run = () => void start(element, live, scriptUrl);
+      if (element.shadowRoot) whenIdle(run);
+      else run();
     },
     { rootMargin: ROOT_MARGIN },
   );
@@ -36,14 +40,16 @@ export function watchForReader(element, live, scriptUrl) {
  * @param {(url: URL | string) => string} scriptUrl
  */
 async function start(element, live, scriptUrl) {
-  if (!live.elements.has(element)) return;
-  try {
-    // Not for a match that nobody knows.
-    if (!live.shown.id) await new Promise((resolve) => live.addEventListener("show", resolve, { once: true }));
-    if (!live.elements.has(element)) return;
-    await joinTiers(live.base, live, element.getAttribute("runtime") ?? "", scriptUrl);
-    keepRuntime(live.base);
-  } catch {
-    // Tier 1 goes on; there is nothing a reader could do about it.
+  // Not for a match that nobody knows.
+  if (!live.shown.id) await new Promise((resolve) => live.addEventListener("show", resolve, { once: true }));
+  for (let attempt = 0; live.elements.has(element); attempt++) {
+    try {
+      await joinTiers(live.base, live, element.getAttribute("runtime") ?? "", scriptUrl);
+      return keepRuntime(live.base);
+    } catch (error) {
+      // Tier 1 goes on; there is nothing a reader could do about it.
+      if (!(error instanceof MissingFile)) return;
+    }
+    await live.pause(attempt, null, Infinity);
   }
 }
