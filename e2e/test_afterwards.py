@@ -107,7 +107,10 @@ def test_a_page_without_a_stream_polls_once_what_polls_has_come(
     asked = answered(page, wrong, 2)
     page.goto(match.url)
     expect(page.locator("live-score[data-connection='polling']")).to_be_attached(timeout=30_000)
-    assert len(asked) == len(set(asked)) == 3  # a browser remembers by its address what failed
+    # A browser remembers by its address what failed, but for a preload that brought nothing.
+    assert len(asked) == 3
+    assert len(set(asked)) >= 2
+    assert asked.count(asked[-1]) == 1
     goal = match.goal("g1")
     expect(page.locator(f"live-score article[data-id='{goal}']")).to_be_attached(timeout=30_000)
 
