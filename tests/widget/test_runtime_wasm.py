@@ -14,8 +14,7 @@ from testkit.services.process import require_program
 from widget.build.bundle import (
     BRIDGE_CALL,
     MICROPYTHON,
-    ROOT,
-    bundled_names,
+    image_sources,
     library_sources,
     npm_packages,
 )
@@ -54,8 +53,7 @@ def test_another_release_is_refused_until_somebody_has_looked() -> None:
 
 
 def test_the_image_imports_no_module_that_was_cut() -> None:
-    sources = {name: (ROOT / name).read_text(encoding="utf-8") for name in bundled_names()}
-    program = lowered_program(sources, library_sources(), BRIDGE_CALL)
+    program = lowered_program(image_sources(), library_sources(), BRIDGE_CALL)
     imported = {
         name.split(".")[0] for name in re.findall(r"^\s*(?:import|from) ([\w.]+)", program, re.MULTILINE)
     }

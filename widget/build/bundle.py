@@ -37,9 +37,11 @@ from widget.build.micropython import (
     LoweringError,
     ReachError,
     RuntimeCutError,
+    TextsError,
     cut_runtime,
     image,
     lowered_program,
+    view_texts,
 )
 
 if sys.version_info >= (3, 14):
@@ -51,6 +53,7 @@ __all__ = [
     "BuildError",
     "build",
     "bundled_names",
+    "image_sources",
     "library_sources",
     "main",
     "micropython_image",
@@ -110,6 +113,8 @@ LATER: Final = {
 # Of ``ASSETS`` what each of these uses, and no more: names with a hash do not compress.
 LOADER_ASSETS: Final = ("css", "languages")
 LATER_ASSETS: Final = ("worker", "wasm", "image", "runtime", "catalogues")
+# The language that all others fall back on.
+CATALOGUE: Final = "shared_state/catalogues/en.py"
 # What the bridge's callers reach.
 BRIDGE_CALL: Final = ("widget.python.bridge", "handle")
 TIER_2: Final = ("micropython-worker.js", "micropython.wasm", "touchline.romfs", "runtime.js")
@@ -327,11 +332,21 @@ def micropython_image() -> bytes:
     Raises:
         BuildError: a source has what MicroPython has not, or the compiler is missing.
     """
-    sources = {name: (ROOT / name).read_text(encoding="utf-8") for name in bundled_names()}
     try:
-        return image(lowered_program(sources, library_sources(), BRIDGE_CALL))
-    except (LoweringError, ReachError, CompilerError) as error:
+        return image(lowered_program(image_sources(), library_sources(), BRIDGE_CALL))
+    except (LoweringError, ReachError, CompilerError, TextsError) as error:
         raise BuildError(str(error)) from error
+
+
+def image_sources() -> dict[str, str]:
+    """What the image is made of, by its path: the modules of a browser with the texts of the view alone.
+
+    Raises:
+        TextsError: the English catalogue is not one dictionary.
+    """
+    sources = {name: (ROOT / name).read_text(encoding="utf-8") for name in bundled_names()}
+    sources[CATALOGUE] = view_texts(sources[CATALOGUE])
+    return sources
 
 
 def library_sources() -> list[str]:

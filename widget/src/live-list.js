@@ -85,6 +85,8 @@ export class LiveList {
   #dueMs = Infinity;
   #asked = { wall: -Infinity, steady: -Infinity };
   #answered = false;
+  /** Whether the origin knows no match of the list. */
+  #isNone = false;
   #lostSince = mark();
   /** Since when what is shown is not live. */
   #lost = mark();
@@ -113,6 +115,7 @@ export class LiveList {
     if (!this.#feed) return;
     this.stop();
     this.#place.querySelector(".tl-list")?.remove();
+    this.#clearNone();
     this.start();
   }
 
@@ -160,7 +163,7 @@ export class LiveList {
     this.#wanted = 1;
     this.#day = "";
     this.#shown = rendered ? 1 : 0;
-    this.#followed = this.#answered = false;
+    this.#followed = this.#answered = this.#isNone = false;
     this.#elsewhere.clear();
     this.#missing.clear();
     if (rendered) {
@@ -285,6 +288,7 @@ export class LiveList {
       if (answer.asOfMs < wantedMs) answer = await this.#ask("reload", signal);
       if (signal.aborted || !feed) return;
       feed.clock.learnAnswer(answer.asOfMs);
+      this.#isNone = false;
       this.#show(answer.root);
       this.#answered = true;
       if (answer.asOfMs >= wantedMs) {
@@ -305,6 +309,7 @@ export class LiveList {
       this.#answered = false;
       const { status = 0, hintMs = null } = error instanceof this.#core.Refusal ? error : {};
       // 404: no match of it is known yet.
+      this.#isNone = status === 404;
       const leastMs = status === 404 ? RETRY_MAX_MS : 0;
       this.#later(Math.max(leastMs, retryMs(elapsedMs(this.#lostSince), hintMs)));
     } finally {
@@ -338,6 +343,7 @@ export class LiveList {
     regroup(fresh, this.#nowMs);
     writeDays(fresh, this.#nowMs, this.#locale);
     if (!old) {
+      this.#clearNone();
       this.#place.querySelector("slot")?.remove();
       this.#place.prepend(fresh.cloneNode(true));
     } else {
@@ -354,6 +360,20 @@ export class LiveList {
       if (focused && this.#focusedMatch !== focused) this.#rows(old).get(focused)?.querySelector("a")?.focus({ preventScroll: true });
     }
     this.#localize();
+  }
+
+  /** Say that there is no match, unless the element's author has put something there for that. */
+  #sayNone() {
+    const words = this.#words;
+    if (!this.#isNone || !words || this.#place.querySelector(".tl-list, .tl-unknown")) return;
+    if (this.#element.textContent?.trim()) return;
+    const own = `lang="${words.tag}" dir="${words.dir}"`;
+    const said = `<article class="tl" ${own}><p class="tl-unknown">${words.text("list.empty")}</p></article>`;
+    this.#place.prepend(this.#core.parseHtml(said));
+  }
+
+  #clearNone() {
+    this.#place.querySelector(".tl-unknown")?.closest(".tl")?.remove();
   }
 
   // ---- time ------------------------------------------------------------------------------------------
@@ -407,6 +427,7 @@ export class LiveList {
   #reflect() {
     if (!this.#feed) return;
     this.#element.dataset.connection = this.connection;
+    this.#sayNone();
     this.#writeAge();
   }
 

@@ -9,6 +9,7 @@ import { ageText } from "./wording.js";
 export const ENGLISH = {
   minute: "{minute}'",
   "minute.stoppage": "{minute}+{stoppage}'",
+  "list.empty": "No matches yet.",
   "client.unknown_match": "There is no live score of this match yet.",
   "client.age": "Not connected. As of {time}, {ago}.",
   "client.as_of": "Not connected. As of {time}.",
