@@ -23,7 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, CDPSession, Page
 
 from bench.results import keep, spread
 from bench.world_cups import EPOCH, matches, published
@@ -152,7 +152,10 @@ def _medians(visits: list[JsonObject]) -> JsonObject:
 
 
 # What a reader's browser fetches for tier 2.
-LIGHT_PATH = ("live-score.js", "runtime.js", "micropython-worker.js", "micropython.wasm", "touchline.romfs")
+LIGHT_PATH = (
+    *("live-score.js", "afterwards.js", "runtime.js"),
+    *("micropython-worker.js", "micropython.wasm", "touchline.romfs"),
+)
 READY = """
 addEventListener("live-score:state", ({ detail }) => {
   window.marks ??= {};
@@ -262,6 +265,8 @@ def _folded(browser: Browser, server: OriginServer, engine: str, files: JsonObje
 
 def _memory(browser: Browser, server: OriginServer, names: list[str], runtime: str) -> float:
     """The renderer's own memory (Pss) with these matches live, MiB."""
+    session = browser.new_browser_cdp_session()
+    before = _renderers(session)  # of Chromium's first tab, which is larger than some of these pages
     context = browser.new_context(service_workers="block")
     page = context.new_page()
     elements = "".join(f"<live-score match={name} runtime={runtime}></live-score>" for name in names)
@@ -277,12 +282,17 @@ def _memory(browser: Browser, server: OriginServer, names: list[str], runtime: s
     while found.count() < len(names) and time.monotonic() < deadline_s:
         page.wait_for_timeout(100)
     page.wait_for_timeout(2_000)
-    session = browser.new_browser_cdp_session()
-    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
-    sizes = [_pss_mib(process["id"]) for process in processes if process["type"] == "renderer"]
+    # The one that Chromium keeps ready for the next page is the smaller of the new ones.
+    sizes = [_pss_mib(process) for process in _renderers(session) - before]
     session.detach()
     context.close()
     return round(max(sizes), 1)
+
+
+def _renderers(session: CDPSession) -> set[int]:
+    """The processes that render pages."""
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    return {process["id"] for process in processes if process["type"] == "renderer"}
 
 
 def _pss_mib(pid: int) -> float:

@@ -25,7 +25,8 @@ KEPT = """(async () => {
     if (!name.includes("pages")) continue;
     const cache = await caches.open(name);
     for (const request of await cache.keys()) {
-      kept[new URL(request.url).pathname] = await (await cache.match(request)).text();
+      const found = await cache.match(request); // which may have gone since
+      if (found) kept[new URL(request.url).pathname] = await found.text();
     }
   }
   return kept;

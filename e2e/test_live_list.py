@@ -257,6 +257,27 @@ def test_a_list_and_a_match_on_another_site_share_a_stream(
         expect(page.get_by_text("No match today")).to_be_visible()
 
 
+def test_a_day_without_a_match_is_said_in_the_language_of_the_page(
+    context: BrowserContext, server: OriginServer
+) -> None:
+    elements = (
+        "<live-scores competition=Nowhere></live-scores><live-scores lang=de day=2001-01-01></live-scores>"
+    )
+    with gazette(server, elements) as address:
+        page = context.new_page()
+        page.goto(address)
+        english, german = page.locator("live-scores").all()
+        expect(english.locator(".tl-unknown")).to_have_text("No matches yet.", timeout=20_000)
+        expect(german.locator("article[lang=de] .tl-unknown")).to_have_text(
+            "Noch keine Spiele.", timeout=20_000
+        )
+        begin(server, "Nowhere")
+        # As if it had been asked for again, which takes half a minute.
+        english.evaluate("(element) => element.setAttribute('page', '1')")
+        expect(english.locator("li[data-match]")).to_have_count(1, timeout=20_000)
+        expect(english.locator(".tl-unknown")).to_have_count(0)
+
+
 def test_tabs_with_different_lists_share_a_stream(context: BrowserContext, server: OriginServer) -> None:
     one, two = begin(server, "Tab one"), begin(server, "Tab two")
     asked: list[str] = []

@@ -28,6 +28,8 @@ def run_node(script: str, argument: Json = None) -> Json:
     """Run a module under Node in the widget's folder: it reads ``input`` and gives back by ``print``."""
     prelude = (
         "const input = JSON.parse(process.argv[1]);"
+        # What the build puts in place of these names, for files without a hash in their names.
+        'globalThis.AFTERWARDS = "afterwards.js";'
         "const print = (value) => process.stdout.write(JSON.stringify(value));"
     )
     done = subprocess.run(

@@ -37,7 +37,7 @@ from widget.build.bundle import (
     trimmed_runtime,
 )
 
-LIGHT_PATH_MAX_BYTES = 245_000  # the bound that docs/architecture.md names for tier 2
+LIGHT_PATH_MAX_BYTES = 212_000  # the bound that docs/architecture.md names for tier 2
 
 NEEDED = {
     "live-score.js",
@@ -101,7 +101,14 @@ def test_the_library_is_bytecode_of_the_runtimes_own_python() -> None:
 
 def test_what_a_reader_fetches_for_tier_2_is_small() -> None:
     files = manifest()["files"]
-    names = ("live-score.js", "runtime.js", "micropython-worker.js", "micropython.wasm", "touchline.romfs")
+    names = (
+        "live-score.js",
+        "afterwards.js",
+        "runtime.js",
+        "micropython-worker.js",
+        "micropython.wasm",
+        "touchline.romfs",
+    )
     assert sum(files[name]["br"] for name in names) <= LIGHT_PATH_MAX_BYTES
     # Whoever serves the worker sends no more of MicroPython's script than runs there.
     script = (DIST / files["micropython-worker.js"]["path"]).read_text(encoding="utf-8")

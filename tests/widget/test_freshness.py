@@ -14,6 +14,7 @@ CLOCKS = """
     const pass = (ms) => { wall += ms; steady += ms; };
     const { ServerClock, elapsedMs, mark } = await import("./clock.js");
     const { Freshness } = await import("./freshness.js");
+    const { IN_ENGLISH } = await import("./words.js");
     const clock = new ServerClock();
     const fresh = new Freshness(clock, 0);
 """
@@ -173,7 +174,7 @@ def test_where_the_readers_clock_is_behind_only_polls_that_go_on_say_how_much() 
         CLOCKS
         + """
         const seen = [];
-        const line = () => fresh.ageLine({ wall: 0, steady: 0 }, { wall: 0, steady: 0 });
+        const line = () => fresh.ageLine({ wall: 0, steady: 0 }, { wall: 0, steady: 0 }, IN_ENGLISH);
         const serverMs = () => wall + 3_600_000;
         fresh.begin(serverMs() - 120_000);  // out of a cache; by the reader's clock it is from the future
         seen.push(/ago/.test(line()), /As of/.test(line()));
@@ -248,7 +249,8 @@ def test_the_age_that_is_written_stays_true_until_it_is_written_again() -> None:
         clock.learn(wall);
         fresh.hear("1-5", wall, "1-5");
         pass(59_100);
-        print(fresh.ageLine({ wall: 0, steady: 0 }, { wall: 0, steady: 0 }).endsWith(" 1 min ago."));
+        const line = fresh.ageLine({ wall: 0, steady: 0 }, { wall: 0, steady: 0 }, IN_ENGLISH);
+        print(line.endsWith(" 1 min ago."));
     """
     )
     assert run_node(script) is True

@@ -7,7 +7,7 @@ from testkit.built_widget import run_node
 
 PRELUDE = """
     import { Notifications } from "./notifications.js";
-    const kept = new Notifications();
+    const kept = new Notifications(() => null);
     const goal = (seq, eventId = `g${seq}`) => ({ type: "goal", id: `5-${seq}`, eventId });
     const what = "goal_ruled_out";
     const ruledOut = (seq, eventId) => ({ type: "correction", what, id: `5-${seq}`, eventId });

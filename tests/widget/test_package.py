@@ -113,6 +113,18 @@ def test_its_types_are_those_of_the_code(installed: Path) -> None:
     assert refused.returncode != 0
 
 
+def test_whatever_it_loads_later_is_in_it_or_at_the_origin(package: Path) -> None:
+    """The publisher's bundler knows no file of ours by a name with a hash."""
+    imports = [
+        name
+        for file in package.glob("*.js")
+        for name in re.findall(r"""(?:from|import\(|import)\s*["']([^"']+)["']""", file.read_text("utf-8"))
+    ]
+    assert any("afterwards" in name for name in imports)
+    assert any("html-reader" in name for name in imports)
+    assert all((package / name).is_file() for name in imports)
+
+
 def test_a_bundler_takes_it_as_one_module_and_one_for_lists(installed: Path, tmp_path: Path) -> None:
     (installed / "app.js").write_text('import "@touchline/live-score";\n')
     esbuild = str(npm_packages() / ".bin" / "esbuild")

@@ -49,7 +49,7 @@ def test_a_catalogue_is_built_for_each_language_but_english(tag: str) -> None:
 
 def test_both_sides_choose_the_same_language_and_a_locale_that_intl_takes() -> None:
     script = """
-        import { chosen } from "./languages.js";
+        import { chosen } from "./language.js";
         print(input.tags.map((tag) => {
           const { tag: language, locale } = chosen(tag, input.others);
           return [language, new Date(0).toLocaleString(locale, { timeZone: "UTC" }).length > 0];
@@ -61,7 +61,7 @@ def test_both_sides_choose_the_same_language_and_a_locale_that_intl_takes() -> N
 
 def test_a_tag_that_intl_refuses_throws_nothing() -> None:
     script = """
-        import { chosen } from "./languages.js"; import { localTime } from "./wording.js";
+        import { chosen } from "./language.js"; import { localTime } from "./wording.js";
         const year = { timeZone: "UTC", year: "numeric" };
         print(input.map((tag) => localTime(0, chosen(tag, ["de"]).locale, year)));
     """

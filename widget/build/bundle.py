@@ -31,7 +31,17 @@ from typing import Final
 from shared_state import PROTOCOL_VERSION
 from shared_state.language import ENGLISH
 from shared_state.languages import LANGUAGES
-from widget.build.micropython import CompilerError, LoweringError, ReachError, image, lowered_program
+from widget.build.micropython import (
+    CompilerError,
+    LoweringError,
+    ReachError,
+    RuntimeCutError,
+    TextsError,
+    cut_runtime,
+    image,
+    lowered_program,
+    view_texts,
+)
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -42,6 +52,7 @@ __all__ = [
     "BuildError",
     "build",
     "bundled_names",
+    "image_sources",
     "library_sources",
     "main",
     "micropython_image",
@@ -91,8 +102,18 @@ NODE_MODULES: Final = ("node:*", "path", "url", "fs", "crypto")
 COMPRESSED_SUFFIXES: Final = (".br", ".zst", ".gz")
 # Beyond it a reader would need a window of more than 8 MiB, which browsers need not take (RFC 9659).
 ZSTD_LEVEL: Final = 19
-# What the loader fetches only where it is needed, by the name that later.js has for it.
-LATER: Final = {"keep.js": "keep", "html-reader.js": "htmlReader", "spoiler-delay.js": "spoilerDelay"}
+# What a page fetches after the loader, each after those that it names, by the constant that has its file.
+LATER: Final = {
+    "live-list.js": "LIST",
+    "keep.js": "KEEP",
+    "html-reader.js": "HTML_READER",
+    "afterwards.js": "AFTERWARDS",
+}
+# Of ``ASSETS`` what each of these uses, and no more: names with a hash do not compress.
+LOADER_ASSETS: Final = ("css", "languages")
+LATER_ASSETS: Final = ("worker", "wasm", "image", "runtime", "catalogues")
+# The language that all others fall back on.
+CATALOGUE: Final = "shared_state/catalogues/en.py"
 # What the bridge's callers reach.
 BRIDGE_CALL: Final = ("widget.python.bridge", "handle")
 TIER_2: Final = ("micropython-worker.js", "micropython.wasm", "touchline.romfs", "runtime.js")
@@ -171,16 +192,15 @@ def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, st
         "pyodide": folder + "/",
         "bundle": output.files["touchline.zip"],
     }
-    output.add("live-list.js", _bundled(packages, SOURCES / "live-list.js", {}))
     output.add("runtime.js", _bundled(packages, SOURCES / "runtime.js", {"ASSETS": assets}))
-    # Names with a hash do not compress, so the loader has only those that it uses; runtime.js knows the rest.
-    first = ("css", "worker", "wasm", "image", "catalogues", "languages")
-    used = {name: assets[name] for name in first} | {"runtime": output.files["runtime.js"]}
-    constants = {"ASSETS": used, "LIST": output.files["live-list.js"], "PROTOCOL": PROTOCOL_VERSION}
+    assets["runtime"] = output.files["runtime.js"]
+    constants: dict[str, object] = {"PROTOCOL": PROTOCOL_VERSION}
+    constants["ASSETS"] = {name: assets[name] for name in LATER_ASSETS}
     for name, constant in LATER.items():
-        used[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
-    loader_constants = constants
-    output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", loader_constants))
+        constants[constant] = output.add(name, _bundled(packages, SOURCES / name, constants))
+    all_constants = {**constants, "ASSETS": assets}
+    constants["ASSETS"] = {name: assets[name] for name in LOADER_ASSETS}
+    output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", constants))
     output.add("page.js", _bundled(packages, SOURCES / "page.js", constants))
     output.add("delay-head.js", _bundled(packages, SOURCES / "delay-head.js", {}, "iife"))
     tv_sync = output.add("tv-sync.js", _bundled(packages, SOURCES / "tv-sync.js", {}))
@@ -211,7 +231,7 @@ def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, st
         "pyodide": pyodide_version,
         "files": files,
         "former": kept_before,
-        "constants": loader_constants,
+        "constants": all_constants,
     }
     (staging / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
@@ -312,11 +332,21 @@ def micropython_image() -> bytes:
     Raises:
         BuildError: a source has what MicroPython has not, or the compiler is missing.
     """
-    sources = {name: (ROOT / name).read_text(encoding="utf-8") for name in bundled_names()}
     try:
-        return image(lowered_program(sources, library_sources(), BRIDGE_CALL))
-    except (LoweringError, ReachError, CompilerError) as error:
+        return image(lowered_program(image_sources(), library_sources(), BRIDGE_CALL))
+    except (LoweringError, ReachError, CompilerError, TextsError) as error:
         raise BuildError(str(error)) from error
+
+
+def image_sources() -> dict[str, str]:
+    """What the image is made of, by its path: the modules of a browser with the texts of the view alone.
+
+    Raises:
+        TextsError: the English catalogue is not one dictionary.
+    """
+    sources = {name: (ROOT / name).read_text(encoding="utf-8") for name in bundled_names()}
+    sources[CATALOGUE] = view_texts(sources[CATALOGUE])
+    return sources
 
 
 def library_sources() -> list[str]:
@@ -341,15 +371,25 @@ def micropython_script(packages: Path) -> Path:
 
 
 def micropython_wasm(packages: Path) -> bytes:
-    """MicroPython's WebAssembly, made smaller by Binaryen: it arrives and compiles an eighth sooner."""
-    stock = packages / MICROPYTHON / "micropython.wasm"
+    """MicroPython's WebAssembly for compiled images, made smaller by Binaryen: it starts sooner.
+
+    Raises:
+        BuildError: it is of a release that nobody has looked at.
+    """
+    stock = (packages / MICROPYTHON / "micropython.wasm").read_bytes()
     lock = (WIDGET / "package-lock.json").read_bytes()
-    target = CACHE / f"micropython-{_hash(stock.read_bytes(), lock)}.wasm"
+    try:
+        cut = cut_runtime(stock)
+    except RuntimeCutError as error:
+        raise BuildError(str(error)) from error
+    target = CACHE / f"micropython-{_hash(cut, lock)}.wasm"
     if not target.exists():
-        made = target.with_suffix(".new")
+        source, made = target.with_suffix(".cut"), target.with_suffix(".new")
+        source.write_bytes(cut)
         optimizer = str(packages / "binaryen" / "bin" / "wasm-opt")
-        _run(["node", optimizer, str(stock), "-Oz", "-o", str(made)], ROOT)
+        _run(["node", optimizer, str(source), "-Oz", "-o", str(made)], ROOT)
         made.rename(target)
+        source.unlink()
     return target.read_bytes()
 
 
@@ -363,7 +403,14 @@ def _bundled(packages: Path, source: Path, constants: Mapping[str, object], kind
         # What runs under Node only goes, as do the assertions.
         options += ["--pure:assert", "--define:process=undefined", "--define:globalThis.process=undefined"]
         options += [f"--external:{name}" for name in NODE_MODULES]
-    return _run([esbuild, str(source), *options, *defines], SOURCES)
+    bundle = _run([esbuild, str(source), *options, *defines], SOURCES)
+    if source.suffix != ".js" or source.name == "micropython-worker.js":
+        return bundle  # Emscripten's script is minified as it comes
+    # It joins what is used once and shortens expressions, for a twentieth less after compression.
+    terser = str(packages / ".bin" / "terser")
+    module = ["--module"] if kind == "esm" else []
+    compress = ["--compress", "passes=3,hoist_props", "--mangle", "--ecma", "2022"]
+    return _run([terser, *module, *compress], SOURCES, bundle)
 
 
 def _compress(folder: Path, paths: Iterable[str]) -> None:
@@ -420,10 +467,10 @@ def _hash(*parts: bytes) -> str:
     return digest.hexdigest()[:HASH_CHARS]
 
 
-def _run(argv: Sequence[str], folder: Path) -> bytes:
-    """Run a tool; returns its standard output."""
+def _run(argv: Sequence[str], folder: Path, text: bytes | None = None) -> bytes:
+    """Run a tool, with ``text`` on its standard input; returns its standard output."""
     try:
-        done = subprocess.run(argv, cwd=folder, capture_output=True, check=False)  # noqa: S603
+        done = subprocess.run(argv, cwd=folder, input=text, capture_output=True, check=False)  # noqa: S603
     except FileNotFoundError:
         raise BuildError(f"{argv[0]} is not installed; the widget's build needs Node.js 20 and npm") from None
     if done.returncode != 0:

@@ -47,8 +47,9 @@ def build_package(out: Path, dist: Path = WIDGET / "dist") -> Path:
     packages = npm_packages()
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    # A bundler finds the module of lists by its import, and the stylesheet is that of the origin's release.
-    constants = {**constants, "LIST": "", "ASSETS": {**constants["ASSETS"], "css": "live-score.css"}}
+    # A bundler finds modules by their import, and the stylesheet is that of the origin's release.
+    constants |= dict.fromkeys(("LIST", "AFTERWARDS", "HTML_READER"), "")
+    constants["ASSETS"]["css"] = "live-score.css"
     _run(
         [
             str(packages / ".bin" / "esbuild"),

@@ -4,11 +4,16 @@
  * stylesheets, its policy of Trusted Types), and parts that the loader has anyway.
  */
 
-export { Refusal, ask } from "./answers.js";
-export { showDelayed } from "./delayed.js";
-export { Feed } from "./feed.js";
-export { Freshness } from "./freshness.js";
-export { morph } from "./morph.js";
-export { parseHtml } from "./safe-html.js";
-export { openShadow } from "./shadow.js";
-export { languageOf, wordsOf } from "./languages.js";
+import { there } from "./later.js";
+
+import { Refusal, ask } from "./answers.js";
+import { Feed } from "./feed.js";
+import { Freshness } from "./freshness.js";
+import { parseHtml } from "./safe-html.js";
+import { openShadow } from "./shadow.js";
+import { languageOf } from "./language.js";
+
+/** The texts of a language, once they are here. @param {string} base the URL of the origin @param {string} tag */
+const wordsOf = (base, tag) => there?.wordsOf(base, tag) ?? null;
+
+export const core = { Feed, Freshness, Refusal, ask, languageOf, openShadow, parseHtml, wordsOf };

@@ -7,6 +7,7 @@
 
 import { ServerClock, elapsedMs, mark } from "./clock.js";
 import { isNewer, knownUntilMs, parts } from "./ids.js";
+import { afterwards, whenIdle } from "./later.js";
 import { Ladder } from "./ladder.js";
 import { Tabs } from "./tabs.js";
 import { EVENT_END, EVENT_GAP, EVENT_HEARTBEAT, EVENT_SCORE } from "./wire.js";
@@ -72,6 +73,8 @@ export class Feed {
       () => elapsedMs(this.#said) > SAY_MS && this.#lead(),
     );
     this.#listen();
+    // A network that fails later finds on the page what goes on without a stream.
+    whenIdle(afterwards);
   }
 
   /** @param {string} base @returns {Feed} */

@@ -9,7 +9,6 @@
 
 import { elapsedMs, mark } from "./clock.js";
 import { isNewer } from "./ids.js";
-import { ageText } from "./wording.js";
 
 /** Two heartbeats of 15 s, and what a slow phone needs. */
 export const FRESH_MS = 32_500;
@@ -106,7 +105,7 @@ export class Freshness {
    *
    * @param {import("./clock.js").Mark} lost since when it is not
    * @param {import("./clock.js").Mark} started since when it is there
-   * @param {import("./words.js").Words} [words]
+   * @param {import("./words.js").Words | null} [words] the texts, once they are here
    * @param {string} [locale] for the time of day
    */
   ageLine(lost, started, words, locale) {
@@ -114,7 +113,10 @@ export class Freshness {
     const { isBehind } = this.clock;
     const isLost = elapsedMs(lost) > AGE_AFTER_MS && ageMs > AGE_AFTER_MS;
     const isOld = (isBehind || ageMs > OLD_MS + this.delayMs) && elapsedMs(started) > LOADED_MS;
-    return asOfMs && (isLost || isOld) ? ageText(asOfMs, isBehind ? NaN : ageMs + TICK_MS, words, locale) : "";
+    if (!asOfMs || !(isLost || isOld)) return "";
+    if (words) return words.age(asOfMs, isBehind ? NaN : ageMs + TICK_MS, locale);
+    // No network has brought them: what is old is said to be old all the same.
+    return `Not connected. As of ${new Date(asOfMs).toLocaleString()}.`;
   }
 
   /**

@@ -1,15 +1,17 @@
 // Constants that widget/build/bundle.py puts in place of these names, and platform parts that lib.dom lacks.
 
-/** The file of live-list.js, beside the loader's; empty where a bundler finds it. */
+/** Files beside the loader's of what is brought in later; empty where a bundler finds it by its import. */
 declare const LIST: string;
-/** Paths below /widget/ of what the loader brings in later. */
+declare const AFTERWARDS: string;
+declare const HTML_READER: string;
+/** The file of keep.js, which only pages of the origin's own site ask for. */
+declare const KEEP: string;
+/** Paths below /widget/ of what is brought in later. Each file has only those that it asks for itself. */
 declare const ASSETS: {
+  /** The tags of the languages but English. */
   languages: string[];
   catalogues: string;
   css: string;
-  keep: string;
-  htmlReader: string;
-  spoilerDelay: string;
   runtime: string;
   worker: string;
   /** Path and integrity. */

@@ -6,6 +6,8 @@
  * once the reducer runs locally, no request carries it past the service worker.
  */
 
+import { isNewer } from "./ids.js";
+
 /** One evening's matches; the oldest go first. */
 const MATCHES_MAX = 20;
 
@@ -51,6 +53,37 @@ export async function write(base, slot, kept) {
 }
 
 /**
+ * Keep what a match shows.
+ *
+ * @param {import("./live-match.js").LiveMatch} live
+ */
+export async function keep(live) {
+  live.keptMs = performance.now();
+  const { shown, hash } = live;
+  const at = live.freshness.asOfMs;
+  const state = live.tier >= 2 ? await live.reducer?.state() : null;
+  const snapshot = state?.id === shown.id ? state.snapshot : "";
+  await write(live.base, live.slot, { id: shown.id, html: shown.html, hash, at, snapshot });
+}
+
+/**
+ * A page out of a cache is older than what this browser last saw.
+ *
+ * @param {import("./live-match.js").LiveMatch} live
+ */
+export async function showKept(live) {
+  const kept = await read(live.base, live.slot);
+  if (!kept || live.ended || live.freshness.contacted) return;
+  if (kept.id === live.shown.id) live.freshness.begin(kept.at);
+  if (!isNewer(kept.id, live.shown.id)) return;
+  live.freshness.asOfMs = 0;
+  live.freshness.begin(kept.at);
+  live.wanted = kept.id;
+  live.snapshot = kept.snapshot ? { id: kept.id, text: kept.snapshot } : null;
+  live.show({ id: kept.id, html: kept.html, hash: kept.hash, announce: "" });
+}
+
+/**
  * Register the service worker.
  *
  * @param {string} base the URL of the origin
@@ -59,11 +92,13 @@ export async function write(base, slot, kept) {
 export async function registerServiceWorker(base, scriptUrl) {
   if (!("serviceWorker" in navigator)) return;
   try {
-    const first = !navigator.serviceWorker.controller;
+    // A page that did not come through a service worker has to be named to be kept. One that another page has
+    // brought may have taken over this page since.
+    const [navigation] = performance.getEntriesByType("navigation");
+    const isUnknown = !(/** @type {PerformanceNavigationTiming | undefined} */ (navigation)?.workerStart);
     const scope = new URL(base).pathname;
     await navigator.serviceWorker.register(scriptUrl(new URL("widget/sw.js", base)), { scope });
-    // The page that brought the service worker was loaded before it: it has to be named to be kept.
-    if (first) (await navigator.serviceWorker.ready).active?.postMessage({ type: "keep", url: location.href });
+    if (isUnknown) (await navigator.serviceWorker.ready).active?.postMessage({ type: "keep", url: location.href });
   } catch {
     // Private windows refuse; nothing depends on it.
   }

@@ -2,11 +2,14 @@
 /**
  * How this page gets frames for its matches: one stream for all; while that brings none, long-polls and conditional
  * polls. The stream goes on trying meanwhile, so a page climbs back by itself.
+ *
+ * Most pages never poll, so what does is in a file of its own (afterwards.js). A page fetches it at once when a stream
+ * fails, and else when it has nothing else to do (feed.js): a network that fails later finds it there.
  */
 
 import { elapsedMs } from "./clock.js";
 import { idOf, isNewer, parts } from "./ids.js";
-import { Poller } from "./polls.js";
+import { afterwards, wake } from "./later.js";
 import { Stream } from "./stream.js";
 import {
   DELTA_ACCEPTED,
@@ -40,7 +43,10 @@ const BLOCKED_MS = 8_000;
 
 const NO_LIST = { list: null, listId: "" };
 
-/** @typedef {import("./polls.js").MatchFrame} MatchFrame */
+/**
+ * @typedef {import("./polls.js").MatchFrame} MatchFrame
+ * @typedef {import("./polls.js").Poller} Poller
+ */
 
 export class Ladder {
   /** @type {Stream | null} */
@@ -55,6 +61,8 @@ export class Ladder {
   #set = "";
   /** Whether the stream has sent a heartbeat, which comes behind all that was missed. */
   #isCaughtUp = false;
+  /** Whether this one polls, once what polls is there. */
+  #isPolled = false;
   /** @type {Map<string, Poller>} */
   #pollers = new Map();
   /** Heartbeats in a row with a newer id than the last delta received, by match. @type {Map<string, number>} */
@@ -108,7 +116,7 @@ export class Ladder {
       this.#pollers.delete(match);
     }
     if (isPolled) {
-      this.#startPolls();
+      void this.#startPolls();
       return this.#refresh();
     }
     const old = this.#stream;
@@ -142,6 +150,7 @@ export class Ladder {
 
   /** The reader is back, or the network. */
   wake() {
+    wake();
     this.#rest?.wake();
     this.#stream?.wake();
     for (const poller of this.#pollers.values()) poller.wake();
@@ -254,12 +263,15 @@ export class Ladder {
       this.#stopPolls();
     } else this.#isCaughtUp = false;
     if (stream.connection !== "open" && stream.failures > 0) {
-      this.#startPolls();
+      void this.#startPolls();
     }
     this.#refresh();
   }
 
-  #startPolls() {
+  async #startPolls() {
+    this.#isPolled = true;
+    const { Poller } = await afterwards();
+    if (!this.#isPolled) return; // the stream is there again
     for (const match of this.#matches) {
       if (this.#pollers.has(match)) continue;
       const poller = new Poller(this.base, match, this.clock, {
@@ -277,6 +289,7 @@ export class Ladder {
   }
 
   #stopPolls() {
+    this.#isPolled = false;
     for (const poller of this.#pollers.values()) poller.stop();
     this.#pollers.clear();
   }

@@ -12,6 +12,8 @@ import { elapsedMs, mark } from "./clock.js";
 import { isNewer, knownUntilMs } from "./ids.js";
 import { dayOf, knownLocale, regroup, writeDays } from "./list-days.js";
 import { RETRY_MAX_MS, RETRY_MS, retryMs } from "./reconnect.js";
+import { showDelayed } from "./delayed.js";
+import { morph } from "./morph.js";
 import { minute, write, writePhrases } from "./wording.js";
 import {
   ATTRIBUTE_AGE,
@@ -50,7 +52,7 @@ const ELSEWHERE_MAX = 2_000;
  * @typedef {import("./polls.js").MatchFrame} MatchFrame
  * @typedef {import("./feed.js").Feed} Feed
  * @typedef {import("./freshness.js").Freshness} Freshness
- * @typedef {typeof import("./core.js")} Core what a page must not have twice, from the loader
+ * @typedef {typeof import("./core.js").core} Core what a page must not have twice, from the loader
  */
 
 export class LiveList {
@@ -69,7 +71,7 @@ export class LiveList {
   #list = "";
   /** @type {Element | ShadowRoot} */
   #place;
-  /** @type {import("./languages.js").Language} */
+  /** @type {import("./language.js").Language} */
   #language = { tag: "en", locale: undefined };
   /** How often something has changed that only the whole list shows, and of these what is shown. */
   #wanted = 1;
@@ -83,6 +85,8 @@ export class LiveList {
   #dueMs = Infinity;
   #asked = { wall: -Infinity, steady: -Infinity };
   #answered = false;
+  /** Whether the origin knows no match of the list. */
+  #isNone = false;
   #lostSince = mark();
   /** Since when what is shown is not live. */
   #lost = mark();
@@ -111,6 +115,7 @@ export class LiveList {
     if (!this.#feed) return;
     this.stop();
     this.#place.querySelector(".tl-list")?.remove();
+    this.#clearNone();
     this.start();
   }
 
@@ -158,7 +163,7 @@ export class LiveList {
     this.#wanted = 1;
     this.#day = "";
     this.#shown = rendered ? 1 : 0;
-    this.#followed = this.#answered = false;
+    this.#followed = this.#answered = this.#isNone = false;
     this.#elsewhere.clear();
     this.#missing.clear();
     if (rendered) {
@@ -226,7 +231,7 @@ export class LiveList {
     writePhrases(fresh, words);
     const isMoved = !belongs || phaseOf(old) !== phaseOf(fresh) || kickoffOf(old) !== kickoffOf(fresh);
     writeDays(fresh, this.#nowMs, this.#locale);
-    this.#core.morph(old, fresh, () => {});
+    morph(old, fresh, () => {});
     this.#runClocks();
     if (isMoved) this.#want();
   }
@@ -283,6 +288,7 @@ export class LiveList {
       if (answer.asOfMs < wantedMs) answer = await this.#ask("reload", signal);
       if (signal.aborted || !feed) return;
       feed.clock.learnAnswer(answer.asOfMs);
+      this.#isNone = false;
       this.#show(answer.root);
       this.#answered = true;
       if (answer.asOfMs >= wantedMs) {
@@ -303,6 +309,7 @@ export class LiveList {
       this.#answered = false;
       const { status = 0, hintMs = null } = error instanceof this.#core.Refusal ? error : {};
       // 404: no match of it is known yet.
+      this.#isNone = status === 404;
       const leastMs = status === 404 ? RETRY_MAX_MS : 0;
       this.#later(Math.max(leastMs, retryMs(elapsedMs(this.#lostSince), hintMs)));
     } finally {
@@ -336,6 +343,7 @@ export class LiveList {
     regroup(fresh, this.#nowMs);
     writeDays(fresh, this.#nowMs, this.#locale);
     if (!old) {
+      this.#clearNone();
       this.#place.querySelector("slot")?.remove();
       this.#place.prepend(fresh.cloneNode(true));
     } else {
@@ -347,11 +355,25 @@ export class LiveList {
         if (isOlder) row.replaceWith(shown.cloneNode(true));
       }
       const focused = this.#focusedMatch;
-      this.#core.morph(old, /** @type {Element} */ (fresh.cloneNode(true)), () => {});
+      morph(old, /** @type {Element} */ (fresh.cloneNode(true)), () => {});
       // A row that went to another group is another element.
       if (focused && this.#focusedMatch !== focused) this.#rows(old).get(focused)?.querySelector("a")?.focus({ preventScroll: true });
     }
     this.#localize();
+  }
+
+  /** Say that there is no match, unless the element's author has put something there for that. */
+  #sayNone() {
+    const words = this.#words;
+    if (!this.#isNone || !words || this.#place.querySelector(".tl-list, .tl-unknown")) return;
+    if (this.#element.textContent?.trim()) return;
+    const own = `lang="${words.tag}" dir="${words.dir}"`;
+    const said = `<article class="tl" ${own}><p class="tl-unknown">${words.text("list.empty")}</p></article>`;
+    this.#place.prepend(this.#core.parseHtml(said));
+  }
+
+  #clearNone() {
+    this.#place.querySelector(".tl-unknown")?.closest(".tl")?.remove();
   }
 
   // ---- time ------------------------------------------------------------------------------------------
@@ -395,7 +417,7 @@ export class LiveList {
     const nowMs = this.#nowMs;
     if (this.#day !== dayOf(new Date(nowMs))) this.#localize();
     if (!clock.known) return;
-    this.#core.showDelayed(this.#place, nowMs);
+    showDelayed(this.#place, nowMs);
     const words = this.#words;
     for (const chip of this.#place.querySelectorAll(`[${ATTRIBUTE_CLOCK_START}]`)) {
       if (words) write(chip, minute(chip, nowMs, words) ?? chip.textContent);
@@ -405,6 +427,7 @@ export class LiveList {
   #reflect() {
     if (!this.#feed) return;
     this.#element.dataset.connection = this.connection;
+    this.#sayNone();
     this.#writeAge();
   }
 
@@ -432,7 +455,7 @@ export class LiveList {
     if (isLive) this.#lost = mark();
     const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
     const [words, { locale }] = [this.#words, this.#language];
-    if (age && words) write(age, isLive ? "" : freshness.ageLine(this.#lost, this.#started, words, locale));
+    if (age) write(age, isLive ? "" : freshness.ageLine(this.#lost, this.#started, words, locale));
   }
 }
 

@@ -4,7 +4,7 @@
  *
  * Rules
  * -----
- * 1. What is shown never goes back: everything passes `#show`, which compares ids. Another epoch is believed from
+ * 1. What is shown never goes back: everything passes `show`, which compares ids. Another epoch is believed from
  *    a stream or a heartbeat, never from the body of an answer that a cache may have kept.
  * 2. Tier 1 asks for the fragment of the newest id it has heard of, and for those of the changes between, whose
  *    announcements it speaks. One round of requests at a time: no answer can overtake another.
@@ -15,7 +15,10 @@
  *    before the snapshot is requested. After SNAPSHOTS_MAX snapshots in a row without success it stays.
  * 5. A heartbeat is compared with what is shown (freshness.js).
  * 6. A match of which nothing is heard is asked for. If the origin knows none, the page says so and asks again,
- *    UNKNOWN_MAX times, and once more when the reader comes back.
+ *    several times (seek.js), and once more when the reader comes back.
+ *
+ * The parts that a page needs only sometimes are files of their own, which later.js loads: the reducer (local-reducer.js),
+ * the question of rule 6 (seek.js), and what is kept for a visit without a network (keep.js).
  */
 
 import { Refusal, ask } from "./answers.js";
@@ -23,42 +26,25 @@ import { elapsedMs, mark } from "./clock.js";
 import { Feed } from "./feed.js";
 import { Freshness } from "./freshness.js";
 import { idOf, isNewer, parts } from "./ids.js";
-import { loadWords } from "./languages.js";
-import { keepModule, spoilerDelayModule } from "./later.js";
-import { mayKeep } from "./may-keep.js";
-import { Notifications } from "./notifications.js";
+import { afterwards, loaded, soon } from "./later.js";
 import { delayMs } from "./reconnect.js";
 import { parseHtml } from "./safe-html.js";
 import {
-  ATTRIBUTE_ANNOUNCE,
   ATTRIBUTE_ID,
-  ATTRIBUTE_EVENT,
   ATTRIBUTE_MATCH,
-  ATTRIBUTE_UNSEEN,
   DELTA_ACCEPTED,
   EVENT_END,
   EVENT_GAP,
   EVENT_HEARTBEAT,
   EVENT_SCORE,
   HTML_TYPE,
-  JSON_TYPE,
-  KEY_MATCH_ID,
-  HEADER_AS_OF,
   KEY_LANGUAGE,
   QUERY_BEHIND,
-  RECEIPT_APPLIED,
-  RECEIPT_IN_STEP,
-  RECEIPT_NEED_SNAPSHOT,
-  RECEIPT_WAITING,
 } from "./wire.js";
 
 /** More than any match has; beyond it a snapshot is requested instead. */
 const DELTAS_MAX = 1_000;
-/** The reducer and the server disagree for good, as during a release: their HTML is right, ours is not. */
-const SNAPSHOTS_MAX = 3;
 const KEEP_EVERY_MS = 15_000;
-/** Changes of one burst that are announced; nobody listens to more at once. */
-const ANNOUNCED_MAX = 8;
 /** What had happened so long before the page was loaded is not announced. */
 const OLD_NEWS_MS = 60_000;
 /** A fragment or a snapshot is asked for again after this at the latest: it was announced, so it is there. */
@@ -67,11 +53,8 @@ const RETRY_MAX_MS = 2_500;
 const REDUCER_MS = 3_000;
 /** A stream begins with a word on each match that there is. */
 const SILENT_MS = 3_000;
-/** A match that the origin does not know may begin yet: so many questions, which take some four minutes. */
-const UNKNOWN_MAX = 20;
 
 /**
- * @typedef {import("./runtime.js").Runtime} Runtime
  * @typedef {import("./polls.js").MatchFrame} MatchFrame
  * @typedef {{ id: string, html: string, announce?: string, hash?: string, acceptedMs?: number }} Shown
  * @typedef {{ id: string, text: string }} Snapshot
@@ -94,38 +77,37 @@ export class LiveMatch extends EventTarget {
   /** @type {Set<object>} The elements; the first speaks. */
   elements = new Set();
   /** Nothing is announced up to this id: it was there before the reader came. */
-  #silentUntil = "";
+  silentUntil = "";
   #loaded = mark();
-  #notifications = new Notifications();
-  /** With a delay, what frames pass; those that come before it is loaded. @type {import("./spoiler-delay.js").SpoilerDelay | null} */
-  #spoilerDelay = null;
-  /** @type {MatchFrame[]} */
-  #early = [];
+  /** Once afterwards.js is there. @type {import("./news.js").News | null} */
+  news = null;
+  /** With a delay, what frames pass once afterwards.js is there. @type {import("./spoiler-delay.js").SpoilerDelay | null} */
+  spoilerDelay = null;
+  /** What waits for afterwards.js, in order. @type {(() => void)[]} */
+  #waiting = [];
 
-  #started = false;
-  #ended = false;
+  started = false;
+  ended = false;
   #pulling = false;
-  #wanted = "";
+  wanted = "";
   /** A snapshot is good from this id on. */
-  #least = "";
+  least = "";
   #isOver = false;
   /** Whether the origin says that there is no such match. */
-  #isUnknown = false;
+  isUnknown = false;
   #isSought = false;
   /** @type {Snapshot | null} */
-  #base = null;
+  snapshot = null;
   /** @type {{ id: string, data: string }[]} */
-  #deltas = [];
+  deltas = [];
   /** Of these, what has come in this task: id and data. @type {[string, string][]} */
-  #unfolded = [];
-  /** @type {Runtime | null} */
-  #runtime = null;
-  #snapshots = 0;
-  #recovering = false;
-  #keptMs = -Infinity;
+  unfolded = [];
+  /** Once it has taken over. @type {import("./local-reducer.js").LocalReducer | null} */
+  reducer = null;
+  keptMs = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #reducerTimer;
-  #onVisibility = () => void (document.hidden ? this.#keep() : this.#isUnknown && this.#seek(0));
+  #onVisibility = () => void (document.hidden ? this.#keep() : this.isUnknown && this.#seek(0));
 
   /**
    * @param {string} base the URL of the origin
@@ -142,6 +124,13 @@ export class LiveMatch extends EventTarget {
     this.delay = delay;
     this.feed = Feed.of(base);
     this.freshness = new Freshness(this.feed.clock, delay * 1_000);
+    void loaded.then((later) => {
+      if (this.ended) return;
+      this.news = new later.News(this, parseHtml);
+      if (delay) this.spoilerDelay = later.spoilerDelayOf(this);
+      for (const run of this.#waiting.splice(0)) run();
+    });
+    if (delay) void afterwards();
   }
 
   /**
@@ -166,7 +155,7 @@ export class LiveMatch extends EventTarget {
     this.elements.delete(element);
     // An element that is moved leaves and joins in one task.
     queueMicrotask(() => {
-      if (this.elements.size || this.#ended) return;
+      if (this.elements.size || this.ended) return;
       for (const [key, live] of LiveMatch.#all) if (live === this) LiveMatch.#all.delete(key);
       this.#end();
     });
@@ -185,8 +174,8 @@ export class LiveMatch extends EventTarget {
 
   /** @returns {Connection} */
   get connection() {
-    if (this.#isOver && !isNewer(this.#wanted, this.shown.id)) return "ended";
-    if (this.#isUnknown) return "unknown";
+    if (this.#isOver && !isNewer(this.wanted, this.shown.id)) return "ended";
+    if (this.isUnknown) return "unknown";
     const { connection } = this.feed;
     const isConnected = connection === "open" || connection === "polling";
     if (isConnected && this.freshness.isFresh) return connection;
@@ -203,64 +192,40 @@ export class LiveMatch extends EventTarget {
    * @param {number} asOfMs when the server made the page, UTC milliseconds; 0 for unknown
    */
   start(id, snapshot, asOfMs) {
-    if (this.#started) {
-      if (!id && this.shown.id && !this.shown.html) void this.#fill();
+    if (this.started) {
+      if (!id) this.fill();
       return;
     }
-    this.#started = true;
+    this.started = true;
     // What no match can be called would have the stream of all others refused.
     if (!/^[\w-]{1,64}$/.test(this.match)) {
-      this.#isUnknown = this.#isSought = true;
+      this.isUnknown = this.#isSought = true;
+      void afterwards().then(() => this.changed());
       return;
     }
     document.addEventListener("visibilitychange", this.#onVisibility);
     if (asOfMs) this.freshness.begin(asOfMs);
     this.#loaded = mark();
-    if (snapshot) this.#base = { id: idOf(JSON.parse(snapshot)), text: snapshot };
+    if (snapshot) this.snapshot = { id: idOf(JSON.parse(snapshot)), text: snapshot };
     // The page's own state may be ahead of an element that a script has put into it.
-    if (this.delay && this.#base && isNewer(this.#base.id, id)) this.#base = null;
+    if (this.delay && this.snapshot && isNewer(this.snapshot.id, id)) this.snapshot = null;
     if (id) {
       this.shown = { id, html: "" };
-      this.#wanted = id;
+      this.wanted = id;
     }
-    if (this.delay) void this.#startDelay();
     // With a delay a stream begins at what the server showed then.
     if (id || !this.delay) this.feed.follow(this.match, this, id);
-    if (mayKeep(this.base)) void this.#showKept();
-    if (!id) void this.#seek(this.delay ? 0 : SILENT_MS);
+    void loaded.then((later) => later.showKept(this));
+    if (!id) this.#seek(this.delay ? 0 : SILENT_MS);
   }
 
   /** What is shown is there in another language, or not at all: have its HTML. */
   fill() {
-    if (this.shown.id && !this.shown.html) void this.#fill();
+    if (this.shown.id && !this.shown.html) void afterwards().then((later) => later.fill(this));
   }
 
-  /**
-   * Let the reducer take over.
-   *
-   * @param {Runtime} runtime
-   */
-  async takeOver(runtime) {
-    const before = this.#runtime;
-    if (before === runtime || this.#ended || !this.#started) return;
-    this.bootMs = runtime.bootMs;
-    try {
-      runtime.learn(await loadWords(this.base, this.language));
-      const snapshot = this.#base ?? (await this.#untilSnapshot());
-      if (snapshot) await this.#restore(runtime, snapshot);
-      before?.call({ op: "close", slot: this.slot }).catch(() => {});
-    } catch {
-      if (!before || this.#runtime !== before) this.#fallBack();
-    }
-  }
-
-  /** @param {Runtime} runtime */
-  uses(runtime) {
-    return this.#runtime === runtime;
-  }
-
-  /** @param {string} path */
-  #behind(path) {
+  /** An address of this match, as of then with a delay. @param {string} path */
+  behind(path) {
     const url = new URL(path, this.base);
     if (this.delay) url.searchParams.set(QUERY_BEHIND, String(this.delay));
     return url;
@@ -270,71 +235,52 @@ export class LiveMatch extends EventTarget {
 
   /** @param {MatchFrame} frame */
   onFrame(frame) {
-    if (!this.delay) this.#onFrame(frame);
-    else if (this.#spoilerDelay) this.#spoilerDelay.onFrame(frame);
-    else this.#early.push(frame);
-  }
-
-  async #startDelay() {
-    for (let attempt = 0; !this.#ended; attempt++) {
-      const loaded = await spoilerDelayModule(attempt).catch(() => null);
-      if (!loaded) {
-        await this.#pause(attempt, null);
-      } else if (!this.#ended) {
-        this.#spoilerDelay = new loaded.SpoilerDelay(this.delay * 1_000, this.feed.clock, {
-          release: (held) => this.#onFrame(held),
-          confirm: (asOfMs) => {
-            this.tier ||= 1;
-            this.freshness.confirmHeld(asOfMs);
-            this.#changed();
-          },
-          reached: () => this.#wanted,
-          isOnBoard: (eventId) => this.shown.html.includes(`${ATTRIBUTE_EVENT}="${eventId}"`),
-          ask: () => this.#fetchSnapshot(),
-          adopt: (snapshot) => void this.#adopt(snapshot),
-        });
-        for (const frame of this.#early.splice(0)) this.#spoilerDelay.onFrame(frame);
-        return;
-      }
-    }
+    if (this.delay) this.whenThere(() => this.spoilerDelay?.onFrame(frame));
+    else this.take(frame);
   }
 
   /** A frame that may be shown. @param {MatchFrame} frame */
-  #onFrame(frame) {
+  take(frame) {
     const { event, id, data } = frame;
-    if (this.#ended) return;
+    if (this.ended) return;
     if (event === EVENT_SCORE) {
-      this.#take(id, data);
+      this.#takeDelta(id, data);
     } else if (event === EVENT_GAP) {
       this.#onGap(id);
     } else if (event === EVENT_HEARTBEAT) {
       this.#check(frame);
-      if (performance.now() - this.#keptMs > KEEP_EVERY_MS) void this.#keep();
+      if (performance.now() - this.keptMs > KEEP_EVERY_MS) this.#keep();
     } else if (event === EVENT_END) {
       // Nothing more will come, and what is shown is what there is to know.
       this.#isOver = JSON.parse(data).reason === "ended";
-      if (!this.#isOver && !this.shown.id) void this.#seek(0);
-      this.#changed();
+      if (!this.#isOver && !this.shown.id) this.#seek(0);
+      this.changed();
     }
   }
 
   onConnection() {
-    this.#changed();
+    this.changed();
+  }
+
+  /** Run what needs afterwards.js, in order: now, or once it is there. @param {() => void} run */
+  whenThere(run) {
+    if (this.news) run();
+    else this.#waiting.push(run);
   }
 
   /** @param {string} id @param {string} data */
-  #take(id, data) {
-    this.#deltas.push({ id, data });
-    if (this.#deltas.length > DELTAS_MAX) {
-      this.#deltas = [];
-      this.#base = null;
+  #takeDelta(id, data) {
+    this.deltas.push({ id, data });
+    if (this.deltas.length > DELTAS_MAX) {
+      this.deltas = [];
+      this.snapshot = null;
     }
     const acceptedMs = parts(id)[0] + (acceptedOf(data) ?? 0);
     this.freshness.hear(id, acceptedMs, this.shown.id);
-    if (isNewer(id, this.#wanted)) this.#wanted = id;
+    if (isNewer(id, this.wanted)) this.wanted = id;
     // Deltas that arrive or are released together are shown together: a burst, or a goal with its retraction.
-    if (!this.#unfolded.length) queueMicrotask(() => this.#fold());
-    this.#unfolded.push([id, data]);
+    if (!this.unfolded.length) queueMicrotask(() => this.#fold());
+    this.unfolded.push([id, data]);
   }
 
   /** What led to this id is not to be had: go on from there. @param {string} id */
@@ -343,15 +289,14 @@ export class LiveMatch extends EventTarget {
     this.tier ||= 1;
     if (!isRebuilt && !isNewer(id, this.shown.id)) return;
     // What led here cannot be had; of a page that was loaded long ago it is not news.
-    if (isRebuilt || this.#isOldPage) this.#silentUntil = id;
+    if (isRebuilt || this.#isOldPage) this.silentUntil = id;
     // A log of another epoch is another order of events; nothing of the old one can be compared with it.
     if (isRebuilt) this.shown = { id: "", html: "" };
-    this.#wanted = this.#least = id;
-    this.#deltas = [];
-    this.#base = null;
+    this.wanted = this.least = id;
+    this.deltas = [];
+    this.snapshot = null;
     this.#due(id);
-    if (this.#runtime) void this.#recover();
-    else void this.#pull();
+    this.#go();
   }
 
   /** A heartbeat or a poll's answer. @param {MatchFrame} frame */
@@ -362,166 +307,111 @@ export class LiveMatch extends EventTarget {
     const isRebuilt = Boolean(this.shown.id) && isNewer(id, this.shown.id) && parts(id)[0] !== parts(this.shown.id)[0];
     if (isRebuilt) {
       this.#onGap(id);
-    } else if (snapshot && isNewer(id, this.#wanted)) {
-      if (this.#isOldPage) this.#silentUntil = id;
+    } else if (snapshot && isNewer(id, this.wanted)) {
+      if (this.#isOldPage) this.silentUntil = id;
       // A poll knows no deltas. The server's HTML comes first; the reducer goes on from the snapshot.
-      this.#wanted = this.#least = id;
-      if (this.#runtime) void this.#adopt({ id, text: snapshot });
+      this.wanted = this.least = id;
+      if (this.reducer) void this.adopt({ id, text: snapshot });
       else {
-        this.#base = { id, text: snapshot };
-        this.#deltas = [];
-        void this.#pull();
+        this.snapshot = { id, text: snapshot };
+        this.deltas = [];
+        void this.pull();
       }
-    } else if (isNewer(id, this.#wanted)) {
+    } else if (isNewer(id, this.wanted)) {
       this.#due(id);
-    } else if (this.#runtime && hash) {
-      this.#ask({ op: "check", id, hash });
+    } else if (this.reducer && hash) {
+      this.reducer.check(id, hash);
     } else if (this.shown.id === id && hash) {
       this.hash = hash;
     }
-    if (before !== this.connection) this.#changed();
+    if (before !== this.connection) this.changed();
   }
 
   /** An id was announced: if nobody shows it soon, the server's fragment is asked for. @param {string} id */
   #due(id) {
     clearTimeout(this.#reducerTimer);
     this.#reducerTimer = setTimeout(() => {
-      if (this.#ended || !isNewer(id, this.shown.id)) return;
-      if (isNewer(id, this.#wanted)) this.#wanted = id;
-      if (this.#runtime) void this.#recover();
-      else void this.#pull();
+      if (this.ended || !isNewer(id, this.shown.id)) return;
+      if (isNewer(id, this.wanted)) this.wanted = id;
+      this.#go();
     }, REDUCER_MS);
   }
 
+  /** What was announced has to come from the server. */
+  #go() {
+    if (this.reducer) void this.reducer.recover();
+    else void this.pull();
+  }
+
   #fold() {
-    const deltas = this.#unfolded.splice(0);
-    if (this.#runtime && deltas.length) this.#ask({ op: "receive", deltas });
-    if (this.tier < 2) void this.#pull();
+    const deltas = this.unfolded.splice(0);
+    if (this.reducer && deltas.length) this.reducer.receive(deltas);
+    if (this.tier < 2) void this.pull();
   }
 
-  /** Ask for the snapshot and go on from it, however long that takes. */
-  async #resync() {
-    const snapshot = await this.#untilSnapshot();
-    if (snapshot) await this.#adopt(snapshot);
-  }
-
-  /** @returns {Promise<Snapshot | null>} null if nobody wants it any more */
-  async #untilSnapshot() {
-    for (let attempt = 0; !this.#ended; attempt++) {
-      try {
-        return await this.#fetchSnapshot();
-      } catch (error) {
-        await this.#pause(attempt, error);
-      }
-    }
-    return null;
-  }
-
-  /** @param {Snapshot} snapshot */
-  async #adopt(snapshot) {
+  /**
+   * Go on from a snapshot.
+   *
+   * @param {Snapshot} snapshot
+   */
+  async adopt(snapshot) {
     // A log of another epoch is another order of events.
     if (this.shown.id && parts(snapshot.id)[0] !== parts(this.shown.id)[0]) this.shown = { id: "", html: "" };
-    this.#base = snapshot;
-    this.#deltas = this.#deltas.filter(({ id }) => isNewer(id, snapshot.id));
-    if (isNewer(snapshot.id, this.#wanted)) this.#wanted = snapshot.id;
-    if (this.#runtime) {
-      const runtime = this.#runtime;
-      this.#runtime = null;
-      await this.#restore(runtime, snapshot).catch(() => this.#fallBack());
-    }
-    this.#recovering = false;
-    if (this.tier < 2) void this.#pull();
+    this.snapshot = snapshot;
+    this.deltas = this.deltas.filter(({ id }) => isNewer(id, snapshot.id));
+    if (isNewer(snapshot.id, this.wanted)) this.wanted = snapshot.id;
+    if (this.reducer) await this.reducer.adopt(snapshot);
+    else if (this.tier < 2) void this.pull();
   }
 
-  /** @returns {Promise<Snapshot>} */
-  async #fetchSnapshot() {
-    const url = this.#behind(`api/match/${this.match}/state`).href;
-    for (const cache of /** @type {const} */ (["default", "reload"])) {
-      const { text, headers } = await ask(url, JSON_TYPE, { cache });
-      const state = JSON.parse(text);
-      const id = idOf(state);
-      const least = this.#least || this.shown.id;
-      // With a delay a later epoch is believed here: no heartbeat says so before.
-      const isStale = least && (isNewer(least, id) || (parts(id)[0] !== parts(least)[0] && !this.delay));
-      if (state[KEY_MATCH_ID] !== this.match || isStale) continue;
-      if (this.delay) this.freshness.confirmHeld(Number(headers.get(HEADER_AS_OF)));
-      return { id, text };
-    }
-    throw new Refusal(0, null); // still older, past the caches, than what was announced
+  /** Ask whether there is such a match, for as long as nothing was heard of it. @param {number} waitMs before the first question */
+  #seek(waitMs) {
+    if (this.#isSought) return;
+    this.#isSought = true;
+    setTimeout(async () => {
+      if (!this.ended && (this.delay || !this.wanted)) await (await afterwards()).seek(this);
+      this.#isSought = false;
+    }, waitMs);
   }
 
   /**
    * @param {number} attempt
-   * @param {unknown} error
+   * @param {any} error of {@link ask}
    * @param {number} [maxMs]
    */
-  #pause(attempt, error, maxMs = RETRY_MAX_MS) {
-    const hintMs = error instanceof Refusal ? error.hintMs : null;
+  pause(attempt, error, maxMs = RETRY_MAX_MS) {
+    const hintMs = error?.hintMs ?? null;
     const waitMs = Math.min(delayMs(attempt, Math.random()), maxMs);
     return new Promise((resolve) => setTimeout(resolve, delayMs(0, 0, hintMs) + waitMs));
   }
 
-  /**
-   * Ask whether there is such a match, for as long as nothing was heard of it.
-   *
-   * @param {number} waitMs before the first question
-   */
-  async #seek(waitMs) {
-    if (this.#isSought) return;
-    this.#isSought = true;
-    const isSilent = () => !this.#ended && (this.delay > 0 || !this.#wanted);
-    await new Promise((resolve) => setTimeout(resolve, waitMs));
-    for (let unknown = 0, attempt = 0; unknown < UNKNOWN_MAX && isSilent(); attempt++) {
-      try {
-        const snapshot = await this.#fetchSnapshot();
-        if (!isSilent()) break;
-        if (this.#isUnknown || this.delay) this.feed.follow(this.match, this, this.delay ? snapshot.id : "");
-        this.#isUnknown = false;
-        if (isNewer(snapshot.id, this.#wanted)) await this.#adopt(snapshot);
-        break;
-      } catch (error) {
-        if (!isSilent()) break;
-        if (/** @type {Refusal} */ (error).status === 404) {
-          unknown++;
-          this.feed.leave(this.match, this); // which would ask for it for ever
-          this.#isUnknown = true;
-          this.#changed();
-        }
-        await this.#pause(attempt, error, Infinity);
-      }
-    }
-    this.#isSought = false;
-  }
-
   // ---- tier 1 ----------------------------------------------------------------------------------------
 
-  async #pull() {
+  async pull() {
     if (this.#pulling) return;
     this.#pulling = true;
     let attempt = 0;
-    while (!this.#ended && this.tier < 2 && isNewer(this.#wanted, this.shown.id)) {
-      const id = this.#wanted;
+    while (!this.ended && this.tier < 2 && isNewer(this.wanted, this.shown.id)) {
+      const id = this.wanted;
       try {
-        const news = this.#news(this.shown.id, id);
-        const earlier = news.filter((of) => of !== id).map((of) => this.#announcementOf(of));
-        const html = await this.#fragment(id);
-        const own = news.includes(id) ? await this.#announcementOf(id, html) : "";
-        if (this.shown.id) {
-          await Promise.all(earlier); // they are read for the announcements, and have the notifications too
-          const unread = this.#audible(this.#notifications.unread(this.shown.id, id, this.#deltas), id);
-          await Promise.all(unread.map((of) => this.#fragment(of).catch(() => "")));
-        }
-        const announce = [...(await Promise.all(earlier)), own].filter(Boolean).join(" ");
+        const before = this.shown.id;
+        const page = this.fragment(id);
+        const telling = this.news?.tell(before, id, page);
+        const [html] = await Promise.all([page, before && soon()]);
+        // A change is shown without what tells of the changes before it, if that does not come.
+        const own = isNewer(id, this.silentUntil) ? undefined : "";
+        const announce = this.news ? await (telling ?? this.news.tell(before, id, page)) : own;
         this.tier ||= 1;
-        this.#show({ id, html, announce, acceptedMs: this.#acceptedMs(id) });
+        this.show({ id, html, announce, acceptedMs: this.acceptedMs(id) });
         attempt = 0;
       } catch (error) {
         // No network, or an origin that is a moment behind another: the next attempt will show.
         if (error instanceof Refusal && error.status === 410) {
-          const snapshot = await this.#fetchSnapshot().catch(() => null);
-          if (snapshot) this.#wanted = snapshot.id;
+          const later = await soon();
+          const snapshot = await later?.fetchSnapshot(this).catch(() => null);
+          if (snapshot) this.wanted = snapshot.id;
         }
-        await this.#pause(attempt++, error);
+        await this.pause(attempt++, error);
       }
     }
     this.#pulling = false;
@@ -532,241 +422,68 @@ export class LiveMatch extends EventTarget {
    *
    * @param {string} id
    */
-  async #fragment(id) {
-    const url = this.#behind(`match/${this.match}/fragment/${id}`);
+  async fragment(id) {
+    const url = this.behind(`match/${this.match}/fragment/${id}`);
     if (this.language !== "en") url.searchParams.set(KEY_LANGUAGE, this.language);
     const { text } = await ask(url.href, HTML_TYPE, { limitMs: 6_000 });
     if (!text.includes(`${ATTRIBUTE_ID}="${id}" ${ATTRIBUTE_MATCH}="${this.match}"`)) throw new Refusal(0, null);
-    this.#notifications.read(id, text);
+    this.whenThere(() => this.news?.read(id, text));
     return text;
   }
 
   /** What the log took before is no news; UTC milliseconds by the server's clock. */
-  get #newsFromMs() {
+  get newsFromMs() {
     return this.feed.clock.nowMs - elapsedMs(this.#loaded) - OLD_NEWS_MS - this.delay * 1_000;
   }
 
   /** Whether what changed before the first contact may be old. */
   get #isOldPage() {
-    return !this.freshness.contacted && this.freshness.asOfMs < this.#newsFromMs;
-  }
-
-  /**
-   * The ids after one and up to another that may be announced, whoever brings them.
-   *
-   * @param {string} before what is shown; "" for nothing, after which nothing is news
-   * @param {string} after
-   */
-  #news(before, after) {
-    const [[epoch, from], [later, to]] = [parts(before), parts(after)];
-    if (!before || epoch !== later) return [];
-    const ids = [];
-    for (let seq = Math.max(from, to - ANNOUNCED_MAX) + 1; seq <= to; seq++) ids.push(`${epoch}-${seq}`);
-    const isNews = (/** @type {string} */ id) => !((this.#acceptedMs(id) ?? Infinity) < this.#newsFromMs);
-    return this.#audible(ids.filter((id) => isNewer(id, this.#silentUntil) && isNews(id)), after);
-  }
-
-  /** Of ids up to another, those that a reader with a delay may hear of; without one, all. @param {string[]} ids @param {string} after */
-  #audible(ids, after) {
-    if (!this.delay) return ids;
-    const deltas = this.#deltas.filter(({ id }) => isNewer(id, this.shown.id) && !isNewer(id, after));
-    return this.#spoilerDelay?.audible(ids, deltas, after) ?? [];
-  }
-
-  /**
-   * What a change says to a screen reader; "" if it cannot be had now.
-   *
-   * @param {string} id
-   * @param {string} [html] the scoreboard at that id
-   */
-  async #announcementOf(id, html) {
-    const text = html ?? (await this.#fragment(id).catch(() => ""));
-    return parseHtml(text).querySelector(`[${ATTRIBUTE_ANNOUNCE}]`)?.getAttribute(ATTRIBUTE_ANNOUNCE) ?? "";
-  }
-
-  /** The HTML of what is shown, which so far only the server's page has. */
-  async #fill() {
-    for (let attempt = 0; !this.#ended; attempt++) {
-      const { id } = this.shown;
-      const html = await this.#fragment(id).catch(() => "");
-      if (this.shown.html) return; // a change has brought it
-      if (html && this.shown.id === id) {
-        this.shown.html = html;
-        this.dispatchEvent(new CustomEvent("show", { detail: { moved: false } }));
-        return;
-      }
-      await this.#pause(attempt, null);
-    }
-  }
-
-  /**
-   * The events that a reader with this delay is never shown, by their ids.
-   *
-   * @param {string} id of the state
-   * @returns {Promise<string[]>}
-   */
-  async #unseenAt(id) {
-    const html = this.shown.id === id && this.shown.html ? this.shown.html : await this.#fragment(id);
-    return JSON.parse(parseHtml(html).querySelector(`[${ATTRIBUTE_UNSEEN}]`)?.getAttribute(ATTRIBUTE_UNSEEN) ?? "[]");
+    return !this.freshness.contacted && this.freshness.asOfMs < this.newsFromMs;
   }
 
   /** When the log took a delta, if it is one we have. @param {string} id */
-  #acceptedMs(id) {
-    const delta = this.#deltas.find((received) => received.id === id);
+  acceptedMs(id) {
+    const delta = this.deltas.find((received) => received.id === id);
     return delta && parts(id)[0] + (acceptedOf(delta.data) ?? 0);
-  }
-
-  // ---- tier 2 ----------------------------------------------------------------------------------------
-
-  /**
-   * @param {Runtime} runtime
-   * @param {Snapshot} snapshot
-   * @returns {Promise<void>}
-   */
-  async #restore(runtime, snapshot) {
-    const { slot, match, language } = this;
-    const seen = isNewer(this.shown.id, snapshot.id) ? this.shown.id : snapshot.id;
-    const unseen = this.delay ? await this.#unseenAt(seen) : undefined;
-    const reply = await runtime.call({ op: "restore", slot, match, language, snapshot: snapshot.text, unseen });
-    if (this.#ended) return;
-    if (reply.receipt !== RECEIPT_APPLIED) throw new Error(reply.reason);
-    // Tier 1 has gone on meanwhile.
-    if (this.delay && isNewer(this.shown.id, seen)) return this.#restore(runtime, snapshot);
-    // From here to the end of this task nothing else runs: no delta is missed and none comes between.
-    this.#runtime = runtime;
-    this.#unfolded = [];
-    const later = this.#deltas.filter(({ id }) => isNewer(id, snapshot.id));
-    if (later.length) {
-      this.#ask({ op: "receive", deltas: later.map(({ id, data }) => [id, data]) }, snapshot.id);
-    } else {
-      this.#onReply(reply, snapshot.id);
-    }
-  }
-
-  /**
-   * @param {object} request
-   * @param {string} [restored] these are the deltas since the snapshot of this id
-   */
-  #ask(request, restored = "") {
-    const runtime = this.#runtime;
-    if (!runtime) return;
-    const spoken = isNewer(this.#silentUntil, this.shown.id) ? this.#silentUntil : this.shown.id;
-    const seen = this.shown.id;
-    const context = { slot: this.slot, match: this.match, spoken, spoken_ms: this.#newsFromMs, seen };
-    runtime.call({ ...context, ...request }).then(
-      (reply) => this.#runtime === runtime && this.#onReply(reply, restored),
-      () => this.#runtime === runtime && this.#fallBack(),
-    );
-  }
-
-  /**
-   * @param {any} reply
-   * @param {string} restored the id of the snapshot that it was restored from just now; "" if it was not
-   */
-  #onReply(reply, restored) {
-    if (this.#ended) return;
-    if (reply.notifications) this.#notifications.add(reply.notifications);
-    if (reply.receipt === RECEIPT_NEED_SNAPSHOT || (restored && isNewer(this.shown.id, reply.id))) {
-      void this.#recover();
-    } else if (reply.receipt === RECEIPT_WAITING) {
-      // What comes is in order, so a delta that was left out is lost.
-      if (this.#deltas.some(({ id }) => isNewer(id, reply.id))) void this.#recover();
-    } else if (reply.receipt === RECEIPT_IN_STEP) {
-      this.#snapshots = 0;
-    } else if (reply.html && !isNewer(this.shown.id, reply.id)) {
-      this.tier = this.#runtime?.tier ?? 2;
-      this.hash = reply.hash;
-      const acceptedMs = restored ? undefined : reply.accepted_ms;
-      void this.#showReply(reply, acceptedMs, restored);
-    }
-  }
-
-  /**
-   * @param {any} reply
-   * @param {number | undefined} acceptedMs
-   * @param {string} restored
-   */
-  async #showReply(reply, acceptedMs, restored) {
-    // The reducer has not seen the steps that led to a snapshot, from a poll or in place of lost deltas.
-    const unseen = restored ? this.#news(this.shown.id, restored).map((id) => this.#announcementOf(id)) : [];
-    const earlier = unseen.length ? await Promise.all(unseen) : [];
-    const announce = this.shown.id ? [...earlier, reply.announce].filter(Boolean).join(" ") : "";
-    this.#show({ id: reply.id, html: reply.html, announce, acceptedMs });
-  }
-
-  async #recover() {
-    if (this.#recovering) return; // replies that were on their way ask for the same once more
-    this.#recovering = true;
-    this.tier = 1;
-    this.#changed();
-    void this.#pull();
-    if (++this.#snapshots > SNAPSHOTS_MAX) this.#fallBack();
-    else await this.#resync(); // which ends in #adopt
-  }
-
-  /** Go on without the reducer. */
-  #fallBack() {
-    this.#runtime = null;
-    if (this.tier >= 2) this.tier = 1;
-    this.#changed();
-    void this.#pull();
   }
 
   // ---- what is shown ---------------------------------------------------------------------------------
 
   /** @param {Shown} shown */
-  #show(shown) {
+  show(shown) {
     if (isNewer(this.shown.id, shown.id)) return;
-    const moved = shown.id !== this.shown.id;
+    const before = this.shown.id;
+    const moved = shown.id !== before;
     // Another tier has shown it first. To show it again would end the highlight of the row that just came.
-    if (!moved && this.shown.html) return this.#changed();
-    const notifications = this.#notifications.take(this.shown.id, shown.id, this.delay > 0);
+    if (!moved && this.shown.html) return this.changed();
     this.shown = shown;
     this.freshness.show(shown.id);
-    this.dispatchEvent(new CustomEvent("show", { detail: { moved, notifications } }));
+    this.dispatchEvent(new CustomEvent("show", { detail: { moved } }));
+    this.whenThere(() => {
+      const detail = this.news?.take(before, shown.id, this.delay > 0);
+      if (detail?.length) this.dispatchEvent(new CustomEvent("news", { detail }));
+    });
     if (shown.acceptedMs && moved) this.latencyMs = Math.max(0, this.feed.clock.nowMs - shown.acceptedMs);
-    this.#changed();
-    if (moved) void this.#keep();
+    this.changed();
+    if (moved) this.#keep();
   }
 
-  #changed() {
-    if (!this.#ended) this.dispatchEvent(new Event("state"));
+  changed() {
+    if (!this.ended) this.dispatchEvent(new Event("state"));
   }
 
-  async #keep() {
-    if (!mayKeep(this.base) || !this.shown.html) return;
-    this.#keptMs = performance.now();
-    const { shown, hash } = this;
-    const at = this.freshness.asOfMs;
-    const runtime = this.tier >= 2 ? this.#runtime : null;
-    const reply = await runtime?.call({ op: "snapshot", slot: this.slot, match: this.match }).catch(() => null);
-    const snapshot = reply?.id === shown.id ? reply.snapshot : "";
-    const keep = await keepModule().catch(() => null);
-    await keep?.write(this.base, this.slot, { id: shown.id, html: shown.html, hash, at, snapshot });
-  }
-
-  /** A page out of a cache is older than what this browser last saw. */
-  async #showKept() {
-    const keep = await keepModule().catch(() => null);
-    const kept = await keep?.read(this.base, this.slot);
-    if (!kept || this.#ended || this.freshness.contacted) return;
-    if (kept.id === this.shown.id) this.freshness.begin(kept.at);
-    if (!isNewer(kept.id, this.shown.id)) return;
-    this.freshness.asOfMs = 0;
-    this.freshness.begin(kept.at);
-    this.#wanted = kept.id;
-    this.#base = kept.snapshot ? { id: kept.id, text: kept.snapshot } : null;
-    this.#show({ id: kept.id, html: kept.html, hash: kept.hash, announce: "" });
+  #keep() {
+    if (this.shown.html) void loaded.then((later) => later.keep(this));
   }
 
   #end() {
-    this.#ended = true;
+    this.ended = true;
     document.removeEventListener("visibilitychange", this.#onVisibility);
     clearTimeout(this.#reducerTimer);
-    this.#spoilerDelay?.close();
+    this.#waiting = [];
+    this.spoilerDelay?.close();
     this.feed.leave(this.match, this);
-    this.#runtime?.call({ op: "close", slot: this.slot }).catch(() => {});
-    this.#runtime = null;
+    this.reducer?.close();
   }
 }
 

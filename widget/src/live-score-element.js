@@ -28,26 +28,18 @@
  * whatever its author put there.
  */
 
-import { showDelayed } from "./delayed.js";
-import { runLine } from "./elapsed.js";
 import { LiveMatch } from "./live-match.js";
 import { mark } from "./clock.js";
-import { notify, send } from "./events.js";
-import { morph } from "./morph.js";
-import { languageOf, wordsOf } from "./languages.js";
-import { keepModule } from "./later.js";
-import { mayKeep } from "./may-keep.js";
+import { send } from "./events.js";
+import { languageOf } from "./language.js";
+import { afterwards, loaded, there } from "./later.js";
 import { adoptProperties, reflect } from "./reflect.js";
-import { parseHtml } from "./safe-html.js";
+import { parseHtml, scriptUrl } from "./safe-html.js";
 import { openShadow } from "./shadow.js";
-import { endTiers, joinTiers } from "./tiers.js";
-import { localizeTimes, minute, write } from "./wording.js";
-import { IN_ENGLISH } from "./words.js";
 import {
   ATTRIBUTE_AGE,
   ATTRIBUTE_ANNOUNCE,
   ATTRIBUTE_AS_OF,
-  ATTRIBUTE_CLOCK_START,
   ATTRIBUTE_FRESH,
   ATTRIBUTE_ID,
   ATTRIBUTE_MATCH,
@@ -59,23 +51,10 @@ import {
 
 const HERE = new URL("..", import.meta.url).href;
 const DELAY_MAX_S = 120;
-/** An announcement stays so long, beside those that come meanwhile. */
-const SPOKEN_MS = 10_000;
-/** Changes that come within this time are announced together. */
-const TOGETHER_MS = 300;
-/** Start the reducer a little before the reader scrolls to it: two presses of an arrow key. */
-const ROOT_MARGIN = "256px";
-/** How long a busy page may put off the reducer's start. */
-const IDLE_MS = 5_000;
-/** Said only to screen readers; kept out of the way without relying on a stylesheet. */
-const UNSEEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap";
-
 /** One timer for all clocks and ages on the page. @type {Set<LiveScoreElement>} */
 const ticking = new Set();
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let ticker;
-/** Once tier 2 was wanted. @type {typeof import("./runtime.js").Runtime | undefined} */
-let Runtime;
 
 /** Properties that reflect an attribute, with its name. */
 const PROPERTIES = { match: "match", src: "src", theme: "theme", delay: "delay", maxTier: "max-tier" };
@@ -99,13 +78,9 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
   #started = mark();
   /** When the scoreboard was last known to be the newest, UTC milliseconds; 0 for unknown. */
   #asOfMs = 0;
-  /** @type {import("./languages.js").Language} */
+  /** @type {import("./language.js").Language} */
   #language = { tag: "en", locale: undefined };
   #base = HERE;
-  /** Announcements that come together are one. @type {string[]} */
-  #unsaid = [];
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #saying;
 
   /** UTC milliseconds by the server's clock; 0 while it is not known. */
   get serverMs() {
@@ -129,7 +104,7 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.#connected = false;
     this.#stop();
     // Ten seconds: long enough for a page that swaps its content, short enough not to occupy 40 MB for nothing.
-    setTimeout(() => LiveMatch.any || endTiers(), 10_000);
+    setTimeout(() => LiveMatch.any || there?.endTiers(), 10_000);
   }
 
   /**
@@ -146,12 +121,6 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     queueMicrotask(() => this.#start());
   }
 
-  /** Go on in another language. */
-  #restart() {
-    this.#stop();
-    this.#start();
-  }
-
   #start() {
     const match = this.getAttribute("match");
     if (this.#live || !this.#connected || !match) return;
@@ -159,20 +128,21 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.#language = languageOf(this);
     const delay = Math.ceil(Math.min(DELAY_MAX_S, Math.max(0, Number(this.getAttribute("delay")) || 0)));
     const isRendered = this.querySelector(":scope > .tl") !== null;
+    // The server has shown the first score already.
+    if (isRendered) void afterwards();
     if (!isRendered || this.shadowRoot) openShadow(this, base);
     this.#place = this.shadowRoot ?? this;
     const board = this.#place.querySelector(".tl");
     const isOurs = board?.getAttribute(ATTRIBUTE_MATCH) === match;
     if (board && !isOurs) this.#clear();
-    this.#addStatus();
-
     this.#lost = this.#started = mark();
     const live = (this.#live = LiveMatch.join(base, match, delay, this.#language.tag, this));
     const { signal } = this.#listening;
     live.addEventListener("show", (event) => {
-      const { moved, notifications = [] } = /** @type {CustomEvent} */ (event).detail;
-      this.#show(moved);
-      notify(this, live.match, notifications);
+      this.#show(/** @type {CustomEvent} */ (event).detail.moved);
+    }, { signal });
+    live.addEventListener("news", (event) => {
+      there?.notify(this, live.match, /** @type {CustomEvent} */ (event).detail);
     }, { signal });
     live.addEventListener("state", () => this.#reflect(), { signal });
     const asOfMs = this.#asOfMs || Number(board?.getAttribute(ATTRIBUTE_AS_OF));
@@ -186,7 +156,11 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     ticker ??= setInterval(tick, 1_000);
     this.tick();
     const isLimited = this.getAttribute("max-tier") === "1" || this.getAttribute("runtime") === "none";
-    if (!isLimited && !navigator.connection?.saveData) this.#watchForReader(base);
+    void loaded.then((later) => {
+      if (this.#live !== live || this.#status) return;
+      this.#status = later.addStatus(this.#place, this.#language.tag);
+      if (!isLimited && !navigator.connection?.saveData) this.#observer = later.watchForReader(this, live, scriptUrl);
+    });
   }
 
   /** Show nothing but what the element's author put into it. */
@@ -201,57 +175,16 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.#listening.abort();
     this.#listening = new AbortController();
     this.#observer?.disconnect();
+    this.#observer = null;
     if (this.#live?.shown.id) this.#asOfMs = this.#live.freshness.asOfMs;
     this.#live?.leave(this);
     this.#live = null;
     this.#status?.remove();
-    clearTimeout(this.#saying);
-    this.#unsaid = [];
+    this.#status = null;
     ticking.delete(this);
     if (!ticking.size) {
       clearInterval(ticker);
       ticker = undefined;
-    }
-  }
-
-  #addStatus() {
-    // It must be there, and empty, before there is something to say.
-    this.#status = document.createElement("div");
-    this.#status.setAttribute("role", "status");
-    // Each announcement is spoken by itself: one that follows at once neither replaces nor repeats the one before.
-    this.#status.setAttribute("aria-atomic", "false");
-    this.#status.lang = this.#language.tag;
-    this.#status.style.cssText = UNSEEN;
-    this.#place.append(this.#status);
-  }
-
-  /** @param {string} base */
-  #watchForReader(base) {
-    if (!("IntersectionObserver" in globalThis)) return; // too old for the reducer as well
-    this.#observer = new IntersectionObserver(
-      (entries) => {
-        if (!entries.some((entry) => entry.isIntersecting)) return;
-        this.#observer?.disconnect();
-        const later = globalThis.requestIdleCallback ?? ((run) => setTimeout(run, 200));
-        later(() => void this.#takeOver(base), { timeout: IDLE_MS });
-      },
-      { rootMargin: ROOT_MARGIN },
-    );
-    this.#observer.observe(this);
-  }
-
-  /** @param {string} base */
-  async #takeOver(base) {
-    const live = this.#live;
-    if (!live) return;
-    try {
-      // Not for a match that nobody knows.
-      if (!live.shown.id) await new Promise((resolve) => live.addEventListener("show", resolve, { once: true }));
-      if (this.#live !== live) return;
-      await joinTiers(base, live, this.getAttribute("runtime") ?? "");
-      if (mayKeep(base)) (await keepModule()).keepRuntime();
-    } catch {
-      // Tier 1 goes on; there is nothing a reader could do about it.
     }
   }
 
@@ -270,27 +203,18 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     // A page that shows its first score has seen no goal: nothing flashes.
     if (!isNews) fresh.removeAttribute(ATTRIBUTE_MOMENT);
     if (old) {
-      morph(old, fresh, (row) => isNews && row.setAttribute(ATTRIBUTE_FRESH, ""));
+      // Without it all is new, which costs a reader the place in it and no more.
+      if (there) there.morph(old, fresh, (row) => isNews && row.setAttribute(ATTRIBUTE_FRESH, ""));
+      else old.replaceWith(fresh);
     } else {
       this.#place.querySelector("slot")?.remove();
       this.#place.prepend(fresh);
     }
     this.tick();
     if (!moved || !old) return;
-    if (announce && live.speaker === this) this.#say(announce);
+    // Until this can be said, the sentence waits; an element that has gone says nothing.
+    if (announce && live.speaker === this) void loaded.then((later) => this.#status && later.say(this.#status, announce));
     send(this, "live-score:change", { match: live.match, id, announce });
-  }
-
-  /** @param {string} text */
-  #say(text) {
-    this.#unsaid.push(text);
-    if (this.#unsaid.length > 1) return;
-    this.#saying = setTimeout(() => {
-      const line = document.createElement("p");
-      line.textContent = this.#unsaid.splice(0).join(" ");
-      this.#status?.append(line);
-      setTimeout(() => line.remove(), SPOKEN_MS);
-    }, TOGETHER_MS);
   }
 
   #reflect() {
@@ -299,43 +223,32 @@ export class LiveScoreElement extends (globalThis.HTMLElement ?? Object) {
     this.dataset.tier = String(tier);
     this.dataset.id = live.shown.id;
     this.dataset.connection = connection;
-    if (connection === "unknown" && !this.#place.querySelector(".tl")) this.#sayUnknown();
+    if (connection === "unknown") there?.sayUnknown(this.#place, this.#base, this.#language.tag, parseHtml);
     this.tick();
     const detail = { match, tier, id: live.shown.id, latencyMs, connection, hash, bootMs };
     send(this, "live-score:state", detail);
     send(this, "touchline:state", detail);
   }
 
-  /** The origin has no such match: say so beside what the element's author put into it. */
-  #sayUnknown() {
-    const { tag, dir, texts } = wordsOf(this.#base, this.#language.tag) ?? IN_ENGLISH;
-    const own = `lang="${tag}" dir="${dir}"`;
-    this.#place.prepend(parseHtml(`<article class="tl" ${own}><p class="tl-unknown">${texts["client.unknown_match"]}</p></article>`));
-  }
-
   /** Update the minute and the age, and write times in the reader's own format. */
   tick() {
     const live = this.#live;
     if (!live) return;
-    if (languageOf(this).tag !== this.#language.tag) return this.#restart();
-    const words = wordsOf(this.#base, this.#language.tag);
-    const { locale } = this.#language;
+    if (languageOf(this).tag !== this.#language.tag) {
+      this.#stop();
+      return this.#start(); // in the other language
+    }
     const { freshness, feed } = live;
     feed.clock.look();
     // What was live may have grown old since the last look, without any event.
     if (this.dataset.connection && this.dataset.connection !== live.connection) return this.#reflect();
-    if (feed.clock.known) {
-      showDelayed(this.#place, feed.clock.nowMs);
-      runLine(this.#place, feed.clock.nowMs);
-      for (const chip of this.#place.querySelectorAll(`[${ATTRIBUTE_CLOCK_START}]`)) {
-        if (words) write(chip, minute(chip, feed.clock.nowMs, words) ?? chip.textContent);
-      }
-    }
-    localizeTimes(this.#place, locale, { dateStyle: "medium", timeStyle: "short" });
+    const words = there?.writeTexts(this.#place, this.#base, this.#language, feed.clock);
     const isLive = ["open", "polling", "ended"].includes(live.connection);
     if (isLive) this.#lost = mark();
     const age = this.#place.querySelector(`[${ATTRIBUTE_AGE}]`);
-    if (age && words) write(age, isLive ? "" : freshness.ageLine(this.#lost, this.#started, words, locale));
+    const line = isLive ? "" : freshness.ageLine(this.#lost, this.#started, words, this.#language.locale);
+    // A tick that changes nothing must not touch the page.
+    if (age && age.textContent !== line) age.textContent = line;
   }
 }
 
@@ -346,6 +259,7 @@ function tick() {
 for (const name of ["visibilitychange", "resume"]) globalThis.document?.addEventListener(name, tick);
 for (const name of ["pageshow", "online", "offline"]) globalThis.window?.addEventListener(name, tick);
 
+void loaded.then(tick);
 reflect(LiveScoreElement, PROPERTIES);
 
 /** The page's own snapshot, if it is this match's. @param {string} match */

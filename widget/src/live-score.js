@@ -7,8 +7,7 @@
  */
 
 import "./live-score-element-define.js";
-import { keepModule } from "./later.js";
-import { mayKeep } from "./may-keep.js";
+import { afterwards } from "./later.js";
 import { scriptUrl } from "./safe-html.js";
 
 export { LiveScoreElement } from "./live-score-element.js";
@@ -16,6 +15,6 @@ export { LiveScoresElement } from "./live-scores-element.js";
 
 const base = new URL("..", import.meta.url).href;
 // Once the page has what it needs itself.
-const loaded = () => mayKeep(base) && keepModule().then((keep) => keep.registerServiceWorker(base, scriptUrl), () => {});
-if (document.readyState === "complete") void loaded();
-else addEventListener("load", loaded, { once: true });
+const register = () => void afterwards().then((later) => later.register(base, scriptUrl));
+if (document.readyState === "complete") register();
+else addEventListener("load", register, { once: true });

@@ -16,7 +16,8 @@
  *                    shown) or closed
  */
 
-import * as core from "./core.js";
+import { core } from "./core.js";
+import { later } from "./later.js";
 
 const HERE = new URL("..", import.meta.url).href;
 
@@ -24,22 +25,6 @@ const HERE = new URL("..", import.meta.url).href;
 
 /** The next attempts after one that failed, milliseconds apart. */
 const RETRIES_MS = [2_000, 5_000, 15_000, 60_000];
-
-/** @type {Promise<typeof import("./live-list.js")> | null} */
-let loading = null;
-let failures = 0;
-
-/** @returns {Promise<typeof import("./live-list.js")>} */
-function load() {
-  // A browser remembers a module that failed by its address.
-  const again = failures ? `?${failures}` : "";
-  loading ??= (LIST ? import(new URL(LIST + again, import.meta.url).href) : import("./live-list.js")).catch((error) => {
-    failures++;
-    loading = null;
-    throw error;
-  });
-  return loading;
-}
 
 // A server that renders somebody's page may import this, and has no elements.
 export class LiveScoresElement extends (globalThis.HTMLElement ?? Object) {
@@ -74,15 +59,15 @@ export class LiveScoresElement extends (globalThis.HTMLElement ?? Object) {
     if (before !== after) this.#list?.restart();
   }
 
-  async #start() {
+  async #start(attempt = 0) {
     try {
-      const { LiveList } = await load();
+      const { LiveList } = await (LIST ? later(LIST, "LiveList") : import("./live-list.js"));
       this.#list ??= new LiveList(this, core, HERE);
-      if (this.isConnected) this.#list.start();
+      if (this.isConnected) this.#list?.start();
     } catch {
       // What the page has in it stays: its own list, or what its author put there.
-      const waitMs = RETRIES_MS[failures - 1];
-      if (waitMs && this.isConnected) setTimeout(() => this.isConnected && void this.#start(), waitMs);
+      const waitMs = RETRIES_MS[attempt];
+      if (waitMs && this.isConnected) setTimeout(() => this.isConnected && void this.#start(attempt + 1), waitMs);
       else this.dataset.connection = "closed";
     }
   }

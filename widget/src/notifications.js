@@ -6,7 +6,6 @@
  */
 
 import { isNewer, parts } from "./ids.js";
-import { parseHtml } from "./safe-html.js";
 import { ATTRIBUTE_NOTIFICATIONS, DELTA_OP, DELTA_TYPE } from "./wire.js";
 
 /** More than the deltas of a burst; what is older was shown long ago. */
@@ -24,6 +23,11 @@ export class Notifications {
   /** @type {Map<string, Notification[]>} */
   #of = new Map();
 
+  /** @param {(html: string) => ParentNode} parseHtml of the loader, which has the page's policy */
+  constructor(parseHtml) {
+    this.parseHtml = parseHtml;
+  }
+
   /**
    * What a fragment says of the delta that led to it.
    *
@@ -34,7 +38,7 @@ export class Notifications {
     // Most have nothing, and names in them are escaped.
     const root =
       html.includes(`${ATTRIBUTE_NOTIFICATIONS}="`) &&
-      parseHtml(html).querySelector(`[${ATTRIBUTE_NOTIFICATIONS}]`);
+      this.parseHtml(html).querySelector(`[${ATTRIBUTE_NOTIFICATIONS}]`);
     this.#put(id, root ? JSON.parse(root.getAttribute(ATTRIBUTE_NOTIFICATIONS) ?? "[]") : []);
   }
 

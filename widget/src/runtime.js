@@ -12,6 +12,8 @@
  *    failed is not started again on this page: a missing browser feature or permission will not appear.
  */
 
+import { takeOver, uses } from "./local-reducer.js";
+
 /** 4 MB at 0.5 Mbit/s; after that the reader has long been served by the tiers below. */
 const BOOT_MS = 90_000;
 /** A call takes milliseconds. One that takes this long will not come back. */
@@ -62,7 +64,7 @@ export class Tiers {
     for (const [other] of [...this.#matches]) if (!other.elements.size) this.#matches.delete(other);
     this.#matches.set(live, wanted);
     try {
-      await live.takeOver(await this.#bootLight());
+      await takeOver(live, await this.#bootLight());
     } finally {
       this.#rise();
     }
@@ -109,13 +111,13 @@ export class Tiers {
     if (!moving().length) return;
     try {
       const full = await this.#bootFull();
-      for (const [live] of moving()) await live.takeOver(full);
+      for (const [live] of moving()) await takeOver(live, full);
     } catch {
       this.#fullFailed = true;
       return;
     }
     const light = await this.#light?.catch(() => null);
-    if (light && ![...this.#matches.keys()].some((live) => live.elements.size && live.uses(light))) {
+    if (light && ![...this.#matches.keys()].some((live) => live.elements.size && uses(live, light))) {
       light.end("not needed any more");
       this.#light = null;
     }
@@ -127,7 +129,7 @@ export class Tiers {
     this.#fullFailed = true;
     for (const live of this.#matches.keys()) {
       // Its calls are rejected in this task, and with them it goes to tier 1; then tier 2 takes over.
-      if (live.elements.size) void this.#bootLight().then((light) => live.takeOver(light)).catch(() => {});
+      if (live.elements.size) void this.#bootLight().then((light) => takeOver(live, light)).catch(() => {});
     }
   }
 

@@ -6,7 +6,7 @@
  * fetched there alone. Workers cannot be started on such a page.
  */
 
-import { htmlReaderModule } from "./later.js";
+import { afterwards } from "./later.js";
 
 /** @type {TrustedTypePolicy | undefined} */
 let policy;
@@ -18,7 +18,7 @@ try {
     createScriptURL: (url) => url,
   });
 } catch {
-  ({ readHtml } = await htmlReaderModule());
+  ({ readHtml } = await (await afterwards()).htmlReader());
 }
 
 /**

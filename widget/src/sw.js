@@ -39,7 +39,8 @@ worker.addEventListener("install", (event) => event.waitUntil(install()));
 worker.addEventListener("activate", (event) => event.waitUntil(activate()));
 
 worker.addEventListener("message", (event) => {
-  if (event.data.type === "keep") event.waitUntil(keepPage(event.data.url));
+  // A page that was on its way while this one took over the others is not under it yet.
+  if (event.data.type === "keep") event.waitUntil(Promise.all([worker.clients.claim(), keepPage(event.data.url)]));
   else if (event.data.type === "keep-runtime") event.waitUntil(addMissing(RUNTIME).catch(() => {}));
 });
 
@@ -86,6 +87,8 @@ async function activate() {
     if (!KNOWN.has(href) && !texts.some((text) => text.includes(pathname))) await files.delete(request);
   }
   await worker.clients.claim();
+  // They came before it did, and a reader may leave them before their scripts name them. Nothing waits for that.
+  void worker.clients.matchAll({ type: "window" }).then((open) => open.forEach(({ url }) => keepPage(url)));
 }
 
 /** @param {string[]} paths below the folder of the widget's files */

@@ -1,12 +1,15 @@
 // @ts-check
 /** The texts that scripts write, in one language. English is here; languages.js loads the others. */
 
+import { ageText } from "./wording.js";
+
 /** @typedef {string | Record<string, string>} Template one text, or one for each plural category */
 
 /** shared_state/catalogues/en.py has the same under the same keys. @type {Record<string, Template>} */
 export const ENGLISH = {
   minute: "{minute}'",
   "minute.stoppage": "{minute}+{stoppage}'",
+  "list.empty": "No matches yet.",
   "client.unknown_match": "There is no live score of this match yet.",
   "client.age": "Not connected. As of {time}, {ago}.",
   "client.as_of": "Not connected. As of {time}.",
@@ -41,6 +44,17 @@ export class Words {
     const template = this.texts[key] ?? ENGLISH[key] ?? "";
     if (typeof template === "string") return filled(template, { n });
     return filled(template[new Intl.PluralRules(this.tag).select(n)] ?? template.other, { n });
+  }
+
+  /**
+   * What is said beside what is shown while that is not live.
+   *
+   * @param {number} asOfMs UTC milliseconds by the server's clock
+   * @param {number} ageMs NaN if nobody knows it
+   * @param {string | undefined} locale for the time of day
+   */
+  age(asOfMs, ageMs, locale) {
+    return ageText(asOfMs, ageMs, this, locale);
   }
 
   /** What is in no language yet, in this one. @param {[string, [string, string][]]} phrase */
