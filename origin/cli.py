@@ -16,6 +16,7 @@ COMMANDS = {
     "convert": "A vendor's file to canonical JSON lines.",
     "demo": "Everything in one go on this machine: origin, a real match, the widget.",
     "dlq": "Dead letters, records of the event log that could not be read: list, redrive, discard.",
+    "doctor": "What is wrong with a set-up, seen from outside, and what to change.",
     "fanout": "The worker between the event log and a region's bus.",
     "fold": "Canonical JSON lines to one line per match.",
     "ingest": "A vendor's feed into the event log.",
