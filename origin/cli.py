@@ -25,6 +25,7 @@ COMMANDS = {
     "restore": "Make a SQLite log from a backup.",
     "serve": "The origin under gunicorn.",
     "simulate-vendor": "A vendor on loopback that plays a real match and edits what it said.",
+    "status": "Tiers, lag and viewers of running processes, live.",
 }
 
 
