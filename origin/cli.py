@@ -21,6 +21,7 @@ COMMANDS = {
     "fold": "Canonical JSON lines to one line per match.",
     "ingest": "A vendor's feed into the event log.",
     "log": "What the event log has of a match and which key brought it; dates that a wrong clock has left.",
+    "notify": "Signed webhooks to publishers: goals, corrections, changes of status.",
     "replay": "Post a canonical file to a running origin, in real or scaled time.",
     "restore": "Make a SQLite log from a backup.",
     "serve": "The origin under gunicorn.",
