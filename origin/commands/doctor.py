@@ -13,7 +13,7 @@ from origin.doctor.probe import NotAnswered
 from origin.doctor.report import Report, printable
 from shared_state.jsontext import compact
 
-__all__ = ["command"]
+__all__ = ["CouldNotAsk", "command"]
 
 
 class CouldNotAsk(click.ClickException):

@@ -15,7 +15,7 @@ from origin.doctor.probe import Answer, NotAnswered, Probe
 from origin.doctor.report import Report
 from shared_state.errors import shown
 
-__all__ = ["PageReader", "examine_page", "matches_of"]
+__all__ = ["PageReader", "examine_page", "matches_of", "read_page"]
 
 #: Files that one page may make us fetch.
 FILES_MAX: Final = 24

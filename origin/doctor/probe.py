@@ -6,6 +6,7 @@ the protocol that TLS agreed on. So this is a socket and an HTTP/1.1 parser.
 
 from __future__ import annotations
 
+import base64
 import gzip
 import math
 import secrets
@@ -23,7 +24,7 @@ import httptools
 
 from shared_state.errors import shown
 
-__all__ = ["Answer", "NotAnswered", "Piece", "Probe", "Target"]
+__all__ = ["Answer", "NotAnswered", "Piece", "Probe", "Target", "new_key"]
 
 #: Of the head of an answer. A proxy that sends more than this is broken.
 HEAD_MAX_BYTES: Final = 65_536
@@ -416,6 +417,4 @@ class Probe:
 
 def new_key() -> str:
     """A ``Sec-WebSocket-Key``."""
-    import base64
-
     return base64.b64encode(secrets.token_bytes(16)).decode()

@@ -180,31 +180,31 @@ def _observed(name: str, before: Reading | None, now: Reading) -> Observed:
         tiers["stream"] = {
             "viewers": figures.value("touchline_stream_viewers"),
             "held_polls": figures.value("touchline_stream_polls_held"),
-            "deliveries_per_s": figures.rate("touchline_stream_deliveries_total"),
+            "deliveries_per_s": figures.rate("touchline_stream_deliveries"),
             "lag_p50_s": figures.quantile(0.5, "touchline_stream_commit_seconds"),
             "lag_p99_s": figures.quantile(0.99, "touchline_stream_commit_seconds"),
         }
-    if figures.value("touchline_fanout_matches") or figures.value("touchline_fanout_published_deltas_total"):
+    if figures.value("touchline_fanout_matches") or figures.total("touchline_fanout_published_deltas"):
         tiers["fanout"] = {
             "matches": figures.value("touchline_fanout_matches"),
             "waiting_matches": figures.value("touchline_fanout_waiting_matches"),
-            "published_per_s": figures.rate("touchline_fanout_published_deltas_total"),
+            "published_per_s": figures.rate("touchline_fanout_published_deltas"),
             "lag_p50_s": figures.quantile(0.5, "touchline_fanout_seconds"),
             "lag_p99_s": figures.quantile(0.99, "touchline_fanout_seconds"),
         }
-    if figures.has("touchline_ingest_accepted_events_total"):
+    if figures.has_counter("touchline_ingest_accepted_events"):
         tiers["ingest"] = {
-            "events": figures.value("touchline_ingest_accepted_events_total"),
-            "events_per_s": figures.rate("touchline_ingest_accepted_events_total"),
-            "rejected": figures.value("touchline_ingest_rejected_requests_total"),
+            "events": figures.total("touchline_ingest_accepted_events"),
+            "events_per_s": figures.rate("touchline_ingest_accepted_events"),
+            "rejected": figures.total("touchline_ingest_rejected_requests"),
             "lag_p50_s": figures.quantile(0.5, "touchline_ingest_seconds"),
             "lag_p99_s": figures.quantile(0.99, "touchline_ingest_seconds"),
         }
-    if figures.has("touchline_feed_polls_total"):
+    if figures.has_counter("touchline_feed_polls"):
         tiers["feed"] = {
-            "polls_per_s": figures.rate("touchline_feed_polls_total"),
+            "polls_per_s": figures.rate("touchline_feed_polls"),
             "oldest_s": figures.most("touchline_feed_age_seconds"),
-            "dead_letters": figures.value("touchline_feed_dead_letters_total"),
+            "dead_letters": figures.total("touchline_feed_dead_letters"),
         }
     says = "; ".join(now.reasons) or ("not ready" if now.ready is False else "")
     waiting = figures.value("touchline_fanout_waiting_matches")
@@ -231,6 +231,13 @@ class _Figures:
     def value(self, name: str) -> float:
         return self._sum(self._now, name)
 
+    def has_counter(self, name: str) -> bool:
+        return self.has(f"{name}_total")
+
+    def total(self, name: str) -> float:
+        """Of a counter by its name without ``_total``."""
+        return self._sum(self._now, f"{name}_total")
+
     def most(self, name: str) -> float | None:
         return max((value for (known, _), value in self._now.items() if known == name), default=None)
 
@@ -238,7 +245,7 @@ class _Figures:
         """Per second since the reading before; None without one. A counter that fell was started again."""
         if self._passed_s is None:
             return None
-        more = self._sum(self._now, name) - self._sum(self._before, name)
+        more = self.total(name) - self._sum(self._before, f"{name}_total")
         return max(0.0, more) / self._passed_s
 
     def quantile(self, of: float, name: str) -> float | None:
