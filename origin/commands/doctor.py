@@ -35,6 +35,9 @@ class CouldNotAsk(click.ClickException):
     "--origin", default="", metavar="URL", help="The origin's own address, to compare headers with."
 )
 @click.option(
+    "--page", default="", metavar="URL", help="A page on another site that shows matches of this one."
+)
+@click.option(
     "--ca",
     "ca_file",
     default="",
@@ -59,7 +62,14 @@ class CouldNotAsk(click.ClickException):
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
 def command(
-    url: str, match_id: str, origin: str, ca_file: str, listen_s: float, timeout_s: float, as_json: bool
+    url: str,
+    match_id: str,
+    origin: str,
+    page: str,
+    ca_file: str,
+    listen_s: float,
+    timeout_s: float,
+    as_json: bool,
 ) -> None:
     """Examine the set-up that serves URL, the address of the site or of a match's page.
 
@@ -67,7 +77,13 @@ def command(
     """
     try:
         report = examine(
-            url, match_id=match_id, origin=origin, ca_file=ca_file, listen_s=listen_s, timeout_s=timeout_s
+            url,
+            match_id=match_id,
+            origin=origin,
+            page=page,
+            ca_file=ca_file,
+            listen_s=listen_s,
+            timeout_s=timeout_s,
         )
     except (NotAnswered, ValueError) as error:
         raise CouldNotAsk(printable(str(error))) from None

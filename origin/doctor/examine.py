@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from origin.doctor.answers import Site, examine_answers, examine_clock, examine_stale
 from origin.doctor.page import examine_page, matches_of
 from origin.doctor.probe import NotAnswered, Probe, Target
+from origin.doctor.publisher_page import examine_publisher_page
 from origin.doctor.report import Report
 from origin.doctor.streams import examine_long_poll, examine_stream, examine_websocket
 from origin.doctor.tls import examine_tls
@@ -27,6 +28,7 @@ def examine(
     *,
     match_id: str = "",
     origin: str = "",
+    page: str = "",
     ca_file: str = "",
     listen_s: float = 20.0,
     timeout_s: float = 10.0,
@@ -37,6 +39,7 @@ def examine(
         url: the site's address, or that of a match's page on it.
         match_id: a match; empty: that of the page, or the first one of the list, running ones first.
         origin: the origin's own address, to compare with; empty: it is not known.
+        page: a page on another site that shows matches of this one; empty: none is looked at.
         ca_file: certificates that are trusted instead of the system's.
         listen_s: how long a stream is listened to, seconds.
         timeout_s: for each other answer, seconds.
@@ -45,7 +48,7 @@ def examine(
         NotAnswered: the site could not be asked at all.
         ValueError: an address is none.
     """
-    for address in (url, origin):
+    for address in (url, origin, page):
         if address:
             Target.of(address)
     probe, report = Probe(timeout_s=timeout_s, ca_file=ca_file), Report()
@@ -70,6 +73,8 @@ def examine(
         _examine_match(probe, site, report)
     else:
         report.skip("streams, polls and pages of a match: the list names none; name one by --match")
+    if page:
+        examine_publisher_page(probe, site, page, report)
     report.asked += probe.asked
     report.sort()
     return report

@@ -38,6 +38,8 @@ _MATCH_LINK: Final = re.compile(r"/match/([A-Za-z0-9_-]{1,64})")
 class _Page:
     scripts: list[tuple[str, str, str]] = field(default_factory=list)  #: src, type, integrity
     styles: list[str] = field(default_factory=list)
+    frames: list[str] = field(default_factory=list)
+    lists: int = 0  #: how many <live-scores>
     elements: list[str] = field(default_factory=list)  #: matches of <live-score>
     matches: list[tuple[str, bool]] = field(default_factory=list)  #: of rows: id, live
     has_snapshot: bool = False
@@ -68,6 +70,10 @@ class PageReader(HTMLParser):
                 page.styles.append(values.get("href", ""))
             elif values.get("rel") == "canonical":
                 page.canonical = values.get("href", "")
+        elif tag == "iframe":
+            page.frames.append(values.get("src", ""))
+        elif tag == "live-scores":
+            page.lists += 1
         elif tag == "live-score":
             page.elements.append(values.get("match", ""))
         elif tag == "li" and values.get("data-match"):
