@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from testkit.command import ROOT, TOUCHLINE
@@ -18,14 +18,19 @@ __all__ = ["run_in_terminal"]
 
 
 def run_in_terminal(
-    *argv: str | Path, env: Mapping[str, str] | None = None, until: bytes = b"", stdout: int | None = None
+    *argv: str | Path,
+    env: Mapping[str, str] | None = None,
+    until: bytes = b"",
+    then: Callable[[], object] | None = None,
+    stdout: int | None = None,
 ) -> bytes:
     """Run it, and return what the terminal got.
 
     Args:
         argv: after ``touchline``.
         env: further variables.
-        until: once the terminal got this, the command gets Ctrl-C; empty: it is let run to its end.
+        until: once the terminal got this, ``then`` is called; empty: the command is let run to its end.
+        then: None: the command gets Ctrl-C.
         stdout: a descriptor for standard output; None: the terminal, as standard error always is.
     """
     ours, theirs = pty.openpty()
@@ -38,7 +43,7 @@ def run_in_terminal(
         start_new_session=True,
     )
     os.close(theirs)
-    got, deadline_s, interrupted = b"", time.monotonic() + 60, False
+    got, deadline_s, called = b"", time.monotonic() + 60, False
     with contextlib.closing(os.fdopen(ours, "rb", buffering=0)) as terminal:
         while time.monotonic() < deadline_s:
             if not select.select([terminal], [], [], 0.2)[0]:
@@ -52,9 +57,12 @@ def run_in_terminal(
             if not piece:
                 break
             got += piece
-            if until and until in got and not interrupted:
-                process.send_signal(signal.SIGINT)
-                interrupted = True
+            if until and until in got and not called:
+                if then is None:
+                    process.send_signal(signal.SIGINT)
+                else:
+                    then()
+                called = True
         if process.poll() is None and time.monotonic() >= deadline_s:
             process.kill()
     process.wait(timeout=10)

@@ -44,9 +44,8 @@ class SlowFile:
 
 def test_a_terminal_sees_a_bar_and_the_pipe_only_the_result(tmp_path: Path) -> None:
     slow, result = SlowFile(tmp_path), tmp_path / "result"
-    slow.release_after(2.5)  # five times as long as a command has to take to show a bar
     with result.open("wb") as out:
-        shown = run_in_terminal("fold", slow.path, stdout=out.fileno())
+        shown = run_in_terminal("fold", slow.path, stdout=out.fileno(), until=b"2000", then=slow.go_on.set)
     assert b"reading" in shown
     assert b"2000" in shown
     assert shown.rstrip().endswith((b"\x1b[?25h", b"\x1b[2K", b"\x1b[1A\x1b[2K"))  # the bar has gone
@@ -55,7 +54,7 @@ def test_a_terminal_sees_a_bar_and_the_pipe_only_the_result(tmp_path: Path) -> N
 
 def test_what_prints_meanwhile_has_no_bar_where_it_would_be_in_between(tmp_path: Path) -> None:
     slow = SlowFile(tmp_path)
-    slow.release_after(1.5)
+    slow.release_after(1.2)
     shown = run_in_terminal("convert", "canonical", slow.path)
     assert b"\x1b" not in shown
     assert shown.count(b'"event_id"') == 2_000
@@ -63,9 +62,10 @@ def test_what_prints_meanwhile_has_no_bar_where_it_would_be_in_between(tmp_path:
 
 def test_convert_into_a_file_has_a_bar_and_warnings_above_it(tmp_path: Path) -> None:
     slow, result = SlowFile(tmp_path), tmp_path / "result"
-    slow.release_after(2.5)
     with result.open("wb") as out:
-        shown = run_in_terminal("convert", "canonical", slow.path, stdout=out.fileno())
+        shown = run_in_terminal(
+            "convert", "canonical", slow.path, stdout=out.fileno(), until=b"reading", then=slow.go_on.set
+        )
     assert b"reading" in shown
     assert b"\x1b" not in result.read_bytes()
     assert len(result.read_bytes().splitlines()) == 2_000
@@ -73,7 +73,7 @@ def test_convert_into_a_file_has_a_bar_and_warnings_above_it(tmp_path: Path) -> 
 
 def test_a_pipe_has_no_byte_of_it(tmp_path: Path) -> None:
     slow = SlowFile(tmp_path)
-    slow.release_after(1.5)
+    slow.release_after(1.2)
     done = subprocess.run(
         [*TOUCHLINE, "fold", str(slow.path)], capture_output=True, timeout=60, check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "FORCE_COLOR": "1", "TERM": "xterm"},
@@ -84,7 +84,7 @@ def test_a_pipe_has_no_byte_of_it(tmp_path: Path) -> None:
 
 def test_a_terminal_that_cannot_move_its_cursor_has_none(tmp_path: Path) -> None:
     slow, result = SlowFile(tmp_path), tmp_path / "result"
-    slow.release_after(1.5)
+    slow.release_after(1.2)
     with result.open("wb") as out:
         assert run_in_terminal("fold", slow.path, stdout=out.fileno(), env={"TERM": "dumb"}) == b""
 
@@ -93,16 +93,18 @@ def test_an_error_comes_after_the_bar_has_gone(tmp_path: Path) -> None:
     path, result = tmp_path / "events.jsonl", tmp_path / "result"
     os.mkfifo(path)
 
+    seen = threading.Event()
+
     def write() -> None:
         with path.open("wb") as pipe:
             pipe.write(LINE % 1)
             pipe.flush()
-            threading.Event().wait(2.5)
+            seen.wait(30)
             pipe.write(b"no JSON\n")
 
     threading.Thread(target=write, daemon=True).start()
     with result.open("wb") as out:
-        shown = run_in_terminal("fold", path, stdout=out.fileno())
+        shown = run_in_terminal("fold", path, stdout=out.fileno(), until=b"reading", then=seen.set)
     assert b"reading" in shown
     last = shown.rsplit(b"\x1b[2K", 1)[-1]
     assert b"events.jsonl:2: " in last
@@ -117,7 +119,8 @@ def test_a_command_that_is_short_shows_nothing(tmp_path: Path) -> None:
     assert b'"match_id":"b"' in shown
 
 
-def test_copies_and_dates_say_how_far_they_are(tmp_path: Path) -> None:
+def test_copies_and_dates_say_how_far_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("origin.eventlog.sqlite_backup.PAGES", 20)
     path = tmp_path / "log.db"
     with closing(open_eventlog(f"sqlite:///{path}")) as log:
         log.append(
@@ -132,7 +135,7 @@ def test_copies_and_dates_say_how_far_they_are(tmp_path: Path) -> None:
                     team="home",
                     player="x" * 120,
                 )
-                for n in range(20_000)
+                for n in range(2_000)
             ]
         )
     said: list[tuple[int, int]] = []
@@ -142,8 +145,8 @@ def test_copies_and_dates_say_how_far_they_are(tmp_path: Path) -> None:
     assert sorted(said) == said
     said.clear()
     heal_sqlite(path, apply=False, seen=lambda done, total: said.append((done, total)))
-    assert said[0] == (256, 20_000)
-    assert said[-1] == (20_000 - 20_000 % 256, 20_000)
+    assert said[0] == (256, 2_000)
+    assert said[-1] == (2_000 - 2_000 % 256, 2_000)
 
 
 @pytest.mark.parametrize(

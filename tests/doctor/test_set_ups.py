@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +41,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
+Examinations = Mapping[str, Future[Report]]
+
+
 def codes(report: Report) -> set[str]:
     return {finding.code for finding in report.findings}
 
@@ -49,37 +52,39 @@ def examined(url: str, *, listen_s: float = LISTEN_S, ca_file: str = "", origin:
     return examine(url, match_id=MATCH, listen_s=listen_s, ca_file=ca_file, origin=origin)
 
 
-def reports(examinations: Mapping[str, Callable[[], Report]]) -> Mapping[str, Report]:
-    """All of them at once: an examination is mostly waiting."""
-    with ThreadPoolExecutor(6) as pool:
-        running = {name: pool.submit(examination) for name, examination in examinations.items()}
-        return {name: one.result() for name, one in running.items()}
-
-
 # What ships
 
 
-@pytest.mark.parametrize("kind", ["origin", "nginx", "lua", "varnish"])
-def test_nothing_is_wrong_with_what_ships(origin: OriginServer, kind: str) -> None:
+SHIPPED = ("origin", "nginx", "lua", "varnish")
+
+
+def examined_shipped(origin: OriginServer, kind: str) -> Report:
     if kind == "origin":
-        report = examine(origin.url, listen_s=LISTEN_S)
-    else:
-        with start_cache(kind, origin.port) as cache:
-            report = examine(cache.url, listen_s=LISTEN_S, origin=origin.url)
+        return examine(origin.url, listen_s=LISTEN_S)
+    with start_cache(kind, origin.port) as cache:
+        return examine(cache.url, listen_s=LISTEN_S, origin=origin.url)
+
+
+@pytest.mark.parametrize("kind", SHIPPED)
+def test_nothing_is_wrong_with_what_ships(examinations: Examinations, kind: str) -> None:
+    report = examinations[f"shipped {kind}"].result()
     assert report.findings == []
     assert report.asked > 30
 
 
-def test_nothing_is_wrong_with_the_shipped_tls(origin: OriginServer, authority: Authority) -> None:
+def examined_shipped_tls(origin: OriginServer, authority: Authority, ca_file: str) -> Report:
     cache = NginxCache(origin.port)
-    certificate = authority.certificate("shipped")
+    certificate = authority.certificate(f"shipped-{bool(ca_file)}")
     cache.certificate.write_text(certificate.chain.read_text())
     cache.certificate.with_name("key.pem").write_text(certificate.key.read_text())
     with cache.start():
-        url = f"https://localhost:{cache.tls_port}"
-        report = examined(url, ca_file=str(authority.root))
-        assert report.findings == []
-        assert codes(examined(url)) == {"certificate_chain"}  # of an authority that nobody here knows
+        return examined(f"https://localhost:{cache.tls_port}", ca_file=ca_file)
+
+
+def test_nothing_is_wrong_with_the_shipped_tls(examinations: Examinations) -> None:
+    assert examinations["tls trusted"].result().findings == []
+    # Of an authority that nobody here knows.
+    assert codes(examinations["tls untrusted"].result()) == {"certificate_chain"}
 
 
 # nginx, misconfigured
@@ -160,22 +165,9 @@ def nginx(origin: OriginServer) -> Iterator[MisconfiguredNginx]:
     server.close()
 
 
-@pytest.fixture(scope="module")
-def of_nginx(nginx: MisconfiguredNginx) -> Mapping[str, Report]:
-    # "kept" shows once the examination itself has come back after more than the ten seconds that are allowed.
-    listen_s = {"kept": 12.0}
-    addresses = {name: nginx.url(name) + ("/scores" if name == "below" else "") for name in NGINX}
-    return reports(
-        {
-            name: partial(examined, url, listen_s=listen_s.get(name, LISTEN_S))
-            for name, url in addresses.items()
-        }
-    )
-
-
 @pytest.mark.parametrize("name", sorted(NGINX))
-def test_a_mistake_in_nginx_is_named(of_nginx: Mapping[str, Report], name: str) -> None:
-    report = of_nginx[name]
+def test_a_mistake_in_nginx_is_named(examinations: Examinations, name: str) -> None:
+    report = examinations[f"nginx {name}"].result()
     assert FOUND[name] in codes(report), report
     if name in ALONE:
         assert codes(report) == {FOUND[name]}
@@ -209,12 +201,6 @@ def tls(origin: OriginServer, authority: Authority) -> Iterator[MisconfiguredNgi
     server.close()
 
 
-@pytest.fixture(scope="module")
-def of_tls(tls: MisconfiguredNginx, authority: Authority) -> Mapping[str, Report]:
-    root = str(authority.root)
-    return reports({name: partial(examined, tls.url(name, "https"), ca_file=root) for name in tls.ports})
-
-
 @pytest.mark.parametrize(
     ("name", "found"),
     [
@@ -227,10 +213,11 @@ def of_tls(tls: MisconfiguredNginx, authority: Authority) -> Mapping[str, Report
         ("http1", "no_http2"),
     ],
 )
-def test_a_mistake_in_tls_is_named(of_tls: Mapping[str, Report], name: str, found: str) -> None:
+def test_a_mistake_in_tls_is_named(examinations: Examinations, name: str, found: str) -> None:
+    report = examinations[f"tls {name}"].result()
     # What else there is was examined all the same.
-    assert codes(of_tls[name]) == {found}
-    assert of_tls[name].asked > 30
+    assert codes(report) == {found}
+    assert report.asked > 30
 
 
 # Varnish, misconfigured
@@ -253,20 +240,9 @@ def examined_varnish(origin: OriginServer, vcl: str, listen_s: float) -> Report:
         return examined(varnish.url, listen_s=listen_s)
 
 
-@pytest.fixture(scope="module")
-def of_varnish(origin: OriginServer) -> Mapping[str, Report]:
-    listen_s = {"stale": 12.0}
-    return reports(
-        {
-            name: partial(examined_varnish, origin, vcl, listen_s.get(name, LISTEN_S))
-            for name, vcl in VARNISH.items()
-        }
-    )
-
-
 @pytest.mark.parametrize("found", sorted(VARNISH))
-def test_a_mistake_in_varnish_is_named(of_varnish: Mapping[str, Report], found: str) -> None:
-    assert found in codes(of_varnish[found])
+def test_a_mistake_in_varnish_is_named(examinations: Examinations, found: str) -> None:
+    assert found in codes(examinations[f"varnish {found}"].result())
 
 
 # Proxies of other kinds
@@ -310,30 +286,68 @@ def examined_proxy(origin: OriginServer, fault: Fault) -> Report:
         )
 
 
-@pytest.fixture(scope="module")
-def of_proxies(origin: OriginServer) -> Mapping[str, Report]:
-    return reports({str(n): partial(examined_proxy, origin, fault) for n, (fault, _) in enumerate(FAULTS)})
-
-
 @pytest.mark.parametrize("number", range(len(FAULTS)), ids=[found for _, found in FAULTS])
-def test_a_bad_proxy_is_named(of_proxies: Mapping[str, Report], number: int) -> None:
-    report, (fault, found) = of_proxies[str(number)], FAULTS[number]
+def test_a_bad_proxy_is_named(examinations: Examinations, number: int) -> None:
+    report, (fault, found) = examinations[f"proxy {number}"].result(), FAULTS[number]
     assert found in codes(report), report
     if fault == Fault():
         assert codes(report) == {found}
 
 
-def test_the_origin_s_own_port_is_named_where_it_is_open(tmp_path: Path) -> None:
-    with OriginServer(tmp_path, env=QUICK) as server:
-        server.post_file(FINAL, last=15)
-        assert codes(examined(server.url)) == {"admin_public"}
+def examined_origin(directory: Path, *, admin: bool, with_match: bool) -> Report:
+    directory.mkdir()
+    with OriginServer(directory, env=QUICK, admin=admin) as server:
+        if with_match:
+            server.post_file(FINAL, last=15)
+            server.wait_for_seq(MATCH, 15)
+        return examine(server.url, listen_s=LISTEN_S)
 
 
-def test_without_a_match_it_says_what_it_did_not_examine(tmp_path: Path) -> None:
-    with OriginServer(tmp_path, env=QUICK, admin=True) as server:
-        report = examine(server.url, listen_s=LISTEN_S)
+def test_the_origin_s_own_port_is_named_where_it_is_open(examinations: Examinations) -> None:
+    assert codes(examinations["no admin port"].result()) == {"admin_public"}
+
+
+def test_without_a_match_it_says_what_it_did_not_examine(examinations: Examinations) -> None:
+    report = examinations["no match"].result()
     assert report.findings == []
     assert any("--match" in what for what in report.not_examined)
+
+
+# All of them at once: an examination is mostly waiting.
+
+
+@pytest.fixture(scope="module")
+def examinations(
+    origin: OriginServer,
+    authority: Authority,
+    nginx: MisconfiguredNginx,
+    tls: MisconfiguredNginx,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Examinations]:
+    # A cache that keeps too long shows once an examination has lasted longer than the ten seconds allowed.
+    root, long_s, directory = str(authority.root), 12.0, tmp_path_factory.mktemp("origins")
+    todo: dict[str, Callable[[], Report]] = {
+        "nginx kept": partial(examined, nginx.url("kept"), listen_s=long_s),
+        "varnish stale": partial(examined_varnish, origin, VARNISH["stale"], long_s),
+        "no admin port": partial(examined_origin, directory / "open", admin=False, with_match=True),
+        "no match": partial(examined_origin, directory / "empty", admin=True, with_match=False),
+        "tls trusted": partial(examined_shipped_tls, origin, authority, root),
+        "tls untrusted": partial(examined_shipped_tls, origin, authority, ""),
+    }
+    for kind in SHIPPED:
+        todo[f"shipped {kind}"] = partial(examined_shipped, origin, kind)
+    for name in NGINX:
+        url = nginx.url(name) + ("/scores" if name == "below" else "")
+        todo.setdefault(f"nginx {name}", partial(examined, url))
+    for name in tls.ports:
+        todo[f"tls {name}"] = partial(examined, tls.url(name, "https"), ca_file=root)
+    for name, vcl in VARNISH.items():
+        todo.setdefault(f"varnish {name}", partial(examined_varnish, origin, vcl, LISTEN_S))
+    for number, (fault, _) in enumerate(FAULTS):
+        todo[f"proxy {number}"] = partial(examined_proxy, origin, fault)
+    with ThreadPoolExecutor(12) as pool:
+        yield {name: pool.submit(examination) for name, examination in todo.items()}
+        pool.shutdown(cancel_futures=True)
 
 
 # What is no set-up at all

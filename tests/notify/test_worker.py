@@ -178,7 +178,11 @@ def test_history_is_not_sent_and_a_late_correction_of_it_is(log: EventLog, tmp_p
     assert only.content["data"]["score"] == {"home": 1, "away": 0}
 
 
-def test_it_is_tried_again_under_the_same_id(log: EventLog, tmp_path: Path) -> None:
+def test_it_is_tried_again_under_the_same_id(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "FIRST_PAUSE_S", 0.1)
+
     def decide(attempt: int, handler: BaseHTTPRequestHandler) -> int:
         return (500, 0, 200)[min(attempt, 3) - 1]
 
@@ -216,7 +220,10 @@ def test_a_slow_endpoint_delays_nobody_else(log: EventLog, tmp_path: Path) -> No
     assert minutes == sorted(minutes)
 
 
-def test_what_is_given_up_can_be_redriven(log: EventLog, tmp_path: Path) -> None:
+def test_what_is_given_up_can_be_redriven(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "FIRST_PAUSE_S", 0.1)
     states = {"down": True}
 
     def decide(attempt: int, handler: BaseHTTPRequestHandler) -> int:
@@ -408,7 +415,7 @@ def test_a_killed_worker_loses_nothing_and_repeats_under_the_same_id(log: EventL
         argv += ["--outbox", str(tmp_path / "webhooks.db")]
         env = {"EVENTLOG_URL": f"sqlite:///{tmp_path}/log.db"}
         expected = 0
-        for round_ in range(5):
+        for round_ in range(4):
             worker = ServerProcess(argv, log_path=tmp_path / "worker.log", env=env)
             if round_ == 0:
                 worker.wait_until(lambda: _knows_endpoints(tmp_path / "webhooks.db"))
