@@ -54,8 +54,8 @@ class Observed:
         name: what the operator calls it, or its address.
         ok: whether it answers and is not unready.
         says: in words, what is wrong; empty if nothing is.
-        tiers: figures by tier: ``stream``, ``fanout``, ``ingest``, ``feed``. None is a figure that is not
-            known yet: rates need two readings, quantiles something that was measured.
+        tiers: figures by tier: ``stream``, ``fanout``, ``ingest``, ``feed``, ``webhooks``. None is a figure that
+            is not known yet: rates need two readings, quantiles something that was measured.
     """
 
     name: str
@@ -205,6 +205,12 @@ def _observed(name: str, before: Reading | None, now: Reading) -> Observed:
             "polls_per_s": figures.rate("touchline_feed_polls"),
             "oldest_s": figures.most("touchline_feed_age_seconds"),
             "dead_letters": figures.total("touchline_feed_dead_letters"),
+        }
+    if figures.has("touchline_webhook_pending"):
+        tiers["webhooks"] = {
+            "waiting": figures.value("touchline_webhook_pending"),
+            "attempts_per_s": figures.rate("touchline_webhook_deliveries"),
+            "oldest_s": figures.most("touchline_webhook_oldest_seconds"),
         }
     says = "; ".join(now.reasons) or ("not ready" if now.ready is False else "")
     waiting = figures.value("touchline_fanout_waiting_matches")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,12 @@ PENDING_MAX: Final = 10_000
 FAILED_MAX: Final = 10_000
 #: A delivery that failed so often no longer keeps later ones of its match back: some 30 s.
 KEEPS_ORDER_ATTEMPTS: Final = 5
+
+#: How long a call waits for another process that writes to the file, seconds.
+BUSY_S: Final = 10.0
+#: Nothing is ever put off for so long (an hour for Retry-After, ten minutes of delay): what is due later was
+#: dated by a clock that was wrong, and is due now. Milliseconds.
+DUE_AHEAD_MAX_MS: Final = 4_500_000
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS cursors (partition INTEGER PRIMARY KEY, "offset" INTEGER NOT NULL);
@@ -90,7 +97,7 @@ _ALL: Final = (
 )
 _NEXT: Final = _ALL.replace(
     "ORDER BY number",
-    "WHERE endpoint = ? AND failed_ms IS NULL AND due_ms <= ? AND NOT EXISTS"
+    "WHERE endpoint = ? AND failed_ms IS NULL AND (due_ms <= ? OR due_ms > ?) AND NOT EXISTS"
     " (SELECT 1 FROM deliveries AS e WHERE e.endpoint = d.endpoint AND e.match_id = d.match_id"
     " AND e.number < d.number AND e.failed_ms IS NULL AND e.attempts < ?) ORDER BY number LIMIT 1",
 )
@@ -113,7 +120,7 @@ class Outbox:
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             # An acknowledged event must not be forgotten here after a power cut.
             self._db.execute("PRAGMA synchronous=FULL")
@@ -156,7 +163,7 @@ class Outbox:
         deliveries: Sequence[tuple[str, str, str, str, bytes, int]],
         offsets: Mapping[int, int],
         now_ms: int,
-    ) -> int:
+    ) -> Counter[str]:
         """Add deliveries, and write down up to where the log was read, in one transaction.
 
         Args:
@@ -166,17 +173,17 @@ class Outbox:
             now_ms: UTC milliseconds.
 
         Returns:
-            How many did not fit into the queue of their endpoint. They are kept as given up.
+            By endpoint, how many did not fit into its queue. They are kept as given up.
 
         Raises:
             OutboxError: see the class.
         """
-        overflowed = 0
+        overflowed: Counter[str] = Counter()
         with self._using() as db:
             for endpoint, webhook_id, match_id, kind, body, due_ms in deliveries:
                 waiting = self._count(db, endpoint, pending=True)
                 full = waiting >= PENDING_MAX
-                overflowed += full
+                overflowed[endpoint] += full
                 db.execute(
                     "INSERT OR IGNORE INTO deliveries"
                     " (endpoint, webhook_id, match_id, kind, body, made_ms, due_ms, failed_ms, reason)"
@@ -205,7 +212,9 @@ class Outbox:
             OutboxError: see the class.
         """
         with self._reading() as db:
-            row = db.execute(_NEXT, (endpoint, now_ms, KEEPS_ORDER_ATTEMPTS)).fetchone()
+            row = db.execute(
+                _NEXT, (endpoint, now_ms, now_ms + DUE_AHEAD_MAX_MS, KEEPS_ORDER_ATTEMPTS)
+            ).fetchone()
         return None if row is None else Delivery(*row)
 
     def delivered(self, delivery: Delivery) -> None:

@@ -98,7 +98,7 @@ def send(endpoint: Endpoint, webhook_id: str, body: bytes, now_s: float) -> Outc
         return Outcome(False, str(error))
     except TimeoutError:
         return Outcome(False, f"no answer within {ATTEMPT_S:g} s")
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:
         return Outcome(False, f"{type(error).__name__}: {error}"[:200])
 
 

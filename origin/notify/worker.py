@@ -37,6 +37,9 @@ LONGEST_PAUSE_S: Final = 900.0
 #: How often the file of endpoints, and the outbox for what the command line redrives, are looked at.
 LOOK_S: Final = 0.5
 _ERROR_PAUSE_S: Final = 1.0
+#: The clock that dates the log's records may be behind this machine's by so much, milliseconds. A new endpoint
+#: gets what the log took in this time before.
+CLOCKS_MS: Final = 10_000
 
 Send = Callable[[Endpoint, str, bytes, float], Outcome]
 
@@ -145,7 +148,7 @@ class NotifyWorker:
     def _look_at_endpoints(self) -> None:
         """Know since when endpoints are there, and have a thread for each."""
         endpoints = self._endpoint_file.current()
-        self._since = self.outbox.since(endpoints, time.time_ns() // 1_000_000)
+        self._since = self.outbox.since(endpoints, time.time_ns() // 1_000_000 - CLOCKS_MS)
         for name in endpoints:
             thread = self._senders.get(name)
             if thread is None or not thread.is_alive():
@@ -188,9 +191,10 @@ class NotifyWorker:
                 ]  # fmt: skip
         overflowed = self.outbox.add(made, read, time.time_ns() // 1_000_000)
         offsets.update(read)
-        if overflowed:
-            self._metrics.webhook_deliveries.labels("", "overflowed").inc(overflowed)
-            logger.error("%d webhooks did not fit into the queues of their endpoints", overflowed)
+        for name, count in overflowed.items():
+            if count:
+                self._metrics.webhook_deliveries.labels(name, "overflowed").inc(count)
+                logger.error("%d webhooks did not fit into the queue of %s", count, name)
         consumer.commit([max(
             (record for record in records if record.partition == partition), key=lambda one: one.offset
         ) for partition in read])  # fmt: skip
@@ -243,19 +247,19 @@ class NotifyWorker:
         now_ms = time.time_ns() // 1_000_000
         count = self._metrics.webhook_deliveries
         if outcome.delivered:
-            self.outbox.delivered(delivery)
+            self._record(lambda: self.outbox.delivered(delivery))
             count.labels(endpoint.name, "delivered").inc()
             return
         wait_s = pause_s(delivery.attempts + 1, outcome.retry_after_s)
         if outcome.is_final or now_ms + wait_s * 1_000 - delivery.made_ms > self._give_up_s * 1_000:
-            self.outbox.give_up(delivery, now_ms, outcome.reason)
+            self._record(lambda: self.outbox.give_up(delivery, now_ms, outcome.reason))
             count.labels(endpoint.name, "given_up").inc()
             logger.error(
                 "webhook %s to %s was given up after %d attempts: %s",
                 delivery.webhook_id, endpoint.name, delivery.attempts + 1, outcome.reason,
             )  # fmt: skip
             return
-        self.outbox.retry(delivery, now_ms + int(wait_s * 1_000), outcome.reason)
+        self._record(lambda: self.outbox.retry(delivery, now_ms + int(wait_s * 1_000), outcome.reason))
         count.labels(endpoint.name, "failed").inc()
         logger.info(
             "webhook %s to %s: %s; again in %.0f s",
@@ -264,3 +268,18 @@ class NotifyWorker:
             outcome.reason,
             wait_s,
         )
+
+    def _record(self, write: Callable[[], None]) -> None:
+        """Write down how an attempt ended, however long that takes.
+
+        Until it is written nothing more goes to this endpoint: while the disk is full a receiver would
+        otherwise get the same message twice a second.
+        """
+        while True:
+            try:
+                write()
+                return
+            except OutboxError as error:
+                logger.warning("webhooks wait: %s", error)
+                if self._stopping.wait(_ERROR_PAUSE_S):
+                    return

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import start_http_server
 
 from origin.doctor.tiers import Watch, quantile
+from origin.metrics import Metrics
 from testkit.command import ROOT, TOUCHLINE, touchline
 from testkit.faults.bad_proxies import bad_server
 from testkit.services.origin import OriginServer
@@ -92,6 +94,21 @@ def test_rates_are_of_the_time_between_two_looks(origin: OriginServer, admin: st
     assert rate is not None
     assert rate > 0
     assert seen.tiers["fanout"]["published_per_s"]
+
+
+def test_a_worker_of_webhooks_is_a_tier_of_its_own() -> None:
+    metrics = Metrics()
+    metrics.webhook_pending.labels("desk").set(3)
+    metrics.webhook_oldest.labels("desk").set(61.5)
+    server, thread = start_http_server(0, addr="127.0.0.1", registry=metrics.registry)
+    try:
+        [seen] = Watch({"hooks": f"http://127.0.0.1:{server.server_port}"}).look()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert (seen.ok, set(seen.tiers)) == (True, {"webhooks"})
+    assert (seen.tiers["webhooks"]["waiting"], seen.tiers["webhooks"]["oldest_s"]) == (3, 61.5)
 
 
 def test_an_unready_origin_says_why(tmp_path: Path) -> None:
