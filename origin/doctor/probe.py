@@ -107,6 +107,7 @@ class Answer:
         headers: as they came, doubled ones twice; names in lower case.
         pieces: the body as it came, not decompressed.
         asked_s, head_s: when the request was sent and when the head was complete, monotonic seconds.
+        over_s: when reading ended, monotonic seconds.
         asked_utc_s: this machine's clock at the middle of the time between them.
         ended: whether the body came to its end; False if it was cut, is too long, or reading was stopped.
         cut: whether the connection ended before the body did.
@@ -118,6 +119,7 @@ class Answer:
     pieces: list[Piece] = field(default_factory=list)
     asked_s: float = 0.0
     head_s: float = 0.0
+    over_s: float = 0.0
     asked_utc_s: float = 0.0
     ended: bool = False
     cut: bool = False
@@ -335,6 +337,7 @@ class Probe:
                 if not answer.head_s:
                     raise NotAnswered(f"{url}: {error}") from None
                 answer.cut = not answer.ended
+        answer.over_s = time.monotonic()
         answer.asked_utc_s = clock_s + (answer.head_s - answer.asked_s) / 2
         return answer
 

@@ -54,8 +54,8 @@ class Observed:
         name: what the operator calls it, or its address.
         ok: whether it answers and is not unready.
         says: in words, what is wrong; empty if nothing is.
-        tiers: figures by tier: ``stream``, ``fanout``, ``ingest``, ``feed``, ``webhooks``. None is a figure that
-            is not known yet: rates need two readings, quantiles something that was measured.
+        tiers: figures by tier: ``stream``, ``fanout``, ``ingest``, ``feed``, ``webhooks``. None is a
+            figure that is not known yet: rates need two readings, quantiles something that was measured.
     """
 
     name: str

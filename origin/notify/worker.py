@@ -37,8 +37,8 @@ LONGEST_PAUSE_S: Final = 900.0
 #: How often the file of endpoints, and the outbox for what the command line redrives, are looked at.
 LOOK_S: Final = 0.5
 _ERROR_PAUSE_S: Final = 1.0
-#: The clock that dates the log's records may be behind this machine's by so much, milliseconds. A new endpoint
-#: gets what the log took in this time before.
+#: The clock that dates the log's records may be behind this machine's by so much, milliseconds. A new
+#: endpoint gets what the log took in this time before.
 CLOCKS_MS: Final = 10_000
 
 Send = Callable[[Endpoint, str, bytes, float], Outcome]
