@@ -87,12 +87,9 @@ def examine_stream(probe: Probe, site: Site, report: Report) -> None:
     if not _judge_opening(first, frames, report, site.listen_s):
         return
     if first.cut or (first.ended and not any(frame.event == "end" for frame in frames)):
-        lasted_s = (
-            time.monotonic() - first.head_s if not first.pieces else first.pieces[-1].at_s - first.head_s
-        )
+        lasted_s = first.over_s - first.head_s
         report.error(
-            "stream_cut", url, f"the stream was closed after {lasted_s:.0f} s, though heartbeats came until"
-            " then",
+            "stream_cut", url, f"the stream was closed after {lasted_s:.0f} s, and the match goes on",
             "nginx: proxy_read_timeout 60s;   Varnish: -p timeout_idle and between_bytes_timeout above 60"
             " s; load balancer: an idle"
             " timeout above 60 s",
