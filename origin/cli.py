@@ -17,15 +17,18 @@ COMMANDS = {
     "deletion-cost": "Tells Kubernetes which pod of the stream tier has the fewest viewers.",
     "demo": "Everything in one go on this machine: origin, a real match, the widget.",
     "dlq": "Dead letters, records of the event log that could not be read: list, redrive, discard.",
+    "doctor": "What is wrong with a set-up, seen from outside, and what to change.",
     "fanout": "The worker between the event log and a region's bus.",
     "fold": "Canonical JSON lines to one line per match.",
     "ingest": "A vendor's feed into the event log.",
     "log": "What the event log has of a match and which key brought it; dates that a wrong clock has left.",
+    "notify": "Signed webhooks to publishers: goals, corrections, changes of status.",
     "replay": "Post a canonical file to a running origin, in real or scaled time.",
     "restore": "Make a SQLite log from a backup.",
     "schedule": "From a list of fixtures, when the stream tier needs how many pods.",
     "serve": "The origin under gunicorn.",
     "simulate-vendor": "A vendor on loopback that plays a real match and edits what it said.",
+    "status": "Tiers, lag and viewers of running processes, live.",
 }
 
 

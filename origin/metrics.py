@@ -75,6 +75,21 @@ class Metrics:
             ["result"],
             registry=self.registry,
         )
+        self.webhook_deliveries = Counter(
+            "touchline_webhook_deliveries",
+            "Webhooks to publishers, by how each attempt ended: delivered, failed, given_up, overflowed",
+            ["endpoint", "result"],
+            registry=self.registry,
+        )
+        self.webhook_pending = Gauge(
+            "touchline_webhook_pending", "Webhooks that wait", ["endpoint"], registry=self.registry
+        )
+        self.webhook_oldest = Gauge(
+            "touchline_webhook_oldest_seconds",
+            "How long the oldest webhook that waits has waited",
+            ["endpoint"],
+            registry=self.registry,
+        )
         self.unchanged = Counter(
             "touchline_fanout_unchanged_events",
             "Events of the log that changed nothing: duplicates, lower revisions",

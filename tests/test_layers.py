@@ -93,7 +93,7 @@ STOREYS = (
     {"origin.bus", "origin.eventlog"},
     {"origin.fanout", "origin.ingest", "origin.feedworker"},
     {"origin.stream"},
-    {"origin.capacity", "origin.config"},
+    {"origin.capacity", "origin.config", "origin.doctor", "origin.notify"},
     {"origin.web"},
     {"origin.commands"},
     {"origin.cli"},

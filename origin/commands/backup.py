@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from origin.commands.progress import Bar, progress
 from origin.config import Config
 from origin.errors import ConfigError, OriginError
 from origin.eventlog.sqlite import path_of
@@ -21,12 +22,12 @@ __all__ = ["command", "run_copy"]
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def command(file: Path) -> None:
     """Copy the SQLite log of EVENTLOG_URL to FILE, while it is in use. FILE must not exist."""
-    count = run_copy(lambda path: back_up(path, file))
+    count = run_copy(f"copying to {file}", lambda path, bar: back_up(path, file, bar.at))
     click.echo(f"{file}: {count} records")
 
 
-def run_copy(copy: Callable[[Path], int]) -> int:
-    """Call ``copy`` with the file of EVENTLOG_URL; returns what it returns.
+def run_copy(what: str, copy: Callable[[Path, Bar], int]) -> int:
+    """Call ``copy`` with the file of EVENTLOG_URL and a bar named ``what``; returns what it returns.
 
     Raises:
         click.ClickException: it failed, or the log is no file.
@@ -37,6 +38,7 @@ def run_copy(copy: Callable[[Path], int]) -> int:
         if not config.eventlog_url.startswith("sqlite:"):
             scheme = config.eventlog_url.partition(":")[0]
             raise ConfigError(f"EVENTLOG_URL {scheme!r}: only a SQLite log is a file")
-        return copy(path_of(config.eventlog_url))
+        with progress(what) as bar:
+            return copy(path_of(config.eventlog_url), bar)
     except OriginError as error:
         raise click.ClickException(str(error)) from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from origin.commands.files import BadInput, complaint, output, read_from
+from origin.commands.progress import progress
 from origin.errors import ConfigError, FeedError
 from origin.feeds import FORMATS, open_converter
 from origin.feeds.canonical import to_line
@@ -72,12 +73,13 @@ def command(
 
     # Warnings of other matches say nothing about the one that was asked for, but only the reader can
     # say which match a line of the file is about: all are shown.
-    def warn(doubt: FeedError) -> None:
-        click.echo(complaint(file, doubt).replace(": ", ": warning: ", 1), err=True)
-
     found = False
-    with output() as stream:
-        for event in read_from(file, lambda source: convert(source, warn)):
+    with output() as stream, progress(f"reading {file}", prints_meanwhile=True) as bar:
+
+        def warn(doubt: FeedError) -> None:
+            bar.say(complaint(file, doubt).replace(": ", ": warning: ", 1))
+
+        for event in read_from(file, lambda source: convert(source, warn), bar):
             if match_id is None or event.match_id == match_id:
                 found = True
                 stream.write(to_line(event))

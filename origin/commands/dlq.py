@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 import click
 
 from origin.commands.files import output
+from origin.commands.progress import progress
 from origin.config import Config
 from origin.errors import OriginError
 from origin.eventlog import EventLog, open_eventlog
@@ -50,12 +51,14 @@ def redrive(ids: Sequence[str]) -> None:
     One that still cannot be read stays, is reported on standard error, and makes the exit code 1.
     """
     failed = 0
-    with _log() as log:
-        for letter in _chosen(log, ids):
+    with _log() as log, progress("appending dead letters", prints_meanwhile=True) as bar:
+        letters = _chosen(log, ids)
+        for count, letter in enumerate(letters):
+            bar.at(count, len(letters))
             try:
                 event = _event(letter)
             except ValueError as error:
-                click.echo(f"{letter.id}: stays: {error}", err=True)
+                bar.say(f"{letter.id}: stays: {error}")
                 failed += 1
                 continue
             # If an earlier run died before the removal, the key keeps this one from appending again. A log

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import BinaryIO, TypeVar
 
 import click
 
+from origin.commands.progress import Bar
 from origin.errors import FeedError
 
 __all__ = ["BadInput", "complaint", "from_secret_file", "output", "read_from"]
@@ -41,8 +43,15 @@ def complaint(name: str, error: FeedError) -> str:
     return _one_line(f"{_shown(name)}:{error.evidence.get('line', 0)}: {where}{error}")
 
 
-def read_from(name: str, read: Callable[[BinaryIO], Iterator[Item]]) -> Iterator[Item]:
+def read_from(
+    name: str, read: Callable[[BinaryIO], Iterator[Item]], bar: Bar | None = None
+) -> Iterator[Item]:
     """Open a file, or standard input for ``-``, and yield what ``read`` makes of it.
+
+    Args:
+        name: of the file.
+        read: reads it.
+        bar: gets how many bytes were read, of how many.
 
     Raises:
         BadInput: the file cannot be opened or read, or ``read`` refused it.
@@ -51,16 +60,37 @@ def read_from(name: str, read: Callable[[BinaryIO], Iterator[Item]]) -> Iterator
         if name == STDIN:
             # By its number, since Python has no sys.stdin where the shell closed it.
             with os.fdopen(0, "rb", closefd=False) as source:
-                yield from read(source)
+                yield from _counted(source, read, bar)
         else:
             with Path(name).open("rb") as source:
-                yield from read(source)
+                yield from _counted(source, read, bar)
     except FeedError as error:
         raise BadInput(complaint(name, error)) from None
     except OSError as error:
         raise BadInput(_one_line(f"{_shown(name)}:0: cannot be read: {error.strerror or error}")) from None
     except ValueError as error:  # a name with a NUL in it
         raise BadInput(_one_line(f"{_shown(name)}:0: cannot be read: {error}")) from None
+
+
+def _counted(source: BinaryIO, read: Callable[[BinaryIO], Iterator[Item]], bar: Bar | None) -> Iterator[Item]:
+    """What ``read`` makes of a file, with a bar about how far the file was read."""
+    if bar is None:
+        yield from read(source)
+        return
+    status = os.fstat(source.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        # Of a pipe nobody knows how long it is: what came out of it is counted.
+        for count, item in enumerate(read(source), start=1):
+            bar.at(count)
+            yield item
+        return
+    bar.is_bytes = True
+    bar.at(0, status.st_size)
+    for count, item in enumerate(read(source)):
+        if count % 256 == 0:
+            # Where the operating system has read to, a buffer ahead of the reader.
+            bar.at(os.lseek(source.fileno(), 0, os.SEEK_CUR))
+        yield item
 
 
 def from_secret_file(name: str) -> Callable[[], str | None]:

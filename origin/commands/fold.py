@@ -9,6 +9,7 @@ from typing import BinaryIO, cast
 import click
 
 from origin.commands.files import complaint, output, read_from
+from origin.commands.progress import progress
 from origin.errors import FeedError
 from origin.feeds.canonical import events_of_lines
 from shared_state import Event, ResolvedEvent, is_conflict, resolve
@@ -92,13 +93,14 @@ def command(file: str) -> None:
     A revision that is used for two different bodies is a warning on standard error.
     """
     matches: dict[str, Folding] = {}
-    for line, event in read_from(file, _numbered):
-        if matches.setdefault(event.match_id, Folding()).take(event):
-            doubt = (
-                f"warning: match {event.match_id}: event {event.event_id} reuses revision {event.rev} for"
-                " another body; the later source_ts, then the greater JSON, stands"
-            )
-            click.echo(complaint(file, FeedError(doubt, line=line)), err=True)
+    with progress(f"reading {file}") as bar:
+        for line, event in read_from(file, _numbered, bar):
+            if matches.setdefault(event.match_id, Folding()).take(event):
+                doubt = (
+                    f"warning: match {event.match_id}: event {event.event_id} reuses revision {event.rev} for"
+                    " another body; the later source_ts, then the greater JSON, stands"
+                )
+                bar.say(complaint(file, FeedError(doubt, line=line)))
     with output() as stream:
         for match_id, folding in matches.items():
             stream.write(folding.line(match_id))

@@ -15,6 +15,7 @@ from collections import Counter
 import click
 
 from origin.commands.files import output
+from origin.commands.progress import Bar, progress
 from origin.config import Config
 from origin.errors import ConfigError, OriginError
 from origin.eventlog.heal import Healing, heal_sqlite
@@ -35,7 +36,8 @@ def heal_dates(apply_: bool, epochs: bool) -> None:
     try:
         config = Config.from_env(os.environ)
         configure_logging(config.log_level)
-        healing = _heal(config.eventlog_url, apply=apply_, with_epochs=epochs)
+        with progress("looking at dates") as bar:
+            healing = _heal(config.eventlog_url, bar, apply=apply_, with_epochs=epochs)
     except OriginError as error:
         raise click.ClickException(str(error)) from None
     with output() as out:
@@ -45,7 +47,7 @@ def heal_dates(apply_: bool, epochs: bool) -> None:
         click.echo("nothing was changed; stop all that use the log, and repeat with --apply", err=True)
 
 
-def _heal(url: str, *, apply: bool, with_epochs: bool) -> Healing:
+def _heal(url: str, bar: Bar, *, apply: bool, with_epochs: bool) -> Healing:
     """As ``heal_sqlite``, for any URL.
 
     Raises:
@@ -54,7 +56,7 @@ def _heal(url: str, *, apply: bool, with_epochs: bool) -> Healing:
     """
     scheme = url.partition(":")[0]
     if scheme == "sqlite":
-        return heal_sqlite(path_of(url), apply=apply, with_epochs=with_epochs)
+        return heal_sqlite(path_of(url), apply=apply, with_epochs=with_epochs, seen=bar.at)
     if scheme not in ("postgres", "postgresql"):
         raise ConfigError(
             f"EVENTLOG_URL {scheme!r}: only a SQLite log and one in PostgreSQL can be healed"
@@ -65,7 +67,7 @@ def _heal(url: str, *, apply: bool, with_epochs: bool) -> Healing:
         from origin.eventlog.postgres_session import PostgresSettings
     except ImportError as error:
         raise ConfigError(f"EVENTLOG_URL {scheme!r} needs a package that is not installed: {error}") from None
-    return heal_postgres(PostgresSettings.from_url(url), apply=apply, with_epochs=with_epochs)
+    return heal_postgres(PostgresSettings.from_url(url), apply=apply, with_epochs=with_epochs, seen=bar.at)
 
 
 def _lines(healing: Healing) -> list[JsonObject]:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 import click
 
 from origin.commands.files import output
+from origin.commands.progress import progress
 from origin.config import Config
 from origin.errors import ConfigError, OriginError
 from origin.eventlog.clock import wall_clock_ms
@@ -47,9 +48,11 @@ def prune(before: datetime, unfinished: bool, apply_: bool) -> None:
                 f"EVENTLOG_URL {config.eventlog_url.partition(':')[0]!r}: only a SQLite log is pruned here"
                 " (docs/operations.md, How long things are kept)"
             )
-        found = prune_sqlite(
-            path_of(config.eventlog_url), before_ms, apply=apply_, now_ms=now_ms, with_unfinished=unfinished
-        )
+        path = path_of(config.eventlog_url)
+        with progress("reading old matches") as bar:
+            found = prune_sqlite(
+                path, before_ms, apply=apply_, now_ms=now_ms, with_unfinished=unfinished, seen=bar.at
+            )
     except OriginError as error:
         raise click.ClickException(str(error)) from None
     with output() as out:

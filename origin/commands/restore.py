@@ -16,5 +16,5 @@ __all__ = ["command"]
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def command(file: Path) -> None:
     """Make the SQLite log of EVENTLOG_URL from FILE, a backup. No log may be there."""
-    count = run_copy(lambda path: restore(file, path))
+    count = run_copy(f"restoring {file}", lambda path, bar: restore(file, path, bar.at))
     click.echo(f"{count} records restored from {file}")

@@ -13,14 +13,17 @@ and one that has read the right one would publish different bytes for the same i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from origin.eventlog.clock import JUMP_MS, wall_clock_ms
 from origin.eventlog.sqlite_offline import offline
 
-__all__ = ["DatedRecord", "Healing", "heal_sqlite", "plan"]
+Item = TypeVar("Item")
+
+__all__ = ["DatedRecord", "Healing", "counted", "heal_sqlite", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +96,21 @@ def plan(records: Iterable[DatedRecord], now_ms: int, *, with_epochs: bool = Fal
     return Healing(tuple(dates), tuple(sorted(left)), tuple(sorted(changed)))
 
 
+def counted(records: Iterable[Item], seen: Callable[[int, int], None], total: int) -> Iterator[Item]:
+    """The same records; ``seen`` is called now and then with how many went by, and of how many."""
+    for count, record in enumerate(records, start=1):
+        if count % 256 == 0:
+            seen(count, total)
+        yield record
+
+
 def heal_sqlite(
     path: Path,
     *,
     apply: bool,
     with_epochs: bool = False,
     now_ms: Callable[[], int] = wall_clock_ms,
+    seen: Callable[[int, int], None] | None = None,
 ) -> Healing:
     """Set the dates of a SQLite log right, in one transaction; every process that uses it must have ended.
 
@@ -107,13 +119,18 @@ def heal_sqlite(
         apply: whether to change anything.
         with_epochs: see ``plan``.
         now_ms: see ``plan``.
+        seen: called with how many records were looked at, and of how many.
 
     Raises:
         EventLogError: the file is no log, or another process has it open; nothing was changed.
     """
     with offline(path, change=apply) as db:
         rows = db.execute('SELECT "offset", match_id, appended_ms FROM records ORDER BY "offset"')
-        healing = plan((DatedRecord(*row) for row in rows), now_ms(), with_epochs=with_epochs)
+        dated: Iterable[DatedRecord] = (DatedRecord(*row) for row in rows)
+        if seen is not None:
+            [(total,)] = db.execute("SELECT count(*) FROM records").fetchall()
+            dated = counted(dated, seen, total)
+        healing = plan(dated, now_ms(), with_epochs=with_epochs)
         if apply:
             db.executemany(
                 'UPDATE records SET appended_ms = ? WHERE "offset" = ?',

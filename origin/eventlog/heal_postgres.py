@@ -9,7 +9,7 @@ from itertools import groupby
 
 from origin.errors import EventLogError
 from origin.eventlog.clock import JUMP_MS, wall_clock_ms
-from origin.eventlog.heal import DatedRecord, Healing, plan
+from origin.eventlog.heal import DatedRecord, Healing, counted, plan
 from origin.eventlog.postgres_session import PostgresSession, PostgresSettings, connect, translated
 
 __all__ = ["heal_postgres"]
@@ -24,6 +24,7 @@ def heal_postgres(
     apply: bool,
     with_epochs: bool = False,
     now_ms: Callable[[], int] = wall_clock_ms,
+    seen: Callable[[int, int], None] | None = None,
 ) -> Healing:
     """Set the dates of a PostgreSQL log right, in one transaction; all that use it must have ended.
 
@@ -32,6 +33,7 @@ def heal_postgres(
         apply: whether to change anything.
         with_epochs: see ``plan``.
         now_ms: see ``plan``.
+        seen: called with how many records were looked at, and of how many.
 
     Raises:
         EventLogError: the server does not answer, has no log, or its clock still is ahead, or another process
@@ -49,7 +51,7 @@ def heal_postgres(
                     session.execute("LOCK TABLE touchline.partitions, touchline.records IN EXCLUSIVE MODE")
                     _refuse_other_processes(session, settings)
                     _refuse_wrong_clock(session, settings, now_ms())
-                healed = _plan_all(session, now_ms(), with_epochs=with_epochs)
+                healed = _plan_all(session, now_ms(), with_epochs=with_epochs, seen=seen)
                 if apply:
                     _write(session, healed)
         finally:
@@ -61,15 +63,22 @@ def heal_postgres(
     )
 
 
-def _plan_all(session: PostgresSession, now_ms: int, *, with_epochs: bool) -> dict[int, Healing]:
+def _plan_all(
+    session: PostgresSession, now_ms: int, *, with_epochs: bool, seen: Callable[[int, int], None] | None
+) -> dict[int, Healing]:
     """What to change, by partition; the records come one batch at a time."""
     healed: dict[int, Healing] = {}
+    total = 0
+    if seen is not None:
+        row = session.execute("SELECT count(*) FROM touchline.records").fetchone()
+        total = row[0] if row else 0
     with session.cursor(name="dates") as rows:
         rows.execute(
             'SELECT partition, "offset", match_id, appended_ms FROM touchline.records'
             ' ORDER BY partition, "offset"'
         )
-        for partition, records in groupby(rows, key=lambda row: row[0]):
+        all_rows = rows if seen is None else counted(rows, seen, total)
+        for partition, records in groupby(all_rows, key=lambda row: row[0]):
             dated = (DatedRecord(*row[1:]) for row in records)
             healed[partition] = plan(dated, now_ms, with_epochs=with_epochs)
     return healed

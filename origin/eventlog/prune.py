@@ -7,6 +7,7 @@ its goals, and by a clock that was set back under ids that come before those tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -45,7 +46,13 @@ class OldMatch:
 
 
 def prune_sqlite(
-    path: Path, before_ms: int, *, apply: bool, now_ms: int, with_unfinished: bool = False
+    path: Path,
+    before_ms: int,
+    *,
+    apply: bool,
+    now_ms: int,
+    with_unfinished: bool = False,
+    seen: Callable[[int, int], None] | None = None,
 ) -> list[OldMatch]:
     """Remove the matches that are over and have no record from ``before_ms`` on, in one transaction.
 
@@ -55,6 +62,7 @@ def prune_sqlite(
         apply: whether to change anything.
         now_ms: UTC milliseconds, kept as the time of the removal.
         with_unfinished: whether also matches that never came to an end are removed.
+        seen: called with how many of the old matches were folded, and of how many.
 
     Returns:
         All old matches, in the order of their first records.
@@ -69,7 +77,9 @@ def prune_sqlite(
             ' HAVING max(appended_ms) < ? ORDER BY min("offset")',
             (before_ms,),
         ).fetchall()
-        for match_id, records, last_ms in rows:
+        for count, (match_id, records, last_ms) in enumerate(rows):
+            if seen is not None:
+                seen(count, len(rows))
             texts = db.execute(
                 'SELECT event FROM records WHERE match_id = ? ORDER BY "offset"', (match_id,)
             ).fetchall()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from origin.errors import EventLogError
@@ -19,7 +20,7 @@ __all__ = ["back_up", "restore"]
 PAGES = 1_000
 
 
-def back_up(path: Path, to: Path) -> int:
+def back_up(path: Path, to: Path, copied: Callable[[int, int], None] | None = None) -> int:
     """Copy a log as it is at one moment; other processes go on appending and reading.
 
     The copy is checked, and appears under its name only when it is complete and on the disk.
@@ -27,6 +28,7 @@ def back_up(path: Path, to: Path) -> int:
     Args:
         path: the log.
         to: the copy; must not exist.
+        copied: called now and then with how many pages are copied, and of how many.
 
     Returns:
         How many records the copy has.
@@ -36,15 +38,16 @@ def back_up(path: Path, to: Path) -> int:
     """
     if not path.is_file():
         raise EventLogError(f"there is no event log {str(path)!r}")
-    return _copy(path, to)
+    return _copy(path, to, copied)
 
 
-def restore(backup: Path, path: Path) -> int:
+def restore(backup: Path, path: Path, copied: Callable[[int, int], None] | None = None) -> int:
     """Make a log of a backup.
 
     Args:
         backup: a copy that ``back_up`` made.
         path: the log; must not exist, nor its ``-wal`` file: a log that is there may have later events.
+        copied: as of ``back_up``.
 
     Returns:
         How many records the log has.
@@ -58,10 +61,10 @@ def restore(backup: Path, path: Path) -> int:
         beside = path.with_name(path.name + suffix)
         if beside.exists():
             raise EventLogError(f"{str(beside)!r} belongs to a log that was here: move it away first")
-    return _copy(backup, path)
+    return _copy(backup, path, copied)
 
 
-def _copy(source: Path, to: Path) -> int:
+def _copy(source: Path, to: Path, copied: Callable[[int, int], None] | None) -> int:
     if to.exists():
         raise EventLogError(f"{str(to)!r} exists, and is not overwritten: move it away first")
     partial = to.with_name(to.name + ".partial")
@@ -76,7 +79,7 @@ def _copy(source: Path, to: Path) -> int:
             # Within one read transaction the copy is of one moment, and others that append do not restart it.
             reading.execute("BEGIN")
             reading.execute("SELECT 1 FROM records LIMIT 1").fetchall()
-            reading.backup(copy, pages=PAGES, sleep=0.0)
+            reading.backup(copy, pages=PAGES, sleep=0.0, progress=_pages(copied))
             copy.execute("PRAGMA journal_mode=DELETE")
             [(verdict,)] = copy.execute("PRAGMA integrity_check(1)").fetchall()
             if verdict != "ok":
@@ -91,6 +94,18 @@ def _copy(source: Path, to: Path) -> int:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
     return int(count)
+
+
+def _pages(copied: Callable[[int, int], None] | None) -> Callable[[int, int, int], object] | None:
+    """The callback that sqlite3 wants: it says how many pages remain."""
+    if copied is None:
+        return None
+
+    def call(status: int, remaining: int, total: int) -> None:
+        del status
+        copied(total - remaining, total)
+
+    return call
 
 
 def _sync(path: Path) -> None:
