@@ -12,16 +12,16 @@ from pathlib import Path
 import click
 
 from origin.capacity.measure import SAMPLE_MAX, SAMPLE_MIN, MeasureError, believable_sample, measure
-from origin.capacity.model import (
+from origin.capacity.stream_tier import (
     HEARTBEAT_S,
     RETRY_MIN_MS,
     VIEWERS_MAX,
     Demand,
     Measured,
-    Plan,
+    StreamTier,
     TooTight,
     assumptions,
-    plan,
+    stream_tier,
     warnings,
 )
 from origin.stream.hub.config import FILES_RESERVED
@@ -74,7 +74,7 @@ def command(
     )
     try:
         measured, seen = measure(believable_sample(sample, hard))
-        made = plan(measured, demand)
+        made = stream_tier(measured, demand)
     except TooTight as error:
         raise click.UsageError(str(error)) from None
     except MeasureError as error:
@@ -85,7 +85,7 @@ def command(
         click.echo("\n".join(_lines(demand, measured, seen, made)))
 
 
-def _json(demand: Demand, measured: Measured, seen: JsonObject, made: Plan) -> JsonObject:
+def _json(demand: Demand, measured: Measured, seen: JsonObject, made: StreamTier) -> JsonObject:
     return {
         "asked": asdict(demand),
         "measured": asdict(measured) | seen,
@@ -96,7 +96,7 @@ def _json(demand: Demand, measured: Measured, seen: JsonObject, made: Plan) -> J
     }
 
 
-def settings(made: Plan) -> JsonObject:
+def settings(made: StreamTier) -> JsonObject:
     """What to copy into the configuration of each machine, by where it goes."""
     return {
         "command": f"touchline serve --workers {made.processes_per_machine}",
@@ -115,7 +115,7 @@ def settings(made: Plan) -> JsonObject:
     }
 
 
-def _lines(demand: Demand, measured: Measured, seen: JsonObject, made: Plan) -> Iterator[str]:
+def _lines(demand: Demand, measured: Measured, seen: JsonObject, made: StreamTier) -> Iterator[str]:
     yield (
         f"{demand.viewers:,} viewers, the last of them reached within {demand.within_ms} ms, machines of"
         f" {demand.cores} cores, {demand.open_files:,} open files a process"
