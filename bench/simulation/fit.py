@@ -25,8 +25,8 @@ class Fitted(NamedTuple):
 
     Attributes:
         file: under ``bench/results``.
-        key: names with dots between them; ``[]`` stands for every element of a list, ``[a=b]`` for those whose
-            ``a`` is ``b``. Of several values the median is taken.
+        key: names with dots between them; ``[]`` stands for every element of a list, ``[a=b]`` for those
+            whose ``a`` is ``b``. Of several values the median is taken.
         factor: from the unit of the file to that of the constant.
     """
 

@@ -539,9 +539,9 @@ def _warnings(inputs: Inputs, tier: StreamTier | None, redis_instances: int) -> 
         )
     if redis_instances > 1:
         found.append(
-            f"{redis_instances} Redis in a region, by matches: one match's deltas still go through one of them"
+            f"{redis_instances} Redis in a region, by matches: the deltas of one match go through one of them"
         )
-    if 0 < inputs.cached_share:
+    if inputs.cached_share > 0:
         found.append(
             "viewers behind caches are reached later than those with a stream: see bench/results/cdn.md"
         )

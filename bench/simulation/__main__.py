@@ -1,0 +1,187 @@
+"""The capacity simulation against real runs of the stream tier on this machine.
+
+    python -m bench.simulation train      # real runs that the parameters are fitted from (minutes, quiet machine)
+    python -m bench.simulation validate   # real runs of 1,000, 10,000 and 50,000 viewers beside their prediction
+    python -m bench.simulation validate --connections 1000
+    python -m bench.simulation recorded   # the same comparison with runs that bench/results has; no load
+    python -m bench.simulation fit        # origin/capacity/measurements.json from bench/results; no load
+    python -m bench.simulation chart      # docs/images/capacity-50m.svg, simulated; no load
+
+The runs of ``train`` are of 2,000 and 18,000 viewers in one process and of 36,000 in three. No run that is
+predicted is among them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.results import RESULTS, keep
+from bench.simulation.fit import write_measurements
+from bench.simulation.machine import Machine, Observed, Size, fit_machine, observe
+from bench.stream.compare import say
+from bench.stream.ours import Ours
+from bench.stream.run import build
+from bench.stream.scale import measure_scale
+from shared_state.jsontext import JsonObject
+
+TRAIN = (Size(2_000, 1), Size(18_000, 1), Size(36_000, 3))
+PREDICTED = (1_000, 10_000, 50_000)
+CONNECTIONS_MAX = 200_000
+# What one process may have, with room for one that comes back.
+PER_PROCESS = 18_000
+GOAL_PERCENT = 15.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one of the commands; the exit code is 1 if a prediction misses the goal."""
+    options = _options(arguments)
+    if options.command == "fit":
+        print(write_measurements())
+        return 0
+    if options.command == "chart":
+        # Only here: it simulates, which takes a while.
+        from bench.simulation.chart import write_chart
+
+        print(write_chart())
+        return 0
+    if options.command == "recorded":
+        return _compare("simulation-recorded", _recorded(), _trained(), [])
+    missing = Ours(3).missing()
+    if missing:
+        say(f"!!! NOT MEASURED: {missing}")
+        return 1
+    build()
+    if options.command == "train":
+        samples = [one for size in TRAIN for one in _run(size, options.repeat, options.publishes)]
+        print(keep("simulation-train", {"load_before": os.getloadavg()[0], "samples": samples}))
+        return 0
+    sizes = [Size(count, 1 if count <= PER_PROCESS else 3) for count in options.connections]
+    sizes = [Size(one.connections, max(one.workers, -(-one.connections // PER_PROCESS))) for one in sizes]
+    machine = _trained()
+    runs = {size: _run(size, options.repeat, options.publishes) for size in sizes}
+    rows = [(f"{size.connections:,}, {size.workers}", observe(samples)) for size, samples in runs.items()]
+    return _compare("simulation", rows, machine, [one for samples in runs.values() for one in samples])
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=("train", "validate", "recorded", "fit", "chart"))
+    parser.add_argument(
+        "--connections", type=int, nargs="+", default=list(PREDICTED), help="for validate, one run for each"
+    )
+    parser.add_argument("--repeat", type=int, default=3, help="starts of everything, for each size")
+    parser.add_argument("--publishes", type=int, default=8, help="events measured at each start")
+    options = parser.parse_args(arguments)
+    for count in options.connections:
+        if not 1 <= count <= CONNECTIONS_MAX:
+            parser.error(f"--connections {count}: from 1 to {CONNECTIONS_MAX:,}")
+        if any(count == size.connections for size in TRAIN):
+            parser.error(f"--connections {count}: the parameters are fitted from such a run")
+    for name in ("repeat", "publishes"):
+        if not 1 <= getattr(options, name) <= 50:
+            parser.error(f"--{name} {getattr(options, name)}: from 1 to 50")
+    return options
+
+
+def _run(size: Size, repeat: int, publishes: int) -> list[JsonObject]:
+    """Real runs of one size: connect, publish, kill all server processes."""
+    samples = []
+    for repetition in range(1, repeat + 1):
+        say(f"[{repetition}/{repeat}] {size.connections:,} viewers, {size.workers} server processes")
+        sample = measure_scale(size.connections, size.workers, publishes, ("all",))
+        if sample.problems:
+            say(f"    not counted: {'; '.join(sample.problems)}")
+            continue
+        samples.append(asdict(sample))
+    if not samples:
+        raise SystemExit(f"no run of {size} was without problems")
+    return samples
+
+
+def _trained() -> Machine:
+    """The parameters from the kept runs of ``train``."""
+    path = RESULTS / "simulation-train.json"
+    if not path.exists():
+        raise SystemExit(f"{path} is not there: run `python -m bench.simulation train` first")
+    samples = _kept(path)
+    small, one, several = (
+        observe([sample for sample in samples if (sample["connections"], sample["worker_count"]) == key])
+        for key in ((size.connections, size.workers) for size in TRAIN)
+    )
+    return fit_machine(small, one, several)
+
+
+def _recorded() -> list[tuple[str, Observed]]:
+    """Runs that other benches have kept, of which none was used for the parameters."""
+    rows = []
+    for name in ("stream-scale", "stream-scale200k"):
+        observed = observe(_kept(RESULTS / f"{name}.json"))
+        rows.append((f"{observed.size.connections:,}, {observed.size.workers} ({name})", observed))
+    return rows
+
+
+def _kept(path: Path) -> list[dict[str, Any]]:
+    samples: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["samples"]
+    return samples
+
+
+def _compare(
+    name: str, rows: Sequence[tuple[str, Observed]], machine: Machine, samples: list[JsonObject]
+) -> int:
+    """Print and keep predicted beside measured; 1 if an error is above the goal."""
+    compared = []
+    for label, observed in rows:
+        figures = [("last viewer, ms", machine.last_ms(observed.size), observed.last_ms)]
+        if observed.back_s is not None:
+            figures.append(("all back, s", machine.back_s(observed.size), observed.back_s))
+        compared += [
+            {
+                "run": label,
+                "figure": figure,
+                "predicted": round(predicted, 2),
+                "measured": round(measured, 2),
+                "error_percent": round((predicted / measured - 1) * 100, 1),
+            }
+            for figure, predicted, measured in figures
+        ]
+    table = _table(compared)
+    parameters = machine.to_json()
+    kept: JsonObject = {
+        "goal_percent": GOAL_PERCENT,
+        "fitted_from": "bench/results/simulation-train.json",
+        "parameters": parameters,
+        "compared": compared,
+        "samples": samples,
+    }
+    path = keep(name, kept)
+    head = f"# Predicted and measured\n\n`{json.loads(path.read_text())['command']}`\n\n"
+    fitted = ", ".join(f"{key} {value}" for key, value in parameters.items())
+    path.with_suffix(".md").write_text(f"{head}{table}\nParameters: {fitted}.\n", encoding="utf-8")
+    print(table)
+    return 1 if any(abs(one["error_percent"]) > GOAL_PERCENT for one in compared) else 0
+
+
+def _table(compared: Sequence[JsonObject]) -> str:
+    lines = [
+        "| viewers, server processes | figure | predicted | measured | error |",
+        "|---|---|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {one['run']} | {one['figure']} | {one['predicted']:,} | {one['measured']:,}"
+        f" | {one['error_percent']:+.1f} % |"
+        for one in compared
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
