@@ -139,18 +139,20 @@ def fit_machine(small: Observed, one: Observed, several: Observed) -> Machine:
         small: few viewers and one server process: what there is before the first delivery.
         one: many viewers of one server process: what its thread needs, with a core of its own.
         several: so many of several processes that all cores are busy: what the load client needs beside them.
+            Without a kill, only its deliveries count: a loss is taken to cost the load client what it costs
+            the kernel, and a connection what it costs where the load client has a core of its own.
 
     Raises:
-        ValueError: a run has no kill of all its processes.
+        ValueError: the run of one process has no kill of it.
     """
-    for run in (one, several):
-        if run.back_s is None:
-            raise ValueError(f"the run of {run.size} has no kill of all its processes")
-    assert one.back_s is not None
-    assert several.back_s is not None
+    if one.back_s is None:
+        raise ValueError(f"the run of {one.size} has no kill of all its processes")
     accept_s = measured_constants()["accept_s"].value
     cores = os.cpu_count() or 1
-    connect_s = max(0.0, cores * several.connect_s / several.size.connections - accept_s)
+    if several.back_s is None:
+        connect_s = one.connect_s / one.size.connections
+    else:
+        connect_s = max(0.0, cores * several.connect_s / several.size.connections - accept_s)
     found = {
         "first_s": small.first_ms / 1000,
         "delivery_s": (one.last_ms - one.first_ms) / 1000 / one.size.connections,
@@ -173,7 +175,9 @@ def fit_machine(small: Observed, one: Observed, several: Observed) -> Machine:
 
     solve("delivery_s", lambda machine: machine.last_ms(one.size), one.last_ms)
     solve("receipt_s", lambda machine: machine.last_ms(several.size), several.last_ms)
-    one_back_s, several_back_s = one.back_s, several.back_s
-    solve("close_s", lambda machine: machine.back_s(one.size), one_back_s)
-    solve("lost_s", lambda machine: machine.back_s(several.size), several_back_s)
+    solve("close_s", lambda machine: machine.back_s(one.size), one.back_s)
+    if several.back_s is None:
+        found["lost_s"] = found["close_s"]
+    else:
+        solve("lost_s", lambda machine: machine.back_s(several.size), several.back_s)
     return Machine(**found)

@@ -190,8 +190,8 @@ def _storm(made: Plan, seed: int) -> Outcome:
     for name, one in results.items():
         if one.dropped:
             findings.append(
-                f"{name}: the accept queues overflow ({one.dropped:,} times); who is dropped sends again after"
-                f" 1, 3, 7, 15, 31 and 63 s, and the last who comes back is back after {one.last_s:,.1f} s"
+                f"{name}: the accept queues overflow ({one.dropped:,} times); those dropped send again"
+                f" after 1, 3, 7, 15, 31 and 63 s, and the last is back after {one.last_s:,.1f} s"
             )
         if one.back < one.viewers:
             findings.append(f"{name}: {one.viewers - one.back:,} are not back after all of that")
