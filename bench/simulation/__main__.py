@@ -164,7 +164,7 @@ def _compare(
     samples: list[JsonObject],
 ) -> int:
     """Print and keep predicted beside measured; 1 if an error is above the goal."""
-    compared = []
+    compared: list[JsonObject] = []
     for label, observed in rows:
         figures = [("last viewer, ms", machine.last_ms(observed.size), observed.last_ms)]
         if observed.back_s is not None:

@@ -24,7 +24,7 @@ __all__ = ["Machine", "Observed", "Size", "fit_machine", "observe"]
 SEED = 1
 # Of one core and one viewer; nothing that was ever measured here came near it.
 _DEAREST_S = 200e-6
-_STEPS = 24
+_STEPS = 14
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,8 @@ class Inputs:
         return self.constants[name].value
 
 
-class Instances(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Instances:
     """Machines of one kind, over all regions.
 
     Attributes:
@@ -249,7 +250,7 @@ class Plan:
             "inputs": self.inputs.to_json(),
             **plain,
             "stream": None if self.stream is None else asdict(self.stream),
-            "instances": [one._asdict() for one in self.instances],
+            "instances": [asdict(one) for one in self.instances],
             "seed": [one._asdict() for one in self.seed],
             "limits": [one._asdict() for one in self.limits],
             "warnings": list(self.warnings),

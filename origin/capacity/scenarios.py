@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from types import MappingProxyType
 from typing import Final
@@ -155,8 +155,10 @@ def _audiences(made: Plan, regions_simulated: int) -> Sequence[tuple[str, Fleet,
         found.append(("streams", _fleet(made, made.stream, regions_simulated), costs))
     if cached:
         nodes = max(1, made.cache_nodes // inputs.regions - round(value("spare_machines")))
+        here = math.ceil(cached / inputs.regions)
         fleet = Fleet(
-            viewers=math.ceil(cached / inputs.regions),
+            viewers=here,
+            stands_for=cached / inputs.regions / here,
             machines=nodes,
             processes=inputs.cores,
             cores=inputs.cores,
@@ -218,13 +220,8 @@ def _region_loss(made: Plan, seed: int) -> Outcome:
     whole = _fleet(made, tier)
     others = inputs.regions - 1
     # What each of the others gets of the lost region's viewers.
-    share = Fleet(
-        viewers=max(1, math.ceil(whole.viewers / others)),
-        machines=whole.machines,
-        processes=whole.processes,
-        cores=whole.cores,
-        stands_for=others,
-    )
+    here = math.ceil(whole.viewers / others)
+    share = replace(whole, viewers=here, stands_for=whole.stands_for * whole.viewers / here)
     merged = tier.processes_per_machine / whole.processes
     room = max(0.0, tier.connections_max * merged - whole.viewers_per_process)
     costs = _accepting(made, hint_rate_per_s=tier.accept_rate_per_s * merged, restart_s=0.0)
@@ -235,13 +232,7 @@ def _region_loss(made: Plan, seed: int) -> Outcome:
         seed,
         room_per_process=room,
     )
-    found_room = round(back.back / others)
-    crowded = Fleet(
-        viewers=whole.viewers + found_room,
-        machines=whole.machines,
-        processes=whole.processes,
-        cores=whole.cores,
-    )
+    crowded = replace(whole, viewers=whole.viewers + round(back.back / others))
     sending = Costs(
         delivery_s=value("delivery_s") + inputs.tls * value("tls_delivery_s"),
         accept_s=_accept_s(inputs),
@@ -289,7 +280,7 @@ def _cache_collapse(made: Plan, seed: int) -> Outcome:
     machines = tier.machines if tier else max(1, round(value("spare_machines")))
     processes = min(inputs.cores, tier.processes_per_machine) if tier else inputs.cores
     fleet = Fleet(
-        viewers=here, machines=machines, processes=processes, cores=inputs.cores, stands_for=inputs.regions
+        viewers=here, machines=machines, processes=processes, cores=inputs.cores, stands_for=cached / here
     )
     merged = tier.processes_per_machine / processes if tier else 1.0
     of_process = tier.viewers_per_process * merged if tier else 0.0
@@ -357,8 +348,10 @@ def _fleet(made: Plan, tier: StreamTier, regions_simulated: int = 1) -> Fleet:
     """The stream tier of one region; processes that share a core are simulated as one."""
     inputs = made.inputs
     streaming = inputs.viewers - round(inputs.viewers * inputs.cached_share)
+    here = math.ceil(streaming / inputs.regions)
     return Fleet(
-        viewers=max(1, math.ceil(streaming / inputs.regions)),
+        viewers=here,
+        stands_for=streaming / inputs.regions / here,
         machines=tier.machines,
         processes=min(tier.processes_per_machine, inputs.cores),
         cores=inputs.cores,
@@ -368,14 +361,7 @@ def _fleet(made: Plan, tier: StreamTier, regions_simulated: int = 1) -> Fleet:
 
 def _like(fleet: Fleet, regions: float) -> Fleet:
     """The same for so many regions."""
-    return Fleet(
-        viewers=fleet.viewers,
-        machines=fleet.machines,
-        processes=fleet.processes,
-        cores=fleet.cores,
-        stands_for=regions,
-        regions_simulated=fleet.regions_simulated,
-    )
+    return replace(fleet, stands_for=fleet.stands_for * regions)
 
 
 def _accept_s(inputs: Inputs) -> float:

@@ -44,6 +44,8 @@ __all__ = [
 ]
 
 BATCHES_MAX: Final = 12_000
+# A batch that is only sent to costs less to simulate than one that comes back.
+DELIVERED_BATCHES_MAX: Final = 48_000
 MACHINES_MAX: Final = 256
 # A core is given to another process after so much work, as a scheduler does it.
 SLICE_S: Final = 0.002
@@ -106,9 +108,9 @@ class Fleet:
         """As they are spread: of a mean process."""
         return self.viewers / self.machines / self.processes
 
-    def batches(self, smallest: int) -> int:
+    def batches(self, smallest: int, most: int = BATCHES_MAX) -> int:
         """Into how many batches the viewers of one process are divided."""
-        room = max(1, BATCHES_MAX // (self.simulated * self.processes * self.regions_simulated))
+        room = max(1, most // (self.simulated * self.processes * self.regions_simulated))
         return max(1, min(room, math.ceil(self.viewers_per_process / smallest)))
 
 
@@ -247,11 +249,11 @@ def deliver(
                 work = _send(env, cores, inboxes, fleet, costs, start_s(number, random), stands_for, served)
                 env.process(work)
     env.run()
-    viewers = round(sum(fleet.viewers * fleet.stands_for for fleet in fleets))
+    viewers = sum(fleet.viewers * fleet.stands_for for fleet in fleets)
     p50_s, p99_s, last_s = _quantiles(served)
     first_s = min(one.begin_s for one in served) + costs.delivery_s / costs.share
     return Goal(
-        viewers=viewers,
+        viewers=_whole(viewers),
         first_ms=_round(first_s * 1000),
         p50_ms=_round(p50_s * 1000),
         p99_ms=_round(p99_s * 1000),
@@ -274,7 +276,7 @@ def _send(
     """One process sends to its viewers, batch after batch."""
     yield env.timeout(start_s)
     each_s = costs.delivery_s / costs.share
-    batches = fleet.batches(max(1, int(SLICE_S / each_s)))
+    batches = fleet.batches(max(1, int(SLICE_S / each_s)), DELIVERED_BATCHES_MAX)
     viewers = fleet.viewers_per_process / batches
     for number in range(batches):
         with cores.request() as core:
@@ -350,8 +352,8 @@ def recover(
     back = sum(one.viewers for one in served)
     p50_s, p99_s, last_s = _quantiles(served) if served else (0.0, 0.0, 0.0)
     return Recovery(
-        viewers=round(fleet.viewers * fleet.stands_for),
-        back=min(round(fleet.viewers * fleet.stands_for), round(back * stands_for)),
+        viewers=_whole(fleet.viewers * fleet.stands_for),
+        back=min(_whole(fleet.viewers * fleet.stands_for), round(back * stands_for)),
         refused=round(sum(machine.refused for machine in machines) * stands_for),
         dropped=round(sum(machine.dropped for machine in machines) * stands_for),
         queue_max=math.ceil(max(machine.queue_max for machine in machines)),
@@ -478,6 +480,11 @@ def _curve(served: Sequence[_Served], viewers: float) -> tuple[Point, ...]:
         if number % step == 0 or number == len(ranked):
             points.append(Point(_round(one.end_s), _round(min(1.0, sum_of / viewers))))
     return tuple(points)
+
+
+def _whole(viewers: float) -> int:
+    """Regions that stand for others may have a part of a viewer; nobody is lost by rounding."""
+    return max(1, round(viewers))
 
 
 def _round(value: float) -> float:

@@ -26,7 +26,7 @@ from origin.capacity.simulation import (
 )
 
 COSTS = Costs(delivery_s=10e-6, accept_s=50e-6)
-FEW = settings(max_examples=25, deadline=None)
+FEW = settings(max_examples=15, deadline=None)
 
 
 def goal(fleet: Fleet, costs: Costs = COSTS, start_s: float = 0.0, seed: int = 1) -> Goal:
@@ -45,7 +45,7 @@ def over(window_s: float) -> Returner:
 # ---- closed forms ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("viewers", [1, 100, 18_000, 1_000_000, 10_000_000_000])
+@pytest.mark.parametrize("viewers", [1, 18_000, 10_000_000_000])
 def test_one_process_needs_so_long_for_all_its_viewers(viewers: int) -> None:
     assert goal(Fleet(viewers=viewers), start_s=0.005).last_ms == pytest.approx(5 + viewers * 0.01, rel=1e-6)
 
@@ -78,7 +78,7 @@ def test_a_receiver_with_a_core_of_its_own_hides_behind_the_sender() -> None:
     assert made.last_ms == pytest.approx(20_000 * 0.01, rel=0.03)
 
 
-@pytest.mark.parametrize("viewers", [2_000, 20_000, 200_000, 2_000_000])
+@pytest.mark.parametrize("viewers", [20_000, 200_000, 2_000_000])
 @pytest.mark.parametrize("window_s", [0.5, 2.0, 10.0])
 def test_a_uniform_storm_is_over_after_the_window_or_after_the_work(viewers: int, window_s: float) -> None:
     """All are back after max(window, N / rate): the fluid limit of a queue with even arrivals."""
@@ -125,15 +125,15 @@ def test_nobody_is_taken_beyond_the_room() -> None:
 
 FLEETS = st.builds(
     Fleet,
-    viewers=st.integers(1, 2_000_000),
-    machines=st.integers(1, 400),
+    viewers=st.integers(1, 100_000),
+    machines=st.integers(1, 40),
     processes=st.integers(1, 12),
     cores=st.integers(1, 12),
     receivers=st.integers(0, 3),
 )
 
 
-@given(FLEETS, st.integers(1, 1_000_000))
+@given(FLEETS, st.integers(1, 100_000))
 @FEW
 def test_more_viewers_are_never_reached_sooner(fleet: Fleet, more: int) -> None:
     costs = replace(COSTS, receipt_s=2e-6)
@@ -237,7 +237,7 @@ def test_the_fit_finds_the_parameters_that_a_run_was_made_with() -> None:
         connect_s = size.connections * (true.accept_s + true.connect_s) / 2
         return Observed(size, first_ms, true.last_ms(size), connect_s, true.back_s(size))
 
-    found = fit_machine(run(Size(2_000, 1)), run(Size(18_000, 1)), run(Size(36_000, 3)))
-    for size in (Size(1_000, 1), Size(10_000, 1), Size(50_000, 3)):
+    found = fit_machine(run(Size(500, 1)), run(Size(4_000, 1)), run(Size(9_000, 3)))
+    for size in (Size(1_000, 1), Size(12_000, 3)):
         assert found.last_ms(size) == pytest.approx(true.last_ms(size), rel=0.03)
         assert found.back_s(size) == pytest.approx(true.back_s(size), rel=0.05)
