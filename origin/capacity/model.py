@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Final, NamedTuple
 
-from origin.capacity.constants import Constant, InvalidInput, constants, with_changes
+from origin.capacity.constants import InvalidInput
+from origin.capacity.inputs import BOUNDS, Inputs
+from origin.capacity.limits import Limit, limits, on_the_wire, publish_s
 from origin.capacity.stream_tier import (
-    VIEWERS_MAX,
     Demand,
     Measured,
     Policy,
@@ -42,25 +43,8 @@ __all__ = [
 ]
 
 
-class Between(NamedTuple):
-    """The least and the greatest value of an input."""
-
-    low: float
-    high: float
-
-
-BOUNDS: Final[Mapping[str, Between]] = {
-    "viewers": Between(1, VIEWERS_MAX),
-    "regions": Between(1, 1_000),
-    "matches": Between(1, 100_000),
-    "deltas_per_match": Between(1, 100_000),
-    "cached_share": Between(0, 1),
-    "within_ms": Between(1, 60_000),
-    "cores": Between(1, 4_096),
-    "open_files": Between(1, 2**31),
-}
 _GB: Final = 1e9
-# Of the first design of this project, which estimated before anything was measured; for 50 million viewers.
+# Of the first design of this project, which estimated before anything was measured; taken as for 50 million.
 _SEED_VIEWERS: Final = 50_000_000
 _SEED: Final[Mapping[str, float]] = {
     "servers": 1_000,
@@ -68,73 +52,6 @@ _SEED: Final[Mapping[str, float]] = {
     "bytes_per_connection": 10_000,
     "last_viewer_s": 2.0,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
-    """What a plan is made for.
-
-    Attributes:
-        viewers: connected at the same time, all to be reached by the same goal.
-        regions: each with its own fan-out, Redis and stream tier; viewers are spread evenly over them.
-        matches: live at the same time.
-        deltas_per_match: over the whole match.
-        cached_share: of the viewers, those who long-poll through caches; the others have a stream.
-        tls: whether the machines of the stream tier end TLS too.
-        within_ms: from the post of an event to the last viewer with a stream, without the network.
-        cores: of one machine.
-        open_files: the hard limit of one process.
-        constants: everything else, by name.
-    """
-
-    viewers: int = 1_000_000
-    regions: int = 3
-    matches: int = 30
-    deltas_per_match: int = 150
-    cached_share: float = 0.0
-    tls: bool = False
-    within_ms: int = 500
-    cores: int = 8
-    open_files: int = 1_048_576
-    constants: Mapping[str, Constant] = field(default_factory=constants)
-
-    def __post_init__(self) -> None:
-        for name, (low, high) in BOUNDS.items():
-            value = getattr(self, name)
-            whole = name != "cached_share"
-            if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-                raise InvalidInput(f"{name}: {value!r} is no {'whole ' if whole else ''}number")
-            if not low <= value <= high:
-                raise InvalidInput(f"{name}: {value!r} is not between {low:,} and {high:,}")
-        if not isinstance(self.tls, bool):
-            raise InvalidInput(f"tls: {self.tls!r} is neither true nor false")
-
-    @classmethod
-    def from_json(cls, given: object) -> Inputs:
-        """Inputs from an object of some or all of the fields; ``constants`` has values by name.
-
-        Raises:
-            InvalidInput: a name or a value is none that there is.
-        """
-        if not isinstance(given, Mapping):
-            raise InvalidInput(f"inputs: {given!r} is no object")
-        known = {one.name for one in fields(cls)}
-        for name in given:
-            if name not in known:
-                raise InvalidInput(f"input {name!r}: there is none of that name")
-        changes = given.get("constants", {})
-        if not isinstance(changes, Mapping):
-            raise InvalidInput(f"constants: {changes!r} is no object")
-        return cls(**{**given, "constants": with_changes(changes)})
-
-    def to_json(self) -> JsonObject:
-        """All fields; constants with unit, source and meaning."""
-        plain = {name: getattr(self, name) for name in (*BOUNDS, "tls")}
-        return {**plain, "constants": {name: one.to_json() for name, one in self.constants.items()}}
-
-    def value(self, name: str) -> float:
-        """One constant."""
-        return self.constants[name].value
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,27 +82,6 @@ class Comparison(NamedTuple):
     seed: float
     planned: float
     ratio: float
-
-
-class Limit(NamedTuple):
-    """Something that has an end.
-
-    Attributes:
-        used, limit: in ``unit``.
-        share: ``used / limit``; above 1 it is broken.
-        breaks_at_viewers: where the share is 1, if it grows with the viewers; else None.
-        more_machines_help: whether another machine of the stream tier moves it away.
-        why: what happens there.
-    """
-
-    name: str
-    used: float
-    limit: float
-    unit: str
-    share: float
-    breaks_at_viewers: int | None
-    more_machines_help: bool
-    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,12 +170,11 @@ def plan(inputs: Inputs) -> Plan:
     workers = max(2, math.ceil(deltas_per_s / (value("fanout_events_per_s") * value("fanout_share"))))
     partitions = max(math.ceil(value("partitions_min")), math.ceil(workers * value("partitions_per_worker")))
     subscribers = tier.processes if tier else 1
-    publish_s = _publish_s(inputs, subscribers)
-    redis_core_share = deltas_per_s * publish_s
+    redis_core_share = deltas_per_s * publish_s(inputs, subscribers)
     redis_instances = max(1, math.ceil(redis_core_share / value("redis_share")))
 
-    frame_bytes = _on_the_wire(inputs, "frame_bytes")
-    answer_bytes = _on_the_wire(inputs, "answer_bytes")
+    frame_bytes = on_the_wire(inputs, "frame_bytes")
+    answer_bytes = on_the_wire(inputs, "answer_bytes")
     goal_bytes = streaming * frame_bytes + cached * answer_bytes
     sending_s = max(1e-3, tier.last_ms / 1000 - value("first_s")) if tier else math.inf
     cache_nodes = _cache_nodes(inputs, cached)
@@ -338,7 +233,7 @@ def plan(inputs: Inputs) -> Plan:
         traffic_usd=round(traffic_usd, 2),
         monthly_usd=round(machines_usd + traffic_usd, 2),
         seed=_compared(inputs, servers + cache_nodes, goal_bytes, connection_bytes, last_ms),
-        limits=_limits(inputs, tier, deltas_per_s, workers, partitions),
+        limits=limits(inputs, tier, deltas_per_s, workers, partitions, redis_instances),
         warnings=_warnings(inputs, tier, redis_instances),
     )
 
@@ -360,25 +255,13 @@ def _stream_tier(inputs: Inputs, viewers: int) -> StreamTier:
     return stream_tier(measured, demand, Policy(**{one.name: value(one.name) for one in fields(Policy)}))
 
 
-def _publish_s(inputs: Inputs, subscribers: int) -> float:
-    """CPU of Redis for one delta, so many processes subscribed: a straight line through two measurements."""
-    alone, hundred = inputs.value("redis_publish_s"), inputs.value("redis_publish_100_s")
-    return alone + max(0.0, hundred - alone) / 100 * subscribers
-
-
-def _on_the_wire(inputs: Inputs, name: str) -> float:
-    """A message of so many bytes with everything that is around it."""
-    value = inputs.value
-    return value(name) + value("packet_bytes") + inputs.tls * value("tls_record_bytes")
-
-
 def _match_bytes(inputs: Inputs, streaming: int, cached: int) -> float:
     """What all viewers receive over a match, of which each watches one: deltas, heartbeats, answers."""
     value = inputs.value
-    heartbeats = value("match_s") / value("heartbeat_s") * _on_the_wire(inputs, "heartbeat_bytes")
-    deltas = inputs.deltas_per_match * _on_the_wire(inputs, "frame_bytes")
+    heartbeats = value("match_s") / value("heartbeat_s") * on_the_wire(inputs, "heartbeat_bytes")
+    deltas = inputs.deltas_per_match * on_the_wire(inputs, "frame_bytes")
     answers = inputs.deltas_per_match + value("match_s") * value("poll_requests_per_s")
-    return streaming * (deltas + heartbeats) + cached * answers * _on_the_wire(inputs, "answer_bytes")
+    return streaming * (deltas + heartbeats) + cached * answers * on_the_wire(inputs, "answer_bytes")
 
 
 def _cache_nodes(inputs: Inputs, cached: int) -> int:
@@ -408,127 +291,6 @@ def _compared(
         Comparison(name, round(seed, 6), round(planned, 6), round(seed / planned, 3) if planned else 0.0)
         for name, seed, planned in rows
     )
-
-
-def _limits(
-    inputs: Inputs, tier: StreamTier | None, deltas_per_s: float, workers: int, partitions: int
-) -> tuple[Limit, ...]:
-    """What has an end, the nearest first."""
-    value = inputs.value
-    alone = _publish_s(inputs, 0)
-    append_rate = value("log_appends_per_s")
-    found = [
-        _limit(
-            "appends to the log, one event each",
-            deltas_per_s,
-            append_rate * value("log_share"),
-            "1/s",
-            "every event waits for its own sync; a sender that batches has"
-            f" {value('log_batch_appends_per_s') / append_rate:.0f} times as much",
-        ),
-        _limit(
-            "fan-out worker per partition",
-            deltas_per_s / min(workers, partitions),
-            value("fanout_events_per_s"),
-            "1/s",
-            "a partition has one worker; partitions are never added to a topic in use",
-        ),
-    ]
-    if tier is not None:
-        publish_s = _publish_s(inputs, tier.processes)
-        # What grows is the part for the processes that are subscribed.
-        growth = deltas_per_s * (publish_s - alone) / inputs.viewers
-        redis_at = (1 - deltas_per_s * alone) / growth if growth > 0 else None
-        send_bits = tier.viewers_per_machine * _on_the_wire(inputs, "frame_bytes") * 8
-        sending_s = max(1e-3, tier.last_ms / 1000 - value("first_s"))
-        # Those who come before the servers are back, if each waits for a time drawn over the window.
-        early_s = max(0.0, value("restart_s") - value("retry_min_s"))
-        early = tier.viewers_per_machine * min(1.0, early_s / tier.reconnect_window_s)
-        found += [
-            _limit(
-                "one Redis: publishing to every stream process",
-                deltas_per_s * publish_s,
-                1.0,
-                "cores",
-                "Redis has one thread; each process of the stream tier is one more copy of each delta",
-                breaks_at=redis_at,
-            ),
-            _limit(
-                "latency of the last viewer",
-                tier.last_ms,
-                float(inputs.within_ms),
-                "ms",
-                "with more viewers and no more machines, the last are reached too late",
-                breaks_at=inputs.viewers * inputs.within_ms / max(1, tier.last_ms),
-                machines_help=True,
-            ),
-            _limit(
-                "network card of a machine while it sends a goal",
-                send_bits / sending_s,
-                value("network_bits_per_s"),
-                "bit/s",
-                "frames queue in the card, and the latency of the last viewer grows",
-                breaks_at=inputs.viewers * value("network_bits_per_s") * sending_s / send_bits,
-                machines_help=True,
-            ),
-            _limit(
-                "packets of a machine while it sends a goal",
-                tier.viewers_per_machine / sending_s,
-                value("network_packets_per_s"),
-                "1/s",
-                "the card, or who rents it out, drops packets, and viewers wait for TCP to repeat them",
-                breaks_at=inputs.viewers
-                * value("network_packets_per_s")
-                * sending_s
-                / tier.viewers_per_machine,
-                machines_help=True,
-            ),
-            _limit(
-                "accept queues of a machine while its servers restart",
-                early,
-                value("accept_queue"),
-                "connections",
-                "the kernel drops what does not fit, and those viewers try again after 1, 3, 7 … s",
-                breaks_at=inputs.viewers * value("accept_queue") / early if early else None,
-                machines_help=True,
-            ),
-            _limit(
-                "reconnect window",
-                tier.reconnect_window_s + value("retry_min_s"),
-                HINT_CAP_MS / 1000,
-                "s",
-                "viewers believe no longer wait, and come back sooner than they can be taken",
-                breaks_at=inputs.viewers * (HINT_CAP_MS / 1000) / tier.reconnect_window_s,
-                machines_help=True,
-            ),
-            _limit(
-                "open files of a process",
-                float(tier.viewers_per_process),
-                float(tier.viewers_per_process_by_files),
-                "viewers",
-                "further viewers are refused with 503",
-                breaks_at=inputs.viewers * tier.viewers_per_process_by_files / tier.viewers_per_process,
-                machines_help=True,
-            ),
-        ]
-    return tuple(sorted(found, key=lambda one: -one.share))
-
-
-def _limit(
-    name: str,
-    used: float,
-    limit: float,
-    unit: str,
-    why: str,
-    *,
-    breaks_at: float | None = None,
-    machines_help: bool = False,
-) -> Limit:
-    share = used / limit if limit else math.inf
-    # JSON has no infinity; a limit of nothing is broken a thousandfold, whatever is used of it.
-    share = min(share, 1e6)
-    at = None if breaks_at is None else math.floor(min(breaks_at, 1e18))
-    return Limit(name, round(used, 6), round(limit, 6), unit, round(share, 6), at, machines_help, why)
 
 
 def _warnings(inputs: Inputs, tier: StreamTier | None, redis_instances: int) -> tuple[str, ...]:

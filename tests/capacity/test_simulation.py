@@ -6,13 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.simulation.chart import draw
 from bench.simulation.machine import Machine, Observed, Size, fit_machine
 from origin.capacity.constants import InvalidInput
+from origin.capacity.model import Inputs
+from origin.capacity.scenarios import simulate
 from origin.capacity.simulation import (
     BATCHES_MAX,
     Costs,
@@ -215,6 +219,17 @@ def test_results_are_json() -> None:
         found = one.to_json()
         assert found["viewers"] == 10
         assert found["curve"][-1]["share"] == 1.0
+
+
+def test_the_chart_has_every_curve() -> None:
+    inputs = Inputs.from_json({"viewers": 60_000, "regions": 3})
+    outcomes = [simulate(name, inputs) for name in ("goal", "storm", "region-loss")]
+    picture = draw(*outcomes)
+    root = ElementTree.fromstring(picture)
+    assert len(root.findall("{*}polyline")) == 1 + len(outcomes[1].results) + 1
+    texts = "".join(root.itertext())
+    assert all(name in texts for name in outcomes[1].results)
+    assert draw(*outcomes) == picture
 
 
 # ---- the fit of the bench ----------------------------------------------------------------------------
