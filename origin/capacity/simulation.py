@@ -43,7 +43,7 @@ __all__ = [
     "recover",
 ]
 
-BATCHES_MAX: Final = 12_000
+BATCHES_MAX: Final = 8_000
 # A batch that is only sent to costs less to simulate than one that comes back.
 DELIVERED_BATCHES_MAX: Final = 48_000
 MACHINES_MAX: Final = 256
@@ -420,10 +420,10 @@ class _Machine:
         for attempt_s in self._returns(before, unit, self._random):
             yield self._env.timeout(max(0.0, lost_s + attempt_s - self._env.now))
             began_s = self._env.now
-            if self._room < viewers:
-                self.refused += viewers
-                continue
             for again_s in SYN_RETRIES_S:
+                if self._room < viewers:
+                    self.refused += viewers
+                    break
                 if self._queued + viewers <= self._costs.accept_queue:
                     self._room -= viewers
                     self._queued += viewers

@@ -125,6 +125,14 @@ def test_nobody_is_taken_beyond_the_room() -> None:
     assert back.curve[-1].share == pytest.approx(0.8, abs=0.03)
 
 
+def test_who_was_dropped_finds_no_more_room_than_there_is() -> None:
+    """The room is looked at when a connection is taken, not when its first SYN was dropped."""
+    costs = replace(COSTS, restart_s=0.5, accept_queue=1_000)
+    back = recover(Fleet(viewers=10_000), costs, over(0.0), seed=1, room_per_process=2_000)
+    assert back.dropped > 0
+    assert 2_000 - 64 <= back.back <= 2_000
+
+
 # ---- what must hold for all --------------------------------------------------------------------------
 
 FLEETS = st.builds(
