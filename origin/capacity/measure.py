@@ -2,7 +2,7 @@
 
 A real ``touchline serve`` on the embedded backends is started as a child on a free loopback port, gets real
 viewers and real signed events, and is watched from outside by ``/proc``. It is ended before the plan is
-printed. The arithmetic is in ``origin.capacity.model``.
+printed. The arithmetic is in ``origin.capacity.stream_tier``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
-from origin.capacity.model import Measured
+from origin.capacity.stream_tier import Measured
 from origin.ingest.signatures import parse_key, signed_headers
 from origin.stream.hub.config import FILES_RESERVED
 from shared_state.jsontext import JsonObject, compact

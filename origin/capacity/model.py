@@ -1,254 +1,311 @@
-"""The plan for so many viewers, from what one process was measured to cost: arithmetic only, no I/O.
+"""The plan for an audience: every tier, what it costs, and what breaks first. Arithmetic only, no I/O.
 
-Everything that the arithmetic takes for granted is an ``Assumption``, and every plan carries all of them:
-a figure of a plan is worth what its assumptions are worth.
+    inputs = Inputs.from_json({"viewers": 50_000_000, "regions": 6, "constants": {"price_egress_gb": 0.02}})
+    made = plan(inputs)
+    made.to_json()
 
-    an event reaches the last viewer of a core after   first_s + viewers * delivery_s / CORE_SHARE
-    a core takes viewers back at                       SHARE_FOR_ACCEPTING / accept_s a second
-    a process may have                                 (open files - FILES_RESERVED) / ROOM viewers
+The same code is behind ``touchline capacity plan`` and the lab's capacity planner. Inputs and plans are plain
+dataclasses; ``to_json`` and ``from_json`` are their form on the wire. Each constant that a plan was made with
+is in it with its source (``origin.capacity.constants``).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Final, NamedTuple
 
-from origin.stream.hub.config import FILES_RESERVED, StreamConfig
-from origin.stream.hub.drain import SHARE_FOR_ACCEPTING
+from origin.capacity.constants import InvalidInput
+from origin.capacity.inputs import BOUNDS, Inputs
+from origin.capacity.limits import Limit, limits, on_the_wire, publish_s
+from origin.capacity.stream_tier import (
+    Demand,
+    Measured,
+    Policy,
+    StreamTier,
+    TooTight,
+    stream_tier,
+)
 from shared_state.jsontext import JsonObject
-from shared_state.reconnect import BASE_MS, HINT_CAP_MS
+from shared_state.reconnect import HINT_CAP_MS
 
 __all__ = [
-    "HEARTBEAT_S",
-    "RETRY_MIN_MS",
-    "VIEWERS_MAX",
-    "Assumption",
-    "Demand",
-    "Measured",
+    "BOUNDS",
+    "Comparison",
+    "Inputs",
+    "Instances",
+    "InvalidInput",
+    "Limit",
     "Plan",
     "TooTight",
-    "assumptions",
     "plan",
-    "warnings",
 ]
 
-_DEFAULTS: Final = StreamConfig()
-# More than there are people: a typing error, and not an audience.
-VIEWERS_MAX: Final = 10_000_000_000
-CORE_SHARE: Final = 0.7
-ROOM: Final = 1.25
-HEARTBEAT_S: Final = _DEFAULTS.heartbeat_s
-RETRY_MIN_MS: Final = _DEFAULTS.retry_min_ms
-KERNEL_BYTES_PER_VIEWER: Final = 4_096
-PACKET_BYTES: Final = 66
-# Linux hands out 32768 to 60999 (net.ipv4.ip_local_port_range) to one address that connects to another.
-SOURCE_PORTS: Final = 28_232
-FILES_STEP: Final = 1_024
+
+_GB: Final = 1e9
+# Of the first design of this project, which estimated before anything was measured; taken as for 50 million.
+_SEED_VIEWERS: Final = 50_000_000
+_SEED: Final[Mapping[str, float]] = {
+    "servers": 1_000,
+    "gigabytes_per_goal": 6.0,
+    "bytes_per_connection": 10_000,
+    "last_viewer_s": 2.0,
+}
 
 
-class TooTight(ValueError):
-    """What is asked for cannot be met by any number of machines; ``str()`` names the value."""
-
-
-class Assumption(NamedTuple):
-    """Something that is in a plan and was not measured.
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """Machines of one kind, over all regions.
 
     Attributes:
-        value: in the unit that ``name`` ends with.
+        role: what they do.
+        why: the arithmetic behind the count, in words.
+        usd_per_hour: of one of them.
     """
 
-    name: str
-    value: float
+    role: str
+    count: int
     why: str
+    usd_per_hour: float
 
 
-def assumptions() -> tuple[Assumption, ...]:
-    """Everything that ``plan`` takes for granted."""
-    return (
-        Assumption(
-            "core_share",
-            CORE_SHARE,
-            "of a core for deliveries; the rest is for pages, arrivals and the kernel",
-        ),
-        Assumption(
-            "accept_share", SHARE_FOR_ACCEPTING, "of a core for viewers that come back, while deltas go on"
-        ),
-        Assumption(
-            "room_factor", ROOM, "a process may have this much more than its share, while another is gone"
-        ),
-        Assumption("files_reserved", FILES_RESERVED, "open files of a process that are no viewers"),
-        Assumption("heartbeat_s", HEARTBEAT_S, "each viewer receives a heartbeat once in this time"),
-        Assumption("retry_min_ms", RETRY_MIN_MS, "the shortest wait of a viewer that lost its server"),
-        Assumption(
-            "kernel_bytes_per_viewer",
-            KERNEL_BYTES_PER_VIEWER,
-            "an idle socket; one that does not read takes up to TOUCHLINE_STREAM_SEND_BUFFER_BYTES",
-        ),
-        Assumption("packet_bytes", PACKET_BYTES, "Ethernet, IP and TCP around each event; no TLS, no proxy"),
-        Assumption(
-            "source_ports", SOURCE_PORTS, "connections from one address of a proxy to one origin address"
-        ),
-        Assumption("bus_ms", 0, "Redis, Kafka and the way to the viewer add their own to each latency"),
-        Assumption(
-            "core_speed", 1, "times this machine's; its deliveries are counted with their receipt here"
-        ),
-        Assumption("spare_machines", 0, "add your own"),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What one process of the stream tier cost.
+class Comparison(NamedTuple):
+    """A figure of the seed design beside this plan's.
 
     Attributes:
-        accept_s: CPU seconds for one viewer that comes, its request read and answered.
-        delivery_s: CPU seconds for one event to one viewer.
-        viewer_bytes: memory of the process for one viewer.
-        process_bytes: memory of the process without viewers.
-        first_s: seconds from the post of an event to the first viewer.
-        frame_bytes: one event as a viewer gets it.
+        seed: what the first design estimated, scaled to the viewers of this plan where it grows with them.
+        ratio: the seed's divided by this plan's: above 1, this plan needs less.
     """
 
-    accept_s: float
-    delivery_s: float
-    viewer_bytes: float
-    process_bytes: int
-    first_s: float
-    frame_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
-    """What is asked for.
-
-    Attributes:
-        viewers: connected at the same time, all of them receive the same event.
-        within_ms: from the post of an event to the last viewer.
-        cores: of one machine.
-        open_files: the hard limit of one process.
-    """
-
-    viewers: int
-    within_ms: int
-    cores: int
-    open_files: int
+    figure: str
+    seed: float
+    planned: float
+    ratio: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The machines and what each of them does; the last ones may have less to do.
+    """What an audience needs.
 
     Attributes:
-        viewers_per_core_by_latency: with more, the last of them would receive it too late.
-        viewers_per_core_by_heartbeats: with more, heartbeats alone would take the core's share.
-        viewers_per_process_by_files: with more, a process had no file left for one that comes back.
-        cores: that work at the same time when an event comes.
-        last_ms: from the post of an event to the last viewer.
-        steady_core_share: of each working core, for heartbeats, while nothing happens.
+        inputs: what the plan was made with, constants and sources included.
+        stream: the stream tier of one region, None if all viewers come through caches.
+        stream_servers: machines of the stream tier, spare ones included, over all regions.
+        fanout_workers: of one region.
+        kafka_partitions: of the topic.
+        deltas_per_s: of all matches together, in the busiest second.
+        redis_core_share: of the one core that the Redis of a region uses then.
+        redis_instances: of one region, by matches, each with a replica.
+        redis_output_bytes_per_s: what the Redis of a region sends to its stream workers then.
+        redis_memory_bytes: of one region.
+        cache_nodes: of all regions.
+        gigabytes_per_goal: to all viewers, headers included.
+        bits_per_s_per_machine: of one stream machine while it sends a goal.
+        bytes_per_connection: of a viewer with a stream, the kernel's part included.
+        last_viewer_ms: from the post to the last viewer with a stream, without the network.
         reconnect_window_s: over which viewers that lost their servers are spread.
-        back_s: after which all of them are back, if the servers are back before they come.
-        accept_rate_per_s: viewers one process takes back in a second.
-        event_megabytes: what one event is on the network of one machine.
-        open_files: the limit to give to each process.
-        proxy_connections: of all proxies of one machine together.
-        proxy_addresses: source addresses they need for that.
+        back_s: until all of them are back, if the servers are back before they come.
+        monthly_usd: machines and traffic.
+        limits: what has an end, the nearest first.
     """
 
-    machines: int
-    cores: int
-    processes: int
-    viewers_per_core_by_latency: int
-    viewers_per_core_by_heartbeats: int
-    viewers_per_process_by_files: int
-    processes_per_machine: int
-    viewers_per_machine: int
-    viewers_per_process: int
-    memory_megabytes: int
-    memory_megabytes_per_machine: int
-    last_ms: int
-    steady_core_share: float
+    inputs: Inputs
+    stream: StreamTier | None
+    stream_servers: int
+    fanout_workers: int
+    kafka_partitions: int
+    deltas_per_s: float
+    redis_core_share: float
+    redis_instances: int
+    redis_output_bytes_per_s: float
+    redis_memory_bytes: float
+    cache_nodes: int
+    gigabytes_per_goal: float
+    bits_per_s_per_machine: float
+    bytes_per_connection: float
+    last_viewer_ms: float
     reconnect_window_s: float
     back_s: float
-    accept_rate_per_s: int
-    event_megabytes: float
-    connections_max: int
-    open_files: int
-    proxy_connections: int
-    proxy_addresses: int
+    instances: tuple[Instances, ...]
+    machines_usd: float
+    traffic_usd: float
+    monthly_usd: float
+    seed: tuple[Comparison, ...]
+    limits: tuple[Limit, ...]
+    warnings: tuple[str, ...]
 
     def to_json(self) -> JsonObject:
-        """All figures by name."""
-        return asdict(self)
+        """Everything by name."""
+        plain = {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if one.name not in ("inputs", "stream", "instances", "seed", "limits", "warnings")
+        }
+        return {
+            "inputs": self.inputs.to_json(),
+            **plain,
+            "stream": None if self.stream is None else asdict(self.stream),
+            "instances": [asdict(one) for one in self.instances],
+            "seed": [one._asdict() for one in self.seed],
+            "limits": [one._asdict() for one in self.limits],
+            "warnings": list(self.warnings),
+        }
 
 
-def plan(measured: Measured, demand: Demand) -> Plan:
-    """How many processes, cores and machines, and what is to be expected of them.
+def plan(inputs: Inputs) -> Plan:
+    """How many of everything, what it costs, and what breaks first.
 
     Raises:
         TooTight: the latency or the open-files limit leaves no room for a single viewer.
     """
-    left_s = demand.within_ms / 1000 - measured.first_s
-    if left_s * CORE_SHARE < measured.delivery_s:
-        raise TooTight(
-            f"within {demand.within_ms} ms: already the first viewer is reached"
-            f" {measured.first_s * 1000:.1f} ms after the post"
-        )
-    by_latency = math.floor(left_s * CORE_SHARE / measured.delivery_s)
-    by_heartbeats = max(1, math.floor(HEARTBEAT_S * CORE_SHARE / measured.delivery_s))
-    by_files = math.floor((demand.open_files - FILES_RESERVED) / ROOM)
-    if by_files < 1:
-        raise TooTight(f"open files {demand.open_files}: a process needs {FILES_RESERVED} beside its viewers")
+    value = inputs.value
+    cached = round(inputs.viewers * inputs.cached_share)
+    streaming = inputs.viewers - cached
+    tier = _stream_tier(inputs, math.ceil(streaming / inputs.regions)) if streaming else None
+    spare = round(value("spare_machines"))
+    servers = inputs.regions * (tier.machines + spare) if tier else 0
 
-    cores = math.ceil(demand.viewers / min(by_latency, by_heartbeats))
-    machines = math.ceil(cores / demand.cores)
-    viewers_here = math.ceil(demand.viewers / machines)
-    # A process has one thread for its viewers, so each core needs one; more of them share the cores.
-    processes_here = max(math.ceil(cores / machines), math.ceil(viewers_here / by_files))
-    working = min(demand.cores, processes_here)
-    viewers_each = math.ceil(viewers_here / processes_here)
+    deltas_per_s = inputs.matches * inputs.deltas_per_match / value("match_s") * value("burst_factor")
+    workers = max(2, math.ceil(deltas_per_s / (value("fanout_events_per_s") * value("fanout_share"))))
+    partitions = max(math.ceil(value("partitions_min")), math.ceil(workers * value("partitions_per_worker")))
+    subscribers = tier.processes if tier else 1
+    redis_core_share = deltas_per_s * publish_s(inputs, subscribers)
+    redis_instances = max(1, math.ceil(redis_core_share / value("redis_share")))
 
-    per_viewer = measured.viewer_bytes + KERNEL_BYTES_PER_VIEWER
-    memory_here = processes_here * measured.process_bytes + viewers_here * per_viewer
-    rate = SHARE_FOR_ACCEPTING / measured.accept_s * working / processes_here
-    window_s = max(1.0, viewers_each / rate)
-    connections_max = min(math.ceil(viewers_each * ROOM), demand.open_files - FILES_RESERVED)
-    wanted_files = math.ceil((connections_max + FILES_RESERVED) / FILES_STEP) * FILES_STEP
-    return Plan(
-        machines=machines,
-        cores=cores,
-        processes=machines * processes_here,
-        viewers_per_core_by_latency=by_latency,
-        viewers_per_core_by_heartbeats=by_heartbeats,
-        viewers_per_process_by_files=by_files,
-        processes_per_machine=processes_here,
-        viewers_per_machine=viewers_here,
-        viewers_per_process=viewers_each,
-        memory_megabytes=math.ceil(machines * memory_here / 1e6),
-        memory_megabytes_per_machine=math.ceil(memory_here / 1e6),
-        last_ms=math.ceil(
-            1000 * (measured.first_s + viewers_here * measured.delivery_s / working / CORE_SHARE)
+    frame_bytes = on_the_wire(inputs, "frame_bytes")
+    answer_bytes = on_the_wire(inputs, "answer_bytes")
+    goal_bytes = streaming * frame_bytes + cached * answer_bytes
+    sending_s = max(1e-3, tier.last_ms / 1000 - value("first_s")) if tier else math.inf
+    cache_nodes = _cache_nodes(inputs, cached)
+    connection_bytes = (
+        value("viewer_bytes") + value("kernel_bytes_per_viewer") + inputs.tls * value("tls_viewer_bytes")
+    )
+    instances = (
+        Instances(
+            "stream server",
+            servers,
+            f"{tier.machines:,} a region and {spare} spare" if tier else "no viewer has a stream",
+            inputs.cores * value("price_core_hour"),
         ),
-        steady_core_share=round(viewers_here * measured.delivery_s / HEARTBEAT_S / working, 4),
-        reconnect_window_s=round(window_s, 1),
-        back_s=round(RETRY_MIN_MS / 1000 + window_s + BASE_MS / 1000, 1),
-        accept_rate_per_s=max(1, math.floor(rate)),
-        event_megabytes=round(viewers_here * (measured.frame_bytes + PACKET_BYTES) / 1e6, 3),
-        connections_max=connections_max,
-        open_files=min(wanted_files, demand.open_files),
-        proxy_connections=2 * viewers_here,
-        proxy_addresses=math.ceil(viewers_here / SOURCE_PORTS),
+        Instances(
+            "cache node", cache_nodes, "by connections and by CPU", inputs.cores * value("price_core_hour")
+        ),
+        Instances(
+            "Redis",
+            2 * redis_instances * inputs.regions,
+            f"{redis_instances} a region, each with a replica",
+            value("price_redis_hour"),
+        ),
+        Instances(
+            "fan-out worker",
+            workers * inputs.regions,
+            f"{workers} a region, a core each",
+            value("price_core_hour"),
+        ),
+        Instances("Kafka broker", round(value("brokers")), "three replicas", value("price_broker_hour")),
+    )
+    hours = value("hours_per_month")
+    machines_usd = hours * sum(one.count * one.usd_per_hour for one in instances)
+    traffic_usd = _match_bytes(inputs, streaming, cached) * value("match_days_per_month") / _GB
+    traffic_usd *= value("price_egress_gb")
+    last_ms = float(tier.last_ms) if tier else 0.0
+    return Plan(
+        inputs=inputs,
+        stream=tier,
+        stream_servers=servers,
+        fanout_workers=workers,
+        kafka_partitions=partitions,
+        deltas_per_s=round(deltas_per_s, 3),
+        redis_core_share=round(redis_core_share, 6),
+        redis_instances=redis_instances,
+        redis_output_bytes_per_s=round(deltas_per_s * subscribers * value("frame_bytes"), 1),
+        redis_memory_bytes=round(inputs.matches * value("redis_match_bytes")),
+        cache_nodes=cache_nodes,
+        gigabytes_per_goal=round(goal_bytes / _GB, 6),
+        bits_per_s_per_machine=round(tier.viewers_per_machine * frame_bytes * 8 / sending_s) if tier else 0,
+        bytes_per_connection=round(connection_bytes, 1),
+        last_viewer_ms=last_ms,
+        reconnect_window_s=tier.reconnect_window_s if tier else 0.0,
+        back_s=tier.back_s if tier else 0.0,
+        instances=instances,
+        machines_usd=round(machines_usd, 2),
+        traffic_usd=round(traffic_usd, 2),
+        monthly_usd=round(machines_usd + traffic_usd, 2),
+        seed=_compared(inputs, servers + cache_nodes, goal_bytes, connection_bytes, last_ms),
+        limits=limits(inputs, tier, deltas_per_s, workers, partitions, redis_instances),
+        warnings=_warnings(inputs, tier, redis_instances),
     )
 
 
-def warnings(made: Plan) -> list[str]:
-    """What a reader of the plan should not overlook."""
+def _stream_tier(inputs: Inputs, viewers: int) -> StreamTier:
+    """The stream tier of one region."""
+    value = inputs.value
+    measured = Measured(
+        accept_s=value("accept_s") + inputs.tls * value("tls_accept_s"),
+        delivery_s=value("delivery_s") + inputs.tls * value("tls_delivery_s"),
+        viewer_bytes=value("viewer_bytes") + inputs.tls * value("tls_viewer_bytes"),
+        process_bytes=round(value("process_bytes")),
+        first_s=value("first_s"),
+        frame_bytes=round(value("frame_bytes") + inputs.tls * value("tls_record_bytes")),
+    )
+    demand = Demand(
+        viewers=viewers, within_ms=inputs.within_ms, cores=inputs.cores, open_files=inputs.open_files
+    )
+    return stream_tier(measured, demand, Policy(**{one.name: value(one.name) for one in fields(Policy)}))
+
+
+def _match_bytes(inputs: Inputs, streaming: int, cached: int) -> float:
+    """What all viewers receive over a match, of which each watches one: deltas, heartbeats, answers."""
+    value = inputs.value
+    heartbeats = value("match_s") / value("heartbeat_s") * on_the_wire(inputs, "heartbeat_bytes")
+    deltas = inputs.deltas_per_match * on_the_wire(inputs, "frame_bytes")
+    answers = inputs.deltas_per_match + value("match_s") * value("poll_requests_per_s")
+    return streaming * (deltas + heartbeats) + cached * answers * on_the_wire(inputs, "answer_bytes")
+
+
+def _cache_nodes(inputs: Inputs, cached: int) -> int:
+    """Cache nodes of all regions: by connections, and by what answering everybody at a goal costs."""
+    if not cached:
+        return 0
+    value = inputs.value
+    here = math.ceil(cached / inputs.regions)
+    answer_s = value("cache_answer_s") + inputs.tls * value("tls_delivery_s")
+    cores = here * answer_s / (inputs.within_ms / 1000 * value("core_share"))
+    nodes = max(math.ceil(here / value("cache_connections_max")), math.ceil(cores / inputs.cores))
+    return inputs.regions * (nodes + round(value("spare_machines")))
+
+
+def _compared(
+    inputs: Inputs, servers: int, goal_bytes: float, connection_bytes: float, last_ms: float
+) -> tuple[Comparison, ...]:
+    """The seed design's estimates beside this plan's figures."""
+    scale = inputs.viewers / _SEED_VIEWERS
+    rows = (
+        ("servers", _SEED["servers"] * scale, float(servers)),
+        ("gigabytes per goal", _SEED["gigabytes_per_goal"] * scale, goal_bytes / _GB),
+        ("bytes per connection", _SEED["bytes_per_connection"], connection_bytes),
+        ("seconds to the last viewer", _SEED["last_viewer_s"], last_ms / 1000),
+    )
+    return tuple(
+        Comparison(name, round(seed, 6), round(planned, 6), round(seed / planned, 3) if planned else 0.0)
+        for name, seed, planned in rows
+    )
+
+
+def _warnings(inputs: Inputs, tier: StreamTier | None, redis_instances: int) -> tuple[str, ...]:
     found = []
-    if made.reconnect_window_s * 1000 + RETRY_MIN_MS > HINT_CAP_MS:
+    if tier and tier.reconnect_window_s * 1000 + inputs.value("retry_min_s") * 1000 > HINT_CAP_MS:
         found.append(
             f"viewers believe no wait of more than {HINT_CAP_MS // 1000} s: after a full loss they come back"
             " sooner than they can be taken; add cores"
         )
-    if made.processes_per_machine > 1:
-        found.append("several processes of one machine need a redis:// BUS_URL and `touchline fanout`")
-    return found
+    if redis_instances > 1:
+        found.append(
+            f"{redis_instances} Redis in a region, by matches: the deltas of one match go through one of them"
+        )
+    if inputs.cached_share > 0:
+        found.append(
+            "viewers behind caches are reached later than those with a stream: see bench/results/cdn.md"
+        )
+    return tuple(found)

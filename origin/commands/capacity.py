@@ -1,27 +1,36 @@
-"""``touchline capacity``: measures one process of the stream tier here, and plans for N viewers from that."""
+"""``touchline capacity``: measures one process of the stream tier here, and plans for N viewers from that.
+
+``capacity plan`` and ``capacity simulate`` measure nothing: they plan all tiers, and simulate what happens to
+them, from figures that ship with the package (``origin.capacity.constants``).
+"""
 
 from __future__ import annotations
 
 import os
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from origin.capacity.measure import SAMPLE_MAX, SAMPLE_MIN, MeasureError, believable_sample, measure
-from origin.capacity.model import (
+from origin.capacity.model import BOUNDS, Inputs, InvalidInput, plan
+from origin.capacity.report import outcome_lines, plan_lines
+from origin.capacity.scenarios import SCENARIOS, SEED_MAX, simulate
+from origin.capacity.stream_tier import (
     HEARTBEAT_S,
     RETRY_MIN_MS,
     VIEWERS_MAX,
     Demand,
     Measured,
-    Plan,
+    StreamTier,
     TooTight,
     assumptions,
-    plan,
+    stream_tier,
     warnings,
 )
 from origin.stream.hub.config import FILES_RESERVED
@@ -30,8 +39,8 @@ from shared_state.jsontext import JsonObject, compact
 __all__ = ["command", "settings"]
 
 
-@click.command("capacity")
-@click.option("--viewers", required=True, type=click.IntRange(1, VIEWERS_MAX), help="At the same time.")
+@click.group("capacity", invoke_without_command=True)
+@click.option("--viewers", type=click.IntRange(1, VIEWERS_MAX), help="At the same time.  [required]")
 @click.option(
     "--within-ms",
     default=500,
@@ -53,14 +62,34 @@ __all__ = ["command", "settings"]
     help="Viewers to measure with, on loopback. More are more exact.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text.")
+@click.pass_context
 def command(
-    viewers: int, within_ms: int, cores: int | None, open_files: int | None, sample: int, *, as_json: bool
+    context: click.Context,
+    viewers: int | None,
+    within_ms: int,
+    cores: int | None,
+    open_files: int | None,
+    sample: int,
+    *,
+    as_json: bool,
 ) -> None:
     """Plan for N viewers from what one process costs on this machine, measured in a few seconds.
 
     Everything runs on loopback and is ended again. The machine should be idle. A delivery to few viewers is
     cheaper than one to many: for a million viewers, measure with as many as one process will have.
     """
+    if context.invoked_subcommand is not None:
+        given = [
+            name
+            for name in ("viewers", "within_ms", "cores", "open_files", "sample", "as_json")
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        ]
+        if given:
+            option = "--json" if given[0] == "as_json" else f"--{given[0].replace('_', '-')}"
+            raise click.UsageError(f"{option} belongs behind `{context.invoked_subcommand}`")
+        return
+    if viewers is None:
+        raise click.UsageError("Missing option '--viewers'.")
     if not Path("/proc/self/smaps_rollup").exists():
         raise click.ClickException("there is no /proc to measure by: this needs Linux")
     # A supervisor's SIGTERM ends this as Ctrl-C does, and with it the server it started.
@@ -74,7 +103,7 @@ def command(
     )
     try:
         measured, seen = measure(believable_sample(sample, hard))
-        made = plan(measured, demand)
+        made = stream_tier(measured, demand)
     except TooTight as error:
         raise click.UsageError(str(error)) from None
     except MeasureError as error:
@@ -85,7 +114,90 @@ def command(
         click.echo("\n".join(_lines(demand, measured, seen, made)))
 
 
-def _json(demand: Demand, measured: Measured, seen: JsonObject, made: Plan) -> JsonObject:
+def _audience(function: Callable[..., None]) -> Callable[..., None]:
+    """The options that say what is planned for."""
+    defaults = Inputs()
+    helps = {
+        "viewers": "At the same time.",
+        "regions": "Each with its own fan-out, Redis and stream tier.",
+        "matches": "Live at the same time.",
+        "deltas_per_match": "Over the whole match.",
+        "cached_share": "Of the viewers, those who long-poll through caches.",
+        "within_ms": "From the post of an event to the last viewer with a stream.",
+        "cores": "Of one machine.",
+        "open_files": "The hard limit of one process.",
+    }
+    options = [
+        click.option(
+            f"--{name.replace('_', '-')}",
+            type=float if name == "cached_share" else int,
+            default=getattr(defaults, name),
+            show_default=True,
+            help=f"{text} {BOUNDS[name].low:g} to {BOUNDS[name].high:,.0f}.",
+        )
+        for name, text in helps.items()
+    ]
+    options += [
+        click.option("--tls", is_flag=True, help="The machines of the stream tier end TLS too."),
+        click.option(
+            "--set",
+            "changes",
+            multiple=True,
+            metavar="CONSTANT=VALUE",
+            help="Another value of a constant; --json has all of them, with their sources. May be repeated.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object instead of text."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _inputs(given: dict[str, Any], changes: Sequence[str]) -> Inputs:
+    values: dict[str, float] = {}
+    for change in changes:
+        name, equals, text = change.partition("=")
+        try:
+            values[name] = float(text)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise click.UsageError(f"--set {change!r} is not CONSTANT=VALUE with a number")
+    return Inputs.from_json({**given, "constants": values})
+
+
+@command.command("plan")
+@_audience
+def plan_command(*, changes: Sequence[str], as_json: bool, **given: Any) -> None:
+    """Plan all tiers, their cost and what breaks first, from figures that ship with the package."""
+    try:
+        made = plan(_inputs(given, changes))
+    except (InvalidInput, TooTight) as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(compact(made.to_json()) if as_json else "\n".join(plan_lines(made)))
+
+
+@command.command("simulate")
+@click.argument("scenario", type=click.Choice(list(SCENARIOS)))
+@_audience
+@click.option(
+    "--seed", default=1, show_default=True, type=click.IntRange(0, SEED_MAX - 1), help="Of what is drawn."
+)
+def simulate_command(
+    scenario: str, *, seed: int, changes: Sequence[str], as_json: bool, **given: Any
+) -> None:
+    """Simulate a goal, a reconnect storm, the loss of a region or of all caches, for the planned fleet.
+
+    The same options give the same figures. It takes seconds, however many viewers there are.
+    """
+    try:
+        outcome = simulate(scenario, _inputs(given, changes), seed)
+    except (InvalidInput, TooTight) as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(compact(outcome.to_json()) if as_json else "\n".join(outcome_lines(outcome)))
+
+
+def _json(demand: Demand, measured: Measured, seen: JsonObject, made: StreamTier) -> JsonObject:
     return {
         "asked": asdict(demand),
         "measured": asdict(measured) | seen,
@@ -96,7 +208,7 @@ def _json(demand: Demand, measured: Measured, seen: JsonObject, made: Plan) -> J
     }
 
 
-def settings(made: Plan) -> JsonObject:
+def settings(made: StreamTier) -> JsonObject:
     """What to copy into the configuration of each machine, by where it goes."""
     return {
         "command": f"touchline serve --workers {made.processes_per_machine}",
@@ -115,7 +227,7 @@ def settings(made: Plan) -> JsonObject:
     }
 
 
-def _lines(demand: Demand, measured: Measured, seen: JsonObject, made: Plan) -> Iterator[str]:
+def _lines(demand: Demand, measured: Measured, seen: JsonObject, made: StreamTier) -> Iterator[str]:
     yield (
         f"{demand.viewers:,} viewers, the last of them reached within {demand.within_ms} ms, machines of"
         f" {demand.cores} cores, {demand.open_files:,} open files a process"

@@ -16,7 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from origin.capacity.model import CORE_SHARE, Demand, Measured, TooTight, assumptions, plan, warnings
+from origin.capacity.stream_tier import (
+    CORE_SHARE,
+    Demand,
+    Measured,
+    TooTight,
+    assumptions,
+    stream_tier,
+    warnings,
+)
 from origin.stream.hub.drain import SHARE_FOR_ACCEPTING, AcceptRate
 from testkit.command import touchline
 from testkit.services.process import ServerProcess
@@ -34,7 +42,7 @@ MILLION = Demand(viewers=1_000_000, within_ms=500, cores=8, open_files=65_536)
 
 
 def test_a_million_by_hand() -> None:
-    made = plan(COSTS, MILLION)
+    made = stream_tier(COSTS, MILLION)
     assert made.viewers_per_core_by_latency == pytest.approx(40_000, abs=1)  # 0.4 s of 10 µs each
     assert made.viewers_per_core_by_heartbeats == pytest.approx(1_500_000, abs=1)
     assert made.viewers_per_process_by_files == 52_019  # (65,536 - 512) / 1.25
@@ -55,15 +63,15 @@ def test_a_million_by_hand() -> None:
 
 
 def test_one_viewer_is_one_process() -> None:
-    made = plan(COSTS, replace(MILLION, viewers=1))
+    made = stream_tier(COSTS, replace(MILLION, viewers=1))
     assert (made.machines, made.cores, made.processes, made.viewers_per_process) == (1, 1, 1, 1)
     assert made.reconnect_window_s == 1.0
     assert warnings(made) == []
 
 
 def test_few_open_files_make_more_processes_and_no_more_cores() -> None:
-    made = plan(COSTS, replace(MILLION, open_files=4_096))
-    many = plan(COSTS, MILLION)
+    made = stream_tier(COSTS, replace(MILLION, open_files=4_096))
+    many = stream_tier(COSTS, MILLION)
     assert (made.cores, made.machines) == (many.cores, many.machines)
     assert made.processes_per_machine == 88  # of at most 2,867
     assert made.viewers_per_process <= made.connections_max <= 4_096 - 512
@@ -74,14 +82,14 @@ def test_few_open_files_make_more_processes_and_no_more_cores() -> None:
 
 
 def test_where_time_is_plenty_heartbeats_bound_a_core() -> None:
-    made = plan(COSTS, replace(MILLION, viewers=3_000_000, within_ms=60_000, open_files=10_000_000))
+    made = stream_tier(COSTS, replace(MILLION, viewers=3_000_000, within_ms=60_000, open_files=10_000_000))
     assert made.cores in (2, 3)
     assert made.steady_core_share <= CORE_SHARE
 
 
 def test_a_plan_that_no_reader_would_wait_for_says_so() -> None:
     slow = replace(COSTS, accept_s=0.01)
-    made = plan(slow, MILLION)
+    made = stream_tier(slow, MILLION)
     assert made.reconnect_window_s > 300
     assert "300 s" in warnings(made)[0]
 
@@ -97,7 +105,7 @@ def test_a_plan_that_no_reader_would_wait_for_says_so() -> None:
 )
 def test_what_cannot_be_met_is_named(demand: Demand, named: str) -> None:
     with pytest.raises(TooTight, match=named):
-        plan(COSTS, demand)
+        stream_tier(COSTS, demand)
 
 
 @given(
@@ -109,7 +117,9 @@ def test_what_cannot_be_met_is_named(demand: Demand, named: str) -> None:
 def test_every_plan_keeps_what_was_asked_for(
     viewers: int, within_ms: int, cores: int, open_files: int
 ) -> None:
-    made = plan(COSTS, Demand(viewers=viewers, within_ms=within_ms, cores=cores, open_files=open_files))
+    made = stream_tier(
+        COSTS, Demand(viewers=viewers, within_ms=within_ms, cores=cores, open_files=open_files)
+    )
     assert made.machines * made.viewers_per_machine >= viewers
     assert made.processes_per_machine * made.viewers_per_process >= made.viewers_per_machine
     assert made.viewers_per_process <= made.connections_max <= open_files - 512

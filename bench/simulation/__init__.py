@@ -1,0 +1,1 @@
+"""The capacity model against real runs: fit its parameters, run both, compare."""
