@@ -34,7 +34,7 @@ def heal_dates(apply_: bool, epochs: bool) -> None:
     """Set dates of EVENTLOG_URL right that are in the future."""
     try:
         config = Config.from_env(os.environ)
-        configure_logging(config.log_level)
+        configure_logging(config.log_level, config.log_format)
         healing = _heal(config.eventlog_url, apply=apply_, with_epochs=epochs)
     except OriginError as error:
         raise click.ClickException(str(error)) from None

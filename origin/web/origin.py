@@ -20,6 +20,7 @@ from origin.ingest.key_file import KeyFile
 from origin.ingest.service import Ingest
 from origin.metrics import Metrics
 from origin.stream.worker.extensions import ORIGIN
+from origin.tracing import open_tracer
 from origin.web.board import Board
 from origin.web.bus_breaker import Breakers, GuardedBus
 from origin.web.match_cache import Matches
@@ -44,6 +45,7 @@ class Origin:
         self.config = config
         self.metrics = Metrics()
         self.metrics.clock_ahead.set_function(MACHINE_CLOCK.ahead_s)
+        self.tracer = open_tracer(config.traces_url, config.traces_ratio, "touchline-serve")
         self.log: EventLog = open_eventlog(config.eventlog_url)
         self.bus: Bus = open_bus(config.bus_url)
         breakers = Breakers(open_s=BUS_AGAIN_S, metrics=self.metrics)
@@ -62,6 +64,7 @@ class Origin:
             key_file=KeyFile(config.ingest_keys_file) if config.ingest_keys_file else None,
             match_limits=config.match_limits,
             default_limits=config.ingest_limits,
+            tracer=self.tracer,
         )
         self._fanout: EmbeddedFanOut | None = None
         self._purge: PurgeHook | None = None
@@ -74,7 +77,9 @@ class Origin:
             url, token = self.config.purge_url, self.config.purge_token
             purge = self._purge = PurgeHook(url, token, self.metrics) if url else None
             self._fanout = EmbeddedFanOut(
-                lambda: FanOut(self.log, self.bus, group=None, metrics=self.metrics, purge=purge),
+                lambda: FanOut(
+                    *(self.log, self.bus), group=None, metrics=self.metrics, purge=purge, tracer=self.tracer
+                ),
                 self.metrics,
             )
             self._fanout_thread = threading.Thread(target=self._fanout.run, name="fanout", daemon=True)
@@ -116,6 +121,7 @@ class Origin:
             self._purge.close()
         self.bus.close()
         self.log.close()
+        self.tracer.close()
 
 
 def origin_of(app: Flask) -> Origin:

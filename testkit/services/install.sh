@@ -22,6 +22,7 @@ need node nodejs
 need npm npm
 need openssl openssl
 need cc build-essential
+need promtool prometheus # with it comes the server
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 
 kafka() { # Kafka's jars, from Maven into .cache
