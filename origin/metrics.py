@@ -64,6 +64,19 @@ class Metrics:
             "Pages and polls of a match that showed it as it was known last, because the bus is slow or away",
             registry=self.registry,
         )
+        self.web_beacons = Counter(
+            "touchline_web_beacons",
+            "Measurements of readers' browsers, by what became of them: taken, refused, too_many",
+            ["result"],
+            registry=self.registry,
+        )
+        self.web_goal_screen = Histogram(
+            "touchline_web_goal_screen_seconds",
+            "From the log's taking a goal or a retraction until a sampled reader's browser showed it",
+            ["kind"],
+            buckets=_LATENCY_BUCKETS,
+            registry=self.registry,
+        )
         self.published = Counter(
             "touchline_fanout_published_deltas",
             "Deltas this worker published on the bus",

@@ -21,6 +21,7 @@ from origin.ingest.service import Ingest
 from origin.metrics import Metrics
 from origin.stream.worker.extensions import ORIGIN
 from origin.tracing import open_tracer
+from origin.web.beacon_rate import BeaconRate
 from origin.web.board import Board
 from origin.web.bus_breaker import Breakers, GuardedBus
 from origin.web.match_cache import Matches
@@ -66,6 +67,7 @@ class Origin:
             default_limits=config.ingest_limits,
             tracer=self.tracer,
         )
+        self.beacon_rate = BeaconRate()
         self._fanout: EmbeddedFanOut | None = None
         self._purge: PurgeHook | None = None
         self._fanout_thread: threading.Thread | None = None
