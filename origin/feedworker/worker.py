@@ -124,6 +124,7 @@ class FeedWorker:
         self._intervals = intervals or Intervals()
         self._limits = limits or ClientLimits()
         self._metrics = metrics or Metrics()
+        self._metrics.begin_feed(format_.name)
         self._now_ms = now_ms
         self._random_unit = random_unit
         self._intake = functools.partial(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, cast
 
 from flask import Flask, current_app
@@ -13,6 +15,7 @@ from origin.bus import Bus, open_bus
 from origin.config import Config
 from origin.eventlog import EventLog, WatchedLog, open_eventlog
 from origin.eventlog.clock import MACHINE_CLOCK
+from origin.eventlog.sqlite import path_of
 from origin.fanout.embedded import EmbeddedFanOut
 from origin.fanout.purge import PurgeHook
 from origin.fanout.worker import FanOut
@@ -48,6 +51,12 @@ class Origin:
         self.metrics.clock_ahead.set_function(MACHINE_CLOCK.ahead_s)
         self.tracer = open_tracer(config.traces_url, config.traces_ratio, "touchline-serve")
         self.log: EventLog = open_eventlog(config.eventlog_url)
+        if isinstance(self.log, WatchedLog):
+            log = self.log
+            self.metrics.eventlog_read_only.set_function(lambda: float(bool(log.read_only())))
+        if config.eventlog_url.startswith("sqlite:"):
+            folder = path_of(config.eventlog_url).parent
+            self.metrics.eventlog_free_bytes.set_function(lambda: _free_bytes(folder))
         self.bus: Bus = open_bus(config.bus_url)
         breakers = Breakers(open_s=BUS_AGAIN_S, metrics=self.metrics)
         self.matches = Matches(GuardedBus(self.bus, breakers), self.metrics)
@@ -124,6 +133,15 @@ class Origin:
         self.bus.close()
         self.log.close()
         self.tracer.close()
+
+
+def _free_bytes(folder: Path) -> float:
+    """Space for files of this user on the file system of a folder; -1 if the folder is gone."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return -1.0
+    return float(found.f_bavail * found.f_frsize)
 
 
 def origin_of(app: Flask) -> Origin:
