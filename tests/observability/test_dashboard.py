@@ -114,6 +114,7 @@ def promtool(*argv: str) -> str:
 def test_the_rules_can_be_read_and_fire_where_they_should_and_nowhere_else() -> None:
     assert f"{len(RULES)} rules found" in promtool("check", "rules", str(ALERTS))
     promtool("test", "rules", str(ALERTS_TEST))
+    promtool("check", "config", str(ALERTS.with_name("prometheus.yml")))
 
 
 def test_each_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:

@@ -12,6 +12,8 @@ const SENT_MAX = 100;
 
 /** By element: what it has just shown. @type {WeakMap<EventTarget, { kind: string, id: string }>} */
 const shown = new WeakMap();
+/** By element: the latency that it had before. @type {WeakMap<EventTarget, number>} */
+const known = new WeakMap();
 /** @type {Set<string>} */
 const sent = new Set();
 
@@ -26,6 +28,10 @@ function report(event) {
   const element = /** @type {Element} */ (event.target);
   const { id, match, latencyMs } = /** @type {CustomEvent} */ (event).detail;
   const last = shown.get(element);
+  const before = known.get(element);
+  known.set(element, latencyMs);
+  // What came with a snapshot has no latency of its own: that of the change before still stands.
+  if (latencyMs === before) return;
   // What is delayed on purpose, or drawn behind another tab, says nothing of how fast we are.
   if (last?.id !== id || latencyMs === null || document.hidden || Number(element.getAttribute("delay")) > 0) return;
   shown.delete(element);
