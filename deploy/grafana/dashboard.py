@@ -265,11 +265,22 @@ ROWS: Final[Sequence[tuple[str, Sequence[Panel]]]] = (
         "Canary",
         (
             Panel(
-                "Processes that answer",
-                [('sum by (job) (up{job=~"touchline.*"})', "{{job}}")],
-                "short",
-                "The canary's own lag is at /readyz of each edge.",
+                "How old what a server knows is, by the canary",
+                [
+                    ("max(touchline_canary_age_seconds)", "the one that is furthest behind"),
+                    ("min(touchline_canary_age_seconds)", "the freshest"),
+                ],
+                "s",
+                "Empty where no canary runs.",
             ),
+            Panel(
+                "Behind its peers, and the panic ladder",
+                [
+                    ("max by (instance) (touchline_canary_behind_beats)", "{{instance}}, beats behind"),
+                    ("max(touchline_ladder_step)", "ladder's step"),
+                ],
+            ),
+            Panel("Processes that answer", [('sum by (job) (up{job=~"touchline.*"})', "{{job}}")]),
         ),
     ),
 )

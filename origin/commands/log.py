@@ -73,5 +73,6 @@ def _to_json(record: LogRecord) -> JsonObject:
         "time": time,
         "key": key_name,
         "webhook_id": webhook_id,
+        **({} if record.traceparent is None else {"traceparent": record.traceparent}),
         "event": record.event.to_json(),
     }
