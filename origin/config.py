@@ -15,7 +15,7 @@ from origin.eventlog.limits import MatchLimits
 from origin.ingest.key_file import read_secret_file
 from origin.ingest.limits import DEFAULT_NEW_MATCHES, DEFAULT_RATE, DefaultLimits
 from origin.ingest.signatures import IngestKey, parse_keys
-from origin.logs import DEFAULT_LOG_LEVEL, LOG_LEVELS
+from origin.logs import DEFAULT_LOG_FORMAT, DEFAULT_LOG_LEVEL, LOG_FORMATS, LOG_LEVELS
 from origin.stream.hub.config import StreamConfig, bounds
 from shared_state.errors import shown
 
@@ -35,6 +35,8 @@ BODY_LIMIT_EVENTS: Final = 1_000_000
 INGEST_LIMIT_MAX = 999_999
 MATCH_LIMIT_EVENTS: Final = 1_000_000
 MATCH_LIMIT_BYTES: Final = 2**30
+# One reader of a thousand: what a goal costs us then is bounded by what it costs to send it.
+BEACON_RATE_MAX: Final = 0.001
 
 _PREFIX: Final = "TOUCHLINE_"
 _STREAM_PREFIX: Final = "TOUCHLINE_STREAM_"
@@ -70,6 +72,10 @@ SETTINGS: Final = frozenset(
         "TOUCHLINE_PURGE_URL",
         "TOUCHLINE_PURGE_TOKEN",
         "TOUCHLINE_LOG_LEVEL",
+        "TOUCHLINE_LOG_FORMAT",
+        "TOUCHLINE_TRACES_URL",
+        "TOUCHLINE_TRACES_RATIO",
+        "TOUCHLINE_BEACON_RATE",
         "TOUCHLINE_DEMO",
         "TOUCHLINE_FEED_URL",
         "TOUCHLINE_FEED_PUSH_URL",
@@ -114,6 +120,10 @@ class Config:
         purge_token: sent with it as a bearer token.
         stream: the limits of the stream tier.
         log_level: records of this level and of worse ones are logged.
+        log_format: how a record is written, one of ``origin.logs.LOG_FORMATS``.
+        traces_url: where spans go, OTLP over HTTP; empty: traces are off.
+        traces_ratio: of the traces that begin here, so many are recorded, 0 to 1.
+        beacon_rate: of the readers of our pages, so many report how late they saw a goal; 0: none.
         demo: whether pages carry the panel that shows tier, id and latency.
     """
 
@@ -132,6 +142,10 @@ class Config:
     purge_token: str = field(default="", repr=False)
     stream: StreamConfig = field(default_factory=StreamConfig)
     log_level: str = DEFAULT_LOG_LEVEL
+    log_format: str = DEFAULT_LOG_FORMAT
+    traces_url: str = ""
+    traces_ratio: float = 1.0
+    beacon_rate: float = BEACON_RATE_MAX
     demo: bool = False
 
     @classmethod
@@ -164,10 +178,14 @@ class Config:
             dead_letter_days=_days(env, "TOUCHLINE_DEAD_LETTER_DAYS", DEFAULT_DEAD_LETTER_DAYS),
             public_url=env.get("TOUCHLINE_PUBLIC_URL", "").rstrip("/"),
             crest_origins=_crest_origins(env),
-            purge_url=_purge_url(env),
+            purge_url=_http_url(env, "TOUCHLINE_PURGE_URL"),
             purge_token=_purge_token(env),
             stream=_stream(env),
             log_level=env.get("TOUCHLINE_LOG_LEVEL", DEFAULT_LOG_LEVEL).lower(),
+            log_format=env.get("TOUCHLINE_LOG_FORMAT", DEFAULT_LOG_FORMAT).lower(),
+            traces_url=_http_url(env, "TOUCHLINE_TRACES_URL"),
+            traces_ratio=_share(env, "TOUCHLINE_TRACES_RATIO", 1.0, 1.0),
+            beacon_rate=_share(env, "TOUCHLINE_BEACON_RATE", BEACON_RATE_MAX, BEACON_RATE_MAX),
             demo=_switch(env, "TOUCHLINE_DEMO"),
         )
         if config.public_url and not config.public_url.startswith(("http://", "https://")):
@@ -177,6 +195,10 @@ class Config:
         if config.log_level not in LOG_LEVELS:
             raise ConfigError(
                 f"TOUCHLINE_LOG_LEVEL {shown(config.log_level)}: must be one of {' '.join(LOG_LEVELS)}"
+            )
+        if config.log_format not in LOG_FORMATS:
+            raise ConfigError(
+                f"TOUCHLINE_LOG_FORMAT {shown(config.log_format)}: must be one of {' '.join(LOG_FORMATS)}"
             )
         return config
 
@@ -223,15 +245,15 @@ def _crest_origins(env: Mapping[str, str]) -> tuple[str, ...]:
     return origins
 
 
-def _purge_url(env: Mapping[str, str]) -> str:
-    url = env.get("TOUCHLINE_PURGE_URL", "")
+def _http_url(env: Mapping[str, str], name: str) -> str:
+    url = env.get(name, "")
     try:
         parts = urlsplit(url)
         usable = not url or bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
     except ValueError:
         usable = False
     if not usable or not _HEADER_TEXT.fullmatch(url):
-        raise ConfigError(f"TOUCHLINE_PURGE_URL {shown(url)}: must be http://host/path or https://host/path")
+        raise ConfigError(f"{name} {shown(url)}: must be http://host/path or https://host/path")
     return url
 
 
@@ -278,6 +300,15 @@ def _count(env: Mapping[str, str], name: str, default: int, limit: int) -> int:
     if not _WHOLE_NUMBER.fullmatch(text) or not 1 <= int(text) <= limit:
         raise ConfigError(f"{name} {shown(text)}: must be a whole number from 1 to {limit}")
     return int(text)
+
+
+def _share(env: Mapping[str, str], name: str, default: float, most: float) -> float:
+    text = env.get(name)
+    if text is None:
+        return default
+    if not _NUMBER.fullmatch(text) or float(text) > most:
+        raise ConfigError(f"{name} {shown(text)}: must be a number from 0 to {most:g}")
+    return float(text)
 
 
 def _days(env: Mapping[str, str], name: str, default: int) -> int:

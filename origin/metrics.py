@@ -64,6 +64,19 @@ class Metrics:
             "Pages and polls of a match that showed it as it was known last, because the bus is slow or away",
             registry=self.registry,
         )
+        self.web_beacons = Counter(
+            "touchline_web_beacons",
+            "Measurements of readers' browsers, by what became of them: taken, refused, too_many",
+            ["result"],
+            registry=self.registry,
+        )
+        self.web_goal_screen = Histogram(
+            "touchline_web_goal_screen_seconds",
+            "From the log's taking a goal or a retraction until a sampled reader's browser showed it",
+            ["kind"],
+            buckets=_LATENCY_BUCKETS,
+            registry=self.registry,
+        )
         self.published = Counter(
             "touchline_fanout_published_deltas",
             "Deltas this worker published on the bus",
@@ -142,6 +155,17 @@ class Metrics:
             "How far this machine's clock has jumped ahead of the last hour's; 0 while it is believed",
             registry=self.registry,
         )
+        self.eventlog_read_only = Gauge(
+            "touchline_eventlog_read_only",
+            "1 while the last write to the event log's file failed, as on a full disk; it can be read",
+            registry=self.registry,
+        )
+        self.eventlog_free_bytes = Gauge(
+            "touchline_eventlog_disk_free_bytes",
+            "Space on the file system of the event log's file; -1 where the log is no file of this machine",
+            registry=self.registry,
+        )
+        self.eventlog_free_bytes.set(-1)
         self.feed_polls = Counter(
             "touchline_feed_polls",
             "Requests to a vendor, by how they ended",
@@ -202,6 +226,21 @@ class Metrics:
             ["match_id"],
             registry=self.registry,
         )
+
+        # An alert sees an increase only from a sample of before: these are there from the start, as 0.
+        self.ingest_rejected.labels("eventlog_unavailable")
+        for result in ("sent", "failed", "dropped"):
+            self.purges.labels(result)
+        for result in ("taken", "refused", "too_many"):
+            self.web_beacons.labels(result)
+
+    def begin_feed(self, feed: str) -> None:
+        """Have the counters of a vendor's feed from the start, as 0: an alert sees their first increase."""
+        for counter in (
+            *(self.feed_dead_letters, self.feed_too_large, self.feed_score_alarms),
+            *(self.feed_reconnects, self.feed_outages),
+        ):
+            counter.labels(feed)
 
     def observe_received(self, events: Iterable[Event], received_ms: int, acknowledged_ms: int) -> None:
         """Note how long new events took until they came, and until the log had them.

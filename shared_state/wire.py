@@ -66,6 +66,7 @@ __all__ = [
     "ATTRIBUTE_TITLE",
     "ATTRIBUTE_UNSEEN",
     "ATTRIBUTE_UNTIL",
+    "BEACON_META_NAME",
     "DELTA_ACCEPTED",
     "DELTA_DETAIL",
     "DELTA_EVENT_ID",
@@ -197,6 +198,7 @@ ATTRIBUTE_UNTIL: Final = "data-tl-until"
 ATTRIBUTE_UNSEEN: Final = "data-unseen"
 SNAPSHOT_ELEMENT_ID: Final = "tl-snapshot"
 OFFLINE_META_NAME: Final = "touchline-offline"
+BEACON_META_NAME: Final = "touchline-beacons"
 
 _ID_PATTERN: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")
 _SHORT: Final = {

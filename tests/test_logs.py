@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import subprocess
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from origin.cli import COMMANDS
-from origin.logs import LineFormatter, configure_logging, escaped
+from origin.logs import JsonFormatter, LineFormatter, configure_logging, escaped, structured_logger
 from testkit.command import ROOT
 from testkit.poster import event
 from testkit.services.origin import OriginServer
@@ -129,3 +130,73 @@ def test_serve_logs_its_own_records_and_gunicorns_by_one_level_and_one_formatter
 
 def test_serve_logs_nothing_below_its_level(tmp_path: Path) -> None:
     assert records_of_a_conflict(tmp_path, "error") == set()
+
+
+# --- Records with fields, and JSON
+
+
+def structured(event_text: str, **fields: object) -> logging.LogRecord:
+    given = record("")
+    given.msg = {"event": event_text, **fields}
+    given.args = ()
+    return given
+
+
+@given(st.text(), st.text())
+def test_a_field_stays_on_the_line_of_its_record(text: str, value: str) -> None:
+    line = LineFormatter().format(structured(text, webhook_id=value, match_id="m1"))
+    assert len(line.splitlines()) == 1
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", line)
+    assert line.endswith(" match_id=m1")
+
+
+def test_a_value_cannot_look_like_another_field() -> None:
+    line = LineFormatter().format(structured("acknowledged", webhook_id="a key_name=admin", key_name="scout"))
+    assert line.endswith(
+        'INFO acknowledged webhook_id="a key_name=admin" key_name=scout'.replace("INFO", "WARNING")
+    )
+
+
+@given(st.text(), st.text())
+def test_json_is_one_ascii_line_that_says_what_was_given(text: str, value: str) -> None:
+    line = JsonFormatter().format(structured(text, webhook_id=value, logger="forged", level="forged"))
+    assert line.isascii()
+    assert "\n" not in line
+    read = json.loads(line)
+    assert (read["event"], read["webhook_id"]) == (text, value)
+    assert (read["logger"], read["level"]) == ("origin.test", "warning")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", read["timestamp"])
+
+
+def test_json_has_records_of_the_standard_library_and_tracebacks() -> None:
+    try:
+        raise ValueError(f"bad id a\n{FORGED}")
+    except ValueError as error:
+        lines = JsonFormatter().format(record("failed for %s", "m1", error=error)).split("\n")
+    [read] = map(json.loads, lines)
+    assert read["event"] == "failed for m1"
+    assert read["exception"].startswith("Traceback (most recent call last):")
+
+
+def test_a_structured_logger_obeys_the_level_of_its_name(caplog: pytest.LogCaptureFixture) -> None:
+    logger = structured_logger("origin.test.structured")
+    with caplog.at_level("WARNING", logger="origin.test.structured"):
+        logger.info("quiet", match_id="m1")
+        logger.warning("loud", match_id="m1")
+    assert [given.msg for given in caplog.records] == [{"event": "loud", "match_id": "m1"}]
+
+
+def test_a_second_configuration_changes_the_format(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    try:
+        configure_logging("info", "json")
+        structured_logger("origin.test.format").info("one", match_id="m1")
+        configure_logging("info")
+        structured_logger("origin.test.format").info("two", match_id="m1")
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+    first, second = capsys.readouterr().err.splitlines()
+    assert json.loads(first)["match_id"] == "m1"
+    assert second.endswith(" origin.test.format INFO two match_id=m1")

@@ -16,12 +16,13 @@ implementation, chosen by the URL's scheme and imported only then:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from origin.backends import open_backend
 from origin.bus.match_row import MatchRow
 from origin.errors import BusError
+from origin.provenance import Provenance
 from shared_state import DeltaId
 
 __all__ = [
@@ -46,10 +47,16 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One delta as it travels: its id and its bytes (``shared_state.encode_delta``)."""
+    """One delta as it travels: its id and its bytes (``shared_state.encode_delta``).
+
+    Attributes:
+        provenance: for log lines and traces, where fan-out gave it. It is no part of the delta, and no viewer
+            gets it.
+    """
 
     id: DeltaId
     delta: bytes
+    provenance: Provenance | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

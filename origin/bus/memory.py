@@ -37,11 +37,14 @@ from origin.bus import (
 from origin.bus.ended_matches import EndedMatches
 from origin.bus.match_row import ENDED_STATUSES, status_of
 from origin.errors import BusBehindError, BusError
+from origin.logs import structured_logger
+from origin.provenance import log_deltas
 from shared_state import DeltaId
 
 __all__ = ["MemoryBus", "open_url"]
 
 logger = logging.getLogger(__name__)
+_log = structured_logger(__name__)
 
 # A match has 100 to 300 deltas; one that is amended all evening stays within ten times that.
 REPLAY_MAX_DELTAS = 2_000
@@ -145,7 +148,9 @@ class MemoryBus:
             if status_of(snapshot) in ENDED_STATUSES:
                 self._ended_here[match_id] = None
                 self._put_away()
-            return len(fresh)
+        if fresh[-1].provenance is not None and logger.isEnabledFor(logging.INFO):
+            log_deltas(_log, "stored", match_id, fresh)
+        return len(fresh)
 
     def head(self, match_id: str) -> DeltaId | None:
         """See ``Bus.head``."""

@@ -20,9 +20,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from origin.bus import Gap, Published, Replay, Suffix, follows
+from origin.provenance import Provenance
 from shared_state import DeltaId
 
 __all__ = ["Cursor", "Subscriber"]
@@ -44,12 +45,14 @@ class Cursor:
     Attributes:
         ready: set once the base is known: a replay that begins now loses nothing.
         stale: a re-read is needed.
+        announced: the id of a delta that is on its way, and where it comes from.
     """
 
     def __init__(self, match_id: str) -> None:
         self.match_id = match_id
         self.ready = threading.Event()
         self.stale = True
+        self.announced: tuple[DeltaId, Provenance | None] | None = None
         # Locked while callbacks run: none runs after the close of its subscription returned.
         # Reentrant, since a callback may close its subscription.
         self._lock = threading.RLock()
@@ -86,6 +89,11 @@ class Cursor:
 
     def take_live(self, published: Published) -> bool:
         """Take a live message; False if a re-read is needed."""
+        if self.announced is not None:
+            id_, provenance = self.announced
+            self.announced = None
+            if id_ == published.id:
+                published = replace(published, provenance=provenance)
         with self._lock:
             if not self.ready.is_set():
                 self.stale = True

@@ -33,7 +33,7 @@ from origin.bus import BusHealth, Gap
 from origin.bus.redis_cursor import Cursor, Subscriber
 from origin.bus.redis_reader import Attempts, Link, Reader
 from origin.bus.redis_servers import REDIS_ERRORS, Node, Servers
-from origin.bus.redis_store import Head, RedisStore, decode_message
+from origin.bus.redis_store import PROVENANCE_ID, Head, RedisStore, decode_announcement, decode_message
 from origin.errors import BusError
 from shared_state import DeltaId, WireError
 
@@ -158,7 +158,11 @@ class Live:
             return  # it has no subscriber any more, or another connection has it now
         if kind in (b"message", b"smessage"):
             try:
-                in_order = cursor.take_live(decode_message(data))
+                published = decode_message(data)
+                if published.id == PROVENANCE_ID:
+                    cursor.announced = decode_announcement(published.delta)
+                    return
+                in_order = cursor.take_live(published)
             except (WireError, UnicodeDecodeError):
                 logger.warning("channel %r carries a message that is no delta: %.80r", channel, data)
                 return

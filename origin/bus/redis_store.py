@@ -3,9 +3,9 @@
 =============================  ======  ===================================================================
 key                            type    contents
 =============================  ======  ===================================================================
-``touchline:{<match>}:stream`` stream  the last deltas, entry id ``<epoch>-<seq>``, one field ``d``
+``touchline:{<match>}:stream`` stream  the last deltas, ``d``, and ``p`` its provenance
 ``touchline:{<match>}:state``  hash    ``id``, the latest id; ``snapshot`` and ``row``, the match at that id
-``touchline:{<match>}:live``   channel ``<epoch>-<seq> <delta>``
+``touchline:{<match>}:live``   channel ``<epoch>-<seq> <delta>``; before it, if any, ``0-0 <id> <provenance>``
 ``touchline:matches``          set     the ids of all matches, and ``""`` while the set is complete
 ``touchline:changes:{…}``      stream  one entry for each publish, one field ``m``, the match (``redis_rows``)
 =============================  ======  ===================================================================
@@ -37,25 +37,32 @@ from origin.bus.match_row import ENDED_STATUSES, MatchRow, status_of
 from origin.bus.redis_servers import REDIS_ERRORS, Node, Options, Servers, by_node, side_by_side
 from origin.bus.server_calls import ServerCalls
 from origin.errors import BusBehindError, BusError
+from origin.logs import structured_logger
+from origin.provenance import Provenance, log_deltas
 from shared_state import DeltaId
 
 __all__ = [
+    "PROVENANCE_ID",
     "PUBLISH_SCRIPT",
     "SERVER_LOST",
     "Head",
     "RedisStore",
     "bus_error",
+    "decode_announcement",
     "decode_message",
     "id_of",
     "text_of",
 ]
 
 logger = logging.getLogger(__name__)
+_log = structured_logger(__name__)
 
 _Result = TypeVar("_Result")
 
-# Adds one run of deltas [first, last] of one epoch. Nothing is written before it is known to fit. If the
-# stream were ahead of ``state`` all the same, XADD would refuse the smaller id, and the script would fail.
+# Adds one run of deltas [first, last] of one epoch. The provenance of a delta is at the end of its argument,
+# and its size beside CHANGES_MAX where a delta of the run has one. Nothing is written before it is known to
+# fit. If the stream were ahead of ``state`` all the same, XADD would refuse the smaller id, and the script
+# would fail.
 #
 # A script and not MULTI: the decision needs the head, and a head that was read before MULTI may have changed
 # by then. A script and not a Function: both cost the same (docs/bus.md), and a script needs nothing
@@ -64,7 +71,7 @@ PUBLISH_SCRIPT = """
 local stream, state = KEYS[1], KEYS[2]
 local publish, channel, max_deltas, stream_ttl, state_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local snapshot, epoch_text, epoch, first = ARGV[6], ARGV[7], tonumber(ARGV[7]), tonumber(ARGV[8])
-local row, match_id, max_changes = ARGV[9], ARGV[10], ARGV[11]
+local row, match_id, max_changes, sizes = ARGV[9], ARGV[10], string.match(ARGV[11], '^%d+'), {}
 local last = first + #ARGV - 12
 local head = redis.call('HGET', state, 'id')
 local following = 1
@@ -86,17 +93,35 @@ end
 if not goes_on then
   redis.call('DEL', stream)
 end
-local ids = {}
+if #ARGV[11] > #max_changes then
+  for size in string.gmatch(string.sub(ARGV[11], #max_changes + 1), '%d+') do
+    sizes[#sizes + 1] = tonumber(size)
+  end
+end
+local ids, deltas, provenances = {}, {}, {}
 for seq = following, last do
   local id = epoch_text .. '-' .. string.format('%.0f', seq)
   ids[seq] = id
-  redis.call('XADD', stream, 'MAXLEN', '~', max_deltas, id, 'd', ARGV[12 + seq - first])
+  local delta = ARGV[12 + seq - first]
+  local size = sizes[seq - first + 1] or 0
+  if size > 0 then
+    local provenance = string.sub(delta, -size)
+    delta = string.sub(delta, 1, -size - 1)
+    redis.call('XADD', stream, 'MAXLEN', '~', max_deltas, id, 'd', delta, 'p', provenance)
+    provenances[seq] = provenance
+  else
+    redis.call('XADD', stream, 'MAXLEN', '~', max_deltas, id, 'd', delta)
+  end
+  deltas[seq] = delta
 end
 redis.call('HSET', state, 'id', ids[last], 'snapshot', snapshot, 'row', row)
 redis.call('EXPIRE', stream, stream_ttl)
 redis.call('EXPIRE', state, state_ttl)
 for seq = following, last do
-  redis.call(publish, channel, ids[seq] .. ' ' .. ARGV[12 + seq - first])
+  if provenances[seq] then
+    redis.call(publish, channel, '0-0 ' .. ids[seq] .. ' ' .. provenances[seq])
+  end
+  redis.call(publish, channel, ids[seq] .. ' ' .. deltas[seq])
 end
 if KEYS[3] then
   redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', max_changes, '*', 'm', match_id)
@@ -105,6 +130,8 @@ return {last - following + 1, ids[last], goes_on and 1 or 0}
 """
 _PUBLISH_SHA = hashlib.sha1(PUBLISH_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
+#: No delta has this id: each is before it to a reader that does not know what it means, and drops it.
+PROVENANCE_ID = DeltaId(0, 0)
 _COMPLETE = b""  # no match has this id
 _SCAN_COUNT = 1_000
 _INDEXED_MAX = 20_000
@@ -190,8 +217,7 @@ class RedisStore:
             first,
             b"" if row is None else row.encode(),
             match_id,
-            CHANGES_MAX,
-            *(published.delta for published in deltas),
+            *_with_provenances(deltas),
         )
         added, head, known = self.attempt(lambda: self._run_script(keys, args))
         if added < 0:
@@ -202,6 +228,8 @@ class RedisStore:
             self._update_list(match_id, to_index=to_index, changed=added > 0)
         elif to_index:
             self._put_in_index(match_id)
+        if added > 0 and deltas[-1].provenance is not None and logger.isEnabledFor(logging.INFO):
+            log_deltas(_log, "stored", match_id, deltas[-added:])
         return int(added)
 
     def head(self, match_id: str) -> DeltaId | None:
@@ -464,9 +492,36 @@ class RedisStore:
 
 
 def decode_message(data: bytes) -> Published:
-    """Read a message that the script published on the channel."""
+    """Read a message that the script published on the channel.
+
+    One with the id ``PROVENANCE_ID`` is no delta: it says where the delta in the next message comes from.
+    ``decode_announcement`` reads its ``delta``.
+
+    Raises:
+        WireError, UnicodeDecodeError: it is no such message.
+    """
     id_, _, delta = data.partition(b" ")
     return Published(DeltaId.parse(id_.decode()), delta)
+
+
+def decode_announcement(data: bytes) -> tuple[DeltaId, Provenance | None]:
+    """Read the id of a delta, and where it comes from.
+
+    Raises:
+        WireError, UnicodeDecodeError: there is no id.
+    """
+    id_, _, provenance = data.partition(b" ")
+    return DeltaId.parse(id_.decode()), Provenance.decode(provenance)
+
+
+def _with_provenances(deltas: Sequence[Published]) -> list[bytes | int]:
+    """The last arguments of the script, from ``CHANGES_MAX`` on."""
+    provenances = [b"" if one.provenance is None else one.provenance.encode() for one in deltas]
+    if not any(provenances):
+        return [CHANGES_MAX, *(one.delta for one in deltas)]
+    sizes = b" ".join(b"%d" % len(provenance) for provenance in provenances)
+    arguments = [one.delta + provenance for one, provenance in zip(deltas, provenances, strict=True)]
+    return [b"%d %b" % (CHANGES_MAX, sizes), *arguments]
 
 
 def _replay(after: DeltaId, entries: Any, head: Any) -> Replay:
@@ -474,7 +529,14 @@ def _replay(after: DeltaId, entries: Any, head: Any) -> Replay:
     if not entries:
         at = id_of(head)
         return UpToDate() if at == after else Gap(at)
-    deltas = [Published(DeltaId.parse(id_.decode()), fields[b"d"]) for id_, fields in entries]
+    deltas = [
+        Published(
+            DeltaId.parse(id_.decode()),
+            fields[b"d"],
+            Provenance.decode(fields[b"p"]) if b"p" in fields else None,
+        )
+        for id_, fields in entries
+    ]
     # Nothing is missing: the ids of a stream rise, so only the complete run has this count and these ends.
     last = deltas[-1].id
     if deltas[0].id == (after.epoch, after.seq + 1) and last == (after.epoch, after.seq + len(deltas)):

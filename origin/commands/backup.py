@@ -34,7 +34,7 @@ def run_copy(what: str, copy: Callable[[Path, Bar], int]) -> int:
     """
     try:
         config = Config.from_env(os.environ)
-        configure_logging(config.log_level)
+        configure_logging(config.log_level, config.log_format)
         if not config.eventlog_url.startswith("sqlite:"):
             scheme = config.eventlog_url.partition(":")[0]
             raise ConfigError(f"EVENTLOG_URL {scheme!r}: only a SQLite log is a file")

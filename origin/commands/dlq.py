@@ -83,7 +83,7 @@ def discard(ids: Sequence[str]) -> None:
 def _log() -> Iterator[EventLog]:
     try:
         config = Config.from_env(os.environ)
-        configure_logging(config.log_level)
+        configure_logging(config.log_level, config.log_format)
         with closing(open_eventlog(config.eventlog_url)) as log:
             yield log
     except OriginError as error:

@@ -15,6 +15,7 @@ from origin.fanout.purge import PurgeHook
 from origin.fanout.worker import FanOut
 from origin.logs import configure_logging
 from origin.metrics import Metrics
+from origin.tracing import open_tracer
 
 __all__ = ["command"]
 
@@ -35,14 +36,17 @@ def command(group: str, embargo: float, metrics_port: int | None, metrics_host: 
     metrics = Metrics()
     try:
         config = Config.from_env(os.environ)
-        configure_logging(config.log_level)
+        configure_logging(config.log_level, config.log_format)
         if config.embedded:
             raise ConfigError(
                 f"BUS_URL {config.bus_url!r} is inside the origin's process, which runs its own fan-out"
             )
+        tracer = open_tracer(config.traces_url, config.traces_ratio, "touchline-fanout")
         log, bus = open_eventlog(config.eventlog_url), open_bus(config.bus_url)
         purge = PurgeHook(config.purge_url, config.purge_token, metrics) if config.purge_url else None
-        worker = FanOut(log, bus, group=group, embargo_s=embargo, metrics=metrics, purge=purge)
+        worker = FanOut(
+            *(log, bus), group=group, embargo_s=embargo, metrics=metrics, purge=purge, tracer=tracer
+        )
     except OriginError as error:
         raise click.ClickException(str(error)) from None
     try:
@@ -52,3 +56,4 @@ def command(group: str, embargo: float, metrics_port: int | None, metrics_host: 
             purge.close()
         bus.close()
         log.close()
+        tracer.close()

@@ -35,7 +35,7 @@ def heal_dates(apply_: bool, epochs: bool) -> None:
     """Set dates of EVENTLOG_URL right that are in the future."""
     try:
         config = Config.from_env(os.environ)
-        configure_logging(config.log_level)
+        configure_logging(config.log_level, config.log_format)
         with progress("looking at dates") as bar:
             healing = _heal(config.eventlog_url, bar, apply=apply_, with_epochs=epochs)
     except OriginError as error:

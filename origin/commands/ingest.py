@@ -19,6 +19,7 @@ from origin.errors import ConfigError, OriginError
 from origin.eventlog import open_eventlog
 from origin.logs import configure_logging
 from origin.metrics import Metrics
+from origin.tracing import open_tracer
 
 __all__ = ["command"]
 
@@ -143,11 +144,12 @@ def command(
     given: dict[str, Any] = {} if names is None else {"names": _names(names)}
     try:
         config = Config.from_env(os.environ)
-        configure_logging(config.log_level)
+        configure_logging(config.log_level, config.log_format)
         if config.eventlog_url.startswith("memory:"):
             raise ConfigError(f"EVENTLOG_URL {config.eventlog_url!r} ends with this process")
         format_ = open_format(feed, zone=zone, **given)
         check_settings(format_, matches, url, push_url, key, leagues)  # before a log is made for nothing
+        tracer = open_tracer(config.traces_url, config.traces_ratio, "touchline-ingest")
         log = open_eventlog(config.eventlog_url)
         worker = FeedWorker(
             format_,
@@ -162,6 +164,7 @@ def command(
             requests_per_day=_REQUESTS_PER_DAY.get(feed, 0) if requests_per_day is None else requests_per_day,
             leagues=leagues,
             dead_letter_days=config.dead_letter_days,
+            tracer=tracer,
         )
     except OriginError as error:
         raise click.ClickException(str(error)) from None
@@ -169,6 +172,7 @@ def command(
         run(worker, metrics, metrics_port, metrics_host)
     finally:
         log.close()
+        tracer.close()
 
 
 def _names(file: str) -> Any:

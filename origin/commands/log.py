@@ -47,7 +47,7 @@ def show(match: str) -> None:
     found = False
     try:
         config = Config.from_env(os.environ)
-        configure_logging(config.log_level)
+        configure_logging(config.log_level, config.log_format)
         with closing(open_eventlog(config.eventlog_url)) as log, output() as out:
             for record in log.read_match(match):
                 out.write(compact(_to_json(record)).encode("utf-8") + b"\n")
@@ -73,5 +73,6 @@ def _to_json(record: LogRecord) -> JsonObject:
         "time": time,
         "key": key_name,
         "webhook_id": webhook_id,
+        **({} if record.traceparent is None else {"traceparent": record.traceparent}),
         "event": record.event.to_json(),
     }

@@ -42,7 +42,7 @@ def prune(before: datetime, unfinished: bool, apply_: bool) -> None:
         raise click.BadParameter(f"{before:%Y-%m-%d} is in the future", param_hint="--before")
     try:
         config = Config.from_env(os.environ)
-        configure_logging(config.log_level)
+        configure_logging(config.log_level, config.log_format)
         if not config.eventlog_url.startswith("sqlite:"):
             raise ConfigError(
                 f"EVENTLOG_URL {config.eventlog_url.partition(':')[0]!r}: only a SQLite log is pruned here"

@@ -41,7 +41,7 @@ def command(host: str, port: int, workers: int, admin_port: int | None, admin_ho
     pool = None
     try:
         config = Config.from_env(os.environ)
-        configure_logging(config.log_level)
+        configure_logging(config.log_level, config.log_format)
         if config.ingest_keys_file:
             KeyFile(config.ingest_keys_file)  # a file that cannot be used ends the command, not each worker
         admin = None if admin_port is None else listen(admin_host, admin_port, queues=1)[0]

@@ -37,11 +37,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class SignedBy:
-    """Who brought a record by a signed webhook.
+    """Who brought a record, and in which delivery.
 
     Attributes:
-        key_name: the name of the ingest key that signed.
-        webhook_id: of the delivery.
+        key_name: the name of the ingest key that signed a webhook; of a vendor's document ``feed:`` and the
+            name of its format, which no key can have.
+        webhook_id: of the delivery; the feed worker makes one for each append.
     """
 
     key_name: str
@@ -57,8 +58,9 @@ class LogRecord:
         appended_ms: UTC milliseconds at which the log took it; that of a match's first event is the match's
             epoch. It may go back where the log's clock does (each of Kafka's brokers has its own clock), so
             the offset alone is the order.
-        signed_by: who brought it; None for records that did not come by a webhook, and for those of versions
-            that did not keep it.
+        signed_by: who brought it; None where nobody said so, and for records of versions that did not keep
+            it.
+        traceparent: the trace that it belongs to (``origin.tracing``); None for none.
     """
 
     partition: int
@@ -66,6 +68,7 @@ class LogRecord:
     appended_ms: int
     event: Event
     signed_by: SignedBy | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,11 @@ class EventLog(Protocol):
     """The durable log."""
 
     def append(
-        self, events: Sequence[Event], key: str | None = None, signed_by: SignedBy | None = None
+        self,
+        events: Sequence[Event],
+        key: str | None = None,
+        signed_by: SignedBy | None = None,
+        traceparent: str | None = None,
     ) -> Appended:
         """Append all of the events, or none. When this returns they survive ``kill -9`` and power loss.
 
@@ -154,6 +161,7 @@ class EventLog(Protocol):
                 Kafka only this process' own keys are known: a repetition may be in the log, and changes
                 nothing when it is folded.
             signed_by: who brought them; kept with each record.
+            traceparent: the trace that they belong to; kept with each record.
 
         Raises:
             EventLogError: they may not be in the log; the sender has to send again.

@@ -64,6 +64,7 @@ RECENT_KEYS_MAX = 100_000
 BATCH_KEY_HEADER = "webhook-id"
 KEY_NAME_HEADER = "signed-by"
 SIGNED_ID_HEADER = "signed-webhook-id"
+TRACE_HEADER = "traceparent"  # as other programs name it, too
 # Kafka refuses a commit during a rebalance; a moment later the new assignment is known.
 IN_REBALANCE = {KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS, KafkaError.UNKNOWN_MEMBER_ID}
 REBALANCE_POLL_S = 0.05
@@ -89,7 +90,11 @@ class KafkaEventLog:
         self._sizes: OrderedDict[str, MatchSize] = OrderedDict()
 
     def append(
-        self, events: Sequence[Event], key: str | None = None, signed_by: SignedBy | None = None
+        self,
+        events: Sequence[Event],
+        key: str | None = None,
+        signed_by: SignedBy | None = None,
+        traceparent: str | None = None,
     ) -> Appended:
         """See ``EventLog.append``; the module's docstring says what Kafka cannot promise."""
         if key is not None:
@@ -104,7 +109,7 @@ class KafkaEventLog:
             self.send(
                 self.settings.topic,
                 messages,
-                _headers(key, signed_by),
+                _headers(key, signed_by, traceparent),
             )
             self._count(messages)
         if key is not None:
@@ -197,7 +202,9 @@ class KafkaEventLog:
         if partition != partition_of(event.match_id, self.partitions):
             reason = f"match {event.match_id!r} is not of partition {partition}: no murmur2 of its id"
             return DeadLetter(partition, offset, wall_clock_ms(), reason, payload)
-        return LogRecord(partition, offset, appended_ms, event, _signed_by(message))
+        texts = _texts(message)
+        signed_by = signed_by_of(texts.get(KEY_NAME_HEADER), texts.get(SIGNED_ID_HEADER))
+        return LogRecord(partition, offset, appended_ms, event, signed_by, texts.get(TRACE_HEADER))
 
 
 class KafkaConsumer:
@@ -421,25 +428,28 @@ def _position(message: Message) -> tuple[int, int, int]:
     return message.partition() or 0, message.offset() or 0, message.timestamp()[1]
 
 
-def _headers(key: str | None, signed_by: SignedBy | None) -> list[tuple[str, str | bytes | None]] | None:
+def _headers(
+    key: str | None, signed_by: SignedBy | None, traceparent: str | None
+) -> list[tuple[str, str | bytes | None]] | None:
     headers: list[tuple[str, str | bytes | None]] = []
     if key is not None:
         headers.append((BATCH_KEY_HEADER, key.encode("utf-8")))
     if signed_by is not None:
         headers.append((KEY_NAME_HEADER, signed_by.key_name.encode("utf-8")))
         headers.append((SIGNED_ID_HEADER, signed_by.webhook_id.encode("utf-8")))
+    if traceparent is not None:
+        headers.append((TRACE_HEADER, traceparent.encode("ascii")))
     return headers or None
 
 
-def _signed_by(message: Message) -> SignedBy | None:
-    """Who signed a record; None for one without the headers. Another client may have put anything there."""
+def _texts(message: Message) -> dict[str, str]:
+    """The headers that we know, of a record. Another client may have put anything there."""
     headers = message.headers()
-    texts = {
+    return {
         name: value.decode("utf-8", "replace")
         for name, value in (headers if isinstance(headers, list) else [])
-        if name in (KEY_NAME_HEADER, SIGNED_ID_HEADER) and isinstance(value, bytes)
+        if name in (KEY_NAME_HEADER, SIGNED_ID_HEADER, TRACE_HEADER) and isinstance(value, bytes)
     }
-    return signed_by_of(texts.get(KEY_NAME_HEADER), texts.get(SIGNED_ID_HEADER))
 
 
 def open_url(url: str) -> KafkaEventLog:

@@ -30,7 +30,11 @@ class MemoryEventLog:
         self._sizes = SizeCache(self._count_after)
 
     def append(
-        self, events: Sequence[Event], key: str | None = None, signed_by: SignedBy | None = None
+        self,
+        events: Sequence[Event],
+        key: str | None = None,
+        signed_by: SignedBy | None = None,
+        traceparent: str | None = None,
     ) -> Appended:
         """See ``EventLog.append``."""
         with self._changed:
@@ -44,7 +48,8 @@ class MemoryEventLog:
                 # match's: a clock that was ahead for a moment must not date the events of all others.
                 appended_ms = max(now_ms, self._last_ms.get(event.match_id, 0))
                 self._last_ms[event.match_id] = appended_ms
-                self._records.append(LogRecord(0, len(self._records) + 1, appended_ms, event, signed_by))
+                offset = len(self._records) + 1
+                self._records.append(LogRecord(0, offset, appended_ms, event, signed_by, traceparent))
             self._changed.notify_all()
         return Appended(True, len(events))
 

@@ -20,6 +20,7 @@ Sessions have locks (``postgres_group``): a pooler must pool sessions, not trans
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import zlib
@@ -39,6 +40,8 @@ from shared_state import Event
 
 __all__ = ["PostgresDeadLetters", "PostgresEventLog", "open_url"]
 
+logger = logging.getLogger(__name__)
+
 SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS touchline;
 CREATE TABLE IF NOT EXISTS touchline.partitions (
@@ -54,6 +57,7 @@ CREATE TABLE IF NOT EXISTS touchline.records (
     event text NOT NULL,
     key_name text,
     webhook_id text,
+    traceparent text,
     PRIMARY KEY (partition, "offset")
 );
 CREATE INDEX IF NOT EXISTS records_by_match ON touchline.records (match_id, "offset");
@@ -78,6 +82,12 @@ CREATE TABLE IF NOT EXISTS touchline.dead_letters (
     PRIMARY KEY (partition, "offset")
 );
 """
+RECORDS = (
+    'SELECT partition, "offset", appended_ms, event, key_name, webhook_id, traceparent FROM touchline.records'
+)
+UNTRACED_RECORDS = (
+    'SELECT partition, "offset", appended_ms, event, key_name, webhook_id, NULL FROM touchline.records'
+)
 LAST_TABLE = "touchline.dead_letters"
 # If two processes open a new log at once, the second waits for this lock. The number is arbitrary.
 SCHEMA_LOCK = 0x70756368
@@ -102,18 +112,24 @@ class PostgresEventLog:
         self._idle: list[PostgresSession] = []
         self._closed = False
         with self.session() as session:
-            _prepare(session, settings.partitions)
+            self._traced = _prepare(session, settings.partitions)
+            self.records = RECORDS if self._traced else UNTRACED_RECORDS
             row = session.execute("SELECT count(*) FROM touchline.partitions").fetchone()
             self.partitions: int = row[0] if row else 0
 
     def append(
-        self, events: Sequence[Event], key: str | None = None, signed_by: SignedBy | None = None
+        self,
+        events: Sequence[Event],
+        key: str | None = None,
+        signed_by: SignedBy | None = None,
+        traceparent: str | None = None,
     ) -> Appended:
         """See ``EventLog.append``."""
         by_partition: dict[int, list[Event]] = {}
         for event in events:
             partition = zlib.crc32(event.match_id.encode("ascii")) % self.partitions
             by_partition.setdefault(partition, []).append(event)
+        trace = (traceparent,) if self._traced else ()
         with self.session() as session:
             with session.transaction():
                 if key is not None:
@@ -122,7 +138,7 @@ class PostgresEventLog:
                         return Appended(False, known)
                 # In the same order in every process, or two batches could wait for each other's partition.
                 for partition in sorted(by_partition):
-                    _insert(session, partition, by_partition[partition], signed_by)
+                    _insert(session, partition, by_partition[partition], (*names_of(signed_by), *trace))
             # The events are in the log even if the notification fails: readers poll as well.
             with suppress(psycopg.Error):
                 session.execute(f"NOTIFY {CHANNEL}")
@@ -144,18 +160,16 @@ class PostgresEventLog:
         while True:
             with self.session() as session:
                 rows = session.execute(
-                    'SELECT partition, "offset", appended_ms, event, key_name, webhook_id'
-                    " FROM touchline.records"
-                    ' WHERE match_id = %s AND "offset" > %s ORDER BY "offset" LIMIT %s',
+                    self.records + ' WHERE match_id = %s AND "offset" > %s ORDER BY "offset" LIMIT %s',
                     (match_id, offset, READ_BATCH),
                 ).fetchall()
-            for partition, offset, appended_ms, text, key_name, webhook_id in rows:
+            for partition, offset, appended_ms, text, key_name, webhook_id, traceparent in rows:
                 try:
                     event = decode_event(text)
                 except ValueError:
                     continue  # the consumers of groups dead-letter it
                 signed_by = signed_by_of(key_name, webhook_id)
-                yield LogRecord(partition, offset, appended_ms, event, signed_by)
+                yield LogRecord(partition, offset, appended_ms, event, signed_by, traceparent)
             if len(rows) < READ_BATCH:
                 return
 
@@ -264,8 +278,12 @@ class PostgresDeadLetters:
             )
 
 
-def _prepare(session: PostgresSession, partitions: int) -> None:
-    """Create missing tables. It checks first, so that a role that may not create tables can use them."""
+def _prepare(session: PostgresSession, partitions: int) -> bool:
+    """Create missing tables. It checks first, so that a role that may not create tables can use them.
+
+    Returns:
+        Whether records have a column for their trace.
+    """
     row = session.execute("SELECT to_regclass(%s)", (LAST_TABLE,)).fetchone()
     if row is None or row[0] is None:
         with session.transaction():
@@ -277,18 +295,32 @@ def _prepare(session: PostgresSession, partitions: int) -> None:
                 (partitions,),
             )
     # A log of an older version: its records get NULL there. It checks first for the same reason.
-    added = session.execute(
-        "SELECT count(*) FROM pg_attribute WHERE attrelid = 'touchline.records'::regclass"
-        " AND attname IN ('key_name', 'webhook_id') AND NOT attisdropped"
-    ).fetchone()
-    if added is None or added[0] < 2:
+    columns = {
+        row[0]
+        for row in session.execute(
+            "SELECT attname FROM pg_attribute"
+            " WHERE attrelid = 'touchline.records'::regclass AND NOT attisdropped"
+        ).fetchall()
+    }
+    if not columns >= {"key_name", "webhook_id"}:
         with session.transaction():
             session.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
             session.execute(
                 "ALTER TABLE touchline.records ADD COLUMN IF NOT EXISTS key_name text,"
                 " ADD COLUMN IF NOT EXISTS webhook_id text"
             )
+    traced = "traceparent" in columns
+    if not traced:
+        try:
+            with session.transaction():
+                session.execute("SELECT pg_advisory_xact_lock(%s)", (SCHEMA_LOCK,))
+                session.execute("ALTER TABLE touchline.records ADD COLUMN IF NOT EXISTS traceparent text")
+            traced = True
+        except psycopg.errors.InsufficientPrivilege as error:
+            # A log without traces is better than no log: its owner can add the column at any time.
+            logger.warning("records have no traces: the column traceparent cannot be added: %s", error)
     session.execute("DELETE FROM touchline.keys WHERE appended_at < now() - %s::interval", (KEYS_KEPT,))
+    return traced
 
 
 def _take_key(session: PostgresSession, key: str, count: int) -> int | None:
@@ -306,8 +338,16 @@ def _take_key(session: PostgresSession, key: str, count: int) -> int | None:
 
 
 def _insert(
-    session: PostgresSession, partition: int, events: Sequence[Event], signed_by: SignedBy | None
+    session: PostgresSession, partition: int, events: Sequence[Event], origins: Sequence[str | None]
 ) -> None:
+    """Insert events of one partition.
+
+    Args:
+        session: in a transaction.
+        partition: theirs.
+        events: in order.
+        origins: the name of the key and the webhook-id; and their trace, where there is a column for it.
+    """
     # The row stays locked until the commit, so no other append can date a record of these matches meanwhile.
     row = session.execute(
         "UPDATE touchline.partitions SET next_offset = next_offset + %s WHERE partition = %s"
@@ -322,16 +362,18 @@ def _insert(
     dates_ms = _dates_ms(session, match_ids, now_ms)
     session.execute(
         "INSERT INTO touchline.records"
-        ' (partition, "offset", match_id, appended_ms, event, key_name, webhook_id)'
-        " SELECT %s, unnest(%s::bigint[]), unnest(%s::text[]), unnest(%s::bigint[]), unnest(%s::text[]),"
-        " %s, %s",
+        ' (partition, "offset", match_id, appended_ms, event, key_name, webhook_id'
+        f"{', traceparent' if len(origins) > 2 else ''})"
+        " SELECT %s, unnest(%s::bigint[]), unnest(%s::text[]), unnest(%s::bigint[]), unnest(%s::text[])"
+        + ", %s"
+        * len(origins),
         (
             partition,
             list(range(first, next_offset)),
             match_ids,
             [dates_ms[match_id] for match_id in match_ids],
             [encode_event(event).decode("utf-8") for event in events],
-            *names_of(signed_by),
+            *origins,
         ),
     )
 

@@ -23,7 +23,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Final, Protocol
 
 import psycopg
 
@@ -47,6 +47,16 @@ BEATS = 4
 POLL_MAX_S = 60.0
 
 
+# RECORDS is the log's query for records. The shortest queues first: a partition that is far behind must not
+# starve the others.
+_NEXT_RECORDS: Final = (
+    "SELECT next.* FROM unnest(%s::int[], %s::bigint[]) AS mine (partition, next_offset)"
+    " CROSS JOIN LATERAL (RECORDS WHERE records.partition = mine.partition"
+    ' AND "offset" >= mine.next_offset ORDER BY "offset" LIMIT %s) AS next'
+    ' ORDER BY row_number() OVER (PARTITION BY mine.partition ORDER BY "offset"), mine.partition LIMIT %s'
+)
+
+
 class SharedLog(Protocol):
     """The part of the log that a consumer uses."""
 
@@ -57,6 +67,10 @@ class SharedLog(Protocol):
     @property
     def partitions(self) -> int:
         """The number of partitions."""
+
+    @property
+    def records(self) -> str:
+        """A query for all records, as ``LogRecord`` has them."""
 
     def dead_letters(self) -> DeadLetters:
         """The dead letters of the log."""
@@ -215,21 +229,14 @@ class PostgresConsumer:
         if not self._positions:
             return records
         rows = session.execute(
-            'SELECT partition, "offset", appended_ms, event, key_name, webhook_id'
-            " FROM unnest(%s::int[], %s::bigint[]) AS mine (partition, next_offset)"
-            " CROSS JOIN LATERAL ("
-            '  SELECT "offset", appended_ms, event, key_name, webhook_id FROM touchline.records'
-            '  WHERE records.partition = mine.partition AND "offset" >= mine.next_offset'
-            '  ORDER BY "offset" LIMIT %s'
-            # The shortest queues first: a partition that is far behind must not starve the others.
-            ' ) AS next ORDER BY row_number() OVER (PARTITION BY partition ORDER BY "offset"),'
-            " partition LIMIT %s",
+            _NEXT_RECORDS.replace("RECORDS", self._log.records),
             (list(self._positions), list(self._positions.values()), limit, limit),
         ).fetchall()
-        for partition, offset, appended_ms, text, key_name, webhook_id in rows:
+        for partition, offset, appended_ms, text, key_name, webhook_id, traceparent in rows:
             try:
                 signed_by = signed_by_of(key_name, webhook_id)
-                records.append(LogRecord(partition, offset, appended_ms, decode_event(text), signed_by))
+                event = decode_event(text)
+                records.append(LogRecord(partition, offset, appended_ms, event, signed_by, traceparent))
             except ValueError as error:
                 letter = DeadLetter(partition, offset, wall_clock_ms(), str(error), text.encode("utf-8"))
                 self._log.dead_letters().add(letter)  # if this raises, the position is still before it

@@ -39,7 +39,8 @@ CREATE TABLE IF NOT EXISTS records (
     appended_ms INTEGER NOT NULL,
     event TEXT NOT NULL,
     key_name TEXT,
-    webhook_id TEXT
+    webhook_id TEXT,
+    traceparent TEXT
 );
 CREATE INDEX IF NOT EXISTS records_by_match ON records (match_id, "offset");
 CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, count INTEGER NOT NULL, appended_ms INTEGER NOT NULL);
@@ -59,7 +60,9 @@ _NO_SPACE_CODES = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 )
 # Columns of ``records`` that the first version of this file did not have.
-ADDED_COLUMNS = frozenset({"key_name", "webhook_id"})
+ADDED_COLUMNS = frozenset({"key_name", "webhook_id", "traceparent"})
+_RECORDS = 'SELECT "offset", appended_ms, event, key_name, webhook_id, traceparent FROM records'
+_UNTRACED_RECORDS = 'SELECT "offset", appended_ms, event, key_name, webhook_id, NULL FROM records'
 # Another process may have the write lock for one commit, which is one fsync: tens of milliseconds on a
 # slow disk. Seconds mean that something is wrong with the file.
 BUSY_TIMEOUT_S = 5.0
@@ -97,6 +100,7 @@ class SqliteEventLog:
         self._sizes = SizeCache(self._count_after)
         self._gave_up = False  # the last transaction could not begin
         self._prepared = False
+        self._records = _RECORDS
         self._alone = False  # see ``_read_alone``
         self._opened_read_only = False  # the file could not be written to when the connections were opened
         self._write_error = ""  # why the last transaction failed, as on a full disk; empty if it did not
@@ -120,7 +124,11 @@ class SqliteEventLog:
         self._compare_with_clock()
 
     def append(
-        self, events: Sequence[Event], key: str | None = None, signed_by: SignedBy | None = None
+        self,
+        events: Sequence[Event],
+        key: str | None = None,
+        signed_by: SignedBy | None = None,
+        traceparent: str | None = None,
     ) -> Appended:
         """See ``EventLog.append``."""
         with self.transaction() as db:
@@ -140,10 +148,13 @@ class SqliteEventLog:
             dates_ms = {match_id: _dated_ms(db, match_id, now_ms) for match_id in match_ids}
             signer = names_of(signed_by)
             db.executemany(
-                "INSERT INTO records (match_id, appended_ms, event, key_name, webhook_id)"
-                " VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO records (match_id, appended_ms, event, key_name, webhook_id, traceparent)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
                 [
-                    (event.match_id, dates_ms[event.match_id], encode_event(event).decode(), *signer)
+                    (
+                        *(event.match_id, dates_ms[event.match_id], encode_event(event).decode()),
+                        *(*signer, traceparent),
+                    )
                     for event in events
                 ],
             )
@@ -169,8 +180,7 @@ class SqliteEventLog:
         offset = after
         while True:
             rows = self.rows(
-                'SELECT "offset", appended_ms, event, key_name, webhook_id FROM records'
-                ' WHERE match_id = ? AND "offset" > ? ORDER BY "offset" LIMIT ?',
+                self._records + ' WHERE match_id = ? AND "offset" > ? ORDER BY "offset" LIMIT ?',
                 (match_id, offset, READ_BATCH),
             )
             if not rows:
@@ -203,7 +213,7 @@ class SqliteEventLog:
 
     def read_stored(self, match_id: str, stored: StoredRecord) -> LogRecord | None:
         """See ``origin.eventlog.checkpoints.CheckpointLog``."""
-        record = self._read(*stored, None, None)
+        record = self._read(*stored, None, None, None)
         return record if record is None or record.event.match_id == match_id else None
 
     def consumer_after(self, offset: int) -> OffsetConsumer:
@@ -245,8 +255,7 @@ class SqliteEventLog:
             # Counted and not locked during the read: an append must not wait for a reader whose disk is slow.
             appends = self._appends
             rows = self.rows(
-                'SELECT "offset", appended_ms, event, key_name, webhook_id FROM records'
-                ' WHERE "offset" > ? ORDER BY "offset" LIMIT ?',
+                self._records + ' WHERE "offset" > ? ORDER BY "offset" LIMIT ?',
                 (offset, limit),
             )
             records = [record for row in rows if (record := self._read(*row)) is not None]
@@ -305,12 +314,18 @@ class SqliteEventLog:
             )
 
     def _read(
-        self, offset: int, appended_ms: int, event: str, key_name: str | None, webhook_id: str | None
+        self,
+        offset: int,
+        appended_ms: int,
+        event: str,
+        key_name: str | None,
+        webhook_id: str | None,
+        traceparent: str | None,
     ) -> LogRecord | None:
         """A record; None if it is not an event, which is then dead-lettered."""
         try:
             signed_by = signed_by_of(key_name, webhook_id)
-            return LogRecord(0, offset, appended_ms, decode_event(event), signed_by)
+            return LogRecord(0, offset, appended_ms, decode_event(event), signed_by, traceparent)
         except ValueError as error:
             if offset not in self._dead_lettered:  # it is read by every poll until another record follows it
                 letter = DeadLetter(0, offset, self._now_ms(), str(error), event.encode("utf-8"))
@@ -403,6 +418,10 @@ class SqliteEventLog:
         )
         self._reader.execute("PRAGMA locking_mode=EXCLUSIVE")
         _check_readable(self._reader)
+        if "traceparent" not in _columns(self._reader):
+            self._records = (
+                _UNTRACED_RECORDS  # a file of the version before, to which no column can be added now
+            )
         if not self._write_error:
             logger.error("the event log %r takes nothing, and is only read: %s", str(self._path), error)
         self._alone, self._write_error = True, str(error)
@@ -431,6 +450,7 @@ class SqliteEventLog:
         if not {row[0] for row in self._db.execute("SELECT name FROM sqlite_master")} >= TABLES:
             self._db.executescript(SCHEMA)
         _add_columns(self._db)
+        self._records = _RECORDS
         self._prepared = True
 
     def _check_writable(self) -> None:

@@ -20,6 +20,7 @@ from heapq import heapify, heappop, heappush
 
 from origin.bus import Published
 from origin.eventlog import LogRecord
+from origin.tracing import Span
 
 __all__ = ["LANE_RECORDS_MAX", "Backlog", "CommitPosition", "Lane", "Turns", "Unpublished"]
 
@@ -51,6 +52,7 @@ class Unpublished:
         appended_ms: when the log took the record of each delta, UTC milliseconds.
         sources: whose event each delta is of; None where nobody says.
         snapshot: the match at the last delta; empty if there is none.
+        reported: of each delta its record and its span, where log lines or traces are wanted; else empty.
     """
 
     records: int
@@ -58,6 +60,7 @@ class Unpublished:
     appended_ms: list[int]
     sources: list[str | None]
     snapshot: bytes
+    reported: list[tuple[LogRecord, Span | None]] = field(default_factory=list)
 
 
 @dataclass(slots=True)

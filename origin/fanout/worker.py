@@ -38,12 +38,16 @@ from origin.fanout.purge import PurgeHook
 from origin.fanout.repair import Repairer
 from origin.fanout.restart import restart_of
 from origin.fanout.sequencer import EmbargoedSequencer, Sequencer, begin
+from origin.logs import structured_logger
 from origin.metrics import Metrics
+from origin.provenance import Provenance, log_deltas
+from origin.tracing import NO_TRACES, Span, Tracer, monotonic_to_ns, read_traceparent
 from shared_state import DeltaId, encode_delta, is_conflict
 
 __all__ = ["FanOut"]
 
 logger = logging.getLogger(__name__)
+_log = structured_logger(__name__)
 
 # Records of the matches in memory, some 0.5 KB each; a match counts for ten more. One that was dropped is
 # folded from the log again at its next event.
@@ -86,6 +90,7 @@ class FanOut:
         group: the consumer group, one per region; None reads the whole log anew at every start.
         embargo_s: seconds by which this region's deltas are delayed, to match its broadcast.
         purge: called for each match that was corrected, once its new state is on the bus.
+        tracer: for the spans of the records that belong to a trace.
 
     Attributes:
         caught_up: whether the worker has reached the end of the log once, with everything before it on the
@@ -103,8 +108,10 @@ class FanOut:
         purge: PurgeHook | None = None,
         now_ms: Callable[[], int] = wall_clock_ms,
         random_unit: Callable[[], float] = random.random,
+        tracer: Tracer = NO_TRACES,
     ) -> None:
         self._log = log
+        self._tracer = tracer
         self._bus = bus
         self._metrics = metrics or Metrics()
         self._purge = purge
@@ -357,6 +364,8 @@ class FanOut:
             if self._purge is not None and self.caught_up and _corrects(lane, run):
                 self._purge.note(lane.match_id)
             now_ms = self._now_ms()
+            if run.reported:
+                self._report(lane.match_id, run, now_ms)
             for appended_ms, source in zip(run.appended_ms, run.sources, strict=True):
                 late_ms = now_ms - appended_ms - self._embargo_ms
                 self._metrics.observe_published(source, late_ms)
@@ -377,6 +386,9 @@ class FanOut:
         deltas: list[Published] = []
         appended_ms: list[int] = []
         sources: list[str | None] = []
+        reported: list[tuple[LogRecord, Span | None]] = []
+        # What a start publishes was reported when it came.
+        reports = self.caught_up and (self._tracer.on or logger.isEnabledFor(logging.INFO))
         for record, read_s in islice(zip(lane.records, lane.read_s, strict=True), TURN_RECORDS):
             if count and time.thread_time() > until_s:
                 break
@@ -399,13 +411,40 @@ class FanOut:
             if delta is None:
                 self._metrics.unchanged.inc()
             else:
-                deltas.append(Published(delta.id, encode_delta(delta)))
+                provenance = None
+                if reports:
+                    span = self._begin_span(record, delta.id, read_s)
+                    provenance = _provenance_of(record, span)
+                    reported.append((record, span))
+                deltas.append(Published(delta.id, encode_delta(delta), provenance))
                 appended_ms.append(record.appended_ms)
                 sources.append(record.event.source)
         if not count:
             return None
         snapshot = sequencer.published_replica.snapshot() if deltas else b""
-        return Unpublished(count, deltas, appended_ms, sources, snapshot)
+        return Unpublished(count, deltas, appended_ms, sources, snapshot, reported)
+
+    def _begin_span(self, record: LogRecord, id_: DeltaId, read_s: float) -> Span | None:
+        """The span of a record's way to the bus, from when it was read; None where it belongs to no trace."""
+        parent = read_traceparent(record.traceparent) if self._tracer.on else ""
+        if not parent:
+            return None
+        attributes = {"touchline.match_id": record.event.match_id, "touchline.delta_id": str(id_)}
+        return self._tracer.start("fan-out", parent, start_ns=monotonic_to_ns(read_s), attributes=attributes)
+
+    def _report(self, match_id: str, run: Unpublished, now_ms: int) -> None:
+        """Log a line for each delta that the bus has now, and end its span."""
+        logs = logger.isEnabledFor(logging.INFO)
+        for published, (record, span) in zip(run.deltas, run.reported, strict=True):
+            if span is not None:
+                span.end()
+            if logs:
+                event = record.event
+                log_deltas(
+                    *(_log, "published", match_id, (published,)),
+                    change=f"{event.event_id}/{event.rev} {event.op}",
+                    late_ms=now_ms - record.appended_ms,
+                )
 
     def _due_ms(self, sequencer: Sequencer, record: LogRecord) -> int:
         due_ms = sequencer.due_ms(record)
@@ -529,6 +568,15 @@ class FanOut:
         """How long to wait before trying again."""
         # The bus is near and a whole region waits for it: no pause is longer than 2 s.
         return self._random_unit() * min(2.0, 0.05 * 2.0 ** min(failures, 10))
+
+
+def _provenance_of(record: LogRecord, span: Span | None) -> Provenance | None:
+    """Where a delta comes from, for the tiers behind the bus; None where nobody knows."""
+    traceparent = read_traceparent(record.traceparent) if span is None else span.traceparent
+    signed_by = record.signed_by
+    if signed_by is None:
+        return Provenance(traceparent=traceparent) if traceparent else None
+    return Provenance(signed_by.webhook_id, signed_by.key_name, traceparent)
 
 
 def _corrects(lane: Lane, run: Unpublished) -> bool:

@@ -17,17 +17,21 @@ Rules
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from origin.errors import FeedError, MatchPrunedError, MatchTooLargeError
-from origin.eventlog import EventLog
+from origin.eventlog import EventLog, SignedBy
 from origin.eventlog.limits import MatchLimits
 from origin.eventlog.memory import wall_clock_ms
 from origin.feeds.matching import MatchingFeed
 from origin.feeds.vendor_document import VendorDocument, VendorDocumentFeed
 from origin.feedworker.formats import Format, guarded
+from origin.logs import structured_logger
 from origin.metrics import Metrics
+from origin.provenance import Provenance
+from origin.tracing import NO_TRACES, Tracer
 from shared_state import Event, Match, apply, fold
 from shared_state.jsontext import MAX_INTEGER
 from shared_state.match import derive
@@ -35,11 +39,14 @@ from shared_state.match import derive
 __all__ = ["DELAYED_ID", "Intake"]
 
 logger = logging.getLogger(__name__)
+_log = structured_logger(__name__)
 
 DELAYED_ID: Final = "touchline-delayed"
 SOURCE: Final = "touchline"
 # Doubts about one match that are remembered as logged; a feed that varies its words must not fill memory.
 DOUBTS_MAX: Final = 100
+# A worker that starts in the middle of a match appends all that has happened.
+_EVENTS_LOGGED: Final = 20
 # Of these a viewer expects news at any moment. INTERRUPTED is already the truth.
 _RUNNING: Final = frozenset({"LIVE", "HALF_TIME", "EXTRA_TIME", "PENALTIES"})
 _OVER: Final = frozenset({"FT", "AET", "FT_PENS", "POSTPONED", "CANCELLED", "ABANDONED", "AWARDED"})
@@ -57,8 +64,10 @@ class Intake:
         *,
         now_ms: Callable[[], int] = wall_clock_ms,
         match_limits: MatchLimits | None = None,
+        tracer: Tracer = NO_TRACES,
     ) -> None:
         self.match_id = match_id
+        self._tracer = tracer
         self._format = format_
         self._log = log
         self._metrics = metrics
@@ -221,13 +230,47 @@ class Intake:
             return
         if bounded:
             self._check_size(fresh)
-        try:
-            self._log.append(fresh)
-        except MatchPrunedError as error:
-            raise FeedError(str(error)) from error
+        # The same in the log lines of all tiers, as the webhook-id of a webhook is.
+        signed_by = SignedBy(f"feed:{self._format.name}", f"feed_{secrets.token_hex(8)}")
+        traceparent = self._append_traced(fresh, signed_by, received_ms)
         self._match = match
+        _log.info(
+            "appended",
+            match_id=self.match_id,
+            **Provenance(signed_by.webhook_id, signed_by.key_name, traceparent).fields(),
+            changes=[f"{event.event_id}/{event.rev} {event.op}" for event in fresh[:_EVENTS_LOGGED]],
+        )
         if received_ms is not None:
             self._metrics.observe_received(fresh, received_ms, self._now_ms())
+
+    def _append_traced(self, events: list[Event], signed_by: SignedBy, received_ms: int | None) -> str:
+        """Append; returns the ``traceparent`` of the records, empty where there is no trace.
+
+        Raises:
+            FeedError, EventLogError: as ``_append``.
+        """
+        try:
+            if not self._tracer.on:
+                self._log.append(events, signed_by=signed_by)
+                return ""
+            span = self._tracer.start(
+                "feed",
+                start_ns=None if received_ms is None else received_ms * 1_000_000,
+                attributes={
+                    "touchline.feed": self._format.name,
+                    "touchline.match_id": self.match_id,
+                    "touchline.webhook_id": signed_by.webhook_id,
+                },
+            )
+            try:
+                self._log.append(events, signed_by=signed_by, traceparent=span.traceparent or None)
+            except BaseException as error:
+                span.end(error=type(error).__name__)
+                raise
+            span.end({"touchline.events": len(events)})
+        except MatchPrunedError as error:
+            raise FeedError(str(error)) from error
+        return span.traceparent
 
     def _check_size(self, events: list[Event]) -> None:
         try:

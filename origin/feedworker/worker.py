@@ -32,6 +32,7 @@ from origin.feedworker.push import STREAM, PushReader
 from origin.feedworker.quota import Quota
 from origin.feedworker.shared_intake import SharedIntake
 from origin.metrics import Metrics
+from origin.tracing import NO_TRACES, Tracer
 from shared_state import delay_ms
 
 __all__ = ["FeedWorker", "check_settings"]
@@ -87,6 +88,7 @@ class FeedWorker:
         requests_per_day: that the key has; 0 for no limit.
         leagues: the vendor's numbers of the competitions to follow, for such a feed; empty for all.
         dead_letter_days: how long documents that could not be read are kept; 0: for ever.
+        tracer: for the trace of each document that changes a match.
 
     Raises:
         ConfigError: see ``check_settings``.
@@ -110,6 +112,7 @@ class FeedWorker:
         requests_per_day: int = 0,
         leagues: Sequence[int] = (),
         dead_letter_days: int = 0,
+        tracer: Tracer = NO_TRACES,
     ) -> None:
         check_settings(format_, matches, url, push_url, key, leagues)
         self._format = format_
@@ -121,10 +124,17 @@ class FeedWorker:
         self._intervals = intervals or Intervals()
         self._limits = limits or ClientLimits()
         self._metrics = metrics or Metrics()
+        self._metrics.begin_feed(format_.name)
         self._now_ms = now_ms
         self._random_unit = random_unit
         self._intake = functools.partial(
-            Intake, format_=format_, log=log, metrics=self._metrics, now_ms=now_ms, match_limits=match_limits
+            Intake,
+            format_=format_,
+            log=log,
+            metrics=self._metrics,
+            now_ms=now_ms,
+            match_limits=match_limits,
+            tracer=tracer,
         )
         self._url, self._matches, self._leagues = url, tuple(matches), tuple(leagues)
         self._quota = Quota(requests_per_day)

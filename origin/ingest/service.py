@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from json import JSONDecodeError
 
 from origin.errors import EventLogError, MatchPrunedError, MatchTooLargeError, RequestError
-from origin.eventlog import EventLog, SignedBy
+from origin.eventlog import Appended, EventLog, SignedBy
 from origin.eventlog.limits import MatchLimits
 from origin.ingest.key_file import KeyFile
 from origin.ingest.limits import DefaultLimits, KeyLimits, check_prefix
 from origin.ingest.signatures import IngestKey, find_signer, read_headers, with_names
 from origin.ingest.times import check_times, date_statuses
+from origin.tracing import NO_TRACES, Tracer, read_traceparent
 from shared_state import Event, InvalidEvent
 from shared_state.errors import shown
 from shared_state.jsontext import Json, JsonObject, parse
@@ -43,6 +44,8 @@ class Accepted:
         duplicate: whether the log had them before this delivery, which then added nothing.
         appended: the events that this delivery added, as they came.
         received_ms: when it came, UTC milliseconds.
+        key_name: the name of the key that signed it.
+        traceparent: the trace that it belongs to; empty for none.
     """
 
     webhook_id: str
@@ -51,6 +54,8 @@ class Accepted:
     duplicate: bool = False
     appended: Sequence[Event] = ()
     received_ms: int = 0
+    key_name: str = ""
+    traceparent: str = ""
 
     def to_json(self) -> JsonObject:
         """The body of the answer."""
@@ -72,6 +77,7 @@ class Ingest:
         match_limits: how large a match may become; None: the defaults.
         clock_s: seconds that never go back, for the limits of keys.
         default_limits: of keys that have none of their own; None: none.
+        tracer: for the trace of each webhook. Its record has the ``traceparent``.
     """
 
     def __init__(
@@ -85,8 +91,10 @@ class Ingest:
         match_limits: MatchLimits | None = None,
         clock_s: Callable[[], float] = time.monotonic,
         default_limits: DefaultLimits | None = None,
+        tracer: Tracer = NO_TRACES,
     ) -> None:
         self._log = log
+        self._tracer = tracer
         self._fixed_keys = with_names(keys)
         self._key_file = key_file
         self._max_events = max_events
@@ -125,10 +133,41 @@ class Ingest:
                 or of a match that is too large or was removed from the log; 413 too many; 503 the log did
                 not take them. Nothing was changed.
         """
+        started_ns = time.time_ns()
         keys = self._keys_for(feed)
         now_s = self._now_s()
         webhook_id, signer = find_signer(headers, body, [key.secret for key in keys], now_s)
         key = self._default_limits.apply(keys[signer])
+        if not self._tracer.on:
+            return self._accept_signed(feed, webhook_id, key, body, now_s, "")
+        # Only now: a stranger must not begin traces, nor join ours.
+        span = self._tracer.start(
+            "ingest",
+            read_traceparent(headers.get("traceparent")),
+            start_ns=started_ns,
+            attributes={"touchline.webhook_id": webhook_id, "touchline.key_name": key.name},
+        )
+        try:
+            accepted = self._accept_signed(feed, webhook_id, key, body, now_s, span.traceparent)
+        except RequestError as error:
+            span.end(error=error.code)
+            raise
+        except BaseException as error:
+            span.end(error=type(error).__name__)
+            raise
+        span.end(
+            {"touchline.events": accepted.events, "touchline.duplicate": str(accepted.duplicate).lower()}
+        )
+        return accepted
+
+    def _accept_signed(
+        self, feed: str, webhook_id: str, key: IngestKey, body: bytes, now_s: float, traceparent: str
+    ) -> Accepted:
+        """Take a webhook whose signature is good.
+
+        Raises:
+            RequestError: as ``accept``.
+        """
         self._key_limits.check_rate(key)
         events: Sequence[Event] = read_events(body, self._max_events, int(now_s * 1_000))
         matches = sorted({event.match_id for event in events})
@@ -139,7 +178,7 @@ class Ingest:
         try:
             count_before = self._check_size(batch, events, lambda: self._check_time(until_s))
             if count_before is not None:
-                return Accepted(webhook_id, count_before, matches, duplicate=True)
+                return Accepted(webhook_id, count_before, matches, duplicate=True, key_name=key.name)
             new_matches = self._new_matches(key, matches, until_s)
             self._key_limits.take(key, len(events), new_matches)
             try:
@@ -147,7 +186,7 @@ class Ingest:
                     events, self._log, int(now_s * 1_000), lambda: self._check_time(until_s)
                 )
                 self._check_time(until_s)
-                appended = self._log.append(events, key=batch, signed_by=SignedBy(key.name, webhook_id))
+                appended = self._append(events, batch, SignedBy(key.name, webhook_id), traceparent)
             except BaseException:
                 self._key_limits.give_back(key, len(events), len(new_matches))
                 raise
@@ -169,7 +208,18 @@ class Ingest:
             duplicate=not appended.fresh,
             appended=received if appended.fresh else (),
             received_ms=int(now_s * 1_000),
+            key_name=key.name,
+            traceparent=traceparent,
         )
+
+    def _append(self, events: Sequence[Event], batch: str, signed_by: SignedBy, traceparent: str) -> Appended:
+        if not traceparent:
+            return self._log.append(events, key=batch, signed_by=signed_by)
+        span = self._tracer.start("eventlog append", traceparent)
+        try:
+            return self._log.append(events, key=batch, signed_by=signed_by, traceparent=traceparent)
+        finally:
+            span.end()
 
     def _check_size(self, batch: str, events: Sequence[Event], before_call: Callable[[], None]) -> int | None:
         """Refuse a delivery that would make a match too large.

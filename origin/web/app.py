@@ -15,6 +15,7 @@ from origin.errors import BusError, OriginError, RequestError
 from origin.stream.worker.extensions import FIXED_ANSWERS, ORIGIN, ROW_RENDERER, STREAM_HUB
 from origin.web import (
     assets,
+    beacons,
     cache_policy,
     compression,
     health,
@@ -50,13 +51,14 @@ def create_app(config: Config, *, start: bool = True, admin_routes: bool = True)
     app.extensions[ORIGIN] = Origin(config)
     for blueprint in (
         *(health.blueprint, webhook.blueprint, polls.blueprint, pages.blueprint),
-        oembed.blueprint,
+        *(oembed.blueprint, beacons.blueprint),
     ):
         app.register_blueprint(blueprint)
     if admin_routes:
         app.register_blueprint(health.admin)
     assets.init_app(app, site_path=config.site_path)
     app.jinja_env.globals["site"] = config.site_path
+    app.jinja_env.globals["beacon_rate"] = config.beacon_rate
     page_language.init_app(app)
     _add_errors_and_headers(app)
     app.extensions[FIXED_ANSWERS] = lambda: health.fixed_answers(app)
@@ -93,7 +95,18 @@ def _add_errors_and_headers(app: Flask) -> None:
 
 
 # Programs read these, whatever they say that they accept. An admin application has no pages at all.
-_API: Final = ("/score", "/oembed", "/api/", "/ingest/", "/stream", "/ws/", "/healthz", "/readyz", "/metrics")
+_API: Final = (
+    "/score",
+    "/oembed",
+    "/api/",
+    "/ingest/",
+    "/stream",
+    "/ws/",
+    "/beacon",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+)
 
 
 def _request_error(error: RequestError) -> Response:

@@ -33,6 +33,7 @@ STABLE_NAMES: Final[Mapping[str, str]] = {
     "live-score.js": STABLE_NAME,
     "live-score.css": STABLE_NAME,
     "frame.js": STABLE_NAME,
+    "measure.js": STABLE_NAME,
     "sw.js": SERVICE_WORKER,
 }
 MIME_TYPES: Final[Mapping[str, str]] = {

@@ -22,9 +22,9 @@ __all__ = ["cumulative", "exposition", "from_json", "summed", "to_json"]
 # These grow for as long as a process lives, and must not fall when it ends.
 _CUMULATIVE_TYPES: Final = ("counter", "histogram", "summary")
 # An operator asks these whether any process is without: the smallest one answers, and not the sum.
-_SMALLEST: Final = frozenset({"touchline_stream_ring_entries"})
-# The processes of a machine share its clock.
-_LARGEST: Final = frozenset({"touchline_eventlog_clock_ahead_seconds"})
+_SMALLEST: Final = frozenset({"touchline_stream_ring_entries", "touchline_eventlog_disk_free_bytes"})
+# The processes of a machine share its clock and its file.
+_LARGEST: Final = frozenset({"touchline_eventlog_clock_ahead_seconds", "touchline_eventlog_read_only"})
 _CREATED: Final = "_created"
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, cast
 
 from flask import Flask, current_app
@@ -13,6 +15,7 @@ from origin.bus import Bus, open_bus
 from origin.config import Config
 from origin.eventlog import EventLog, WatchedLog, open_eventlog
 from origin.eventlog.clock import MACHINE_CLOCK
+from origin.eventlog.sqlite import path_of
 from origin.fanout.embedded import EmbeddedFanOut
 from origin.fanout.purge import PurgeHook
 from origin.fanout.worker import FanOut
@@ -20,6 +23,8 @@ from origin.ingest.key_file import KeyFile
 from origin.ingest.service import Ingest
 from origin.metrics import Metrics
 from origin.stream.worker.extensions import ORIGIN
+from origin.tracing import open_tracer
+from origin.web.beacon_rate import BeaconRate
 from origin.web.board import Board
 from origin.web.bus_breaker import Breakers, GuardedBus
 from origin.web.match_cache import Matches
@@ -44,7 +49,14 @@ class Origin:
         self.config = config
         self.metrics = Metrics()
         self.metrics.clock_ahead.set_function(MACHINE_CLOCK.ahead_s)
+        self.tracer = open_tracer(config.traces_url, config.traces_ratio, "touchline-serve")
         self.log: EventLog = open_eventlog(config.eventlog_url)
+        if isinstance(self.log, WatchedLog):
+            log = self.log
+            self.metrics.eventlog_read_only.set_function(lambda: float(bool(log.read_only())))
+        if config.eventlog_url.startswith("sqlite:"):
+            folder = path_of(config.eventlog_url).parent
+            self.metrics.eventlog_free_bytes.set_function(lambda: _free_bytes(folder))
         self.bus: Bus = open_bus(config.bus_url)
         breakers = Breakers(open_s=BUS_AGAIN_S, metrics=self.metrics)
         self.matches = Matches(GuardedBus(self.bus, breakers), self.metrics)
@@ -62,7 +74,9 @@ class Origin:
             key_file=KeyFile(config.ingest_keys_file) if config.ingest_keys_file else None,
             match_limits=config.match_limits,
             default_limits=config.ingest_limits,
+            tracer=self.tracer,
         )
+        self.beacon_rate = BeaconRate()
         self._fanout: EmbeddedFanOut | None = None
         self._purge: PurgeHook | None = None
         self._fanout_thread: threading.Thread | None = None
@@ -74,7 +88,9 @@ class Origin:
             url, token = self.config.purge_url, self.config.purge_token
             purge = self._purge = PurgeHook(url, token, self.metrics) if url else None
             self._fanout = EmbeddedFanOut(
-                lambda: FanOut(self.log, self.bus, group=None, metrics=self.metrics, purge=purge),
+                lambda: FanOut(
+                    *(self.log, self.bus), group=None, metrics=self.metrics, purge=purge, tracer=self.tracer
+                ),
                 self.metrics,
             )
             self._fanout_thread = threading.Thread(target=self._fanout.run, name="fanout", daemon=True)
@@ -116,6 +132,16 @@ class Origin:
             self._purge.close()
         self.bus.close()
         self.log.close()
+        self.tracer.close()
+
+
+def _free_bytes(folder: Path) -> float:
+    """Space for files of this user on the file system of a folder; -1 if the folder is gone."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return -1.0
+    return float(found.f_bavail * found.f_frsize)
 
 
 def origin_of(app: Flask) -> Origin:

@@ -29,7 +29,7 @@ class RouteClass(Enum):
     FRAGMENT = "fragment"  #: HTML that is swapped into a page, and never a page itself
     DATA = "data"  #: match data as JSON, for every site
     ASSET = "asset"  #: a file of the widget, for every site
-    INGEST = "ingest"  #: signed webhooks, from servers
+    INGEST = "ingest"  #: signed webhooks, from servers; and beacons, whose answers nobody reads
     ADMIN = "admin"  #: health and metrics, for operators
     NONE = "none"  #: there is no such route
 
@@ -135,6 +135,7 @@ ROUTES: Final[Mapping[str, RouteClass]] = {
     "polls.delta_after": RouteClass.DATA,
     "assets.widget_file": RouteClass.ASSET,
     "ingest.ingest": RouteClass.INGEST,
+    "beacons.beacon": RouteClass.INGEST,
     "health.healthz": RouteClass.ADMIN,
     "admin.readyz": RouteClass.ADMIN,
     "admin.metrics": RouteClass.ADMIN,

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from flask import Blueprint, Response, jsonify, request
 
 from origin.errors import RequestError
+from origin.logs import structured_logger
+from origin.provenance import Provenance
 from origin.stream.http.request_body import body_too_large
 from origin.web.cache_policy import NO_STORE, set_policy
 from origin.web.origin import origin
 
 __all__ = ["blueprint"]
+
+_log = structured_logger(__name__)
+# Signatures allow so long an id.
+_WEBHOOK_ID_MAX: Final = 256
+# A batch may be of a thousand matches.
+_MATCHES_LOGGED: Final = 10
 
 blueprint = Blueprint("ingest", __name__)
 
@@ -28,6 +37,9 @@ def ingest(feed: str) -> Response:
             accepted = origin().ingest.accept(feed, headers, _body())
         except RequestError as error:
             metrics.ingest_rejected.labels(error.code).inc()
+            # What a stranger calls a webhook-id is a claim; it is escaped, and no longer than a true one.
+            claimed = headers.get("webhook-id", "")[:_WEBHOOK_ID_MAX]
+            _log.info("refused", webhook_id=claimed, code=error.code, status=error.status)
             raise
     if accepted.duplicate:
         metrics.ingest_duplicates.labels(feed).inc()
@@ -35,6 +47,15 @@ def ingest(feed: str) -> Response:
         metrics.ingest_accepted.labels(feed).inc(accepted.events)
         # Two readings of one clock: what is between them was spent in the log.
         metrics.observe_received(accepted.appended, accepted.received_ms, round(time.time() * 1_000))
+    _log.info(
+        "acknowledged",
+        **Provenance(accepted.webhook_id, accepted.key_name, accepted.traceparent).fields(),
+        match_id=accepted.matches[0]
+        if len(accepted.matches) == 1
+        else list(accepted.matches[:_MATCHES_LOGGED]),
+        events=accepted.events,
+        duplicate=accepted.duplicate,
+    )
     return set_policy(jsonify(accepted.to_json()), NO_STORE)
 
 

@@ -24,6 +24,7 @@ need openssl openssl
 need bwrap bubblewrap # a container without an engine: read-only, another user, a seccomp filter
 need systemd-analyze systemd
 need cc build-essential
+need promtool prometheus # with it comes the server
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 
 kafka() { # Kafka's jars, from Maven into .cache

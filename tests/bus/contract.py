@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from origin.bus import Bus, BusHealth, Gap, Published, RowUpdate, Snapshot, Suffix, UpToDate
 from origin.bus.memory import MemoryBus
 from origin.errors import BusBehindError
+from origin.provenance import Provenance
 from shared_state import DeltaId, Event, Replica, encode_delta
 from shared_state.view import summary_row
 
@@ -153,6 +154,36 @@ class BusContract:
         assert bus.replay(match_id, DeltaId(EPOCH, 0)) == Suffix([Published(DeltaId(EPOCH, 1), odd)])
         heard.wait_for([1])
         assert heard.deltas[0].delta == odd
+
+    def test_where_a_delta_comes_from_travels_beside_it(self, bus: Bus, match_id: str) -> None:
+        """Live and in a replay; of a run some deltas may have it. A delta's own bytes stay as they are."""
+        mine, odd = Provenance("msg_é ⚽", "scout-1", ""), b" 12 34\x00\xff"
+        run = [
+            Published(DeltaId(EPOCH, 1), b"{}", mine),
+            Published(DeltaId(EPOCH, 2), odd),
+            Published(
+                DeltaId(EPOCH, 3), odd, Provenance(traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01")
+            ),
+        ]
+        heard = Heard(bus, match_id)
+        assert bus.refill(match_id, run, b"state") == 3
+        bus.publish(match_id, delta(4), snapshot_at(4))
+        heard.wait_for([1, 2, 3, 4])
+        replay = bus.replay(match_id, DeltaId(EPOCH, 0))
+        assert isinstance(replay, Suffix)
+        for found in (heard.deltas, list(replay.deltas)):
+            assert [(one.id, one.delta) for one in found[:3]] == [(one.id, one.delta) for one in run]
+            assert [one.provenance for one in found] == [*(one.provenance for one in run), None]
+
+    def test_a_run_that_is_partly_known_keeps_each_provenance_with_its_delta(
+        self, bus: Bus, match_id: str
+    ) -> None:
+        run = [Published(DeltaId(EPOCH, seq), b"{}", Provenance(f"msg_{seq}")) for seq in range(1, 5)]
+        bus.refill(match_id, run[:2], b"state")
+        heard = Heard(bus, match_id)
+        assert bus.refill(match_id, run, b"state") == 2
+        heard.wait_for([3, 4])
+        assert [one.provenance for one in heard.deltas] == [Provenance("msg_3"), Provenance("msg_4")]
 
     def test_ids_may_be_as_large_as_json_integers(self, bus: Bus, match_id: str) -> None:
         epoch = 2**53 - 1

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from origin.bus import Gap, Published
 from origin.bus.memory import MemoryBus
 from origin.bus.redis_cursor import Cursor, Subscriber
+from origin.bus.redis_store import PROVENANCE_ID, decode_announcement
 from shared_state import DeltaId
 from tests.bus.contract import EPOCH, delta, snapshot_at
 
@@ -32,6 +33,31 @@ def reread(cursor: Cursor, bus: MemoryBus) -> None:
     if isinstance(answer, Gap) and answer.head is not None and answer.head.epoch > after.epoch:
         answer = bus.replay(MATCH, DeltaId(answer.head.epoch, 0))
     cursor.take_replay(answer)
+
+
+def test_a_reader_of_an_older_version_drops_what_says_where_a_delta_comes_from() -> None:
+    """It takes each message for a delta, and ``0-0`` is before every one."""
+    cursor = Cursor(MATCH)
+    received: list[Published] = []
+    cursor.add(Subscriber(received.append, None))
+    cursor.begin(DeltaId(EPOCH, 1))
+    cursor.stale = False
+    announcement = Published(PROVENANCE_ID, f'{EPOCH}-2 {{"w":"msg_1"}}'.encode())
+    assert cursor.take_live(announcement)
+    assert cursor.take_live(delta(2))
+    assert received == [delta(2)]
+    assert not cursor.stale
+
+
+def test_what_says_where_another_delta_comes_from_is_not_believed_of_this_one() -> None:
+    cursor = Cursor(MATCH)
+    received: list[Published] = []
+    cursor.add(Subscriber(received.append, None))
+    cursor.begin(DeltaId(EPOCH, 1))
+    cursor.announced = decode_announcement(f'{EPOCH}-3 {{"w":"msg_3"}}'.encode())
+    assert cursor.take_live(delta(2))
+    assert cursor.take_live(delta(3))
+    assert [one.provenance for one in received] == [None, None]
 
 
 @given(STEPS)

@@ -197,6 +197,23 @@ class EventLogContract:
         by_id = {record.event.event_id: record.signed_by for record in read if record.event.match_id == "m1"}
         assert by_id == {"e0": mine, "e1": mine, "e2": other, "e3": None, "e4": None}
 
+    def test_the_trace_of_a_record_stays_with_it(self, open_again: Callable[[], EventLog]) -> None:
+        log = open_again()
+        trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        log.append([note("e0")], traceparent=trace)
+        log.append([note("e1")], key="canonical:msg_1", signed_by=SignedBy("scout-1", "msg_1"))
+        log.append([note("e2")], signed_by=SignedBy("scout-1", "msg_2"), traceparent=trace)
+        again = open_again()
+        for reading in (log, again):
+            assert [record.traceparent for record in reading.read_match("m1")] == [trace, None, trace]
+        with closing(again.consumer("g")) as consumer:
+            read = drain(consumer, 3)
+        assert {record.event.event_id: record.traceparent for record in read} == {
+            "e0": trace,
+            "e1": None,
+            "e2": trace,
+        }
+
     def test_repeated_batch_adds_no_fact(self, open_again: Callable[[], EventLog]) -> None:
         """True of every log, also if another process gets the repetition."""
         open_again().append(notes(3), key="k")

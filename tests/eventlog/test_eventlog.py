@@ -119,7 +119,10 @@ class TestPostgres(DurableSuite, KeysContract, SharedContract):
         with opener(own_url) as open_again:
             open_again().append([note("e0")])
         with psycopg.connect(own_url.partition("?")[0]) as connection:
-            connection.execute("ALTER TABLE touchline.records DROP COLUMN key_name, DROP COLUMN webhook_id")
+            connection.execute(
+                "ALTER TABLE touchline.records DROP COLUMN key_name, DROP COLUMN webhook_id,"
+                " DROP COLUMN traceparent"
+            )
         mine = SignedBy("scout-1", "msg_1")
         with opener(own_url) as open_again:
             first, second = open_again(), open_again()
@@ -127,6 +130,30 @@ class TestPostgres(DurableSuite, KeysContract, SharedContract):
             second.append([note("e2")])
             assert [record.signed_by for record in first.read_match("m1")] == [None, mine, None]
             assert ids(list(second.read_match("m1"))) == ["e0", "e1", "e2"]
+
+    def test_a_role_that_may_add_no_column_uses_the_log_without_traces(self, own_url: str) -> None:
+        import psycopg
+
+        with opener(own_url) as open_again:
+            open_again().append([note("e0")])
+        plain = own_url.partition("?")[0]
+        with psycopg.connect(plain, autocommit=True) as connection:
+            connection.execute("ALTER TABLE touchline.records DROP COLUMN traceparent")
+            connection.execute("DROP ROLE IF EXISTS writer")
+            connection.execute("CREATE ROLE writer LOGIN")
+            connection.execute("GRANT USAGE ON SCHEMA touchline TO writer")
+            connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA touchline TO writer")
+        try:
+            with opener(own_url.replace("touchline@", "writer@", 1)) as open_again:
+                log = open_again()
+                log.append([note("e1")], traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01")
+                assert [record.traceparent for record in log.read_match("m1")] == [None, None]
+                with contextlib.closing(log.consumer("g")) as consumer:
+                    assert ids(drain(consumer, 2)) == ["e0", "e1"]
+        finally:
+            with psycopg.connect(plain, autocommit=True) as connection:
+                connection.execute("DROP OWNED BY writer")
+                connection.execute("DROP ROLE writer")
 
     def test_a_wrong_date_stays_with_its_match(self, server: PostgresServer) -> None:
         """As after an append while the server's clock was ten years ahead; all are in one partition."""

@@ -175,13 +175,19 @@ class FailingLog(MemoryEventLog):
     broken = False
     taken = False
 
-    def append(self, events: object, key: str | None = None, signed_by: SignedBy | None = None) -> Appended:
+    def append(
+        self,
+        events: object,
+        key: str | None = None,
+        signed_by: SignedBy | None = None,
+        traceparent: str | None = None,
+    ) -> Appended:
         if self.broken:
             self.taken = not self.taken
             if self.taken:
-                super().append(events, key, signed_by)  # type: ignore[arg-type]
+                super().append(events, key, signed_by, traceparent)  # type: ignore[arg-type]
             raise EventLogError("no answer")
-        return super().append(events, key, signed_by)  # type: ignore[arg-type]
+        return super().append(events, key, signed_by, traceparent)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("push", [False, True])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -121,6 +123,30 @@ def fill(disk: Path) -> Path:
             except OSError:
                 continue
     return filler
+
+
+def test_a_log_of_the_version_before_is_read_on_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
+    """Its records have no column for a trace, and none can be added until there is space."""
+    path = small_disk / "log.db"
+    origin = OriginServer(tmp_path, env={"EVENTLOG_URL": f"sqlite:///{path}"})
+    try:
+        origin.start()
+        assert origin.post(goal("g1")) == 200
+        origin.stop()
+        with contextlib.closing(sqlite3.connect(path)) as db, db:
+            db.execute("ALTER TABLE records DROP COLUMN traceparent")
+        filler = fill(small_disk)
+        origin.start()
+        assert json.loads(origin.get(f"/score?matchId={MATCH}")[1])["score"] == {"home": 1, "away": 0}
+        filler.unlink()
+        until = time.monotonic() + PATIENCE_S
+        while origin.post(goal("g2")) != 200:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    finally:
+        origin.stop()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT count(traceparent), count(*) FROM records").fetchone() == (0, 2)
 
 
 @pytest.mark.parametrize("clean", [True, False], ids=["after an orderly stop", "after kill -9"])

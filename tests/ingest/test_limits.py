@@ -177,11 +177,15 @@ def test_what_the_log_did_not_take_is_given_back() -> None:
         broken = True
 
         def append(
-            self, events: Sequence[Event], key: str | None = None, signed_by: SignedBy | None = None
+            self,
+            events: Sequence[Event],
+            key: str | None = None,
+            signed_by: SignedBy | None = None,
+            traceparent: str | None = None,
         ) -> Appended:
             if self.broken:
                 raise EventLogError("the disk is full")
-            return super().append(events, key, signed_by)
+            return super().append(events, key, signed_by, traceparent)
 
     log = Broken()
     origin = Origin(IngestKey("scout", MINE, rate=2, new_matches=1), log=log)

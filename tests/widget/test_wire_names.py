@@ -42,7 +42,7 @@ def python_names() -> Mapping[str, object]:
     prefixes = ("ATTRIBUTE_", "DELTA_", "EVENT_", "HEADER_", "KEY_", "OP_", "QUERY_", "RECEIPT_")
     names = [name for name in wire.__all__ if name.startswith(prefixes)]
     types = ["OFFLINE_META_NAME", "SNAPSHOT_ELEMENT_ID", "STREAM_TYPE", "JSON_TYPE", "HTML_TYPE"]
-    return {name: getattr(wire, name) for name in [*names, *types]}
+    return {name: getattr(wire, name) for name in [*names, *types, "BEACON_META_NAME"]}
 
 
 def test_both_languages_have_the_same_names() -> None:

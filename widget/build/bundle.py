@@ -201,7 +201,10 @@ def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, st
     all_constants = {**constants, "ASSETS": assets}
     constants["ASSETS"] = {name: assets[name] for name in LOADER_ASSETS}
     output.add("live-score.js", _bundled(packages, SOURCES / "live-score.js", constants))
-    output.add("page.js", _bundled(packages, SOURCES / "page.js", constants))
+    goal_screen = output.add("goal-screen.js", _bundled(packages, SOURCES / "goal-screen.js", {}))
+    measuring = {"GOAL_SCREEN": goal_screen}
+    output.add("measure.js", _bundled(packages, SOURCES / "measure.js", measuring))
+    output.add("page.js", _bundled(packages, SOURCES / "page.js", {**constants, **measuring}))
     output.add("delay-head.js", _bundled(packages, SOURCES / "delay-head.js", {}, "iife"))
     tv_sync = output.add("tv-sync.js", _bundled(packages, SOURCES / "tv-sync.js", {}))
     output.add("delay-control.js", _bundled(packages, SOURCES / "delay-control.js", {"TV_SYNC": tv_sync}))
@@ -211,8 +214,9 @@ def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, st
     tier_2 = {output.files[name] for name in TIER_2}
     tier_3 = {path for name, path in output.files.items() if name.startswith("runtime/") or name in TIER_3}
     catalogues = {path for name, path in output.files.items() if name.startswith("catalogue-")}
+    without_use_offline = {output.files[name] for name in ("goal-screen.js", "measure.js")}
     constants = {
-        "SHELL": sorted({*output.files.values()} - tier_2 - tier_3 - catalogues),
+        "SHELL": sorted({*output.files.values()} - tier_2 - tier_3 - catalogues - without_use_offline),
         "RUNTIME": sorted(tier_2),
         "PYODIDE": sorted(tier_3),
         "CATALOGUES": sorted(catalogues),

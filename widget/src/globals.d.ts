@@ -21,6 +21,8 @@ declare const ASSETS: {
   pyodide: string;
   bundle: string;
 };
+/** The file of goal-screen.js, beside the one that names it. */
+declare const GOAL_SCREEN: string;
 /** shared_state.PROTOCOL_VERSION. */
 declare const PROTOCOL: number;
 /** What Pyodide is told of packages that could be installed: none. */

@@ -5,7 +5,8 @@
  * Somebody else's page does not load this file.
  */
 
-import { ATTRIBUTE_CLOCK_START, ATTRIBUTE_JSON_LD, ATTRIBUTE_TITLE } from "./wire.js";
+import { sample } from "./beacon.js";
+import { ATTRIBUTE_CLOCK_START, ATTRIBUTE_JSON_LD, ATTRIBUTE_TITLE, BEACON_META_NAME } from "./wire.js";
 
 /** Before the running minute in a title (shared_state/view.py, page_title). */
 const MIDDLE_DOT = " · ";
@@ -70,5 +71,6 @@ document.addEventListener("visibilitychange", () => {
   badge(false);
   follow();
 });
+sample(Number(document.querySelector(`meta[name="${BEACON_META_NAME}"]`)?.getAttribute("content")));
 // The minute runs without an event.
 setInterval(() => document.hidden || follow(), 1_000);

@@ -91,3 +91,4 @@ export const SNAPSHOT_ELEMENT_ID = "tl-snapshot";
 
 /** The meta element of a page that permits what keep.js does. */
 export const OFFLINE_META_NAME = "touchline-offline";
+export const BEACON_META_NAME = "touchline-beacons";

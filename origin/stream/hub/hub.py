@@ -37,6 +37,7 @@ from origin.stream.hub.websocket import WebSocketSubscribers
 from origin.stream.net.io_uring import Ring
 from origin.stream.net.linger import Linger
 from origin.stream.net.reactor import Reactor
+from origin.tracing import NO_TRACES, Tracer
 
 __all__ = ["Hub"]
 
@@ -68,6 +69,7 @@ class Hub:
         readers: runs what may wait for the bus; never the threads that serve pages.
         render_row: makes the HTML of a row of the list; None where no pages are served.
         rng: where ``retry:`` is drawn from.
+        tracer: for the spans of deltas that belong to a trace.
 
     Attributes:
         fanout_idle: cleared while a large fan-out runs, so that page threads can wait.
@@ -85,8 +87,10 @@ class Hub:
         connections_max: int,
         rng: random.Random | None = None,
         render_row: RenderRow | None = None,
+        tracer: Tracer = NO_TRACES,
     ) -> None:
         self.bus = bus
+        self.tracer = tracer
         self.config = config
         self.metrics = StreamMetrics()
         self.reactor = Reactor()

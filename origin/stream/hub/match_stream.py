@@ -34,6 +34,7 @@ from origin.stream.http.framing import answer_no_more
 from origin.stream.http.long_poll import accepted_ms_of
 from origin.stream.http.sse import heartbeat_member
 from origin.stream.http.stream_request import StreamRequest, Transport
+from origin.stream.hub.broadcast_report import report_broadcast
 from origin.stream.hub.config import StreamConfig
 from origin.stream.hub.decisions import Admit, Answer, Decision, Join, Park, Reply, Ticket
 from origin.stream.hub.long_poll import LongPolls
@@ -42,6 +43,7 @@ from origin.stream.hub.replay_window import ReplayWindow, Step
 from origin.stream.hub.resume import Resumed
 from origin.stream.hub.subscribers import Audience, MatchAudience, Subscribers
 from origin.stream.net.reactor import Reactor
+from origin.tracing import Tracer
 from shared_state import DeltaId, Replica, WireError
 from shared_state.wire import PROTOCOL_VERSION, snapshot_version
 
@@ -64,6 +66,7 @@ class StreamHost(Protocol):
     config: StreamConfig
     metrics: StreamMetrics
     reactor: Reactor
+    tracer: Tracer
     parked: int  #: how many tickets are out, of all matches
 
     def poll_held(self, address: str, count: int) -> None:
@@ -496,7 +499,8 @@ class MatchStream:
         host = self._host
         metrics = host.metrics
         accepted_ms = accepted_ms_of(fresh[0])
-        host.broadcast_began(sum(audience.size for audience in self._audiences.values()))
+        viewers = sum(audience.size for audience in self._audiences.values()) + len(self.polls)
+        host.broadcast_began(viewers - len(self.polls))
         try:
             for audience in self._audiences.values():
                 if not audience.size:
@@ -514,6 +518,7 @@ class MatchStream:
             self.polls.broadcast(fresh, self._is_quiet)
         finally:
             host.broadcast_ended()
+        report_broadcast(metrics, host.tracer, self.match_id, fresh, since_s, viewers)
         if host.config.broadcast_interval_s:
             self._gated = True
             host.call_later(host.config.broadcast_interval_s, self._open_gate)

@@ -53,6 +53,8 @@ class StreamMetrics:
         accept_rate: viewers per second this process can take, as measured.
         committed: from the log's taking an event to the viewer's frame being written.
         received: from the bus's delivery to this process until the viewer's frame being written.
+        goal_socket: of goals and of retractions: from the log's taking it until it was sent to all viewers
+            here, once for each delta.
     """
 
     viewers: dict[str, int] = field(default_factory=lambda: {"sse": 0, "sse_multi": 0, "websocket": 0})
@@ -72,6 +74,9 @@ class StreamMetrics:
     accept_rate: float = 0.0
     committed: LatencyHistogram = field(default_factory=LatencyHistogram)
     received: LatencyHistogram = field(default_factory=LatencyHistogram)
+    goal_socket: dict[str, LatencyHistogram] = field(
+        default_factory=lambda: {"goal": LatencyHistogram(), "retract": LatencyHistogram()}
+    )
 
     def refuse(self, code: str) -> None:
         """Count a refusal."""
@@ -132,6 +137,12 @@ class StreamCollector(Collector):
             "From the bus's delivery to this process until the frame being written to a viewer",
             metrics.received,
         )
+        yield _histograms(
+            "touchline_stream_goal_socket_seconds",
+            "From the log's taking a goal or a retraction until all viewers of a worker were sent it",
+            "kind",
+            metrics.goal_socket,
+        )
 
 
 def _counter(name: str, text: str, value: int) -> Metric:
@@ -153,9 +164,20 @@ def _gauges(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
 
 
 def _histogram(name: str, text: str, histogram: LatencyHistogram) -> Metric:
+    return HistogramMetricFamily(name, text, buckets=_buckets(histogram), sum_value=histogram.sum_s)
+
+
+def _histograms(name: str, text: str, label: str, histograms: dict[str, LatencyHistogram]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=[label])
+    for key, histogram in histograms.items():
+        family.add_metric([key], _buckets(histogram), histogram.sum_s)
+    return family
+
+
+def _buckets(histogram: LatencyHistogram) -> list[tuple[str, float]]:
     buckets: list[tuple[str, float]] = []
     total = 0
     for bound, count in zip((*LATENCY_BOUNDS_S, float("inf")), list(histogram.counts), strict=True):
         total += count
         buckets.append(("+Inf" if bound == float("inf") else str(bound), total))
-    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=histogram.sum_s)
+    return buckets

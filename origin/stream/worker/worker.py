@@ -35,6 +35,7 @@ from origin.stream.net.slow_responses import PageSocket, SlowResponses
 from origin.stream.worker.connections import BATCH_MAX, BODY_MAX_BYTES, Connection, Connections
 from origin.stream.worker.extensions import FIXED_ANSWERS, ORIGIN, ROW_RENDERER, STREAM_HUB
 from origin.stream.worker.gunicorn_app import GunicornWorker
+from origin.tracing import NO_TRACES
 
 __all__ = ["StreamWorker"]
 
@@ -315,6 +316,7 @@ class StreamWorker(GunicornWorker):
             readers=readers,
             connections_max=config.connections_max or files - reserved,
             render_row=self.wsgi.extensions.get(ROW_RENDERER),
+            tracer=getattr(services, "tracer", NO_TRACES),
         )
         trusted = TrustedProxies(self.trusted_proxies)
         limit = getattr(services.config, "ingest_max_bytes", BODY_MAX_BYTES)
