@@ -15,6 +15,8 @@ from origin.eventlog.limits import MatchLimits
 from origin.ingest.key_file import read_secret_file
 from origin.ingest.limits import DEFAULT_NEW_MATCHES, DEFAULT_RATE, DefaultLimits
 from origin.ingest.signatures import IngestKey, parse_keys
+from origin.ladder.settings import NAMES as LADDER_NAMES
+from origin.ladder.settings import LadderSettings
 from origin.logs import DEFAULT_LOG_LEVEL, LOG_LEVELS
 from origin.stream.hub.config import StreamConfig, bounds
 from shared_state.errors import shown
@@ -75,6 +77,7 @@ SETTINGS: Final = frozenset(
         "TOUCHLINE_FEED_PUSH_URL",
         "TOUCHLINE_FEED_KEY",
         "TOUCHLINE_FEED_REQUESTS_PER_DAY",
+        *LADDER_NAMES,
         *(_STREAM_PREFIX + setting.name.upper() for setting in fields(StreamConfig)),
     }
 )
@@ -113,6 +116,7 @@ class Config:
         purge_url: what fan-out calls when a match was corrected; empty: nothing.
         purge_token: sent with it as a bearer token.
         stream: the limits of the stream tier.
+        ladder: the canary, and what a worker does by its own load.
         log_level: records of this level and of worse ones are logged.
         demo: whether pages carry the panel that shows tier, id and latency.
     """
@@ -131,6 +135,7 @@ class Config:
     purge_url: str = ""
     purge_token: str = field(default="", repr=False)
     stream: StreamConfig = field(default_factory=StreamConfig)
+    ladder: LadderSettings = field(default_factory=LadderSettings)
     log_level: str = DEFAULT_LOG_LEVEL
     demo: bool = False
 
@@ -167,6 +172,7 @@ class Config:
             purge_url=_purge_url(env),
             purge_token=_purge_token(env),
             stream=_stream(env),
+            ladder=LadderSettings.from_env(env),
             log_level=env.get("TOUCHLINE_LOG_LEVEL", DEFAULT_LOG_LEVEL).lower(),
             demo=_switch(env, "TOUCHLINE_DEMO"),
         )

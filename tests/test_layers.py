@@ -91,6 +91,8 @@ STOREYS = (
     {"origin.errors", "origin.logs", "widget"},
     {"origin.backends", "origin.bounded_cache", "origin.feeds", "origin.metrics"},
     {"origin.bus", "origin.eventlog"},
+    {"origin.ladder"},
+    {"origin.canary"},
     {"origin.fanout", "origin.ingest", "origin.feedworker"},
     {"origin.stream"},
     {"origin.capacity", "origin.config"},
