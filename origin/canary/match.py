@@ -60,7 +60,7 @@ def hour_of(now_ms: int) -> int:
 
 def beat(match_id: str, rev: int) -> Event:
     """The event of a revision: the same, whoever makes it."""
-    return Event(match_id=match_id, event_id=_BEAT, rev=rev, op="ADD", type="NOTE")
+    return Event(match_id=match_id, event_id=_BEAT, rev=rev, op="ADD", type="NOTE", detail={"text": "canary"})
 
 
 def end(match_id: str) -> Event:

@@ -150,14 +150,14 @@ export class Ladder {
   /** The reader is back, or the network. */
   wake() {
     this.#rest?.wake();
-    if (!this.#steps.isOff) this.#stream?.wake();
+    this.#stream?.wake();
     for (const poller of this.#pollers.values()) poller.wake();
   }
 
   /** Somebody answers again: the stream may too. */
   answered() {
     this.#rest?.answered();
-    if (!this.#stream?.isBlocked && !this.#steps.isOff) this.#stream?.wake();
+    if (!this.#stream?.isBlocked) this.#stream?.wake();
   }
 
   /** A step of the server's ladder was heard beside the stream. @param {unknown} step */
@@ -182,7 +182,6 @@ export class Ladder {
     if ([...this.#pollers.values()].some((poller) => !poller.isAnswered)) return;
     this.#stream?.close();
     this.#former?.close();
-    this.#former = null;
   }
 
   /** The network changed. */

@@ -8,7 +8,7 @@ import { Refusal, ask } from "./answers.js";
 import { elapsedMs, mark } from "./clock.js";
 import { idOf, isNewer, parts } from "./ids.js";
 import { RETRY_MAX_MS, RETRY_MS, retryMs } from "./reconnect.js";
-import { STEP_POLL, STEP_STALE } from "./steps.js";
+import { STEP_POLL } from "./steps.js";
 import {
   EVENT_END,
   EVENT_HEARTBEAT,
@@ -25,9 +25,6 @@ import {
 const SLICE_MS = 10_000;
 /** The answer to a long-poll comes within a slice. */
 const HELD_MS = 15_000;
-const POLL_MS = 5_000;
-/** Where the server asks for it. */
-const RARE_POLL_MS = 20_000;
 /** More answers in 5 s than this are a loop, whoever makes it. */
 const ANSWERS_MAX = 10;
 const LOOP_MS = 5_000;
@@ -98,8 +95,7 @@ export class Poller {
         } else {
           await this.#poll();
           // Full jitter, and no more than two requests a second, however many matches a page has.
-          const pollMs = this.page.steps.step < STEP_STALE ? POLL_MS : RARE_POLL_MS;
-          waitMs = (0.5 + Math.random()) * Math.max(pollMs, this.page.crowd() * 500);
+          waitMs = (0.5 + Math.random()) * Math.max(this.page.steps.pollMs, this.page.crowd() * 500);
           if (this.#mayHold) waitMs = 0;
         }
         this.#lostSince = mark();

@@ -9,11 +9,10 @@ const STEP_LONG_POLL = 2;
 /** From this step on no request is held. */
 export const STEP_POLL = 3;
 /** From this step on polls come rarely, too. */
-export const STEP_STALE = 4;
+const STEP_STALE = 4;
 
-/** Over this time the pages of one heartbeat leave, and those of one poll come back: each at a time drawn for itself. */
-const LEAVE_MS = 8_000;
-const RETURN_MS = 15_000;
+/** Over this time those who heard of it together leave, or come back: each at a time drawn for itself. */
+const MOVE_MS = 12_000;
 /** From the first step on, who lost a stream comes back over this time. */
 const RETRY_SPREAD_MS = 30_000;
 
@@ -33,24 +32,26 @@ export class Steps {
    * A frame or an answer came. What a cache kept may say another step than the server, for a moment: what was heard
    * last counts when the time has come.
    *
-   * @param {unknown} step what it says; nothing is the first step, 0
+   * @param {any} step what it says; nothing is the first step, 0
    */
   hear(step) {
-    this.step = Number(step) || 0;
-    this.#timer ??= setTimeout(
-      () => {
-        this.#timer = undefined;
-        if (this.isOff === this.step < STEP_LONG_POLL) {
-          this.isOff = !this.isOff;
-          this.onMove();
-        }
-      },
-      Math.random() * (this.isOff ? RETURN_MS : LEAVE_MS),
-    );
+    this.step = step | 0;
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      if (this.isOff === this.step < STEP_LONG_POLL) {
+        this.isOff = !this.isOff;
+        this.onMove();
+      }
+    }, Math.random() * MOVE_MS);
+  }
+
+  /** Between two polls of a match. */
+  get pollMs() {
+    return this.step < STEP_STALE ? 5_000 : 20_000;
   }
 
   /** How long a lost stream waits at least, drawn anew each time. */
   get retryMs() {
-    return this.step ? Math.random() * RETRY_SPREAD_MS : 0;
+    return this.step && Math.random() * RETRY_SPREAD_MS;
   }
 }

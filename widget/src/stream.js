@@ -99,7 +99,7 @@ export class Stream {
    * @param {() => void} onConnection `connection` has changed
    * @param {{ readonly retryMs: number }} steps how long a lost connection waits at least
    */
-  constructor(address, onFrame, onConnection, steps) {
+  constructor(address, onFrame, onConnection, steps = { retryMs: 0 }) {
     this.steps = steps;
     this.address = address;
     this.onFrame = onFrame;
@@ -122,7 +122,6 @@ export class Stream {
 
   /** The reader is back, or the network: try soon if it is waiting, not sooner than the server asked. */
   wake() {
-    this.open();
     // Timers stop while a device sleeps, and a dead connection says nothing; the clock on the wall went on.
     if (this.connection === "open" && elapsedMs(this.#lastFrame) > WAKE_MS) {
       this.#set("connecting");
