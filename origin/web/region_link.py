@@ -107,6 +107,8 @@ class RegionLink:
             self._beats.close()
         if self._thread is not None:
             self._thread.join(timeout=_STOP_S)
+        if self._hub is not None and self._viewer is not None:
+            self._hub.reactor.post(self._viewer.leave)
         if isinstance(self._origin.bus, SharesRecords):
             try:
                 self._origin.bus.exchange(self._name, b"", b"")
@@ -163,7 +165,6 @@ class RegionLink:
             self._watching_since_s = time.monotonic()
             self._lateness = Lateness(self._watching_since_s)
             self._viewer = CanaryViewer(self._hub, self._heard)
-            self._viewer.begin()
 
     def _heard(self, match_id: str, beat: Beat) -> None:
         """A beat came; on the reactor's thread."""
@@ -175,7 +176,7 @@ class RegionLink:
         self.numbers.beats_heard += 1
 
     def _measure_loop(self, now_s: float) -> None:
-        """How long the loop takes to come round."""
+        """How long the loop takes to come round; it sees to the canary's viewer then."""
         asked_s = self._turn_asked_s
         if asked_s is not None:
             self._delay_s = now_s - asked_s
@@ -184,6 +185,8 @@ class RegionLink:
             self._hub.reactor.post(self._came_round)
 
     def _came_round(self) -> None:
+        if self._viewer is not None:
+            self._viewer.look()
         asked_s = self._turn_asked_s
         if asked_s is not None:
             self._delay_s = time.monotonic() - asked_s

@@ -27,8 +27,6 @@ __all__ = ["CanaryViewer"]
 logger = logging.getLogger(__name__)
 
 _READ_BYTES: Final = 65_536
-# So often it is looked whether the viewer has its connection, and whether the hour has changed.
-_LOOK_S: Final = 0.5
 
 
 class _Delta(msgspec.Struct):
@@ -43,7 +41,7 @@ _delta_in = msgspec.json.Decoder(_Delta).decode
 
 
 class CanaryViewer:
-    """See the module. Everything but ``begin`` runs on the reactor's thread.
+    """See the module. Everything runs on the reactor's thread.
 
     Args:
         hub: whose viewer it is.
@@ -68,21 +66,17 @@ class CanaryViewer:
         self._sock: socket.socket | None = None
         self._bytes = b""
 
-    def begin(self) -> None:
-        """Have it watch from now on, until the hub ends. From any thread."""
-        self._hub.reactor.post(self._look)
-
-    def _look(self) -> None:
+    def look(self) -> None:
+        """See that it watches the canary of this hour; called about twice a second, until the hub ends."""
         if self._hub.draining:
-            return self._leave()
+            self.leave()
+            return
         hour = hour_of(self._now_ms())
         if hour != self._hour:
-            self._leave()
+            self.leave()
             self._hour = hour
         if self._sock is None:
             self._join(match_id_of(hour))
-        self._hub.call_later(_LOOK_S, self._look)
-        return None
 
     def _join(self, match_id: str) -> None:
         stream = self._hub.stream_of(match_id)
@@ -103,9 +97,10 @@ class CanaryViewer:
         answer = stream.gap_answer(Transport.SSE)
         bare = socket.SocketType(ours.family, ours.type, 0, ours.detach())
         if not self._hub.admit(bare, request, Admit(stream.subscribers[Transport.SSE], answer)):
-            self._leave()
+            self.leave()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Stop watching, until ``look`` is called again."""
         if self._sock is not None:
             self._hub.reactor.unregister(self._sock.fileno())
             self._sock.close()
@@ -124,7 +119,7 @@ class CanaryViewer:
                 logger.info("the canary's viewer lost its connection: %s", error)
                 data = b""
             if not data:
-                return self._leave()
+                return self.leave()
             self._take(data)
         return None
 
