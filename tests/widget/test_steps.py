@@ -1,11 +1,11 @@
-"""A page that the server asks to spare it: off its stream and back, run under Node before a real HTTP server."""
+"""A page that is asked to leave its stream, and to come back: under Node, before a real HTTP server."""
 
 from __future__ import annotations
 
 from testkit.built_widget import run_node
 from tests.widget.test_ladder import LADDER
 
-# A server with one match, whose log and step the test sets. Streams and long-polls are held, as the real ones are.
+# A server with one match, whose log and step the test sets. Streams and long-polls are held.
 SERVER = """
     const step = { now: 0 };
     const log = ["1-1"];
@@ -15,7 +15,8 @@ SERVER = """
     let most = 0;
     const score = (id) => `id: ${id}\\nevent: score\\ndata: {"e":"g${id}"}\\n\\n`;
     const beat = (response) => {
-      const data = JSON.stringify({ epoch: 1, seq: log.length, hash: "h", server_ms: Date.now(), ...advice() });
+      const said = { epoch: 1, seq: log.length, hash: "h", server_ms: Date.now(), ...advice() };
+      const data = JSON.stringify(said);
       response.write(`event: heartbeat\\ndata: ${data}\\n\\n`);
     };
     const beats = setInterval(() => streams.forEach(beat), 200);
