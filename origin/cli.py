@@ -21,6 +21,7 @@ COMMANDS = {
     "fanout": "The worker between the event log and a region's bus.",
     "fold": "Canonical JSON lines to one line per match.",
     "ingest": "A vendor's feed into the event log.",
+    "ladder": "The step of the panic ladder: show it, set it.",
     "log": "What the event log has of a match and which key brought it; dates that a wrong clock has left.",
     "notify": "Signed webhooks to publishers: goals, corrections, changes of status.",
     "replay": "Post a canonical file to a running origin, in real or scaled time.",

@@ -15,6 +15,8 @@ from origin.eventlog.limits import MatchLimits
 from origin.ingest.key_file import read_secret_file
 from origin.ingest.limits import DEFAULT_NEW_MATCHES, DEFAULT_RATE, DefaultLimits
 from origin.ingest.signatures import IngestKey, parse_keys
+from origin.ladder.settings import NAMES as LADDER_NAMES
+from origin.ladder.settings import LadderSettings
 from origin.logs import DEFAULT_LOG_FORMAT, DEFAULT_LOG_LEVEL, LOG_FORMATS, LOG_LEVELS
 from origin.stream.hub.config import StreamConfig, bounds
 from shared_state.errors import shown
@@ -81,6 +83,7 @@ SETTINGS: Final = frozenset(
         "TOUCHLINE_FEED_PUSH_URL",
         "TOUCHLINE_FEED_KEY",
         "TOUCHLINE_FEED_REQUESTS_PER_DAY",
+        *LADDER_NAMES,
         *(_STREAM_PREFIX + setting.name.upper() for setting in fields(StreamConfig)),
     }
 )
@@ -119,6 +122,7 @@ class Config:
         purge_url: what fan-out calls when a match was corrected; empty: nothing.
         purge_token: sent with it as a bearer token.
         stream: the limits of the stream tier.
+        ladder: the canary, and what a worker does by its own load.
         log_level: records of this level and of worse ones are logged.
         log_format: how a record is written, one of ``origin.logs.LOG_FORMATS``.
         traces_url: where spans go, OTLP over HTTP; empty: traces are off.
@@ -141,6 +145,7 @@ class Config:
     purge_url: str = ""
     purge_token: str = field(default="", repr=False)
     stream: StreamConfig = field(default_factory=StreamConfig)
+    ladder: LadderSettings = field(default_factory=LadderSettings)
     log_level: str = DEFAULT_LOG_LEVEL
     log_format: str = DEFAULT_LOG_FORMAT
     traces_url: str = ""
@@ -181,6 +186,7 @@ class Config:
             purge_url=_http_url(env, "TOUCHLINE_PURGE_URL"),
             purge_token=_purge_token(env),
             stream=_stream(env),
+            ladder=LadderSettings.from_env(env),
             log_level=env.get("TOUCHLINE_LOG_LEVEL", DEFAULT_LOG_LEVEL).lower(),
             log_format=env.get("TOUCHLINE_LOG_FORMAT", DEFAULT_LOG_FORMAT).lower(),
             traces_url=_http_url(env, "TOUCHLINE_TRACES_URL"),

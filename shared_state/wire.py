@@ -81,6 +81,7 @@ __all__ = [
     "HEADER_AS_OF",
     "HEADER_KEEP",
     "HEADER_RETRY_AFTER",
+    "HEADER_STEP",
     "HTML_TYPE",
     "JSON_TYPE",
     "KEY_EPOCH",
@@ -88,12 +89,14 @@ __all__ = [
     "KEY_HTML",
     "KEY_ID",
     "KEY_LANGUAGE",
+    "KEY_LATE_MS",
     "KEY_LIST",
     "KEY_LISTS",
     "KEY_MATCHES",
     "KEY_MATCH_ID",
     "KEY_SEQ",
     "KEY_SERVER_MS",
+    "KEY_STEP",
     "OFFLINE_META_NAME",
     "OP_AMEND",
     "OP_RETRACT",
@@ -139,6 +142,8 @@ KEY_SERVER_MS: Final = "server_ms"
 KEY_MATCH_ID: Final = "match_id"
 KEY_MATCHES: Final = "matches"
 KEY_LIST: Final = "list"
+KEY_STEP: Final = "step"
+KEY_LATE_MS: Final = "late_ms"
 # Of a page's address; HTML has the same name for an element's language.
 KEY_LANGUAGE: Final = "lang"
 # Of a row of the list.
@@ -161,6 +166,7 @@ QUERY_FLUSH: Final = "flush"
 QUERY_BEHIND: Final = "behind"
 HEADER_RETRY_AFTER: Final = "Retry-After"
 HEADER_AS_OF: Final = "Touchline-As-Of"
+HEADER_STEP: Final = "Touchline-Step"
 HEADER_KEEP: Final = "Touchline-Keep"
 STREAM_TYPE: Final = "text/event-stream"
 JSON_TYPE: Final = "application/json"

@@ -98,6 +98,8 @@ STOREYS = (
         "origin.tracing",
     },
     {"origin.bus", "origin.eventlog"},
+    {"origin.ladder"},
+    {"origin.canary"},
     {"origin.fanout", "origin.ingest", "origin.feedworker"},
     {"origin.stream"},
     {"origin.capacity", "origin.config", "origin.doctor", "origin.notify"},

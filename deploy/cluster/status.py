@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from deploy.cluster.tiers import Addresses, Region
 from origin.bus import open_bus
+from origin.canary.match import is_canary
 from origin.errors import BusError
 from shared_state import DeltaId
 
@@ -134,6 +135,8 @@ def _heads(region: Region) -> dict[str, tuple[DeltaId, int]] | str:
         with closing(bus), Redis(port=region.redis_port, socket_timeout=TIMEOUT_S) as client:
             found = {}
             for match_id in bus.matches():
+                if is_canary(match_id):
+                    continue
                 head = bus.head(match_id)
                 if head is not None:
                     # The lifetime that is left is set with each delta: the longest is the youngest match.

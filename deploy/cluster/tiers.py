@@ -270,6 +270,7 @@ class Cluster:
             "BUS_URL": region.bus_url,
             "TOUCHLINE_PUBLIC_URL": region.url,
             "TOUCHLINE_DEMO": "1",
+            "TOUCHLINE_CANARY_INTERVAL_S": "1",
             "PYTHONPATH": str(ROOT),
         }
         touchline = [sys.executable, "-m", "origin"]

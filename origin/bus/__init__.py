@@ -29,12 +29,14 @@ __all__ = [
     "Bus",
     "BusHealth",
     "DormantMatches",
+    "Exchanged",
     "Gap",
     "MatchRow",
     "Published",
     "Replay",
     "RowReader",
     "RowUpdate",
+    "SharesRecords",
     "Snapshot",
     "Subscription",
     "Suffix",
@@ -307,6 +309,50 @@ class DormantMatches(Protocol):
         Returns:
             The id at which the match stands on the bus. None if somebody has subscribed to it before
             anything was known of it: it must be given whole, for its subscribers are owed the deltas.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """What a worker gets for its report.
+
+    Attributes:
+        ladder: the state of the ladder; empty if none was ever set.
+        reports: those of the other workers that have reported within the last seconds.
+    """
+
+    ladder: bytes
+    reports: Sequence[bytes]
+
+
+@runtime_checkable
+class SharesRecords(Protocol):
+    """A bus through which the workers of a region tell each other how they are, beside the matches."""
+
+    def exchange(self, worker: str, report: bytes, known_ladder: bytes) -> Exchanged:
+        """Leave a report and read those of the others; called about once a second.
+
+        Args:
+            worker: the name of this worker, as no other has it.
+            report: at most 128 bytes; empty: the worker leaves.
+            known_ladder: the state of the ladder that it read last. A bus that has lost it takes this one.
+
+        Raises:
+            BusError: the service does not answer.
+        """
+
+    def read_ladder(self) -> bytes:
+        """The state of the ladder; empty if none was ever set.
+
+        Raises:
+            BusError: the service does not answer.
+        """
+
+    def write_ladder(self, state: bytes) -> None:
+        """Set the state of the ladder, for all workers of the region.
+
+        Raises:
+            BusError: it may or may not have been done.
         """
 
 

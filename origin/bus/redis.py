@@ -2,7 +2,8 @@
 
 Read in this order: ``redis_servers`` (which servers there are), ``redis_store`` (the keys, and the one
 script that changes them), ``redis_cursor`` (what was delivered), ``redis_live`` (live connections),
-``redis_completeness`` (how a Redis that was emptied is recognised), ``redis_rows`` (the list of matches).
+``redis_completeness`` (how a Redis that was emptied is recognised), ``redis_rows`` (the list of matches),
+``redis_region`` (what workers tell each other).
 ``docs/bus.md`` describes what happens when something fails.
 """
 
@@ -11,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from origin.bus import BusHealth, Published, Replay, RowReader, Snapshot, Subscription
+from origin.bus import BusHealth, Exchanged, Published, Replay, RowReader, Snapshot, Subscription
 from origin.bus.redis_completeness import CompletenessMarker
 from origin.bus.redis_cursor import Cursor, Subscriber
 from origin.bus.redis_live import Live
+from origin.bus.redis_region import RegionRecords
 from origin.bus.redis_rows import RedisRowReader
 from origin.bus.redis_servers import REDIS_ERRORS, Options, Servers, open_servers, parse_bus_url
 from origin.bus.redis_store import RedisStore
@@ -31,6 +33,7 @@ class RedisBus:
         self._servers = servers
         self._raw_store = RedisStore(servers, options, database)
         self._marker = CompletenessMarker(servers, options.prefix)
+        self._region = RegionRecords(servers, options.prefix)
         self._live = Live(servers, self._raw_store, timeout_s=options.timeout_s, check_s=options.check_s)
 
     @property
@@ -100,6 +103,18 @@ class RedisBus:
     def mark_complete(self) -> None:
         """See ``Bus.mark_complete``."""
         self._marker.set()
+
+    def exchange(self, worker: str, report: bytes, known_ladder: bytes) -> Exchanged:
+        """See ``SharesRecords.exchange``."""
+        return self._region.exchange(worker, report, known_ladder)
+
+    def read_ladder(self) -> bytes:
+        """See ``SharesRecords.read_ladder``."""
+        return self._region.read_ladder()
+
+    def write_ladder(self, state: bytes) -> None:
+        """See ``SharesRecords.write_ladder``."""
+        self._region.write_ladder(state)
 
     def health(self) -> BusHealth:
         """See ``Bus.health``. The first call starts the checks of an origin that has no viewers yet."""

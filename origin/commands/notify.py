@@ -52,7 +52,7 @@ def run_(endpoints: Path, outbox: Path, group: str, give_up_s: float, metrics_po
     metrics = Metrics()
     try:
         config = Config.from_env(os.environ)
-        configure_logging(config.log_level)
+        configure_logging(config.log_level, config.log_format)
         file = EndpointFile(endpoints)
         log = open_eventlog(config.eventlog_url)
         worker = NotifyWorker(

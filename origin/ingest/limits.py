@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from origin.canary.match import is_canary
 from origin.errors import RequestError
 from origin.ingest.signatures import IngestKey
 from shared_state.errors import shown
@@ -185,12 +186,20 @@ class KeyLimits:
 
 
 def check_prefix(key: IngestKey, match_ids: Iterable[str]) -> None:
-    """Refuse matches that a key may not write.
+    """Refuse matches that a key may not write; the canary's no key may.
 
     Raises:
         RequestError: 403 ``match_not_allowed``, with the first of them.
     """
     for match_id in match_ids:
+        if is_canary(match_id):
+            raise RequestError(
+                403,
+                "match_not_allowed",
+                f"match {shown(match_id)} is the canary's, which nobody else writes",
+                key=key.name,
+                match_id=match_id,
+            )
         if not match_id.startswith(key.prefix):
             raise RequestError(
                 403,

@@ -19,6 +19,7 @@ from origin.web import (
     cache_policy,
     compression,
     health,
+    ladder_admin,
     oembed,
     page_language,
     pages,
@@ -30,6 +31,7 @@ from origin.web.bus_breaker import BusBusyError
 from origin.web.cache_policy import NO_STORE, set_policy
 from origin.web.origin import Origin, origin_of
 from origin.web.page_language import requested_language
+from origin.web.region_link import REGION_LINK, RegionLink
 from shared_state.language import ENGLISH
 
 __all__ = ["create_admin_app", "create_app"]
@@ -63,8 +65,10 @@ def create_app(config: Config, *, start: bool = True, admin_routes: bool = True)
     _add_errors_and_headers(app)
     app.extensions[FIXED_ANSWERS] = lambda: health.fixed_answers(app)
     app.extensions[ROW_RENDERER] = partial(pages.render_row, app)
+    app.extensions[REGION_LINK] = link = RegionLink(app)
     if start:
         origin_of(app).start()
+        link.start()
     return app
 
 
@@ -80,6 +84,7 @@ def create_admin_app(app: Flask) -> Flask:
     admin.extensions = app.extensions
     admin.register_blueprint(health.blueprint)
     admin.register_blueprint(health.admin)
+    admin.register_blueprint(ladder_admin.blueprint)
     _add_errors_and_headers(admin)
     return admin
 

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from origin.bus import Bus, MatchRow, RowReader
 from origin.bus.list_cursor import ListCursor, row_digest
+from origin.canary.match import without_canaries
 from origin.errors import BusError
 from origin.web.bus_breaker import SLOW_S, Breaker, BusBusyError
 from shared_state.view import PHASE_RANK, Summary
@@ -120,7 +121,8 @@ class Board:
     """
 
     def __init__(self, bus: Bus, fresh_s: float = 0.0, breaker: Breaker | None = None) -> None:
-        self._fresh_s = fresh_s
+        #: As of the argument; it may change while the board is in use.
+        self.fresh_s = fresh_s
         self._breaker = breaker
         self._read_ms: int | None = None
         self._bus = bus
@@ -162,7 +164,7 @@ class Board:
             self._check_known("the list of matches is being read")
             return
         try:
-            if self._finished <= seen and time.monotonic() - self._read_s >= self._fresh_s:
+            if self._finished <= seen and time.monotonic() - self._read_s >= self.fresh_s:
                 self._started += 1
                 self._failed = self._read_if_closed()
                 self._finished = self._started
@@ -331,7 +333,9 @@ class Board:
             if update.complete:
                 self._read_ms = began_ms
             changed = {
-                match_id: row for match_id, row in update.rows.items() if row != self._rows.get(match_id)
+                match_id: row
+                for match_id, row in without_canaries(update.rows).items()
+                if row != self._rows.get(match_id)
             }
             if changed or update.complete != self._complete:
                 self._version += 1

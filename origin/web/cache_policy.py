@@ -15,15 +15,18 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 
+from origin.ladder.steps import Step
 from origin.stream.http.cache_headers import IMMUTABLE, NO_STORE, for_shared_caches, match_key
-from shared_state.wire import HEADER_KEEP
+from origin.web.origin import origin_of
+from shared_state.wire import HEADER_AS_OF, HEADER_KEEP, HEADER_STEP
 
 __all__ = [
     "IMMUTABLE",
     "LATEST",
     "NO_STORE",
+    "RELAXED",
     "SERVICE_WORKER",
     "STABLE_NAME",
     "STALE",
@@ -39,6 +42,8 @@ LATEST: Final = "public, max-age=0, s-maxage=1, stale-while-revalidate=5, stale-
 #: What may no longer be the newest, because the bus cannot be asked. A cache keeps it for a second, and shows
 #: it neither longer nor instead of an error: it may have something newer.
 STALE: Final = "public, max-age=0, s-maxage=1"
+#: ``LATEST`` while the ladder is at its last step: a cache asks the origin four times a minute.
+RELAXED: Final = "public, max-age=0, s-maxage=15, stale-while-revalidate=60, stale-if-error=86400"
 #: A widget file under a name without a hash. A release reaches every embed within minutes; if it cannot be
 #: fetched then, the old one still works.
 STABLE_NAME: Final = "public, max-age=300, stale-while-revalidate=3600, stale-if-error=604800"
@@ -82,6 +87,12 @@ def init_app(app: Flask) -> None:
 
 def _add_headers(response: Response) -> Response:
     policy = response.headers.setdefault("Cache-Control", NO_STORE)
+    step = origin_of(current_app).advice.step
+    if policy == LATEST and step >= Step.STALE:
+        policy = response.headers["Cache-Control"] = RELAXED
+    if HEADER_AS_OF in response.headers:
+        # Always there: a 304 renews the headers that it has, so a kept one would go on for ever without.
+        response.headers[HEADER_STEP] = str(int(step))
     response.headers["CDN-Cache-Control"] = for_shared_caches(policy)
     if policy != NO_STORE:
         if request.endpoint in _KEPT and response.status_code in (200, 304):

@@ -13,7 +13,10 @@ from dataclasses import dataclass, replace
 
 from origin.bounded_cache import BoundedCache
 from origin.bus import Replay, Snapshot, Suffix, UpToDate
+from origin.canary.match import is_canary
 from origin.errors import BusError, RequestError
+from origin.ladder.advice import NO_ADVICE, Advice
+from origin.ladder.steps import Step
 from origin.metrics import Metrics
 from origin.web.bus_breaker import GuardedBus
 from shared_state import PROTOCOL_VERSION, Delta, DeltaId, Match, Receipt, Replica, WireError, decode_delta
@@ -38,6 +41,8 @@ MATCH_BYTES = 1_000
 FOLDED_MAX_RECORDS = 100_000  # some 0.5 KB each
 DELTAS_MAX = 50_000  # some 1 KB each
 DATED_MAX = 50_000
+# At the last step of the ladder a state is served for so long before the bus is asked again.
+STALE_FOR_MS = 15_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,8 @@ class Matches:
     def __init__(self, bus: GuardedBus, metrics: Metrics) -> None:
         self._bus = bus
         self._metrics = metrics
+        #: How late what comes from the log is, and whether a state that is some seconds old does.
+        self.advice: Advice = NO_ADVICE
         self._lock = threading.Lock()
         self._restored: BoundedCache[str, Scoreboard] = BoundedCache(RESTORED_MAX_BYTES)
         self._fragments: BoundedCache[tuple[str, DeltaId, str, int], str] = BoundedCache(FRAGMENTS_MAX_CHARS)
@@ -168,18 +175,25 @@ class Matches:
         """
         # Before the bus is asked: what it says is true from then on at the latest.
         now_ms = time.time_ns() // 1_000_000
+        if (
+            known is not None
+            and self.advice.step >= Step.STALE
+            and now_ms - known.as_of_ms < STALE_FOR_MS + self.advice.late_ms
+        ):
+            return known
+        known_ms = now_ms - self.advice.late_ms
         # The head is a fraction of the snapshot, which may be in a file or behind a network.
         if known is not None and self._bus.head(match_id) == known.id:
-            return replace(known, as_of_ms=now_ms)
+            return replace(known, as_of_ms=_as_of_ms(known.replica, known_ms, now_ms))
         snapshot = self.snapshot(match_id)
         if known is not None and known.id == snapshot.id:
-            return replace(known, as_of_ms=now_ms)
+            return replace(known, as_of_ms=_as_of_ms(known.replica, known_ms, now_ms))
         replica = Replica.restore(snapshot.data)
         data = snapshot.data
         if snapshot_version(data) != PROTOCOL_VERSION:
             # A release before made it: its score and its hash are by other rules than those of the readers.
             data = replica.snapshot()
-        return Scoreboard(replica, data, replica.hash(), now_ms)
+        return Scoreboard(replica, data, replica.hash(), _as_of_ms(replica, known_ms, now_ms))
 
     def _remember_board(self, board: Scoreboard) -> None:
         match_id = board.match.match_id
@@ -383,12 +397,25 @@ def _must_follow(replica: Replica, delta: Delta) -> None:
         raise WireError("a delta on the bus does not follow from the ones before it", str(delta.id))
 
 
+def _as_of_ms(replica: Replica, known_ms: int, now_ms: int) -> int:
+    """Until when a state is known to be the newest.
+
+    Args:
+        replica: the state.
+        known_ms: until when all that the log took is known here.
+        now_ms: the time at which the bus was asked.
+    """
+    return max(known_ms, min(replica.accepted_ms or 0, now_ms))
+
+
 def _check_match_id(match_id: str) -> None:
     """Refuse an id that no match can have.
 
     Raises:
-        RequestError: 400 ``bad_match_id``.
+        RequestError: 400 ``bad_match_id``; 404 it is the canary's, which no reader is shown.
     """
+    if is_canary(match_id):
+        raise RequestError(404, "unknown_match", f"no match {match_id!r}", match_id=match_id)
     if not MATCH_ID_PATTERN.fullmatch(match_id):
         raise RequestError(
             400, "bad_match_id", f"match id {shown(match_id)}: must match {MATCH_ID_PATTERN.pattern}"

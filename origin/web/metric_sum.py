@@ -23,8 +23,19 @@ __all__ = ["cumulative", "exposition", "from_json", "summed", "to_json"]
 _CUMULATIVE_TYPES: Final = ("counter", "histogram", "summary")
 # An operator asks these whether any process is without: the smallest one answers, and not the sum.
 _SMALLEST: Final = frozenset({"touchline_stream_ring_entries", "touchline_eventlog_disk_free_bytes"})
-# The processes of a machine share its clock and its file.
-_LARGEST: Final = frozenset({"touchline_eventlog_clock_ahead_seconds", "touchline_eventlog_read_only"})
+# The processes of a machine share its clock and its file, and one that is worse off than the others is what is looked for.
+_LARGEST: Final = frozenset(
+    {
+        "touchline_eventlog_clock_ahead_seconds",
+        "touchline_eventlog_read_only",
+        "touchline_canary_age_seconds",
+        "touchline_canary_behind_beats",
+        "touchline_canary_peers",
+        "touchline_ladder_automatic_step",
+        "touchline_ladder_step",
+        "touchline_stream_loop_delay_seconds",
+    }
+)
 _CREATED: Final = "_created"
 
 

@@ -21,6 +21,8 @@ from origin.fanout.purge import PurgeHook
 from origin.fanout.worker import FanOut
 from origin.ingest.key_file import KeyFile
 from origin.ingest.service import Ingest
+from origin.ladder.advice import NO_ADVICE, Advice
+from origin.ladder.steps import Step
 from origin.metrics import Metrics
 from origin.stream.worker.extensions import ORIGIN
 from origin.tracing import open_tracer
@@ -33,6 +35,8 @@ __all__ = ["BOARD_FRESH_S", "BUS_AGAIN_S", "Origin", "origin", "origin_of"]
 
 #: The list of matches may be so old, seconds: an origin behind a cache is asked for it each second.
 BOARD_FRESH_S: Final = 0.2
+#: The same at the last step of the panic ladder.
+STALE_BOARD_S: Final = 15.0
 #: While a server of the bus is slow or away, pages and polls ask it again so often, seconds.
 BUS_AGAIN_S: Final = 2.0
 
@@ -61,9 +65,10 @@ class Origin:
         breakers = Breakers(open_s=BUS_AGAIN_S, metrics=self.metrics)
         self.matches = Matches(GuardedBus(self.bus, breakers), self.metrics)
         # A reading of the bus in this process costs microseconds, one of Redis a request.
+        self._board_fresh_s = 0.0 if config.embedded else BOARD_FRESH_S
         self.board = Board(
             self.bus,
-            fresh_s=0.0 if config.embedded else BOARD_FRESH_S,
+            fresh_s=self._board_fresh_s,
             breaker=breakers.of_list,
         )
         self.ingest = Ingest(
@@ -77,6 +82,10 @@ class Origin:
             tracer=self.tracer,
         )
         self.beacon_rate = BeaconRate()
+        #: What polls and heartbeats tell pages beside the scores.
+        self.advice: Advice = NO_ADVICE
+        #: Each gives one more reason why new viewers should not come; empty if there is none.
+        self.readiness_checks: list[Callable[[], str]] = []
         self._fanout: EmbeddedFanOut | None = None
         self._purge: PurgeHook | None = None
         self._fanout_thread: threading.Thread | None = None
@@ -96,6 +105,11 @@ class Origin:
             self._fanout_thread = threading.Thread(target=self._fanout.run, name="fanout", daemon=True)
             self._fanout_thread.start()
 
+    def take_advice(self, advice: Advice) -> None:
+        """Have pages and polls follow the ladder from now on; any thread may call it."""
+        self.advice = self.matches.advice = advice
+        self.board.fresh_s = STALE_BOARD_S if advice.step >= Step.STALE else self._board_fresh_s
+
     def unready(self) -> list[str]:
         """Why new viewers should not be sent here; empty if they may come."""
         reasons = []
@@ -109,7 +123,7 @@ class Origin:
         health = self.bus.health()
         if not health.ok:
             reasons.append(health.reason)
-        return reasons
+        return [*reasons, *(reason for check in self.readiness_checks if (reason := check()))]
 
     def notes(self) -> list[str]:
         """What an operator should know although viewers may come; empty if all is well."""

@@ -270,6 +270,11 @@ class WorkerReports:
         self._thread = threading.Thread(target=self._run, name="worker-reports", daemon=True)
         self._thread.start()
 
+    @property
+    def pool_name(self) -> str:
+        """The same for all workers of one parent, and for no others of this machine."""
+        return self._pool.directory.name
+
     def metrics(self) -> list[Metric]:
         """The sum over all workers, of now for this one and of a second ago for the others.
 

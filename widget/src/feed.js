@@ -148,6 +148,11 @@ export class Feed {
     this.#ladder?.answered();
   }
 
+  /** An answer beside the stream says the step of the server's ladder. @param {unknown} step */
+  hearStep(step) {
+    this.#ladder?.hearStep(step);
+  }
+
   get #isUsed() {
     return this.#readers.size > 0 || [...this.#lists.values()].some(({ readers }) => readers.size);
   }

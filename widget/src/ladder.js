@@ -10,6 +10,7 @@
 import { elapsedMs } from "./clock.js";
 import { idOf, isNewer, parts } from "./ids.js";
 import { afterwards, wake } from "./later.js";
+import { Steps } from "./steps.js";
 import { Stream } from "./stream.js";
 import {
   DELTA_ACCEPTED,
@@ -19,10 +20,12 @@ import {
   EVENT_ROW,
   EVENT_SCORE,
   KEY_HASH,
+  KEY_LATE_MS,
   KEY_LIST,
   KEY_MATCHES,
   KEY_MATCH_ID,
   KEY_SERVER_MS,
+  KEY_STEP,
   QUERY_LAST_EVENT_ID,
   QUERY_LIST,
   QUERY_LIST_ID,
@@ -67,6 +70,8 @@ export class Ladder {
   #pollers = new Map();
   /** Heartbeats in a row with a newer id than the last delta received, by match. @type {Map<string, number>} */
   #behind = new Map();
+  /** What the server asks for; where it asks for no streams, they are closed once polls are answered. */
+  #steps = new Steps(() => this.#onStep());
   /** @type {"connecting" | "open" | "polling" | "waiting" | "closed"} */
   connection = "connecting";
 
@@ -133,9 +138,11 @@ export class Ladder {
       () => this.#address(single),
       (frame) => this.#onStreamFrame(stream, frame, single, list),
       () => this.#onStream(stream),
+      this.#steps,
     );
     this.#stream = stream;
-    stream.open();
+    if (this.#steps.isOff) this.#onStep();
+    else stream.open();
   }
 
   close() {
@@ -160,6 +167,29 @@ export class Ladder {
   answered() {
     this.#rest?.answered();
     if (!this.#stream?.isBlocked) this.#stream?.wake();
+  }
+
+  /** A step of the server's ladder was heard beside the stream. @param {unknown} step */
+  hearStep(step) {
+    this.#rest?.hearStep(step);
+    this.#steps.hear(step);
+  }
+
+  /** The server asks for no streams, or for streams again. */
+  #onStep() {
+    if (!this.#stream) return;
+    if (this.#steps.isOff) {
+      void this.#startPolls().then(() => this.#leaveStream());
+    } else if (this.#stream.connection === "open") this.#stopPolls();
+    else this.#stream.open();
+    this.#refresh();
+  }
+
+  /** Nothing is missed: the stream is closed once polls have taken over. */
+  #leaveStream() {
+    if (!this.#steps.isOff || [...this.#pollers.values()].some((poller) => !poller.isAnswered)) return;
+    this.#stream?.close();
+    this.#former?.close();
   }
 
   /** The network changed. */
@@ -222,20 +252,23 @@ export class Ladder {
     } else if (event === EVENT_ROW) {
       this.onFrame({ match: "", list, event, id: id.split("@")[1], data });
     } else if (event === EVENT_HEARTBEAT) {
+      this.#steps.hear(value[KEY_STEP]);
       const serverMs = value[KEY_SERVER_MS];
+      // What the server knows is older than its clock where nothing comes to it.
+      const asOfMs = serverMs - (value[KEY_LATE_MS] ?? 0);
       // The first one has been written since it was asked for, and may be as late as that.
       const lateMs = this.clock.learn(serverMs, this.#isCaughtUp ? undefined : elapsedMs(stream.asked));
       /** @type {[string, [string, string]][]} */
       const matches = single ? [[single, [idOf(value), value[KEY_HASH]]]] : Object.entries(value[KEY_MATCHES] ?? {});
       let isLost = false;
       for (const [match, [head, hash]] of matches) {
-        this.onFrame({ match, event, id: head, data: "", hash, serverMs });
+        this.onFrame({ match, event, id: head, data: "", hash, serverMs: asOfMs });
         // One heartbeat may overtake a delta that is on its way; after two in a row the delta is lost.
         const behind = isNewer(head, this.wanted.get(match) ?? "") ? (this.#behind.get(match) ?? 0) + 1 : 0;
         this.#behind.set(match, behind);
         isLost ||= behind >= 2;
       }
-      if (value[KEY_LIST] !== undefined) this.onFrame({ match: "", list, event, id: value[KEY_LIST], data: "", serverMs });
+      if (value[KEY_LIST] !== undefined) this.onFrame({ match: "", list, event, id: value[KEY_LIST], data: "", serverMs: asOfMs });
       if (stream !== this.#stream) return;
       this.#isCaughtUp = true;
       if (lateMs > LATE_MS) {
@@ -260,7 +293,7 @@ export class Ladder {
     if (stream.connection === "open") {
       this.#former?.close();
       this.#former = null;
-      this.#stopPolls();
+      if (!this.#steps.isOff) this.#stopPolls();
     } else this.#isCaughtUp = false;
     if (stream.connection !== "open" && stream.failures > 0) {
       void this.#startPolls();
@@ -279,8 +312,10 @@ export class Ladder {
         onFrame: this.onFrame,
         onAnswer: () => {
           if (poller.isAnswered) this.answered();
+          this.#leaveStream();
           this.#refresh();
         },
+        steps: this.#steps,
         mayHold: () => this.number === 1 && [...this.#pollers.keys()].indexOf(match) < HELD_MAX,
         crowd: () => this.#pollers.size,
       });
@@ -296,7 +331,9 @@ export class Ladder {
 
   #refresh() {
     const { connection = "closed" } = this.#stream ?? {};
-    const isPolled = [...this.#pollers.values()].some((poller) => poller.isAnswered);
+    // A list without matches is polled by whoever shows it.
+    const isPolled =
+      (this.#steps.isOff && !this.#matches.length) || [...this.#pollers.values()].some((poller) => poller.isAnswered);
     const isOpen = [connection, this.#former?.connection, this.#rest?.connection].includes("open");
     const now = isOpen ? "open" : isPolled || this.#rest?.connection === "polling" ? "polling" : connection;
     if (now === this.connection) return;

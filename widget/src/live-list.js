@@ -27,6 +27,7 @@ import {
   EVENT_HEARTBEAT,
   EVENT_ROW,
   HEADER_AS_OF,
+  HEADER_STEP,
   HTML_TYPE,
   KEY_HTML,
   KEY_ID,
@@ -332,6 +333,7 @@ export class LiveList {
     const { tag } = this.#language;
     if (tag !== "en") url.search += `${url.search ? "&" : "?"}${KEY_LANGUAGE}=${tag}`;
     const { text, headers } = await this.#core.ask(url.href, HTML_TYPE, { cache, signal });
+    this.#feed?.hearStep(headers.get(HEADER_STEP));
     const root = this.#parsed(text).querySelector(".tl-list");
     if (!root) throw new this.#core.Refusal(0, null);
     return { root, asOfMs: Number(headers.get(HEADER_AS_OF)) };

@@ -8,13 +8,23 @@ import { Refusal, ask } from "./answers.js";
 import { elapsedMs, mark } from "./clock.js";
 import { idOf, isNewer, parts } from "./ids.js";
 import { RETRY_MAX_MS, RETRY_MS, retryMs } from "./reconnect.js";
-import { EVENT_END, EVENT_HEARTBEAT, EVENT_SCORE, HEADER_AS_OF, JSON_TYPE, KEY_HASH, KEY_MATCH_ID } from "./wire.js";
+import { STEP_POLL } from "./steps.js";
+import {
+  EVENT_END,
+  EVENT_HEARTBEAT,
+  EVENT_SCORE,
+  HEADER_AS_OF,
+  HEADER_STEP,
+  JSON_TYPE,
+  KEY_HASH,
+  KEY_MATCH_ID,
+  KEY_STEP,
+} from "./wire.js";
 
 /** A slice of the long-poll's URLs, milliseconds. */
 const SLICE_MS = 10_000;
 /** The answer to a long-poll comes within a slice. */
 const HELD_MS = 15_000;
-const POLL_MS = 5_000;
 /** More answers in 5 s than this are a loop, whoever makes it. */
 const ANSWERS_MAX = 10;
 const LOOP_MS = 5_000;
@@ -47,8 +57,8 @@ export class Poller {
    * @param {string} match
    * @param {import("./clock.js").ServerClock} clock
    * @param {{ lastId(): string, onFrame(frame: MatchFrame): void, onAnswer(): void,
-   *   mayHold(): boolean, crowd(): number }} page `mayHold`: whether this match may occupy a connection;
-   *   `crowd`: how many matches are polled beside each other
+   *   mayHold(): boolean, crowd(): number, steps: import("./steps.js").Steps }} page `mayHold`: whether this match may
+   *   occupy a connection; `crowd`: how many matches are polled beside each other
    */
   constructor(base, match, clock, page) {
     this.clock = clock;
@@ -69,7 +79,7 @@ export class Poller {
   }
 
   get #mayHold() {
-    return this.#slice > 0 && this.page.mayHold() && elapsedMs(this.#pausedSince) > PAUSE_MS;
+    return this.#slice > 0 && this.page.steps.step < STEP_POLL && this.page.mayHold() && elapsedMs(this.#pausedSince) > PAUSE_MS;
   }
 
   async #run() {
@@ -85,7 +95,7 @@ export class Poller {
         } else {
           await this.#poll();
           // Full jitter, and no more than two requests a second, however many matches a page has.
-          waitMs = (0.5 + Math.random()) * Math.max(POLL_MS, this.page.crowd() * 500);
+          waitMs = (0.5 + Math.random()) * Math.max(this.page.steps.pollMs, this.page.crowd() * 500);
           if (this.#mayHold) waitMs = 0;
         }
         this.#lostSince = mark();
@@ -130,6 +140,7 @@ export class Poller {
     const url = new URL(`api/match/${this.match}/state`, this.base).href;
     const { text, headers } = await this.#ask(url, { cache });
     const state = JSON.parse(text);
+    this.page.steps.hear(headers.get(HEADER_STEP));
     const serverMs = Number(headers.get(HEADER_AS_OF));
     if (state[KEY_MATCH_ID] !== this.match) throw new Refusal(0, null);
     return { id: idOf(state), hash: state[KEY_HASH], serverMs, snapshot: text };
@@ -146,6 +157,7 @@ export class Poller {
     try {
       const answer = JSON.parse((await this.#ask(url, { limitMs: HELD_MS })).text);
       const { deltas, next, as_of: asOf, ended } = answer;
+      this.page.steps.hear(answer[KEY_STEP]);
       if (answer[KEY_MATCH_ID] !== this.match || answer.after !== after || !follows(after, deltas, next.id)) {
         throw new Refusal(0, null);
       }

@@ -97,8 +97,10 @@ export class Stream {
    * @param {() => string} address asked for anew at each attempt: it says where to resume from
    * @param {(frame: Frame) => void} onFrame
    * @param {() => void} onConnection `connection` has changed
+   * @param {{ readonly retryMs: number }} steps how long a lost connection waits at least
    */
-  constructor(address, onFrame, onConnection) {
+  constructor(address, onFrame, onConnection, steps = { retryMs: 0 }) {
+    this.steps = steps;
     this.address = address;
     this.onFrame = onFrame;
     this.onConnection = onConnection;
@@ -120,7 +122,6 @@ export class Stream {
 
   /** The reader is back, or the network: try soon if it is waiting, not sooner than the server asked. */
   wake() {
-    this.open();
     // Timers stop while a device sleeps, and a dead connection says nothing; the clock on the wall went on.
     if (this.connection === "open" && elapsedMs(this.#lastFrame) > WAKE_MS) {
       this.#set("connecting");
@@ -162,17 +163,17 @@ export class Stream {
       if (signal.aborted) return;
       if (this.#flush && !flushed) continue;
       this.#set("waiting");
-      await this.#wait(signal, this.isBlocked ? Math.max(hintMs ?? 0, PROBE_MS) : hintMs);
+      await this.#wait(signal, Math.max(hintMs ?? 0, this.isBlocked ? PROBE_MS : this.steps.retryMs));
     }
   }
 
   /**
    * @param {AbortSignal} signal
-   * @param {number | null} hintMs
+   * @param {number} hintMs
    */
   #wait(signal, hintMs) {
     const waitMs = delayMs(this.#attempt++, Math.random(), hintMs);
-    const [began, leastMs] = [mark(), delayMs(0, 0, this.isBlocked ? null : hintMs)];
+    const [began, leastMs] = [mark(), delayMs(0, 0, this.isBlocked ? 0 : hintMs)];
     return new Promise((resolve) => {
       let timer = setTimeout(resolve, waitMs);
       this.#skipWait = () => {

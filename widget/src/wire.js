@@ -21,6 +21,8 @@ export const KEY_SERVER_MS = "server_ms";
 export const KEY_MATCH_ID = "match_id";
 export const KEY_MATCHES = "matches";
 export const KEY_LIST = "list";
+export const KEY_STEP = "step";
+export const KEY_LATE_MS = "late_ms";
 /** Of a page's address; HTML has the same name for an element's language. */
 export const KEY_LANGUAGE = "lang";
 
@@ -48,6 +50,7 @@ export const QUERY_FLUSH = "flush";
 export const QUERY_BEHIND = "behind";
 export const HEADER_RETRY_AFTER = "Retry-After";
 export const HEADER_AS_OF = "Touchline-As-Of";
+export const HEADER_STEP = "Touchline-Step";
 export const HEADER_KEEP = "Touchline-Keep";
 export const STREAM_TYPE = "text/event-stream";
 export const JSON_TYPE = "application/json";

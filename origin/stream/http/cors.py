@@ -27,7 +27,7 @@ __all__ = [
 READABLE_BY_ANY: Final[Mapping[str, str]] = MappingProxyType(
     {
         "Access-Control-Allow-Origin": "*",
-        "Access-Control-Expose-Headers": "ETag, Touchline-Id, Touchline-As-Of, Retry-After",
+        "Access-Control-Expose-Headers": "ETag, Touchline-Id, Touchline-As-Of, Touchline-Step, Retry-After",
     }
 )
 #: The same of the stream tier, whose answers have no validator: a refusal says when to come back.

@@ -13,6 +13,7 @@ from wsproto.utilities import generate_accept_token
 
 from origin.bus import Published
 from origin.errors import RequestError
+from origin.ladder.advice import Advice
 from origin.stream.http.cache_headers import NO_STORE, for_shared_caches
 from origin.stream.http.cors import READABLE_BY_ANY_STREAM
 from origin.stream.http.sse import (
@@ -83,8 +84,8 @@ class Framing(Protocol):
     def gap(self, match_id: str, head: DeltaId) -> bytes:
         """Only the snapshot helps."""
 
-    def heartbeat(self, head: DeltaId, hash_: str, server_ms: int) -> bytes:
-        """Where the match stands."""
+    def heartbeat(self, head: DeltaId, hash_: str, server_ms: int, advice: Advice) -> bytes:
+        """Where the match stands, and what the server tells its pages beside."""
 
     def goodbye(self, retry_ms: int) -> bytes:
         """The last a viewer gets: when to come back."""
@@ -131,9 +132,9 @@ class SseFraming:
         """See ``Framing.gap``."""
         return gap_frame(match_id, head)
 
-    def heartbeat(self, head: DeltaId, hash_: str, server_ms: int) -> bytes:
+    def heartbeat(self, head: DeltaId, hash_: str, server_ms: int, advice: Advice) -> bytes:
         """See ``Framing.heartbeat``."""
-        return heartbeat_frame(head, hash_, server_ms)
+        return heartbeat_frame(head, hash_, server_ms, advice)
 
     def goodbye(self, retry_ms: int) -> bytes:
         """See ``Framing.goodbye``."""
@@ -184,9 +185,9 @@ class WebSocketFraming:
         """See ``Framing.gap``."""
         return text_frame(websocket_message("gap", gap_json(match_id, head), head))
 
-    def heartbeat(self, head: DeltaId, hash_: str, server_ms: int) -> bytes:
+    def heartbeat(self, head: DeltaId, hash_: str, server_ms: int, advice: Advice) -> bytes:
         """See ``Framing.heartbeat``."""
-        return text_frame(websocket_message("heartbeat", heartbeat_json(head, hash_, server_ms)))
+        return text_frame(websocket_message("heartbeat", heartbeat_json(head, hash_, server_ms, advice)))
 
     def goodbye(self, retry_ms: int) -> bytes:
         """See ``Framing.goodbye``."""

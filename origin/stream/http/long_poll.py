@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from origin.bus import Published
+from origin.ladder.advice import NO_ADVICE, Advice
 from origin.stream.http.cache_headers import IMMUTABLE, cache_headers
 from origin.stream.http.cors import READABLE_BY_ANY_STREAM
 from origin.stream.http.framing import answer
@@ -64,6 +65,7 @@ def body(
     next_slice: int,
     as_of_ms: int,
     ended: bool = False,
+    advice: Advice = NO_ADVICE,
 ) -> bytes:
     """The body of an answer.
 
@@ -75,8 +77,9 @@ def body(
         next_slice: the slice to ask for next.
         as_of_ms: until when this is the whole truth, UTC milliseconds.
         ended: whether nobody needs to ask again.
+        advice: what the server tells its pages beside; how late it is, is in ``as_of_ms`` already.
     """
-    return b'{"match_id":"%b","after":"%b","deltas":[%b],"next":{"id":"%b","slice":%d},"as_of":%d%b}' % (
+    return b'{"match_id":"%b","after":"%b","deltas":[%b],"next":{"id":"%b","slice":%d},"as_of":%d%b%b}' % (
         match_id.encode(),
         str(after).encode(),
         b",".join(run),
@@ -84,6 +87,7 @@ def body(
         next_slice,
         as_of_ms,
         b',"ended":true' if ended else b"",
+        b',"step":%d' % advice.step if advice.step else b"",
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from origin.bus import Published
+from origin.ladder.advice import NO_ADVICE, Advice
 from origin.stream.http.cors import READABLE_BY_ANY_STREAM
 from shared_state import DeltaId, WireError
 from shared_state.jsontext import Json, compact
@@ -87,19 +88,23 @@ def end_json(match_id: str, reason: str) -> str:
     return compact({"match_id": match_id, "reason": reason})
 
 
-def set_heartbeat_frame(server_ms: int, matches: Iterable[bytes], cursor: str | None = None) -> bytes:
+def set_heartbeat_frame(
+    server_ms: int, matches: Iterable[bytes], cursor: str | None = None, advice: Advice = NO_ADVICE
+) -> bytes:
     """A ``heartbeat`` event of several matches.
 
     Args:
         server_ms: the time, UTC milliseconds.
         matches: of each match what ``heartbeat_member`` gave.
         cursor: where the list stands; None for a viewer of none.
+        advice: what the server tells its pages beside.
     """
     list_ = b"" if cursor is None else b',"list":"%b"' % cursor.encode()
-    return b'event: heartbeat\ndata: {"server_ms":%d,"matches":{%b}%b}\n\n' % (
+    return b'event: heartbeat\ndata: {"server_ms":%d,"matches":{%b}%b%b}\n\n' % (
         server_ms,
         b",".join(matches),
         list_,
+        advice.members.encode(),
     )
 
 
@@ -108,17 +113,18 @@ def heartbeat_member(match_id: str, head: DeltaId, hash_: str) -> bytes:
     return f'"{match_id}":["{head}","{hash_}"]'.encode()
 
 
-def heartbeat_frame(head: DeltaId, hash_: str, server_ms: int) -> bytes:
+def heartbeat_frame(head: DeltaId, hash_: str, server_ms: int, advice: Advice = NO_ADVICE) -> bytes:
     """A ``heartbeat`` event: where the match stands, so that a viewer can find out that it is wrong.
 
     It has no ``id:``, so it never moves the id a viewer resumes from.
     """
-    return b"event: heartbeat\ndata: %b\n\n" % heartbeat_json(head, hash_, server_ms).encode()
+    return b"event: heartbeat\ndata: %b\n\n" % heartbeat_json(head, hash_, server_ms, advice).encode()
 
 
-def heartbeat_json(head: DeltaId, hash_: str, server_ms: int) -> str:
-    """``{epoch, seq, hash, server_ms}``."""
-    return compact({"epoch": head.epoch, "seq": head.seq, "hash": hash_, "server_ms": server_ms})
+def heartbeat_json(head: DeltaId, hash_: str, server_ms: int, advice: Advice = NO_ADVICE) -> str:
+    """``{epoch, seq, hash, server_ms}``, and where there is advice ``step`` and ``late_ms``."""
+    text = compact({"epoch": head.epoch, "seq": head.seq, "hash": hash_, "server_ms": server_ms})
+    return f"{text[:-1]}{advice.members}}}"
 
 
 def gap_frame(match_id: str, head: DeltaId) -> bytes:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from origin.bus.list_cursor import ListCursor
+from origin.canary.match import CANARY_PREFIX
 from origin.errors import RequestError
 from origin.stream.http.cache_headers import LATEST_SECOND, cache_headers
 from origin.stream.http.request_head import (
@@ -51,7 +52,8 @@ MULTI_TARGET_MAX_BYTES: Final = 20_480
 
 _STREAM: Final = "/stream/"
 _WEBSOCKET: Final = "/ws/match/"
-_MATCH_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# The canary is watched from within alone.
+_MATCH_ID: Final = re.compile(rf"(?!{CANARY_PREFIX})[A-Za-z0-9_-]{{1,64}}")
 _QUERY_FIELDS_MAX: Final = 16
 #: Of the name of a list.
 LIST_NAME_MAX: Final = 200

@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 
 from origin.bus import Bus
 from origin.errors import OriginError, RequestError
+from origin.ladder.advice import NO_ADVICE, Advice
 from origin.stream.http.cache_headers import LATEST_SECOND, cache_headers
 from origin.stream.http.cors import METHODS, READABLE_BY_ANY_STREAM, RESUME, preflight_headers
 from origin.stream.http.framing import SseFraming, WebSocketFraming, answer
@@ -76,6 +77,7 @@ class Hub:
         viewers: how many there are.
         parked: how many requests wait for an answer.
         draining: True once the worker is to end; ``/readyz`` says no.
+        advice: what heartbeats and long-polls tell pages beside; any thread may set it.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Hub:
         self.fanout_idle = threading.Event()
         self.fanout_idle.set()
         self.draining = False
+        self.advice: Advice = NO_ADVICE
         self.viewers = 0
         self.parked = 0
         self.rate = AcceptRate(config.accept_rate_per_s)
@@ -170,7 +173,7 @@ class Hub:
 
     def retry_ms(self) -> int:
         """When a viewer should come back: drawn for it alone, over what taking all of them takes."""
-        window = window_s(self.viewers, self.rate.per_s)
+        window = self.advice.window_s(window_s(self.viewers, self.rate.per_s))
         return retry_ms(self.config.retry_min_ms, window, self._rng.random())
 
     def _room_refusal(self, address: str, parked: int) -> Refuse | None:
@@ -187,7 +190,7 @@ class Hub:
     def _refuse_busy(self, code: str, message: str) -> Refuse:
         # Spread over what taking the refused needs: the viewers that are here do not come back with them.
         self._refused_lately += 1.0
-        window = window_s(round(self._refused_lately), self.rate.per_s)
+        window = self.advice.window_s(window_s(round(self._refused_lately), self.rate.per_s))
         wait_ms = retry_ms(self.config.retry_min_ms, window, self._rng.random())
         error = RequestError(
             503, code, message, headers={"Retry-After": str(-(-wait_ms // 1_000))}, retry_ms=wait_ms

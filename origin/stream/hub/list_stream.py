@@ -26,6 +26,7 @@ from urllib.parse import quote
 
 from origin.bus import Bus, MatchRow, RowReader
 from origin.bus.list_cursor import ListCursor, row_digest
+from origin.canary.match import without_canaries
 from origin.stream.hub.match_stream import FLUSH_S
 from origin.stream.hub.subscribers import MatchAudience
 from shared_state.jsontext import compact
@@ -290,7 +291,7 @@ class ListStream:
             self._reader = self._host.bus.row_reader()
         update = self._reader.read()
         # The reader will not say these again: whatever happens, they are kept until they are rendered.
-        self._unrendered.update(update.rows)
+        self._unrendered.update(without_canaries(update.rows))
         reading.complete = update.complete
         for match_id, until_ms in self._ticking.items():
             if until_ms <= reading.began_ms:

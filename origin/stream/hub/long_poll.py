@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from origin.bus import Published
 from origin.errors import RequestError
+from origin.ladder.advice import Advice
 from origin.stream.http.cache_headers import GONE, LATEST_SECOND, cache_headers
 from origin.stream.http.framing import head_of
 from origin.stream.http.long_poll import accepted_ms_of, body, held_head, run_of, whole
@@ -39,6 +40,7 @@ class LongPollHost(Protocol):
 
     config: StreamConfig
     metrics: StreamMetrics
+    advice: Advice
     parked: int  #: how many connections are parked
 
     def poll_held(self, address: str, count: int) -> None:
@@ -213,6 +215,10 @@ class LongPolls:
         # Behind a part of them, or while more has come, the truth is known until the last of them was taken.
         is_all = last == found[-1].id and quiet()
         as_of_ms = now_ms if is_all else min(now_ms, accepted_ms_of(found[len(run) - 1]))
+        advice = self._host.advice
+        if advice.late_ms:
+            # What the log took behind the last of them may not have come.
+            as_of_ms = min(as_of_ms, max(now_ms - advice.late_ms, accepted_ms_of(found[len(run) - 1])))
         return body(
             self._match_id,
             after,
@@ -220,11 +226,23 @@ class LongPolls:
             next_id=last or after,
             next_slice=now_ms // self._slice_ms,
             as_of_ms=as_of_ms,
+            advice=advice,
         )
 
     def _silence(self, after: DeltaId, current: int, as_of_ms: int, *, ended: bool = False) -> bytes:
+        advice = self._host.advice
+        if advice.late_ms:
+            # Where nothing comes from the log, there may be something that nobody knows of here.
+            as_of_ms = min(as_of_ms, self._now_ms() - advice.late_ms)
         return body(
-            self._match_id, after, (), next_id=after, next_slice=current, as_of_ms=as_of_ms, ended=ended
+            self._match_id,
+            after,
+            (),
+            next_id=after,
+            next_slice=current,
+            as_of_ms=as_of_ms,
+            ended=ended,
+            advice=advice,
         )
 
     def _reply(self, request: StreamRequest, kind: str, data: bytes, *, ended: bool = False) -> Reply:

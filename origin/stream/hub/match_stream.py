@@ -30,6 +30,7 @@ import msgspec
 
 from origin.bus import Bus, Gap, Published, Replay, Snapshot, Subscription, Suffix, UpToDate
 from origin.bus.match_row import ENDED_STATUSES
+from origin.ladder.advice import Advice
 from origin.stream.http.framing import answer_no_more
 from origin.stream.http.long_poll import accepted_ms_of
 from origin.stream.http.sse import heartbeat_member
@@ -67,6 +68,7 @@ class StreamHost(Protocol):
     metrics: StreamMetrics
     reactor: Reactor
     tracer: Tracer
+    advice: Advice  #: what heartbeats and long-polls carry beside
     parked: int  #: how many tickets are out, of all matches
 
     def poll_held(self, address: str, count: int) -> None:
@@ -313,7 +315,7 @@ class MatchStream:
         server_ms = _now_ms()
         for subscribers in self.subscribers.values():
             if subscribers.size:
-                frame = subscribers.framing.heartbeat(head, hash_, server_ms)
+                frame = subscribers.framing.heartbeat(head, hash_, server_ms, self._host.advice)
                 self._host.metrics.heartbeats += subscribers.send_slice(index, frame)
                 self._flush_later(subscribers, index)
                 if self.ended:
@@ -330,7 +332,8 @@ class MatchStream:
         if known is None:
             return b""
         sse = self.subscribers[Transport.SSE]
-        sse.opening_end_known = frame = sse.framing.heartbeat(*known, _now_ms())
+        frame = sse.framing.heartbeat(*known, _now_ms(), self._host.advice)
+        sse.opening_end_known = frame
         self._host.reactor.post(self._forget_heartbeat)
         return frame
 

@@ -20,6 +20,7 @@ from functools import partial
 from socket import SocketType
 from typing import Final, Protocol
 
+from origin.ladder.advice import Advice
 from origin.stream.http.framing import MatchOfSeveralFraming, SseFraming, answer_no_more
 from origin.stream.http.sse import end_frame, set_heartbeat_frame
 from origin.stream.http.stream_request import StreamRequest, Transport
@@ -50,6 +51,7 @@ class MultiMatchHost(ListHost, Protocol):
 
     config: StreamConfig
     metrics: StreamMetrics
+    advice: Advice
     reactor: Reactor
     parked: int  #: how many connections are parked
 
@@ -485,7 +487,7 @@ class MultiMatchViewers(Subscribers):
                 member = members[match_id] = b"" if stream is None else stream.heartbeat_member()
             if member:
                 parts.append(member)
-        return set_heartbeat_frame(server_ms, parts, cursor)
+        return set_heartbeat_frame(server_ms, parts, cursor, self._host.advice)
 
     def _heartbeat_of(self, viewer: _Viewer, server_ms: int) -> bytes:
         return self._heartbeat_frame(viewer.heartbeat_key or self._key_of(viewer), server_ms)
