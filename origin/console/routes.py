@@ -327,6 +327,12 @@ def _check_match_id(match_id: str) -> None:
 # --- what the pages ask for
 
 
+@blueprint.get("/api/session")
+def session() -> Response:
+    """Who is signed in; 401 for nobody. A script cannot see why its WebSocket was refused."""
+    return jsonify({"operator": g.session.operator, "kind": g.session.kind})
+
+
 @blueprint.get("/api/matches")
 def matches() -> Response:
     """The matches that the list of all matches has, live first."""
