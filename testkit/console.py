@@ -1,4 +1,4 @@
-"""Operators who are signed in to the console of a real origin: as a browser's page, and as a bare WebSocket."""
+"""Operators who are signed in to the console of a real origin, over HTTP and a bare WebSocket."""
 
 from __future__ import annotations
 
@@ -70,6 +70,12 @@ class Operator:
     def __init__(self, server: OriginServer, *, headers: Mapping[str, str] | None = None) -> None:
         self.server = server
         self.http = httpx.Client(base_url=server.url, headers={"Origin": server.url, **(headers or {})})
+
+    def __enter__(self) -> Operator:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.http.close()
 
     def sign_in(self, name: str, password: str = PASSWORD) -> httpx.Response:
         return self.http.post("/console/sign-in", data={"operator": name, "password": password})

@@ -261,8 +261,10 @@ class MatchSocket:
             return True
         if not self._sign_in.is_open(self._token):
             return self._close(CLOSE_SIGNED_OUT, "signed out")
-        self._send(self._entered(message))
+        answer = self._entered(message)
+        # Before the answer: what is no longer on its way must not be missing for a moment.
         self._send_match()
+        self._send(answer)
         return True
 
     def _entered(self, message: Mapping[str, Json]) -> JsonObject:

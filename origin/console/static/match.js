@@ -55,6 +55,7 @@ const connection = new Connection(base, matchId, queue, {
   match(newMatch) {
     match = newMatch;
     hasMatch = true;
+    document.body.dataset.ready = "";
     refresh();
   },
   operators(present) {
@@ -268,7 +269,7 @@ function openHelp() {
 function refresh() {
   // Called by parts that are made before the others are there.
   if (!connection || !viewers) return;
-  rows = model.rowsOf(match, queue.entries, (id, rev) => viewers.haveSeen(id, rev), operator);
+  rows = model.rowsOf(match, queue.entries, (id, rev) => viewers.haveSeen(id, rev), operator, connection.aheadMs);
   showBoard();
   showReview();
   showRefusals();

@@ -46,9 +46,10 @@ export function emptyMatch(/** @type {string} */ matchId) {
  * @param {readonly Entry[]} entries
  * @param {(eventId: string, rev: number) => boolean} haveSeen
  * @param {string} operator
+ * @param {number} aheadMs what to add to this browser's clock to have the server's
  * @returns {Row[]}
  */
-export function rowsOf(match, entries, haveSeen, operator) {
+export function rowsOf(match, entries, haveSeen, operator, aheadMs) {
   /** @type {Map<string, Row>} */
   const rows = new Map();
   const known = /** @type {[MatchEvent, boolean][]} */ ([
@@ -58,9 +59,14 @@ export function rowsOf(match, entries, haveSeen, operator) {
   for (const [event, isRetracted] of known) {
     rows.set(event.event_id, { ...event, isRetracted, state: haveSeen(event.event_id, event.rev) ? "seen" : "logged" });
   }
+  // As the server will date them: a status that is new stands behind all others.
+  let latestMs = Math.max(0, ...match.events.filter(({ type }) => type === "STATUS_CHANGE").map(({ source_ts }) => source_ts ?? 0));
   for (const entry of entries) {
+    const pressedMs = entry.pressedMs + aheadMs;
     for (const change of entry.changes) {
       const before = rows.get(change.event_id);
+      const isNewStatus = change.op === "ADD" && change.type === "STATUS_CHANGE";
+      if (isNewStatus) latestMs = Math.max(pressedMs, latestMs + 1);
       /** @type {Row} */
       const row = {
         type: "",
@@ -78,9 +84,9 @@ export function rowsOf(match, entries, haveSeen, operator) {
         rev: change.base_rev + 1,
         op: change.op,
         reason: change.reason ?? null,
-        source_ts: change.at_ms ?? before?.source_ts ?? entry.pressedMs,
+        source_ts: change.at_ms ?? before?.source_ts ?? (isNewStatus ? latestMs : pressedMs),
         by: OPERATOR_PREFIX + operator,
-        by_ms: entry.pressedMs,
+        by_ms: pressedMs,
         isRetracted: change.op === "RETRACT",
         state: entry.state,
       };
