@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from websockets.sync.client import ClientConnection, connect
@@ -91,14 +92,21 @@ class Operator:
     def open(self, match_id: str, *, origin: str | None = None) -> Window:
         """Open a match."""
         cookie = "; ".join(f"{name}={value}" for name, value in self.http.cookies.items())
-        return Window(
-            connect(
+        # Made here, so that a refusal leaves no socket open.
+        sock = socket.create_connection(("127.0.0.1", self.server.port))
+        try:
+            connection = connect(
                 f"{self.server.url.replace('http', 'ws', 1)}/console/ws/{match_id}",
+                sock=sock,
                 additional_headers={"Cookie": cookie},
-                origin=origin or self.server.url,  # type: ignore[arg-type]
+                origin=cast("Any", origin or self.server.url),
                 proxy=None,
+                legacy=True,
             )
-        )
+        except BaseException:
+            sock.close()
+            raise
+        return Window(cast("ClientConnection", connection))
 
     def records(self, match_id: str) -> Sequence[dict[str, Any]]:
         """The log's records of a match, as a window is shown them."""
