@@ -79,6 +79,8 @@ class NginxCache(Cache):
     """
 
     configuration = "nginx.conf"
+    #: Whether the operators' console is reached through it.
+    console = False
 
     def _prepare(self, origin_port: int) -> None:
         self._program = require_program("nginx")
@@ -93,6 +95,7 @@ class NginxCache(Cache):
             origin=f"127.0.0.1:{origin_port}",
             once_port=free_port(),
             purge_token=PURGE_TOKEN,
+            console=self.console,
         )
         conf = write_nginx(site, self.directory)
         self.certificate = conf / "tls" / "certificate.pem"
