@@ -106,7 +106,7 @@ class Operator:
         except BaseException:
             sock.close()
             raise
-        return Window(cast("ClientConnection", connection))
+        return Window(connection)
 
     def records(self, match_id: str) -> Sequence[dict[str, Any]]:
         """The log's records of a match, as a window is shown them."""

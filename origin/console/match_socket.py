@@ -51,6 +51,7 @@ _RECEIVE_BYTES: Final = 4_096
 PING_S: Final = 10.0
 #: A window that takes nothing for so long is closed.
 SEND_S: Final = 10.0
+SEND_BUFFER_BYTES: Final = 262_144
 # How often a window is looked after: new records, others who came, the end of its session.
 _TURN_S: Final = 0.2
 _PRESENT_EVERY_S: Final = 1.0
@@ -119,6 +120,8 @@ class _WindowSocket(socket.socket):
     def __init__(self, fileno: int) -> None:
         super().__init__(fileno=fileno)
         self._sending = threading.Lock()
+        # What a window has not taken waits in the kernel, and there is only so much of it.
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.settimeout(SEND_S)
 
     def send(self, data: Any, flags: int = 0) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
+from origin.console import accounts as module
 from origin.console.accounts import ACCOUNTS_MAX, PASSWORD_CHARS_MAX, Accounts
-from origin.errors import ConfigError
+from origin.errors import ConfigError, RequestError
 
 PASSWORD = "correct horse battery"
 
@@ -70,6 +72,31 @@ def test_a_file_of_something_else_is_named(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"accounts\.json"):
         Accounts(path).names()
+
+
+def test_so_many_passwords_are_checked_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CHECK_WAIT_S", 0.0)
+    accounts = Accounts(path)
+    accounts.add("ana", PASSWORD)
+    answers: list[int] = []
+    ready = threading.Barrier(8)
+
+    def check() -> None:
+        ready.wait()
+        try:
+            accounts.check("ana", PASSWORD)
+        except RequestError as busy:
+            answers.append(busy.status)
+        else:
+            answers.append(200)
+
+    threads = [threading.Thread(target=check) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(answers) == {200, 503}
+    assert accounts.check("ana", PASSWORD)
 
 
 def test_the_number_of_accounts_has_a_bound(path: Path) -> None:

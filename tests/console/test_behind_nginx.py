@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -48,7 +49,7 @@ def test_an_operator_signs_in_and_opens_a_match_and_nothing_is_kept(edge: NginxC
         address,
         sock=sock,
         additional_headers={"Cookie": cookie},
-        origin=edge.url,
-        proxy=None,  # type: ignore[arg-type]
+        origin=cast("Any", edge.url),
+        proxy=None,
     ) as window:
         assert '"operator":"ana"' in str(window.recv(timeout=20))

@@ -142,6 +142,27 @@ def test_a_message_that_is_too_large_ends_its_window(ana: Operator) -> None:
         assert closed_with(large) == 1009
 
 
+def test_a_window_that_reads_nothing_is_closed(ana: Operator, window: Window, server: OriginServer) -> None:
+    """Its socket's buffers fill, and then nothing of it is taken for ten seconds."""
+    cookie = "; ".join(f"{name}={value}" for name, value in ana.http.cookies.items())
+    with socket.socket() as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        silent.settimeout(90)
+        silent.connect(("127.0.0.1", server.port))
+        silent.sendall(
+            f"GET /console/ws/{MATCH} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nOrigin: {server.url}\r\n"
+            f"Cookie: {cookie}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+        )
+        window.wait_for(lambda message: len(message.get("operators", ())) == 2)
+        notes = [f"note-{number}" for number in range(60)]
+        for number, note in enumerate(notes):
+            change = {"op": "ADD", "event_id": note, "base_rev": 0, "type": "NOTE", "period": "H1"}
+            window.enter({**change, "detail": {"text": "x" * 2_000}}, id_=f"entry-{number:06}")
+        # It is gone from the operators without having said a word.
+        window.wait_for(lambda message: len(message.get("operators", (0, 0))) == 1, timeout_s=60)
+
+
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"t":"shout"}', '{"t":' * 500])
 def test_what_is_no_message_ends_its_window(ana: Operator, text: str) -> None:
     wrong = ana.open(MATCH)

@@ -96,17 +96,17 @@ def provider() -> Iterator[Provider]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path == "/.well-known/openid-configuration":
-                self.answer(200, provider.metadata())
+                self.answer(200, made.metadata())
             elif self.path == "/keys":
-                provider.asked_for_keys += 1
-                self.answer(200, {"keys": [key.as_dict(private=False) for key in provider.published]})
+                made.asked_for_keys += 1
+                self.answer(200, {"keys": [key.as_dict(private=False) for key in made.published]})
             else:
                 self.answer(404, {})
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             form = {name: values[0] for name, values in parse_qs(body).items()}
-            self.answer(*provider.token(form, self.headers.get("Authorization", "")))
+            self.answer(*made.token(form, self.headers.get("Authorization", "")))
 
         def answer(self, status: int, content: dict[str, Any]) -> None:
             data = json.dumps(content).encode()
@@ -120,10 +120,10 @@ def provider() -> Iterator[Provider]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        provider = Provider(server.server_port)
+        made = Provider(server.server_port)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield provider
+        yield made
         server.shutdown()
         thread.join()
 

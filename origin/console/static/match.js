@@ -228,7 +228,8 @@ const ACTIONS = {
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || document.querySelector("dialog[open]")) return;
   const target = /** @type {HTMLElement} */ (event.target);
-  if (target.closest("input, textarea, select, [contenteditable]")) return;
+  // A field of a dialog that was closed has the focus until the next frame; who types fast has pressed a key by then.
+  if (target.closest("input, textarea, select") && !target.closest("dialog:not([open])")) return;
   if (/^[1-9]$/.test(event.key) && model.reviewOf(rows)) {
     event.preventDefault();
     decide(Number(event.key) - 1);
