@@ -71,7 +71,11 @@ const connection = new Connection(base, matchId, queue, {
     refresh();
     byId("conflict").focus();
   },
-  changed: refresh,
+  changed() {
+    // Who else is there is not known without a connection.
+    if (connection.link !== "open") operators = [];
+    refresh();
+  },
 });
 
 /** @param {string} text */
@@ -413,7 +417,7 @@ function eventRow(row) {
   const what = model.oneLine(match, row);
   return el(
     "li",
-    { class: `event${row.isRetracted ? " retracted" : ""}${row.status === "PROVISIONAL" ? " provisional" : ""}`, "data-state": row.state, "data-type": row.type },
+    { class: `event${row.isRetracted ? " retracted" : ""}${row.status === "PROVISIONAL" && !row.isRetracted ? " provisional" : ""}`, "data-state": row.state, "data-type": row.type },
     el("span", { class: "event-minute" }, model.minuteText(row)),
     el(
       "span",
@@ -422,7 +426,6 @@ function eventRow(row) {
       " ",
       el("span", {}, model.detailText(match, row)),
       row.isRetracted && el("em", {}, ` ${TEXT.takenBack}${row.reason ? `: ${row.reason}` : ""}`),
-      row.status === "PROVISIONAL" && !row.isRetracted && el("em", {}, ` ${TEXT.underReview}`),
     ),
     el("span", { class: "chip", "data-state": row.state }, STATES[row.state]),
     el(
@@ -441,11 +444,12 @@ function showHistory() {
     const before = latest.get(event.event_id);
     if (event.op !== "RETRACT") latest.set(event.event_id, event);
     const body = event.op === "RETRACT" ? (before ?? event) : event;
+    const isClock = event.op === "AMEND" && event.type === "STATUS_CHANGE" && before?.source_ts !== event.source_ts;
     return {
       offset,
       time: timeOf(appended_ms),
       by: model.nameOf(key),
-      op: webhook_id.startsWith("u-") ? "undid" : (OPS[event.op ?? "ADD"] ?? ""),
+      op: webhook_id.startsWith("u-") ? OPS.UNDO : isClock ? OPS.CLOCK : (OPS[event.op ?? "ADD"] ?? ""),
       what: model.oneLine(match, body),
       was: event.op === "AMEND" && before ? model.oneLine(match, before) : "",
       reason: event.reason ?? "",

@@ -388,6 +388,7 @@ export function detailText(match, event) {
   if (event.type === "STOPPAGE_ANNOUNCED") parts.push(`+${detail.minutes}`);
   if (event.type === "STATUS_CHANGE") parts.push(PERIODS[event.period ?? ""] ?? "");
   if (event.type === "SCORE_OVERRIDE") parts.push(`${detail.home}–${detail.away}`);
+  if (event.status === "PROVISIONAL") parts.push(TEXT.underReview.toLowerCase());
   if (event.type === "MATCH_INFO") parts.push(`${detail.home?.name} – ${detail.away?.name}`, detail.competition ?? "");
   return parts.filter(Boolean).join(" · ");
 }

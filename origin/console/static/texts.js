@@ -94,7 +94,7 @@ export const LINKS = {
 };
 
 /** Words of a change in the history. @type {Record<string, string>} */
-export const OPS = { ADD: "entered", AMEND: "amended", RETRACT: "took back" };
+export const OPS = { ADD: "entered", AMEND: "amended", RETRACT: "took back", UNDO: "undid", CLOCK: "moved the start of" };
 
 /** What a review of each kind can come to: the button, what the log says, and why the event goes. */
 export const OUTCOMES = {
