@@ -27,7 +27,7 @@ def console_env(directory: Path, *operators: str) -> dict[str, str]:
     accounts = Accounts(directory / "console" / "accounts.json")
     for operator in operators:
         accounts.add(operator, PASSWORD)
-    return {"TOUCHLINE_CONSOLE_DIR": str(directory / "console")}
+    return {"TOUCHLINE_CONSOLE_DATA_DIR": str(directory / "console")}
 
 
 class Window:

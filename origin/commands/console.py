@@ -1,6 +1,6 @@
 """``touchline console``: who may sign in to the operators' console, and whose sessions end now.
 
-It writes the files below ``TOUCHLINE_CONSOLE_DIR``, which running workers read again: nothing has to be
+It writes the files below ``TOUCHLINE_CONSOLE_DATA_DIR``, which running workers read again: nothing has to be
 restarted.
 """
 
@@ -30,7 +30,7 @@ _GENERATED_BYTES = 18
 
 @click.group("console")
 def command() -> None:
-    """Accounts of the operators' console, in the directory of TOUCHLINE_CONSOLE_DIR."""
+    """Accounts of the operators' console, in the directory of TOUCHLINE_CONSOLE_DATA_DIR."""
 
 
 @command.command("add-user")
@@ -94,10 +94,10 @@ def _files() -> tuple[Accounts, Store]:
     from origin.console.store import Store
 
     Config.from_env(os.environ)  # a misspelt setting must not be another directory
-    directory = os.environ.get("TOUCHLINE_CONSOLE_DIR", "")
+    directory = os.environ.get("TOUCHLINE_CONSOLE_DATA_DIR", "")
     if not directory:
         raise click.UsageError(
-            "TOUCHLINE_CONSOLE_DIR is not set: it names the directory of the console's files"
+            "TOUCHLINE_CONSOLE_DATA_DIR is not set: it names the directory of the console's files"
         )
     path = Path(directory)
     return Accounts(path / ACCOUNTS_FILE), Store(path / "console.db", time.time)

@@ -153,7 +153,7 @@ def _origin(port: int, secret: str, directory: str, password: str) -> Iterator[N
         "BUS_URL": "memory://",
         "TOUCHLINE_INGEST_KEYS": secret,
         "TOUCHLINE_DEMO": "1",
-        "TOUCHLINE_CONSOLE_DIR": str(console),
+        "TOUCHLINE_CONSOLE_DATA_DIR": str(console),
     }
     serve = [sys.executable, "-m", "origin", "serve", "--port", str(port)]
     with subprocess.Popen(serve, env=environment, stdin=subprocess.DEVNULL) as server:  # noqa: S603

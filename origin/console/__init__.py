@@ -5,8 +5,8 @@ through ``origin.ingest`` into the log under the operator's name, as a signed we
 key. What the operator sees is the fold of the log's records (``desk``); what viewers see is shown by the
 embed beside it.
 
-It is off unless ``TOUCHLINE_CONSOLE_DIR`` names a directory for its accounts and sessions. docs/console.md
-says how it is used, docs/security.md what each of its users may cost.
+It is off unless ``TOUCHLINE_CONSOLE_DATA_DIR`` names a directory for its accounts and sessions.
+docs/console.md says how it is used, docs/security.md what each of its users may cost.
 """
 
 from __future__ import annotations

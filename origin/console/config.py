@@ -94,7 +94,7 @@ class ConsoleConfig:
             ConfigError: there is no directory.
         """
         if self.directory is None:
-            raise ConfigError("TOUCHLINE_CONSOLE_DIR is not set: the console has no directory")
+            raise ConfigError("TOUCHLINE_CONSOLE_DATA_DIR is not set: the console has no directory")
         return self.directory / ACCOUNTS_FILE
 
     @classmethod
@@ -104,14 +104,14 @@ class ConsoleConfig:
         Raises:
             ConfigError: a value cannot be used, or one is set without another that it needs.
         """
-        directory = env.get("TOUCHLINE_CONSOLE_DIR", "")
+        directory = env.get("TOUCHLINE_CONSOLE_DATA_DIR", "")
         if not directory:
             given = sorted(
                 name for name, value in env.items() if name.startswith("TOUCHLINE_CONSOLE_") and value
             )
             if given:
                 raise ConfigError(
-                    f"{given[0]} is set, but not TOUCHLINE_CONSOLE_DIR, which turns the console on"
+                    f"{given[0]} is set, but not TOUCHLINE_CONSOLE_DATA_DIR, which turns the console on"
                 )
             return cls()
         header, addresses = _proxy(env)

@@ -27,8 +27,8 @@ __all__ = ["CSRF_HEADER", "SESSION_COOKIE", "SignIn"]
 
 logger = logging.getLogger(__name__)
 
-SESSION_COOKIE: Final = "touchline_console"
-PENDING_COOKIE: Final = "touchline_console_oidc"
+SESSION_COOKIE: Final = "touchline-console"
+PENDING_COOKIE: Final = "touchline-console-oidc"
 CSRF_HEADER: Final = "X-Touchline-Csrf"
 #: Attempts from one address: so many at once, then one each so many seconds.
 ADDRESS_BURST: Final = 20

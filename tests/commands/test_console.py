@@ -21,7 +21,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def run(directory: Path | None, *arguments: str, text: str = "") -> Result:
-    environment = {} if directory is None else {"TOUCHLINE_CONSOLE_DIR": str(directory)}
+    environment = {} if directory is None else {"TOUCHLINE_CONSOLE_DATA_DIR": str(directory)}
     return CliRunner().invoke(main, ["console", *arguments], env=environment, input=text)
 
 
@@ -74,4 +74,4 @@ def test_what_cannot_be_is_refused_by_name(
 def test_without_a_directory_it_says_which_setting_names_it() -> None:
     refused = run(None, "list-users")
     assert refused.exit_code == 2
-    assert "TOUCHLINE_CONSOLE_DIR" in refused.output
+    assert "TOUCHLINE_CONSOLE_DATA_DIR" in refused.output

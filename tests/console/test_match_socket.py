@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -198,20 +199,22 @@ def test_the_windows_of_an_operator_have_a_bound(server: OriginServer) -> None:
                 one.connection.close()
 
 
-def test_pages_are_served_while_windows_are_open(server: OriginServer) -> None:
-    """More windows than there are page threads: each has a thread of the console's own."""
-    operators = [Operator(server) for _ in range(3)]
-    windows: list[Window] = []
-    try:
-        for operator, name in zip(operators, ("ana", "ben", "dora"), strict=True):
+def test_pages_are_served_while_windows_are_open(tmp_path: Path) -> None:
+    """As many windows as a worker has, twice its page threads: each has a thread of the console's own."""
+    names = ("ana", "ben", "cleo", "dora", "eve")
+    with OriginServer(tmp_path, env=console_env(tmp_path, *names)) as server, contextlib.ExitStack() as open_:
+        operators = [open_.enter_context(Operator(server)) for _ in names]
+        for operator, name in zip(operators, names, strict=True):
             operator.sign_in(name)
-            windows += [operator.open("another") for _ in range(6)]
+        for operator in operators[:4]:
+            for _ in range(8):
+                window = operator.open(MATCH)
+                open_.callback(window.connection.close)
+                window.wait_for(lambda message: message["t"] == "operators")
         assert [server.status(path) for path in ("/", "/readyz", "/list")] == [200, 200, 200]
-    finally:
-        for window in windows:
-            window.connection.close()
-        for operator in operators:
-            operator.http.close()
+        with pytest.raises(InvalidStatus) as refused:
+            operators[4].open(MATCH)
+        assert refused.value.response.status_code == 503
 
 
 def test_a_session_that_ends_closes_its_windows_and_takes_no_entry(

@@ -132,7 +132,7 @@ def provider() -> Iterator[Provider]:
 def app(provider: Provider, tmp_path: Path) -> Iterator[Flask]:
     app = create_app(Config(eventlog_url="memory://"), start=False)
     environment = {
-        "TOUCHLINE_CONSOLE_DIR": str(tmp_path / "console"),
+        "TOUCHLINE_CONSOLE_DATA_DIR": str(tmp_path / "console"),
         "TOUCHLINE_CONSOLE_OIDC_ISSUER": provider.url,
         "TOUCHLINE_CONSOLE_OIDC_CLIENT_ID": CLIENT,
         "TOUCHLINE_CONSOLE_OIDC_CLIENT_SECRET": SECRET,

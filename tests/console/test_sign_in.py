@@ -37,7 +37,7 @@ def make_app(tmp_path: Path) -> Iterator[MakeApp]:
             Accounts(directory / "accounts.json").add(name, PASSWORD)
         app = create_app(Config(eventlog_url="memory://", public_url=public_url), start=False)
         made.append(app)
-        environment = {"TOUCHLINE_CONSOLE_DIR": str(directory)}
+        environment = {"TOUCHLINE_CONSOLE_DATA_DIR": str(directory)}
         environment |= {f"TOUCHLINE_CONSOLE_{name}": value for name, value in settings.items()}
         init_app(app, ConsoleConfig.from_env(environment))
         return app
@@ -238,7 +238,7 @@ def test_no_answer_is_kept_and_each_has_the_strict_policy(client: FlaskClient) -
             "/console/sign-in",
             "/console/api/matches",
         ),
-        *("/console/static/match.js", "/console/static/none.js", "/console/nothing", "/console"),
+        *("/console/static/match-page.js", "/console/static/none.js", "/console/nothing", "/console"),
     ):
         headers = client.get(path).headers
         assert headers["Cache-Control"] == headers["CDN-Cache-Control"] == "no-store", path
@@ -346,7 +346,7 @@ def test_a_name_that_cannot_be_signs_nobody_in(make_app: MakeApp, users: tuple[s
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(settings: dict[str, str], named: str) -> None:
-    environment = {"TOUCHLINE_CONSOLE_DIR": "x"} | {
+    environment = {"TOUCHLINE_CONSOLE_DATA_DIR": "x"} | {
         f"TOUCHLINE_CONSOLE_{name}": value for name, value in settings.items()
     }
     with pytest.raises(ConfigError) as refused:
@@ -355,5 +355,5 @@ def test_a_setting_that_cannot_be_is_refused_by_name(settings: dict[str, str], n
 
 
 def test_a_setting_of_a_console_that_is_off_is_refused() -> None:
-    with pytest.raises(ConfigError, match="TOUCHLINE_CONSOLE_DIR, which turns"):
+    with pytest.raises(ConfigError, match="TOUCHLINE_CONSOLE_DATA_DIR, which turns"):
         ConsoleConfig.from_env({"TOUCHLINE_CONSOLE_SESSION_HOURS": "3"})
