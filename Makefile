@@ -58,6 +58,7 @@ types: setup
 	$(BIN)/mypy
 	.cache/widget/npm/node_modules/.bin/tsc -p widget/src/tsconfig.json
 	.cache/widget/npm/node_modules/.bin/tsc -p widget/src/tsconfig.sw.json
+	.cache/widget/npm/node_modules/.bin/tsc -p origin/console/static/tsconfig.json
 
 # The WebSocket conformance suite; needs a Python 2.7.
 autobahn: setup

@@ -30,6 +30,7 @@ class NginxSite:
         ingest: ``host:port`` that webhooks go to; the origin if empty.
         host: the only ``Host`` that the origin sees.
         status_port: a free port on loopback for ``/status``; none if None.
+        console: whether the operators' console is reached through it.
         purge_token: the bearer token of those who may purge; nobody may if empty.
         processes: how many workers.
         connections: of each worker.
@@ -44,6 +45,7 @@ class NginxSite:
     host: str = "scores.example"
     status_port: int | None = None
     purge_token: str = ""
+    console: bool = False
     processes: int = 1
     connections: int = 60_000
     open_files: int = 65_536
@@ -85,6 +87,7 @@ def write_nginx(site: NginxSite, directory: Path) -> Path:
         "site-once.conf": f"listen 127.0.0.1:{site.once_port} backlog=4096;\n",
         "site-status.conf": status,
         "site-purge.conf": f'"Bearer {site.purge_token}" 1;\n' if site.purge_token else "",
+        "site-console.conf": "include console.conf;\n" if site.console else "return 404;\n",
         "site-lua.conf": f'lua_package_path "{conf}/?.lua;/usr/share/lua/5.1/?.lua;;";\n',
     }
     for name, text in files.items():

@@ -13,6 +13,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "backup": "Copy a SQLite log to a file, while it is in use.",
     "capacity": "The plan for N viewers, from figures measured on this machine.",
+    "console": "Accounts of the operators' console: add, remove, revoke.",
     "convert": "A vendor's file to canonical JSON lines.",
     "deletion-cost": "Tells Kubernetes which pod of the stream tier has the fewest viewers.",
     "demo": "Everything in one go on this machine: origin, a real match, the widget.",

@@ -23,6 +23,8 @@ sub vcl_recv {
     # dotted segment in its path, so such a path reaches nothing and is kept nowhere.
     if (req.url !~ "^/[A-Za-z0-9_.~/-]*(\?|$)" || req.url ~ "^[^?]*(//|/\.)") { return (synth(404, "Not Found")); }
     if (req.url ~ "^/(metrics|readyz)([/?]|$)") { return (synth(404, "Not Found")); }
+    # The operators' console is not for the edge that readers reach (docs/console.md).
+    if (req.url ~ "^/console([/?]|$)") { return (synth(404, "Not Found")); }
     unset req.http.X-Purge-Authorization;
     unset req.http.X-Forwarded-Host;
     # VCL cannot drop all headers but a few; the origin reads none of these, and none shall reach it.

@@ -23,11 +23,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
 from origin.commands.replay import Delivery, Pace, ReplayError, Sender, deliveries
+from origin.console.accounts import Accounts
+from origin.console.config import ACCOUNTS_FILE
 from origin.feeds.canonical import events_of_lines, to_line
 from origin.ingest.signatures import parse_key
 from shared_state import Event
@@ -39,6 +42,8 @@ RESULTS = "results-2018.jsonl"
 # A reader of the demo will not wait for a whole half-time: no pause is longer than this much match time.
 PAUSE_MAX_MS = 6 * 60_000
 READY_TIMEOUT_S = 60.0
+CONSOLE_OPERATOR = "demo"
+CONSOLE_PASSWORD_BYTES = 12
 
 
 @click.command("demo")
@@ -59,7 +64,12 @@ def command(port: int, speed: float, *, once: bool) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     url = f"http://127.0.0.1:{port}"
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-    with tempfile.TemporaryDirectory(prefix="touchline-demo-") as directory, _origin(port, secret, directory):
+    # Of this demo alone: the account goes with its directory.
+    password = secrets.token_urlsafe(CONSOLE_PASSWORD_BYTES)
+    with (
+        tempfile.TemporaryDirectory(prefix="touchline-demo-") as directory,
+        _origin(port, secret, directory, password),
+    ):
         sender = Sender(urlsplit(url), parse_key(secret), report=lambda line: click.echo(line, err=True))
         try:
             for delivery in deliveries(events_of(RESULTS), paced=False):
@@ -69,7 +79,8 @@ def command(port: int, speed: float, *, once: bool) -> None:
                 f"Touchline demo: {match_id}, {speed:g} times as fast as it was played\n"
                 f"  the match   {url}/match/{match_id}\n"
                 f"  all matches {url}/\n"
-                f"  the frame   {url}/embed/{match_id}"
+                f"  the frame   {url}/embed/{match_id}\n"
+                f"  the console {url}/console/ (sign in as {CONSOLE_OPERATOR}, password {password})"
             )
             play(sender, speed)
         except ReplayError as error:
@@ -130,8 +141,10 @@ def _is_free(port: int) -> bool:
 
 
 @contextmanager
-def _origin(port: int, secret: str, directory: str) -> Iterator[None]:
-    """A ``touchline serve`` of our own, up for as long as the block."""
+def _origin(port: int, secret: str, directory: str, password: str) -> Iterator[None]:
+    """A ``touchline serve`` of our own with a console, up for as long as the block."""
+    console = Path(directory) / "console"
+    Accounts(console / ACCOUNTS_FILE).add(CONSOLE_OPERATOR, password)
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("TOUCHLINE_", "BUS_"))
     }
@@ -140,6 +153,7 @@ def _origin(port: int, secret: str, directory: str) -> Iterator[None]:
         "BUS_URL": "memory://",
         "TOUCHLINE_INGEST_KEYS": secret,
         "TOUCHLINE_DEMO": "1",
+        "TOUCHLINE_CONSOLE_DATA_DIR": str(console),
     }
     serve = [sys.executable, "-m", "origin", "serve", "--port", str(port)]
     with subprocess.Popen(serve, env=environment, stdin=subprocess.DEVNULL) as server:  # noqa: S603

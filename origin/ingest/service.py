@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from json import JSONDecodeError
+from typing import Final
 
 from origin.errors import EventLogError, MatchPrunedError, MatchTooLargeError, RequestError
 from origin.eventlog import Appended, EventLog, SignedBy
@@ -23,11 +24,13 @@ from shared_state import Event, InvalidEvent
 from shared_state.errors import shown
 from shared_state.jsontext import Json, JsonObject, parse
 
-__all__ = ["FEEDS", "Accepted", "Ingest", "read_events"]
+__all__ = ["FEEDS", "OPERATOR_PREFIX", "Accepted", "Ingest", "read_events"]
 
 # What `POST /ingest/<feed>` takes. A vendor's own format is read by `touchline ingest`, a process of its own:
 # parsing a vendor's document is not the origin's work.
 FEEDS = ("canonical",)
+#: Before the name of an operator in the log's records. No key of webhooks can have a colon in its name.
+OPERATOR_PREFIX: Final = "console:"
 # Matches that the log is known to have, so that it is not asked again: a few MB. On Kafka asking is dear.
 KNOWN_MATCHES_MAX = 50_000
 # After this no further call on the log is begun for a webhook: each of them has a deadline of its own.
@@ -170,10 +173,40 @@ class Ingest:
         """
         self._key_limits.check_rate(key)
         events: Sequence[Event] = read_events(body, self._max_events, int(now_s * 1_000))
+        return self._append(key, f"{feed}:{webhook_id}", webhook_id, events, now_s)
+
+    def accept_from_operator(self, operator: str, entry_id: str, events: Sequence[Event]) -> Accepted:
+        """Check and append what a signed-in operator entered, under the rules of signed webhooks.
+
+        Args:
+            operator: the name that each record gets as that of its key, behind ``console:``, which no key of
+                webhooks can begin with.
+            entry_id: as a webhook-id: the same entry again appends nothing.
+            events: at least one.
+
+        Raises:
+            RequestError: 422 a time that no clock can have said, or a match that is too large or was removed
+                from the log; 413 too many; 429 over a limit of the operator; 503 the log did not take them.
+                Nothing was changed.
+        """
+        now_s = self._now_s()
+        _check_count(len(events), self._max_events)
+        for number, event in enumerate(events, start=1):
+            try:
+                check_times(event, int(now_s * 1_000))
+            except InvalidEvent as error:
+                raise _not_an_event(number, error) from None
+        key = self._default_limits.apply(IngestKey(f"{OPERATOR_PREFIX}{operator}", b""))
+        self._key_limits.check_rate(key)
+        return self._append(key, f"{OPERATOR_PREFIX}{entry_id}", entry_id, events, now_s)
+
+    def _append(
+        self, key: IngestKey, batch: str, webhook_id: str, events: Sequence[Event], now_s: float
+    ) -> Accepted:
+        """Append what is whole and allowed by its sender; see ``accept`` for what it raises."""
         matches = sorted({event.match_id for event in events})
         check_prefix(key, matches)
         received = events
-        batch = f"{feed}:{webhook_id}"
         until_s = self._clock_s() + CALLS_S
         try:
             count_before = self._check_size(batch, events, lambda: self._check_time(until_s))
@@ -319,11 +352,13 @@ def read_events(body: bytes, max_events: int, now_ms: int) -> list[Event]:
             event = Event.from_json(value)
             check_times(event, now_ms)
         except InvalidEvent as error:
-            raise RequestError(
-                422, error.code, f"event {number}: {error}", event=number, field=error.field
-            ) from None
+            raise _not_an_event(number, error) from None
         events.append(event)
     return events
+
+
+def _not_an_event(number: int, error: InvalidEvent) -> RequestError:
+    return RequestError(422, error.code, f"event {number}: {error}", event=number, field=error.field)
 
 
 def _check_count(events: int, max_events: int) -> None:

@@ -30,6 +30,7 @@ class RouteClass(Enum):
     DATA = "data"  #: match data as JSON, for every site
     ASSET = "asset"  #: a file of the widget, for every site
     INGEST = "ingest"  #: signed webhooks, from servers; and beacons, whose answers nobody reads
+    CONSOLE = "console"  #: the operators' console, where it is configured
     ADMIN = "admin"  #: health and metrics, for operators
     NONE = "none"  #: there is no such route
 
@@ -72,6 +73,19 @@ _ASSET: Final = _policy(
     default_src="'none'",
     script_src="'self' 'wasm-unsafe-eval'",
     connect_src="'self'",
+    frame_ancestors="'none'",
+)
+# It shows the embed beside a match. A form's Origin is compared, and is sent only with a referrer's policy
+# that lets it: see RouteClass.CONSOLE below.
+_CONSOLE: Final = _policy(
+    default_src="'none'",
+    script_src="'self'",
+    style_src="'self'",
+    img_src="'self'",
+    connect_src="'self'",
+    frame_src="'self'",
+    form_action="'self'",
+    base_uri="'none'",
     frame_ancestors="'none'",
 )
 _PERMISSIONS: Final = ", ".join(
@@ -119,9 +133,12 @@ CLASSES: Final[Mapping[RouteClass, Rules]] = {
         _ASSET, readable_by_any=True, more={"Cross-Origin-Resource-Policy": "cross-origin"}
     ),
     RouteClass.INGEST: Rules(_NOTHING),
+    RouteClass.CONSOLE: Rules(_CONSOLE, "same-origin", more={"Cross-Origin-Opener-Policy": "same-origin"}),
     RouteClass.ADMIN: Rules(_NOTHING),
     RouteClass.NONE: Rules(_NOTHING),
 }
+#: The names of the console's routes begin like this; ``origin.console`` adds them where it is configured.
+CONSOLE_PREFIX: Final = "console."
 #: The class of each route, by the name of its endpoint.
 ROUTES: Final[Mapping[str, RouteClass]] = {
     "pages.index": RouteClass.PAGE,
@@ -152,6 +169,8 @@ def route_class(endpoint: str | None, path: str) -> RouteClass:
     """
     if endpoint is None:
         return RouteClass.DATA if is_stream_path(path) else RouteClass.NONE
+    if endpoint.startswith(CONSOLE_PREFIX):
+        return RouteClass.CONSOLE
     return ROUTES.get(endpoint, RouteClass.NONE)
 
 
@@ -181,7 +200,7 @@ def init_app(app: Flask, images: Sequence[str] = ()) -> None:
 def _add_headers(classes: Mapping[RouteClass, Rules], response: Response) -> Response:
     route = route_class(request.endpoint, request.path)
     is_error_page = response.status_code >= 400 and response.mimetype == "text/html"
-    if is_error_page and route is not RouteClass.EMBED:
+    if is_error_page and route not in (RouteClass.EMBED, RouteClass.CONSOLE):
         # It has the layout of a page, and needs its styles. In a frame only an embed's error is shown.
         route = RouteClass.PAGE
     rules = classes[route]

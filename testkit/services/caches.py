@@ -83,6 +83,8 @@ class NginxCache(Cache):
     """
 
     configuration = "nginx.conf"
+    #: Whether the operators' console is reached through it.
+    console = False
 
     def _prepare(self, origin_port: int) -> None:
         self._program = require_program("nginx")
@@ -102,6 +104,7 @@ class NginxCache(Cache):
             processes=self.workers,
             connections=files - files // 10,
             open_files=files,
+            console=self.console,
         )
         conf = write_nginx(site, self.directory)
         self.certificate = conf / "tls" / "certificate.pem"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deploy.ports import free_port
@@ -55,6 +57,14 @@ def test_it_plays_the_final_with_its_corrections_and_ends_on_a_signal(
         assert isinstance(events, list)
         [info] = [event for event in events if event["type"] == "MATCH_INFO"]
         assert 0 <= time.time() - info["detail"]["kickoff_ms"] / 1_000 < 120
+        printed = (tmp_path / "demo.log").read_text()
+        found = re.search(r"(http://127\.0\.0\.1:\d+)/console/ \(sign in as (\S+), password (\S+)\)", printed)
+        assert found is not None, printed
+        url, name, password = found.groups()
+        with httpx.Client(base_url=url, headers={"Origin": url}) as client:
+            form = {"operator": name, "password": password}
+            assert client.post("/console/sign-in", data=form).status_code == 303
+            assert client.get("/console/").status_code == 200
         demo.signal(number)
         deadline = time.monotonic() + 40
         while demo.running and time.monotonic() < deadline:

@@ -391,7 +391,7 @@ def test_what_is_personal_or_unknown_is_never_kept(world: World) -> None:
             assert statuses == {404}, "Varnish refuses a path with an escape"
         else:
             assert sum(world.origin.seen.values()) == before + 3, path
-    for path in ("/metrics", "/readyz"):
+    for path in ("/metrics", "/readyz", "/console", "/console/", "/console/sign-in", "/console/ws/m1"):
         assert world.get(path).status_code == 404
     world.answer = Answer(body=b"x", headers={"Cache-Control": LATEST, "Set-Cookie": "a=b"})
     for _ in range(3):
@@ -520,7 +520,7 @@ def test_spellings_of_a_path_reach_no_other_route_and_make_no_entries(world: Wor
     for target in (world.page, *asked, *asked):
         raw(world.cache.port, f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert world.origin.seen[world.page] == 1, world.origin.seen
-    for secret in ("metrics", "readyz"):
+    for secret in ("metrics", "readyz", "console"):
         hidden = (
             *(
                 f"/{secret}",
@@ -542,7 +542,7 @@ def test_spellings_of_a_path_reach_no_other_route_and_make_no_entries(world: Wor
         for target in hidden:
             raw(world.cache.port, f"GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     reached = {canonical(target) for target in world.origin.seen}
-    assert not reached & {"/metrics", "/readyz"}, world.origin.seen
+    assert not reached & {"/metrics", "/readyz", "/console"}, world.origin.seen
 
 
 def canonical(target: str) -> str:

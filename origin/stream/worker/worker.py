@@ -47,6 +47,9 @@ _INGEST_THREADS: Final = 8
 _INGEST_MAX: Final = 4 * _INGEST_THREADS
 # How long one waits for a thread: while the log hangs, these waits would add up to those of all before it.
 _INGEST_WAIT_S: Final = 5.0
+# Operators' windows have threads of their own, one each for as long as a window is open (``origin.console``).
+_WINDOW: Final = b"GET /console/ws/"
+_WINDOWS_MAX: Final = 32
 _FILES_RESERVED_MIN: Final = 48
 _ACCEPT_PAUSE_S: Final = 0.25
 # A full worker leaves waiting connections to the others and looks this often. From a queue that it has
@@ -80,6 +83,8 @@ class StreamWorker(GunicornWorker):
         self._connections_max = 0
         self._ingest_pool: ThreadPoolExecutor | None = None
         self._ingesting = 0
+        self._window_pool: ThreadPoolExecutor | None = None
+        self._windows = 0
         # Webhooks in the order in which they came, each with the end of its wait for a thread.
         self._webhooks: deque[tuple[float, Future[Any], PageSocket]] = deque()
 
@@ -119,6 +124,10 @@ class StreamWorker(GunicornWorker):
             if begun is not None:
                 self._webhooks.append((time.monotonic() + _INGEST_WAIT_S, begun, sock))
             return
+        if connection.message.startswith(_WINDOW):
+            self._windows += 1
+            self.submit_page(sock, connection, connection.message, self._window_pool)
+            return
         self.submit_page(sock, connection, connection.message)
 
     def _refuse_late_webhooks(self, now_s: float) -> None:
@@ -137,6 +146,10 @@ class StreamWorker(GunicornWorker):
 
     def _refusal_of(self, head: bytes) -> RequestError | None:
         """Why a page request cannot be taken now."""
+        if head.startswith(_WINDOW) and self._windows >= _WINDOWS_MAX:
+            return RequestError(
+                503, "console_busy", f"{_WINDOWS_MAX} windows are open here", headers={"Retry-After": "5"}
+            )
         if not head.startswith(_INGEST) or self._ingesting < _INGEST_MAX:
             return None
         return _ingest_busy(f"{_INGEST_MAX} webhooks are being taken")
@@ -158,6 +171,8 @@ class StreamWorker(GunicornWorker):
         """See ``GunicornWorker``."""
         if connection.message.startswith(_INGEST):
             self._ingesting -= 1
+        elif connection.message.startswith(_WINDOW):
+            self._windows -= 1
         connections, slow_responses = self._connections, self._slow_responses
         assert connections is not None  # noqa: S101 - it gave the page away
         assert slow_responses is not None  # noqa: S101
@@ -309,6 +324,7 @@ class StreamWorker(GunicornWorker):
         # A quarter of the reserve is for connections that are no viewers, so that those get an answer.
         self._connections_max = files - reserved * 3 // 4
         self._ingest_pool = ThreadPoolExecutor(_INGEST_THREADS, thread_name_prefix="ingest")
+        self._window_pool = ThreadPoolExecutor(_WINDOWS_MAX, thread_name_prefix="console")
         readers = ThreadPoolExecutor(_READERS, thread_name_prefix="bus-reader")
         self.hub = Hub(
             services.bus,
@@ -386,6 +402,8 @@ class StreamWorker(GunicornWorker):
             hub.close()
         if self._ingest_pool is not None:
             self._ingest_pool.shutdown(wait=False)
+        if self._window_pool is not None:
+            self._window_pool.shutdown(wait=False)
 
     def _stop_listening(self) -> None:
         """Take what has been queued, then leave the queue to others.
