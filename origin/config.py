@@ -71,6 +71,7 @@ SETTINGS: Final = frozenset(
         "TOUCHLINE_PURGE_TOKEN",
         "TOUCHLINE_LOG_LEVEL",
         "TOUCHLINE_DEMO",
+        "TOUCHLINE_LAB",
         "TOUCHLINE_FEED_URL",
         "TOUCHLINE_FEED_PUSH_URL",
         "TOUCHLINE_FEED_KEY",
@@ -115,6 +116,7 @@ class Config:
         stream: the limits of the stream tier.
         log_level: records of this level and of worse ones are logged.
         demo: whether pages carry the panel that shows tier, id and latency.
+        lab: the Unix socket of the lab's desk; empty: there is no ``/lab``.
     """
 
     eventlog_url: str = DEFAULT_EVENTLOG_URL
@@ -133,6 +135,7 @@ class Config:
     stream: StreamConfig = field(default_factory=StreamConfig)
     log_level: str = DEFAULT_LOG_LEVEL
     demo: bool = False
+    lab: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Config:
@@ -169,6 +172,7 @@ class Config:
             stream=_stream(env),
             log_level=env.get("TOUCHLINE_LOG_LEVEL", DEFAULT_LOG_LEVEL).lower(),
             demo=_switch(env, "TOUCHLINE_DEMO"),
+            lab=env.get("TOUCHLINE_LAB", ""),
         )
         if config.public_url and not config.public_url.startswith(("http://", "https://")):
             raise ConfigError(

@@ -95,6 +95,7 @@ STOREYS = (
     {"origin.stream"},
     {"origin.capacity", "origin.config"},
     {"origin.web"},
+    {"origin.lab"},
     {"origin.commands"},
     {"origin.cli"},
     {"origin.__main__"},

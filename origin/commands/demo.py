@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
@@ -30,12 +31,14 @@ import click
 from origin.commands.replay import Delivery, Pace, ReplayError, Sender, deliveries
 from origin.feeds.canonical import events_of_lines, to_line
 from origin.ingest.signatures import parse_key
+from origin.lab.desk import running
 from shared_state import Event
 
 __all__ = ["FINAL", "RESULTS", "command", "events_of", "play"]
 
 FINAL = "final-2018.jsonl"
 RESULTS = "results-2018.jsonl"
+LAB_SOCKET = "lab.sock"
 # A reader of the demo will not wait for a whole half-time: no pause is longer than this much match time.
 PAUSE_MAX_MS = 6 * 60_000
 READY_TIMEOUT_S = 60.0
@@ -59,7 +62,11 @@ def command(port: int, speed: float, *, once: bool) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     url = f"http://127.0.0.1:{port}"
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-    with tempfile.TemporaryDirectory(prefix="touchline-demo-") as directory, _origin(port, secret, directory):
+    with (
+        tempfile.TemporaryDirectory(prefix="touchline-demo-") as directory,
+        _origin(port, secret, directory),
+        running(Path(directory) / LAB_SOCKET, port, parse_key(secret)),
+    ):
         sender = Sender(urlsplit(url), parse_key(secret), report=lambda line: click.echo(line, err=True))
         try:
             for delivery in deliveries(events_of(RESULTS), paced=False):
@@ -69,7 +76,8 @@ def command(port: int, speed: float, *, once: bool) -> None:
                 f"Touchline demo: {match_id}, {speed:g} times as fast as it was played\n"
                 f"  the match   {url}/match/{match_id}\n"
                 f"  all matches {url}/\n"
-                f"  the frame   {url}/embed/{match_id}"
+                f"  the frame   {url}/embed/{match_id}\n"
+                f"  the lab     {url}/lab"
             )
             play(sender, speed)
         except ReplayError as error:
@@ -140,6 +148,7 @@ def _origin(port: int, secret: str, directory: str) -> Iterator[None]:
         "BUS_URL": "memory://",
         "TOUCHLINE_INGEST_KEYS": secret,
         "TOUCHLINE_DEMO": "1",
+        "TOUCHLINE_LAB": f"{directory}/{LAB_SOCKET}",
     }
     serve = [sys.executable, "-m", "origin", "serve", "--port", str(port)]
     with subprocess.Popen(serve, env=environment, stdin=subprocess.DEVNULL) as server:  # noqa: S603

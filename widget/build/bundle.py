@@ -93,6 +93,8 @@ COMPRESSED_SUFFIXES: Final = (".br", ".zst", ".gz")
 ZSTD_LEVEL: Final = 19
 # What the loader fetches only where it is needed, by the name that later.js has for it.
 LATER: Final = {"keep.js": "keep", "html-reader.js": "htmlReader", "spoiler-delay.js": "spoilerDelay"}
+# The lab's files, with the kind that esbuild makes of each.
+LAB: Final = {"lab.css": "esm", "lab.js": "esm", "lab-viewer.js": "esm", "lab-clock.js": "iife"}
 # What the bridge's callers reach.
 BRIDGE_CALL: Final = ("widget.python.bridge", "handle")
 TIER_2: Final = ("micropython-worker.js", "micropython.wasm", "touchline.romfs", "runtime.js")
@@ -188,11 +190,13 @@ def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, st
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
     for name in ("embed-dialog.js", "embed-frame.js", "frame.js", "snippet.js"):
         output.add(name, _bundled(packages, SOURCES / name, {}))
+    # The lab's are for who runs the demo: no reader's browser keeps them for a visit without a network.
+    lab = {output.add(name, _bundled(packages, SOURCES / name, {}, kind)) for name, kind in LAB.items()}
     tier_2 = {output.files[name] for name in TIER_2}
     tier_3 = {path for name, path in output.files.items() if name.startswith("runtime/") or name in TIER_3}
     catalogues = {path for name, path in output.files.items() if name.startswith("catalogue-")}
     constants = {
-        "SHELL": sorted({*output.files.values()} - tier_2 - tier_3 - catalogues),
+        "SHELL": sorted({*output.files.values()} - tier_2 - tier_3 - catalogues - lab),
         "RUNTIME": sorted(tier_2),
         "PYODIDE": sorted(tier_3),
         "CATALOGUES": sorted(catalogues),
@@ -355,6 +359,8 @@ def _bundled(packages: Path, source: Path, constants: Mapping[str, object], kind
     defines = [f"--define:{name}={json.dumps(value)}" for name, value in constants.items()]
     esbuild = str(packages / ".bin" / "esbuild")
     options = ["--bundle", "--minify", f"--format={kind}", f"--target={TARGET}", "--log-level=warning"]
+    if source.name in ("lab.js", "lab.css"):
+        options += [f"--alias:uplot={packages / 'uplot'}"]
     if source.name == "micropython-worker.js":
         options += [f"--alias:micropython={micropython_script(packages)}"]
         # What runs under Node only goes, as do the assertions.
