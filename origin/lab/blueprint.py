@@ -199,7 +199,7 @@ def comparison() -> Response:
     return jsonify(_ask_desk("GET", f"/comparison?after={_whole('after')}"))
 
 
-@blueprint.post("/api/<any('act', 'match', 'network', 'comparison', 'comparison/stop'):name>")
+@blueprint.post("/api/<any('act', 'match', 'network', 'comparison', 'comparison-stop'):name>")
 def tell_desk(name: str) -> Response:
     """Buttons of the page: the desk knows what they mean."""
     return jsonify(_ask_desk("POST", f"/{name}", _body()))

@@ -22,7 +22,7 @@ from origin.lab.comparison.run import Comparison, Request, RequestedError
 from origin.lab.director import ActionError, Director
 from origin.lab.network import Condition, Network
 from origin.lab.network import running as running_network
-from origin.lab.posting import PostError, post
+from origin.lab.posting import PostError, get, post
 from shared_state.errors import shown
 from shared_state.jsontext import JsonObject
 
@@ -136,11 +136,19 @@ class Desk:
             self._network.drop()
         else:
             try:
-                self._network.change(Condition(condition))
+                wanted = Condition(condition)
+                if wanted is Condition.STALE:
+                    self._fill_cache()
+                self._network.change(wanted)
             except ValueError:
                 names = ", ".join(one.value for one in Condition)
                 raise DeskError(400, f"condition {shown(str(condition))}: one of drop, {names}") from None
         return {"condition": self._network.condition.value}
+
+    def _fill_cache(self) -> None:
+        """Have the cache keep what a viewer would ask for now, as if another reader had asked."""
+        for path in ("/api/match/{}/state", "/score?matchId={}", "/lab/viewer/{}"):
+            get(self._network.port, path.format(self._director.match_id))
 
     def compare(self, body: JsonObject) -> JsonObject:
         """Begin a comparison.
@@ -235,7 +243,7 @@ class _Handler(BaseHTTPRequestHandler):
             "/match": desk.begin,
             "/network": desk.network,
             "/comparison": desk.compare,
-            "/comparison/stop": desk.stop_comparison,
+            "/comparison-stop": desk.stop_comparison,
         }
         length = int(self.headers.get("Content-Length", "0"))
         if self.path not in routes or length > BODY_MAX_BYTES:

@@ -47,7 +47,7 @@ class Condition(Enum):
     GOOD = "good"  #: everything passes
     MUTE = "mute"  #: connections stay open and heads pass, and no body comes any more
     OFFLINE = "offline"  #: every connection is reset
-    STALE = "stale"  #: a cache answers with what it got first, and there is no stream
+    STALE = "stale"  #: a cache that does not reach the origin answers with what it got before
 
 
 @dataclass(slots=True)
@@ -150,6 +150,8 @@ class Network:
             writer.write(_refusal("502 Bad Gateway", "no stream behind this cache"))
         elif self.condition is Condition.STALE and path in self._kept:
             writer.write(self._kept[path])
+        elif self.condition is Condition.STALE and _CACHED.match(path):
+            writer.write(_refusal("504 Gateway Timeout", "this cache has it not, and does not reach the origin"))
         else:
             dropped = ("connection:", "accept-encoding:", "upgrade:")
             sent = [line for line in lines if not line.lower().startswith(dropped)]
@@ -204,10 +206,6 @@ class Network:
             to_origin.transport.abort()
 
     def _keep(self, path: str, answer: bytes) -> None:
-        if self.condition is Condition.STALE:
-            if len(self._kept) < _KEPT_MAX:
-                self._kept.setdefault(path, answer)
-            return
         self._kept.pop(path, None)
         self._kept[path] = answer
         while len(self._kept) > _KEPT_MAX:

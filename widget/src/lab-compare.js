@@ -36,7 +36,7 @@ export function startCompare() {
     event.preventDefault();
     void run(form);
   });
-  part("stop").addEventListener("click", () => void ask("comparison/stop", {}).catch(showError));
+  part("stop").addEventListener("click", () => void ask("comparison-stop", {}).catch(showError));
   estimate(form);
   void keepAsking();
 }

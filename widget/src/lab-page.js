@@ -71,13 +71,14 @@ export function clearError() {
   part("alert").hidden = true;
 }
 
-const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+/** A whole number, 12,345. Not by Intl: WebKit refuses to make a format where the system's locale is C. @param {number} value */
+export const whole = (value) => String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",");
 
-/** @param {number} value */
-export const whole = (value) => WHOLE.format(value);
-/** @param {number} value */
-export const short = (value) => SHORT.format(value);
+/** Three digits that count, 1.23 or 12,300. @param {number} value */
+export function short(value) {
+  const rounded = Number(value.toPrecision(3));
+  return Math.abs(rounded) >= 1_000 ? whole(rounded) : String(rounded);
+}
 
 /** @param {number | null | undefined} ms */
 export function duration(ms) {

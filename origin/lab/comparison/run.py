@@ -254,10 +254,12 @@ class Comparison:
                 self._start_origins(stack, directory)
                 self._connect(stack)
                 self._play()
-            phase = "stopped" if self._stop.is_set() else "done"
+            phase = "done"
         except (OSError, PostError, ValueError, RuntimeError) as error:
             phase, self.error = "failed", str(error)
         with self._lock:
+            if self._stop.is_set():
+                phase, self.error = "stopped", ""
             self.phase = phase
 
     def _start_origins(self, stack: ExitStack, directory: Path) -> None:
