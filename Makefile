@@ -1,5 +1,5 @@
 # The verbs of this repository; each sets up what it needs.
-.PHONY: setup demo demo-cluster test soak lint types e2e autobahn bench lock runtime clean
+.PHONY: setup demo demo-cluster test soak lint types e2e autobahn bench bench-protocols lock runtime clean
 
 PYTHON ?= python3
 UV_VERSION = 0.13.9
@@ -64,6 +64,10 @@ autobahn: setup
 
 bench: setup
 	$(BIN)/python -m bench
+
+# What five protocols cost for the same match (docs/lab.md).
+bench-protocols: setup
+	$(BIN)/python -m bench.bench_protocols
 
 # Pins every dependency with its hashes, and without the address it came from.
 lock: $(VENV)/.installed

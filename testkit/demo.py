@@ -37,10 +37,8 @@ class Demo:
     def __exit__(self, *failure: object) -> None:
         self.process.stop()
 
-    def ask(
-        self, path: str, body: object = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, Any]:
-        """Status and JSON of a request to the lab's API; with a body it is a POST that may change something."""
+    def ask(self, path: str, body: object = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        """Status and JSON of a request to the lab's API; with a body it is a POST."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             sent = None if body is None else json.dumps(body)

@@ -214,7 +214,11 @@ def plan_inputs() -> Response:
 @blueprint.post("/api/plan")
 def plan() -> Response:
     """A capacity plan."""
-    return jsonify(planner.plan(json.loads(_body() or b"{}")))
+    try:
+        given: Json = json.loads(_body())
+    except (ValueError, RecursionError):
+        raise RequestError(400, "bad_json", "the body is no JSON") from None
+    return jsonify(planner.plan(given))
 
 
 def _server_state(match_id: str) -> JsonObject:

@@ -151,7 +151,9 @@ class Network:
         elif self.condition is Condition.STALE and path in self._kept:
             writer.write(self._kept[path])
         elif self.condition is Condition.STALE and _CACHED.match(path):
-            writer.write(_refusal("504 Gateway Timeout", "this cache has it not, and does not reach the origin"))
+            writer.write(
+                _refusal("504 Gateway Timeout", "this cache has it not, and does not reach the origin")
+            )
         else:
             dropped = ("connection:", "accept-encoding:", "upgrade:")
             sent = [line for line in lines if not line.lower().startswith(dropped)]

@@ -6,7 +6,7 @@
  */
 
 import { isLocal, STATE_ASKED, STATE_REPORTED } from "./lab-messages.js";
-import { ask, clearError, duration, make, part, row, showError, whole } from "./lab-page.js";
+import { ask, BASE, clearError, duration, make, part, row, showError, whole } from "./lab-page.js";
 
 const ASK_MS = 400;
 const FRAMES_SHOWN = 60;
@@ -93,9 +93,8 @@ function skew() {
 function loadViewers() {
   const query = isSkewed ? `?clock=${AN_HOUR_S}` : "";
   const addresses = {
-    // By the same name as this page: a frame of another host would have another storage, and no more.
     proxied: `http://127.0.0.1:${proxyPort}/lab/viewer/${matchId}${query}`,
-    straight: new URL(`lab/viewer/${matchId}`, document.baseURI.replace(/lab.*$/, "")).href,
+    straight: `${BASE}lab/viewer/${matchId}`,
   };
   for (const [name, address] of Object.entries(addresses)) {
     const viewer = viewers[name];

@@ -1,11 +1,12 @@
 // @ts-check
 /** Parts of the lab's page that its other files share: how it asks the origin, and how it makes nodes. */
 
-const BASE = new URL(".", document.baseURI).href;
+/** Where the origin's paths begin. */
+export const BASE = new URL(".", document.baseURI).href;
 /** A request that changes something has it, see origin/lab/blueprint.py. */
 const HEADERS = { "Content-Type": "application/json", "Touchline-Lab": "1" };
 
-export const API = `${BASE}lab/api/`;
+const API = `${BASE}lab/api/`;
 
 /**
  * Ask the lab. Rejects with the reason in words.

@@ -179,8 +179,11 @@ class _Sse(Follower):
 
     def _newest(self) -> int:
         end = self.buffer.rfind(b"\n\n")
+        if end < 0:
+            self._check_size()
+            return 0
         frames, self.buffer = self.buffer[: end + 2], self.buffer[end + 2 :]
-        ids = _SSE_ID.findall(frames) if end >= 0 else []
+        ids = _SSE_ID.findall(frames)
         return int(ids[-1]) if ids else 0
 
 
