@@ -63,7 +63,7 @@ def answer(status: int, body: bytes = b"", **headers: str) -> bytes:
 
 def test_a_poll_reads_its_position_and_a_conditional_one_sends_it_back() -> None:
     for name in ("poll", "conditional"):
-        client = follower(name, "m1", "17-3")  # type: ignore[arg-type]
+        client = follower(name, "m1", "17-3")
         assert b"If-None-Match" not in client.request()
         whole = answer(200, b"{}", ETag='"17-4"')
         assert not client.take(whole[:20]).complete

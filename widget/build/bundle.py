@@ -191,7 +191,10 @@ def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, st
     for name in ("embed-dialog.js", "embed-frame.js", "frame.js", "snippet.js"):
         output.add(name, _bundled(packages, SOURCES / name, {}))
     # The lab's are for who runs the demo: no reader's browser keeps them for a visit without a network.
-    lab = {output.add(name, _bundled(packages, SOURCES / name, {}, kind)) for name, kind in LAB.items()}
+    chart = output.add("lab-chart.js", _bundled(packages, SOURCES / "lab-chart.js", {}))
+    lab = {chart}
+    for name, kind in LAB.items():
+        lab.add(output.add(name, _bundled(packages, SOURCES / name, {"CHART": chart}, kind)))
     tier_2 = {output.files[name] for name in TIER_2}
     tier_3 = {path for name, path in output.files.items() if name.startswith("runtime/") or name in TIER_3}
     catalogues = {path for name, path in output.files.items() if name.startswith("catalogue-")}
@@ -359,7 +362,7 @@ def _bundled(packages: Path, source: Path, constants: Mapping[str, object], kind
     defines = [f"--define:{name}={json.dumps(value)}" for name, value in constants.items()]
     esbuild = str(packages / ".bin" / "esbuild")
     options = ["--bundle", "--minify", f"--format={kind}", f"--target={TARGET}", "--log-level=warning"]
-    if source.name in ("lab.js", "lab.css"):
+    if source.name in ("lab-chart.js", "lab.css"):
         options += [f"--alias:uplot={packages / 'uplot'}"]
     if source.name == "micropython-worker.js":
         options += [f"--alias:micropython={micropython_script(packages)}"]

@@ -52,6 +52,9 @@ interface Window {
   readonly trustedTypes?: { createPolicy(name: string, rules: TrustedTypePolicy): TrustedTypePolicy };
 }
 
+/** The file of lab-chart.js, beside that of lab.js. */
+declare const CHART: string;
+
 /** widget/build/bundle.py says where it is; what of it lab-chart.js uses. */
 declare module "uplot" {
   export default class uPlot {

@@ -1,7 +1,6 @@
 // @ts-check
 /** The comparison of protocols: starts and stops it, and shows its rows and lines while it runs. */
 
-import { Chart } from "./lab-chart.js";
 import { ask, clearError, duration, make, part, row, short, showError, size, whole } from "./lab-page.js";
 
 const ASK_MS = 1_000;
@@ -21,16 +20,14 @@ const PHASES = {
   failed: "Failed",
 };
 
-/** @type {Record<string, Chart>} */
+/** @type {Record<string, import("./lab-chart.js").Chart>} */
 const charts = {};
 /** @type {any[]} */
 let samples = [];
 
 export function startCompare() {
   const form = /** @type {HTMLFormElement} */ (part("compare"));
-  for (const place of document.querySelectorAll("[data-chart]")) {
-    if (place instanceof HTMLElement) charts[place.dataset.chart ?? ""] = new Chart(place, Object.values(NAMES), "min");
-  }
+  void loadCharts();
   form.addEventListener("input", () => estimate(form));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -39,6 +36,20 @@ export function startCompare() {
   part("stop").addEventListener("click", () => void ask("comparison-stop", {}).catch(showError));
   estimate(form);
   void keepAsking();
+}
+
+/** The table has the same figures, so a browser in which the charts' library does not start goes without them. */
+async function loadCharts() {
+  /** @type {typeof import("./lab-chart.js")} */
+  let module;
+  try {
+    module = await import(new URL(CHART, import.meta.url).href);
+  } catch {
+    return;
+  }
+  for (const place of document.querySelectorAll("[data-chart]")) {
+    if (place instanceof HTMLElement) charts[place.dataset.chart ?? ""] = new module.Chart(place, Object.values(NAMES), "min");
+  }
 }
 
 /** @param {HTMLFormElement} form */
@@ -107,7 +118,7 @@ function show(state) {
   part("compare-rows").replaceChildren(...state.rows.map((/** @type {any} */ one) => compareRow(one, state)));
   if (state.samples_before === 0) samples = [];
   samples.push(...state.samples);
-  if (!samples.length) return;
+  if (!samples.length || !charts.cpu) return;
   part("charts").hidden = false;
   const minutes = samples.map((sample) => (sample.at_s * state.scale) / 60);
   const lines = (/** @type {(of: any) => number} */ pick) => Object.keys(NAMES).map((name) => samples.map((sample) => (sample[name] ? pick(sample[name]) : null)));
