@@ -27,6 +27,7 @@ from origin.lab import planner
 from origin.lab.comparison.run import CLIENTS_MAX, POLL_S, REQUESTS_PER_S, SCALE_MAX
 from origin.lab.desk import BODY_MAX_BYTES
 from origin.lab.director import ACTIONS
+from origin.lab.final import simulated_final
 from origin.web.origin import Origin, origin, origin_of
 from origin.web.pages import match_page
 from origin.web.security_headers import Rules, add_rules, page_policy
@@ -219,6 +220,12 @@ def plan() -> Response:
     except (ValueError, RecursionError):
         raise RequestError(400, "bad_json", "the body is no JSON") from None
     return jsonify(planner.plan(given))
+
+
+@blueprint.get("/api/final")
+def final() -> Response:
+    """A goal of a World Cup final to fifty million viewers, simulated."""
+    return jsonify(simulated_final())
 
 
 def _server_state(match_id: str) -> JsonObject:

@@ -2,8 +2,8 @@
 /**
  * A goal's path as a tree: each delta is a pulse along it, with the time that each hop took.
  *
- * Measured: stamps of one machine's clock, joined by the delta's id. Model: figures of `touchline capacity` for 50
- * million viewers, each named with its source; nothing of it happened.
+ * Measured: stamps of one machine's clock, joined by the delta's id. Simulated: what `touchline
+ * capacity simulate goal` says of 50 million viewers, each constant with its source; nothing of it happened.
  */
 
 import { onAnswer } from "./lab-live.js";
@@ -13,7 +13,6 @@ const SVG = "http://www.w3.org/2000/svg";
 const KEPT = 8;
 const RECORDS_MAX = 200;
 const PULSE_MS = 450;
-const AUDIENCE = { viewers: 50_000_000, regions: 6, matches: 1, deltas_per_match: 150, within_ms: 1_000, cores: 32 };
 const MEASURED = "measured";
 
 /** @typedef {{id: string, name: string, note: string, x: number, y: number, isAbsent?: boolean}} Place */
@@ -49,7 +48,7 @@ const LINES = [
   ["source", "log"], ["log", "fanout"], ["fanout", "bus"], ["bus", "stream"], ["stream", "network"],
   ["network", "viewer1"], ["stream", "viewer2"], ["stream", "cache"],
 ];
-const MODEL_LINES = [["source", "log"], ["log", "fanout"], ["fanout", "bus"], ["bus", "stream"], ["stream", "cache"], ["stream", "viewer1"], ["cache", "viewer2"]];
+const SIMULATED_LINES = [["source", "log"], ["log", "fanout"], ["fanout", "bus"], ["bus", "stream"], ["stream", "cache"], ["cache", "viewer1"], ["stream", "viewer1"]];
 
 /** @type {Map<string, PathRecord>} */
 const records = new Map();
@@ -203,23 +202,22 @@ async function choose(chosen) {
     showMeasured();
     return;
   }
-  let plan;
+  part("hops-head").replaceChildren();
+  part("hops").replaceChildren();
+  part("path-note").textContent = "Simulating; this takes some seconds the first time.";
   try {
-    plan = await ask("plan", AUDIENCE);
+    const outcome = await ask("final");
+    if (mode === chosen) showSimulated(outcome);
   } catch (error) {
-    part("path-note").textContent = `There is no model to show: ${error instanceof Error ? error.message : error}.`;
-    part("hops-head").replaceChildren();
-    part("hops").replaceChildren();
-    return;
+    if (mode === chosen) part("path-note").textContent = `There is nothing to show: ${error instanceof Error ? error.message : error}.`;
   }
-  if (mode === chosen) showModel(plan);
 }
 
-/** @param {any} plan */
-function showModel(plan) {
+/** @param {any} outcome */
+function showSimulated({ plan, results, seed, findings }) {
   const { constants, regions, viewers } = plan.inputs;
-  const of = (/** @type {string} */ name) => constants[name];
-  const ms = (/** @type {string} */ name) => of(name).value * 1_000;
+  const { hops, p50_ms: p50, p99_ms: p99 } = results.streams;
+  const lastMile = constants.network_viewer_s;
   const machines = (/** @type {string} */ role) => plan.instances.find((/** @type {any} */ one) => one.role === role)?.count ?? 0;
   draw([
     { id: "source", name: "Source", note: "one webhook", x: 60, y: 110 },
@@ -227,26 +225,33 @@ function showModel(plan) {
     { id: "fanout", name: "Fan-out", note: `${whole(machines("fan-out worker"))} workers`, x: 340, y: 110 },
     { id: "bus", name: "Bus", note: `${whole(machines("Redis"))} Redis`, x: 480, y: 110 },
     { id: "stream", name: "Stream tier", note: `${whole(plan.stream_servers)} servers`, x: 620, y: 110 },
-    { id: "cache", name: "Cache", note: plan.cache_nodes ? `${whole(plan.cache_nodes)} nodes` : "no share", x: 760, y: 190, isAbsent: !plan.cache_nodes },
+    { id: "cache", name: "Cache", note: plan.cache_nodes ? `${whole(plan.cache_nodes)} nodes` : "nobody’s way", x: 760, y: 190, isAbsent: !plan.cache_nodes },
     { id: "viewer1", name: "Viewers", note: `${short(viewers / 1e6)} million`, x: 900, y: 110 },
-    { id: "viewer2", name: "By caches", note: "", x: 900, y: 190, isAbsent: !plan.cache_nodes },
-  ], MODEL_LINES);
-  const sending = Math.max(0, plan.last_viewer_ms - ms("first_s"));
-  const hops = [
-    ["Source → log", "log", ms("acknowledged_s"), of("acknowledged_s").source],
-    ["Log → a region on another continent", "fanout", ms("network_region_s"), of("network_region_s").source],
-    ["Fan-out → bus → first viewer’s frame", "bus", ms("first_s"), of("first_s").source],
-    ["First → last viewer of a server", "stream", sending, "the plan: arithmetic from CPU for one frame to one viewer"],
-    ["Server → viewer", "viewer1", ms("network_viewer_s"), of("network_viewer_s").source],
+  ], SIMULATED_LINES);
+  /** Where each hop of the simulation ends, and the constants that it was drawn from. @type {[string, string[]][]} */
+  const ends = [
+    ["log", ["acknowledged_min_s", "acknowledged_s", "acknowledged_max_s"]],
+    ["fanout", ["network_region_s"]],
+    ["bus", ["cluster_first_s"]],
+    ["stream", ["delivery_s", "redis_publish_100_s"]],
   ];
-  part("hops-head").replaceChildren(make("tr", {}, ...["Hop", "Time", "Since the post", "Where the figure is from"].map((name) => make("th", { scope: "col" }, name))));
-  let total = 0;
-  part("hops").replaceChildren(...hops.map(([name, place, time, source]) => {
-    total += Number(time);
-    label(String(place), duration(Number(time)));
-    return row(String(name), duration(Number(time)), duration(total), String(source));
-  }));
+  part("hops-head").replaceChildren(make("tr", {}, ...["Hop", "Time", "Since the post", "From"].map((name) => make("th", { scope: "col" }, name))));
+  const rows = hops.map((/** @type {any} */ hop, /** @type {number} */ number) => {
+    const [place, names] = ends[number] ?? ["stream", []];
+    const ms = hop.done_ms - (hops[number - 1]?.done_ms ?? 0);
+    label(place, duration(ms));
+    return row(hop.name, duration(ms), duration(hop.done_ms), sourcesOf(constants, names));
+  });
+  const last = hops[hops.length - 1].done_ms;
+  label("viewer1", duration(lastMile.value * 1_000));
+  rows.push(row("on the viewer’s screen", duration(lastMile.value * 1_000), duration(last + lastMile.value * 1_000), sourcesOf(constants, ["network_viewer_s"])));
+  part("hops").replaceChildren(...rows);
   part("path-note").textContent =
-    `A model, not a run: ${short(viewers / 1e6)} million viewers in ${whole(regions)} regions, ${short(plan.gigabytes_per_goal)} GB a goal; ` +
-    `everybody back ${short(plan.back_s)} s after a full loss.`;
+    `Simulated, not run (touchline capacity simulate goal, seed ${seed}): ${short(viewers / 1e6)} million viewers in ${whole(regions)} regions; ` +
+    `half of them have it after ${duration(p50)}, 99 % after ${duration(p99)}; ${short(plan.gigabytes_per_goal)} GB a goal. ${findings.join(" ")}`;
+}
+
+/** @param {Record<string, {source: string}>} constants @param {string[]} names */
+function sourcesOf(constants, names) {
+  return names.map((name) => `${name}: ${constants[name]?.source ?? "not given"}`).join("; ");
 }
