@@ -71,7 +71,7 @@ SETTINGS: Final = frozenset(
         "TOUCHLINE_PURGE_TOKEN",
         "TOUCHLINE_LOG_LEVEL",
         "TOUCHLINE_DEMO",
-        "TOUCHLINE_LAB",
+        "TOUCHLINE_LAB_SOCKET",
         "TOUCHLINE_FEED_URL",
         "TOUCHLINE_FEED_PUSH_URL",
         "TOUCHLINE_FEED_KEY",
@@ -172,7 +172,7 @@ class Config:
             stream=_stream(env),
             log_level=env.get("TOUCHLINE_LOG_LEVEL", DEFAULT_LOG_LEVEL).lower(),
             demo=_switch(env, "TOUCHLINE_DEMO"),
-            lab=env.get("TOUCHLINE_LAB", ""),
+            lab=env.get("TOUCHLINE_LAB_SOCKET", ""),
         )
         if config.public_url and not config.public_url.startswith(("http://", "https://")):
             raise ConfigError(

@@ -148,7 +148,7 @@ def _origin(port: int, secret: str, directory: str) -> Iterator[None]:
         "BUS_URL": "memory://",
         "TOUCHLINE_INGEST_KEYS": secret,
         "TOUCHLINE_DEMO": "1",
-        "TOUCHLINE_LAB": f"{directory}/{LAB_SOCKET}",
+        "TOUCHLINE_LAB_SOCKET": f"{directory}/{LAB_SOCKET}",
     }
     serve = [sys.executable, "-m", "origin", "serve", "--port", str(port)]
     with subprocess.Popen(serve, env=environment, stdin=subprocess.DEVNULL) as server:  # noqa: S603

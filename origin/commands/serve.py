@@ -45,7 +45,7 @@ def command(host: str, port: int, workers: int, admin_port: int | None, admin_ho
         configure_logging(config.log_level)
         if config.lab and not _is_loopback(host):
             raise ConfigError(
-                f"TOUCHLINE_LAB is set, and the lab is for this machine alone: not --host {host}"
+                f"TOUCHLINE_LAB_SOCKET is set, and the lab is for this machine alone: not --host {host}"
             )
         if config.ingest_keys_file:
             KeyFile(config.ingest_keys_file)  # a file that cannot be used ends the command, not each worker

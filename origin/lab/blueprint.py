@@ -49,7 +49,7 @@ _LOCAL: Final = "http://localhost:*"
 blueprint = Blueprint("lab", __name__, template_folder="templates", url_prefix="/lab")
 
 
-class BusStamps:
+class _BusStamps:
     """When each delta of the lab's match came from the bus to this process.
 
     Args:
@@ -111,7 +111,7 @@ def init_app(app: Flask, desk: str) -> None:
         app: the origin's application.
         desk: the path of the Unix socket at which ``origin.lab.desk`` answers.
     """
-    stamps = BusStamps(origin_of(app))
+    stamps = _BusStamps(origin_of(app))
     app.extensions[_DESK], app.extensions[_STAMPS] = desk, stamps
     origin_of(app).before_close(stamps.close)
     page = Rules(page_policy("'none'", frame_src=f"'self' {_LOOPBACK} {_LOCAL}"), "no-referrer")
@@ -178,7 +178,7 @@ def state() -> Response:
     query = urlencode({name: _whole(name) for name in ("after", "posts_after")})
     content = _ask_desk("GET", f"/state?{query}")
     match_id = content["match_id"]
-    stamps: BusStamps = _extension(_STAMPS)
+    stamps: _BusStamps = _extension(_STAMPS)
     content["stamps"] = stamps.of(match_id)
     content["server"] = _server_state(match_id)
     content["now_ms"] = round(time.time() * 1_000, 2)

@@ -1,7 +1,7 @@
-"""A goal of a World Cup final to fifty million viewers, simulated: ``python -m origin.lab.final`` prints it as JSON.
+"""A goal of a World Cup final to fifty million viewers, simulated. ``python -m origin.lab.final`` prints it.
 
-It takes seconds of one core, so the lab runs it in a process of its own and keeps the outcome: the same inputs and
-the same seed give the same figures. Its inputs are fixed; nobody can ask for a larger one.
+It takes seconds of one core, so the lab runs it in a process of its own and keeps the outcome: the same
+inputs and the same seed give the same figures. Its inputs are fixed; nobody can ask for a larger one.
 """
 
 from __future__ import annotations

@@ -115,11 +115,14 @@ def test_a_plan_that_cannot_be_is_refused_or_there_is_no_planner(lab: FlaskClien
 def test_serve_refuses_a_lab_that_others_could_reach(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "origin", "serve", "--host", "0.0.0.0", "--port", "0"],
-        env={"PATH": "/usr/bin:/bin", "TOUCHLINE_LAB": str(tmp_path / "lab.sock"), "PYTHONPATH": "."},
+        env={"PATH": "/usr/bin:/bin", "TOUCHLINE_LAB_SOCKET": str(tmp_path / "lab.sock"), "PYTHONPATH": "."},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert done.returncode == 1
-    assert "TOUCHLINE_LAB is set, and the lab is for this machine alone: not --host 0.0.0.0" in done.stderr
+    assert (
+        "TOUCHLINE_LAB_SOCKET is set, and the lab is for this machine alone: not --host 0.0.0.0"
+        in done.stderr
+    )

@@ -84,12 +84,12 @@ export function short(value) {
 /** @param {number | null | undefined} ms */
 export function duration(ms) {
   if (ms === null || ms === undefined || Number.isNaN(ms)) return "–";
-  if (ms >= 10_000) return `${short(ms / 1_000)} s`;
-  return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+  if (ms >= 10_000) return `${short(ms / 1_000)}\u00a0s`;
+  return `${ms < 10 ? ms.toFixed(1) : whole(ms)}\u00a0ms`;
 }
 
 /** @param {number} bytes */
 export function size(bytes) {
-  if (bytes < 10_000) return `${whole(bytes)} B`;
-  return bytes < 1e7 ? `${short(bytes / 1e3)} kB` : `${short(bytes / 1e6)} MB`;
+  if (bytes < 10_000) return `${whole(bytes)}\u00a0B`;
+  return bytes < 1e7 ? `${short(bytes / 1e3)}\u00a0kB` : `${short(bytes / 1e6)}\u00a0MB`;
 }

@@ -248,7 +248,7 @@ function showSimulated({ plan, results, seed, findings }) {
   part("hops").replaceChildren(...rows);
   part("path-note").textContent =
     `Simulated, not run (touchline capacity simulate goal, seed ${seed}): ${short(viewers / 1e6)} million viewers in ${whole(regions)} regions; ` +
-    `half of them have it after ${duration(p50)}, 99 % after ${duration(p99)}; ${short(plan.gigabytes_per_goal)} GB a goal. ${findings.join(" ")}`;
+    `half of them have it after ${duration(p50)}, 99 % after ${duration(p99)}; ${short(plan.gigabytes_per_goal)} GB a goal. ${findings.map((/** @type {string} */ one) => `${one[0].toUpperCase()}${one.slice(1)}.`).join(" ")}`;
 }
 
 /** @param {Record<string, {source: string}>} constants @param {string[]} names */

@@ -35,7 +35,7 @@ from origin.lab.comparison.protocols import PROTOCOLS, Protocol
 from origin.lab.posting import PostError, get, get_json, post
 from shared_state.jsontext import JsonObject
 
-__all__ = ["CLIENTS_MAX", "Comparison", "Request", "RequestedError", "percentile"]
+__all__ = ["CLIENTS_MAX", "Comparison", "Request", "RequestedError", "percentile", "window"]
 
 CLIENTS_MAX: Final = 2_000
 MINUTES_MAX: Final = 30
