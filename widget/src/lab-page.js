@@ -56,7 +56,7 @@ export function make(name, attributes = {}, ...content) {
  * @param {(Node | string)[]} cells
  */
 export function row(head, ...cells) {
-  const made = make("tr", {}, make("th", { scope: "row" }, head));
+  const made = make("tr", {}, make("th", {}, head));
   for (const cell of cells) made.append(make("td", {}, cell));
   return made;
 }

@@ -7,6 +7,7 @@
  */
 
 import { onAnswer } from "./lab-live.js";
+import { EVENT_SCORE } from "./wire.js";
 import { ask, duration, make, part, row, short, whole } from "./lab-page.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -78,7 +79,7 @@ function take(answer, viewers) {
   let changed = false;
   if (answer) {
     for (const post of answer.posts) for (const event of post.events) posts.set(`${post.match_id} ${event.join(" ")}`, post.sent_ms);
-    for (const frame of answer.frames) if (frame.event === "score" && frame.passed) frames.set(frame.id.replace(/^.*@/, ""), frame.at_ms);
+    for (const frame of answer.frames) if (frame.event === EVENT_SCORE && frame.passed) frames.set(frame.id.replace(/^.*@/, ""), frame.at_ms);
     for (const stamp of answer.stamps) {
       if (records.has(stamp.id)) continue;
       const event = `${answer.match_id} ${stamp.event.join(" ")}`;

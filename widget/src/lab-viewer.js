@@ -7,6 +7,7 @@
  */
 
 import { isLocal, STATE_ASKED, STATE_REPORTED } from "./lab-messages.js";
+import { ATTRIBUTE_AGE } from "./wire.js";
 
 /** @type {string | undefined} */
 let asker;
@@ -27,14 +28,14 @@ document.addEventListener("live-score:state", (event) => {
   // What a page shows first was not shown when it came: only a change has a time.
   const shown = moved ? (state.id ? shownMs : undefined) : state.shownMs;
   const score = element?.querySelector(".tl-goals")?.textContent ?? "";
-  const age = element?.querySelector("[data-tl-age]")?.textContent?.trim() ?? "";
+  const age = element?.querySelector(`[${ATTRIBUTE_AGE}]`)?.textContent?.trim() ?? "";
   state = { ...detail, score, age, shownMs: shown };
   report();
 });
 
 // The age of what is shown grows without an event.
 setInterval(() => {
-  const age = element?.querySelector("[data-tl-age]")?.textContent?.trim() ?? "";
+  const age = element?.querySelector(`[${ATTRIBUTE_AGE}]`)?.textContent?.trim() ?? "";
   const score = element?.querySelector(".tl-goals")?.textContent ?? "";
   if (age === state.age && score === state.score) return;
   state = { ...state, age, score };
