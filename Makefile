@@ -1,5 +1,5 @@
 # The verbs of this repository; each sets up what it needs.
-.PHONY: setup demo demo-cluster test soak lint types e2e autobahn bench docs lock runtime clean
+.PHONY: setup demo demo-cluster test soak lint types e2e autobahn bench bench-protocols docs lock runtime clean
 
 PYTHON ?= python3
 VENV = .venv
@@ -70,6 +70,10 @@ bench: setup
 # The docs as a static site in var/site; a link that leads nowhere fails.
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file docs/site/mkdocs.yml
+
+# What five protocols cost for the same match (docs/lab.md).
+bench-protocols: setup
+	$(BIN)/python -m bench.bench_protocols
 
 # Pins every dependency with its hashes, and without the address it came from.
 lock: COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11

@@ -80,6 +80,7 @@ SETTINGS: Final = frozenset(
         "TOUCHLINE_TRACES_RATIO",
         "TOUCHLINE_BEACON_RATE",
         "TOUCHLINE_DEMO",
+        "TOUCHLINE_LAB_SOCKET",
         "TOUCHLINE_FEED_URL",
         "TOUCHLINE_FEED_PUSH_URL",
         "TOUCHLINE_FEED_KEY",
@@ -140,6 +141,7 @@ class Config:
         traces_ratio: of the traces that begin here, so many are recorded, 0 to 1.
         beacon_rate: of the readers of our pages, so many report how late they saw a goal; 0: none.
         demo: whether pages carry the panel that shows tier, id and latency.
+        lab: the Unix socket of the lab's desk; empty: there is no ``/lab``.
     """
 
     eventlog_url: str = DEFAULT_EVENTLOG_URL
@@ -163,6 +165,7 @@ class Config:
     traces_ratio: float = 1.0
     beacon_rate: float = BEACON_RATE_MAX
     demo: bool = False
+    lab: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Config:
@@ -204,6 +207,7 @@ class Config:
             traces_ratio=_share(env, "TOUCHLINE_TRACES_RATIO", 1.0, 1.0),
             beacon_rate=_share(env, "TOUCHLINE_BEACON_RATE", BEACON_RATE_MAX, BEACON_RATE_MAX),
             demo=_switch(env, "TOUCHLINE_DEMO"),
+            lab=env.get("TOUCHLINE_LAB_SOCKET", ""),
         )
         if config.public_url and not config.public_url.startswith(("http://", "https://")):
             raise ConfigError(

@@ -104,7 +104,7 @@ STOREYS = (
     {"origin.stream"},
     {"origin.capacity", "origin.config", "origin.doctor", "origin.notify"},
     {"origin.web"},
-    {"origin.console"},
+    {"origin.console", "origin.lab"},
     {"origin.commands"},
     {"origin.cli"},
     {"origin.__main__"},

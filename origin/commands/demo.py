@@ -33,12 +33,14 @@ from origin.console.accounts import Accounts
 from origin.console.config import ACCOUNTS_FILE
 from origin.feeds.canonical import events_of_lines, to_line
 from origin.ingest.signatures import parse_key
+from origin.lab.desk import running
 from shared_state import Event
 
 __all__ = ["FINAL", "RESULTS", "command", "events_of", "play"]
 
 FINAL = "final-2018.jsonl"
 RESULTS = "results-2018.jsonl"
+LAB_SOCKET = "lab.sock"
 # A reader of the demo will not wait for a whole half-time: no pause is longer than this much match time.
 PAUSE_MAX_MS = 6 * 60_000
 READY_TIMEOUT_S = 60.0
@@ -69,6 +71,7 @@ def command(port: int, speed: float, *, once: bool) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="touchline-demo-") as directory,
         _origin(port, secret, directory, password),
+        running(Path(directory) / LAB_SOCKET, port, parse_key(secret)),
     ):
         sender = Sender(urlsplit(url), parse_key(secret), report=lambda line: click.echo(line, err=True))
         try:
@@ -80,7 +83,8 @@ def command(port: int, speed: float, *, once: bool) -> None:
                 f"  the match   {url}/match/{match_id}\n"
                 f"  all matches {url}/\n"
                 f"  the frame   {url}/embed/{match_id}\n"
-                f"  the console {url}/console/ (sign in as {CONSOLE_OPERATOR}, password {password})"
+                f"  the console {url}/console/ (sign in as {CONSOLE_OPERATOR}, password {password})\n"
+                f"  the lab     {url}/lab"
             )
             play(sender, speed)
         except ReplayError as error:
@@ -154,6 +158,7 @@ def _origin(port: int, secret: str, directory: str, password: str) -> Iterator[N
         "TOUCHLINE_INGEST_KEYS": secret,
         "TOUCHLINE_DEMO": "1",
         "TOUCHLINE_CONSOLE_DATA_DIR": str(console),
+        "TOUCHLINE_LAB_SOCKET": f"{directory}/{LAB_SOCKET}",
     }
     serve = [sys.executable, "-m", "origin", "serve", "--port", str(port)]
     with subprocess.Popen(serve, env=environment, stdin=subprocess.DEVNULL) as server:  # noqa: S603

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import click
 
 from origin.config import Config
-from origin.errors import OriginError
+from origin.errors import ConfigError, OriginError
 from origin.ingest.key_file import KeyFile
 from origin.logs import configure_logging
 
@@ -45,6 +46,10 @@ def command(host: str, port: int, workers: int, admin_port: int | None, admin_ho
         config = Config.from_env(os.environ)
         console = ConsoleConfig.from_env(os.environ)
         configure_logging(config.log_level, config.log_format)
+        if config.lab and not _is_loopback(host):
+            raise ConfigError(
+                f"TOUCHLINE_LAB_SOCKET is set, and the lab is for this machine alone: not --host {host}"
+            )
         if config.ingest_keys_file:
             KeyFile(config.ingest_keys_file)  # a file that cannot be used ends the command, not each worker
         admin = None if admin_port is None else listen(admin_host, admin_port, queues=1)[0]
@@ -53,6 +58,10 @@ def command(host: str, port: int, workers: int, admin_port: int | None, admin_ho
         def load(config: Config) -> Flask:
             app = create_app(config, admin_routes=admin is None)
             add_console(app, console)
+            if config.lab:
+                from origin.lab.blueprint import init_app  # only the demo pays for it
+
+                init_app(app, config.lab)
             if pool is not None:
                 pool.join(app)
             if admin is not None:
@@ -76,3 +85,10 @@ def command(host: str, port: int, workers: int, admin_port: int | None, admin_ho
     if admin is not None:
         click.echo(f"touchline: admin http://{admin_host}:{admin.getsockname()[1]}/", err=True)
     serving.run()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

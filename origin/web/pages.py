@@ -32,7 +32,7 @@ from shared_state.view import Summary, page_title, scoreboard
 from shared_state.wire import HEADER_AS_OF
 from shared_state.wording import MINUTE_MS, believed_until, ticking
 
-__all__ = ["blueprint", "list_address", "render_row"]
+__all__ = ["blueprint", "list_address", "match_page", "render_row"]
 
 _PAGE_NUMBER: Final = re.compile("[1-9][0-9]{0,5}")
 # Rows of half a KB each, for the pages that are kept.
@@ -96,7 +96,7 @@ def match(match_id: str) -> Response:
     """One match, server-rendered, with its snapshot inline."""
     if redirect := redirect_to_one_spelling():
         return redirect
-    return _page("demo.html" if origin().config.demo else "match.html", match_id)
+    return match_page("demo.html" if origin().config.demo else "match.html", match_id)
 
 
 @blueprint.get("/embed/<match_id>")
@@ -104,7 +104,7 @@ def embed(match_id: str) -> Response:
     """The widget alone, for an iframe on somebody else's page."""
     if redirect := redirect_to_one_spelling():
         return redirect
-    return _page("embed.html", match_id)
+    return match_page("embed.html", match_id)
 
 
 @blueprint.get("/match/<match_id>/fragment/<id_text>")
@@ -254,7 +254,7 @@ def _as_of_ms(board: Scoreboard) -> int:
     return board.as_of_ms if board.stale else board.as_of_ms - board.as_of_ms % AS_OF_STEP_MS
 
 
-def _page(template: str, match_id: str) -> Response:
+def match_page(template: str, match_id: str) -> Response:
     """A page of one match as its address asks for it. It says when the match was known to be so."""
     delay_s, matches = requested_delay_s(), origin().matches
     board = matches.behind(match_id, delay_s) if delay_s else matches.latest(match_id)

@@ -13,12 +13,22 @@ from enum import Enum
 from functools import partial
 from typing import Final
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 
 from origin.stream.http.cors import READABLE_BY_ANY, VALIDATORS, preflight_headers
 from origin.stream.http.request_head import LONG_POLL_PATH
 
-__all__ = ["CLASSES", "ROUTES", "RouteClass", "Rules", "init_app", "is_stream_path", "route_class"]
+__all__ = [
+    "CLASSES",
+    "ROUTES",
+    "RouteClass",
+    "Rules",
+    "add_rules",
+    "init_app",
+    "is_stream_path",
+    "page_policy",
+    "route_class",
+]
 
 
 class RouteClass(Enum):
@@ -39,7 +49,7 @@ def _policy(**directives: str) -> str:
     return "; ".join(f"{name.replace('_', '-')} {value}" for name, value in directives.items())
 
 
-def _page_policy(frame_ancestors: str, images: Sequence[str] = (), frame_src: str = "'none'") -> str:
+def page_policy(frame_ancestors: str, images: Sequence[str] = (), frame_src: str = "'none'") -> str:
     """What a page needs, and nothing else; no script and no style is inline.
 
     Crests are images of other sites. A page shows those of the origins in ``images``; in place of others it
@@ -63,6 +73,8 @@ def _page_policy(frame_ancestors: str, images: Sequence[str] = (), frame_src: st
     )
 
 
+# In the extensions of an application: the rules of routes that are not in ROUTES, by endpoint.
+_ADDED: Final = "touchline.route_rules"
 # The classes of pages, with who may show them in a frame and what they show in one.
 _PAGES: Final = ((RouteClass.PAGE, "'none'", "'self'"), (RouteClass.EMBED, "*", "'none'"))
 _NOTHING: Final = _policy(default_src="'none'", frame_ancestors="'none'")
@@ -124,8 +136,8 @@ class Rules:
 _OWN_SITE_REFERRER: Final = "strict-origin-when-cross-origin"
 CLASSES: Final[Mapping[RouteClass, Rules]] = {
     # A match's page has a preview of the embed in it.
-    RouteClass.PAGE: Rules(_page_policy("'none'", frame_src="'self'"), _OWN_SITE_REFERRER),
-    RouteClass.EMBED: Rules(_page_policy("*"), _OWN_SITE_REFERRER, readable_by_any=True),
+    RouteClass.PAGE: Rules(page_policy("'none'", frame_src="'self'"), _OWN_SITE_REFERRER),
+    RouteClass.EMBED: Rules(page_policy("*"), _OWN_SITE_REFERRER, readable_by_any=True),
     RouteClass.FRAGMENT: Rules(_NOTHING, readable_by_any=True),
     RouteClass.DATA: Rules(_NOTHING, readable_by_any=True),
     # A page under Cross-Origin-Embedder-Policy may use a widget file only if the file says so.
@@ -192,9 +204,20 @@ def init_app(app: Flask, images: Sequence[str] = ()) -> None:
     """
     classes = dict(CLASSES)
     for route, frame_ancestors, frame_src in _PAGES:
-        policy = _page_policy(frame_ancestors, images, frame_src)
+        policy = page_policy(frame_ancestors, images, frame_src)
         classes[route] = replace(CLASSES[route], content_security_policy=policy)
     app.after_request(partial(_add_headers, classes))
+
+
+def add_rules(app: Flask, endpoint: str, rules: Rules) -> None:
+    """Give a route that a command adds to the application (the lab's) rules of its own.
+
+    Args:
+        app: the application, after ``init_app``.
+        endpoint: the name of the route.
+        rules: its headers.
+    """
+    app.extensions.setdefault(_ADDED, {})[endpoint] = rules
 
 
 def _add_headers(classes: Mapping[RouteClass, Rules], response: Response) -> Response:
@@ -203,7 +226,10 @@ def _add_headers(classes: Mapping[RouteClass, Rules], response: Response) -> Res
     if is_error_page and route not in (RouteClass.EMBED, RouteClass.CONSOLE):
         # It has the layout of a page, and needs its styles. In a frame only an embed's error is shown.
         route = RouteClass.PAGE
+    added: Mapping[str | None, Rules] = current_app.extensions.get(_ADDED, {})
     rules = classes[route]
+    if not is_error_page:
+        rules = added.get(request.endpoint, rules)
     for name, value in rules.headers().items():
         response.headers[name] = value
     if rules.readable_by_any and not is_error_page:

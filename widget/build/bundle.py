@@ -114,6 +114,8 @@ LOADER_ASSETS: Final = ("css", "languages")
 LATER_ASSETS: Final = ("worker", "wasm", "image", "runtime", "catalogues")
 # The language that all others fall back on.
 CATALOGUE: Final = "shared_state/catalogues/en.py"
+# The lab's files, with the kind that esbuild makes of each.
+LAB: Final = {"lab.css": "esm", "lab.js": "esm", "lab-viewer.js": "esm", "lab-clock.js": "iife"}
 # What the bridge's callers reach.
 BRIDGE_CALL: Final = ("widget.python.bridge", "handle")
 TIER_2: Final = ("micropython-worker.js", "micropython.wasm", "touchline.romfs", "runtime.js")
@@ -211,12 +213,17 @@ def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, st
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
     for name in ("embed-dialog.js", "embed-frame.js", "frame.js", "snippet.js"):
         output.add(name, _bundled(packages, SOURCES / name, {}))
+    # The lab's are for who runs the demo: no reader's browser keeps them for a visit without a network.
+    chart = output.add("lab-chart.js", _bundled(packages, SOURCES / "lab-chart.js", {}))
+    lab = {chart}
+    for name, kind in LAB.items():
+        lab.add(output.add(name, _bundled(packages, SOURCES / name, {"CHART": chart}, kind)))
     tier_2 = {output.files[name] for name in TIER_2}
     tier_3 = {path for name, path in output.files.items() if name.startswith("runtime/") or name in TIER_3}
     catalogues = {path for name, path in output.files.items() if name.startswith("catalogue-")}
     without_use_offline = {output.files[name] for name in ("goal-screen.js", "measure.js")}
     constants = {
-        "SHELL": sorted({*output.files.values()} - tier_2 - tier_3 - catalogues - without_use_offline),
+        "SHELL": sorted({*output.files.values()} - tier_2 - tier_3 - catalogues - without_use_offline - lab),
         "RUNTIME": sorted(tier_2),
         "PYODIDE": sorted(tier_3),
         "CATALOGUES": sorted(catalogues),
@@ -402,6 +409,8 @@ def _bundled(packages: Path, source: Path, constants: Mapping[str, object], kind
     defines = [f"--define:{name}={json.dumps(value)}" for name, value in constants.items()]
     esbuild = str(packages / ".bin" / "esbuild")
     options = ["--bundle", "--minify", f"--format={kind}", f"--target={TARGET}", "--log-level=warning"]
+    if source.name in ("lab-chart.js", "lab.css"):
+        options += [f"--alias:uplot={packages / 'uplot'}"]
     if source.name == "micropython-worker.js":
         options += [f"--alias:micropython={micropython_script(packages)}"]
         # What runs under Node only goes, as do the assertions.

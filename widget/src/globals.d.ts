@@ -55,3 +55,16 @@ interface Window {
   /** https://w3c.github.io/trusted-types/ */
   readonly trustedTypes?: { createPolicy(name: string, rules: TrustedTypePolicy): TrustedTypePolicy };
 }
+
+/** The file of lab-chart.js, beside that of lab.js. */
+declare const CHART: string;
+
+/** widget/build/bundle.py says where it is; what of it lab-chart.js uses. */
+declare module "uplot" {
+  export default class uPlot {
+    constructor(options: object, data: (number | null)[][], place: HTMLElement);
+    setData(data: (number | null)[][]): void;
+    setSize(size: { width: number; height: number }): void;
+    destroy(): void;
+  }
+}

@@ -1,0 +1,1 @@
+"""The lab, ``/lab`` of ``touchline demo``: a match to play with, faults, and figures measured here."""
