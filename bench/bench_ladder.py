@@ -30,7 +30,8 @@ from typing import Any
 
 from bench.results import keep, spread
 from bench.stream.server import BIN_DIR, post
-from deploy.cluster.child import Child, free_port, program
+from deploy.cluster.child import Child, program
+from deploy.ports import free_port
 from deploy.sites import NginxSite, write_nginx
 from origin.ingest.signatures import signed_headers
 from shared_state.jsontext import JsonObject

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from testkit.services.process import ServerProcess, free_port
+from deploy.ports import free_port
+from testkit.services.process import ServerProcess
 
 __all__ = ["Demo"]
 

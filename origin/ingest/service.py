@@ -173,7 +173,7 @@ class Ingest:
         """
         self._key_limits.check_rate(key)
         events: Sequence[Event] = read_events(body, self._max_events, int(now_s * 1_000))
-        return self._append(key, f"{feed}:{webhook_id}", webhook_id, events, now_s)
+        return self._take(key, f"{feed}:{webhook_id}", webhook_id, events, now_s, traceparent)
 
     def accept_from_operator(self, operator: str, entry_id: str, events: Sequence[Event]) -> Accepted:
         """Check and append what a signed-in operator entered, under the rules of signed webhooks.
@@ -198,10 +198,16 @@ class Ingest:
                 raise _not_an_event(number, error) from None
         key = self._default_limits.apply(IngestKey(f"{OPERATOR_PREFIX}{operator}", b""))
         self._key_limits.check_rate(key)
-        return self._append(key, f"{OPERATOR_PREFIX}{entry_id}", entry_id, events, now_s)
+        return self._take(key, f"{OPERATOR_PREFIX}{entry_id}", entry_id, events, now_s, "")
 
-    def _append(
-        self, key: IngestKey, batch: str, webhook_id: str, events: Sequence[Event], now_s: float
+    def _take(
+        self,
+        key: IngestKey,
+        batch: str,
+        webhook_id: str,
+        events: Sequence[Event],
+        now_s: float,
+        traceparent: str,
     ) -> Accepted:
         """Append what is whole and allowed by its sender; see ``accept`` for what it raises."""
         matches = sorted({event.match_id for event in events})

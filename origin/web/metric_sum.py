@@ -23,7 +23,7 @@ __all__ = ["cumulative", "exposition", "from_json", "summed", "to_json"]
 _CUMULATIVE_TYPES: Final = ("counter", "histogram", "summary")
 # An operator asks these whether any process is without: the smallest one answers, and not the sum.
 _SMALLEST: Final = frozenset({"touchline_stream_ring_entries", "touchline_eventlog_disk_free_bytes"})
-# The processes of a machine share its clock and its file; of the rest, the one that is worse off is what counts.
+# The processes of a machine share its clock and its file; of the rest, the one that is worse off counts.
 _LARGEST: Final = frozenset(
     {
         "touchline_eventlog_clock_ahead_seconds",

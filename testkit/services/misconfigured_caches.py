@@ -8,7 +8,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from testkit.services.process import ServerProcess, free_port, listening, require_program
+from deploy.ports import free_port
+from testkit.services.process import ServerProcess, listening, require_program
 
 __all__ = ["MisconfiguredNginx", "MisconfiguredVarnish"]
 

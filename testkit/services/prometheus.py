@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from testkit.services.process import ServerProcess, free_port, require_program
+from deploy.ports import free_port
+from testkit.services.process import ServerProcess, require_program
 
 __all__ = ["Prometheus"]
 

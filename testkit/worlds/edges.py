@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from deploy.ports import free_port
 from testkit.services.link import Link
-from testkit.services.process import ServerProcess, free_port
+from testkit.services.process import ServerProcess
 from testkit.services.redis import RedisServer
 
 __all__ = ["Edge", "Edges"]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.ports import free_port
 from testkit.command import Ran, touchline
 from testkit.faults.bad_proxies import BadProxy, Fault
 from testkit.services.origin import OriginServer
-from testkit.services.process import free_port
 
 pytestmark = pytest.mark.services
 

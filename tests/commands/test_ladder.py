@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.ports import free_port
 from testkit.command import Ran, touchline
-from testkit.services.process import free_port
 from testkit.services.redis import RedisServer
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import start_http_server
 
+from deploy.ports import free_port
 from origin.doctor.tiers import Watch, quantile
 from origin.metrics import Metrics
 from testkit.command import ROOT, TOUCHLINE, touchline
 from testkit.faults.bad_proxies import bad_server
 from testkit.services.origin import OriginServer
-from testkit.services.process import free_port
 from testkit.terminal import run_in_terminal
 
 pytestmark = pytest.mark.services

@@ -9,9 +9,9 @@ import urllib.request
 
 import pytest
 
+from deploy.ports import free_port
 from origin.commands.working import run
 from origin.metrics import Metrics
-from testkit.services.process import free_port
 
 
 def status(host: str, port: int) -> int:

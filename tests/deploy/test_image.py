@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deploy.ports import free_port
 from testkit.container import USER, compiled_seccomp, contained
-from testkit.services.process import ServerProcess, free_port, unavailable
+from testkit.services.process import ServerProcess, unavailable
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "deploy" / "docker"

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy.ports import free_port
 from testkit.container import compiled_seccomp, contained
 from testkit.services.caches import VarnishCache
 from testkit.services.origin import OriginServer
-from testkit.services.process import ServerProcess, free_port, listening, require_program
+from testkit.services.process import ServerProcess, listening, require_program
 from tests.commands.test_deletion_cost import GOAL
 
 ROOT = Path(__file__).parents[2]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.ports import free_port
 from origin.doctor.examine import examine
 from origin.doctor.probe import NotAnswered
 from origin.doctor.report import Report
@@ -17,7 +18,6 @@ from testkit.services.caches import NginxCache, start_cache
 from testkit.services.certificates import Authority
 from testkit.services.misconfigured_caches import MisconfiguredNginx, MisconfiguredVarnish
 from testkit.services.origin import OriginServer
-from testkit.services.process import free_port
 
 pytestmark = pytest.mark.services
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from deploy.ports import free_port
 from origin.notify import sender
 from origin.notify.endpoints import Endpoint
 from origin.notify.sender import Outcome, is_public, send
 from testkit.faults.bad_proxies import bad_server
 from testkit.services.certificates import Authority, Certificate
-from testkit.services.process import free_port
 from testkit.services.webhook_receiver import WebhookReceiver
 
 SECRET = b"s" * 32

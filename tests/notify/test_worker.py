@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.ports import free_port
 from origin.errors import ConfigError
 from origin.eventlog import EventLog, open_eventlog
 from origin.eventlog.sqlite import SqliteEventLog
@@ -30,7 +31,7 @@ from origin.notify.sender import Outcome
 from origin.notify.worker import NotifyWorker, pause_s
 from shared_state import Event
 from testkit.command import touchline
-from testkit.services.process import ServerProcess, free_port
+from testkit.services.process import ServerProcess
 from testkit.services.webhook_receiver import Received, WebhookReceiver
 
 SECRET = b"s" * 32
