@@ -22,7 +22,17 @@ from origin.capacity.autoscaler import Audience, Outcome, Policy, Replicas, Scal
 from origin.capacity.schedule import Kickoff, windows
 from origin.stream.hub.config import StreamConfig
 
-__all__ = ["ASSUMED", "CHART_VALUES", "SCENARIOS", "rows", "scaling_of", "settings", "table", "tier_of"]
+__all__ = [
+    "ASSUMED",
+    "CHART_VALUES",
+    "final",
+    "goal",
+    "rows",
+    "scaling_of",
+    "settings",
+    "table",
+    "tier_of",
+]
 
 ROOT: Final = Path(__file__).parents[1]
 CHART_VALUES: Final = ROOT / "deploy" / "helm" / "touchline" / "values.yaml"
@@ -168,9 +178,6 @@ def quiet_cores(values: Mapping[str, Any]) -> float:
     rate = ASSUMED["deltas_per_s"] + 1 / tier.heartbeat_s
     viewers: int = values["stream"]["autoscaling"]["targetViewers"]
     return viewers * rate * tier.delivery_s
-
-
-SCENARIOS: Final = ("final", "goal")
 
 
 def rows() -> Mapping[tuple[str, str], Outcome]:

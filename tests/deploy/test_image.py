@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from deploy.ports import free_port
+from origin.ingest.key_file import KeyFile
 from testkit.container import USER, compiled_seccomp, contained
 from testkit.services.process import ServerProcess, unavailable
 
@@ -58,6 +59,7 @@ def built() -> Iterator[Built]:
         context.mkdir()
         for name in allowed_by_dockerignore():
             source = ROOT / name
+            (context / name).parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
                 ignored = shutil.ignore_patterns(
                     "__pycache__", "dist", "dist-npm", "dist.new", "node_modules"
@@ -290,6 +292,23 @@ def test_every_step_of_the_dockerfile_is_one_of_the_script() -> None:
         "${PYTHON_IMAGE}",
         "${PYTHON_IMAGE}",
     ]
+
+
+def test_no_secret_of_a_work_tree_comes_into_the_image() -> None:
+    """Only what is named comes in: programs, sources and lock files. Keys lie beside the compose files."""
+    assert not {"deploy", "deploy/docker", "."} & set(allowed_by_dockerignore())
+    for name in allowed_by_dockerignore():
+        assert "keys" not in name
+        assert (ROOT / name).exists(), name
+    assert "/deploy/docker/ingest-keys" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_composition_begins_with_a_closed_ingest() -> None:
+    for name in ("compose.yaml", "compose.stack.yaml"):
+        composed = yaml.safe_load((DOCKER / name).read_text(encoding="utf-8"))
+        default = re.search(r":-(\S+)\}", composed["secrets"]["ingest-keys"]["file"])
+        assert default is not None
+        assert KeyFile(str(DOCKER / default[1])).current() == ()
 
 
 # ---- compose

@@ -13,6 +13,8 @@ from deploy.scaling import (
     ASSUMED,
     FINAL_PEAK_PER_MINUTE,
     FINAL_VIEWERS,
+    final,
+    goal,
     rows,
     scaling_of,
     schedule_of_final,
@@ -49,6 +51,17 @@ def test_with_the_chart_a_goal_is_no_event(outcomes: Mapping[tuple[str, str], Ou
     goal = of(outcomes, "goal", "viewers")
     assert (goal.refused, goal.noticed, goal.waiting) == (0, 0, 0)
     assert goal.busiest < 0.5
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_it_holds_by_no_chance_and_with_nodes_that_must_be_made(seed: int) -> None:
+    values = settings()
+    slow = replace(tier_of(values), start_s=(60.0, 150.0))
+    goal_there = simulate(slow, scaling_of(values), goal(), seed)
+    scheduled = scaling_of(values, schedule_of_final(values))
+    final_there = simulate(slow, scheduled, final(), seed)
+    for one in (goal_there, final_there):
+        assert (one.refused, one.noticed, one.waiting) == (0, 0, 0)
 
 
 def test_without_a_schedule_pods_come_too_late_and_all_come_in_all_the_same(
