@@ -17,6 +17,7 @@ from origin.doctor.report import Report
 from origin.doctor.streams import examine_long_poll, examine_stream, examine_websocket
 from origin.doctor.tls import examine_tls
 from shared_state.errors import shown
+from shared_state.events import MATCH_ID_PATTERN
 
 __all__ = ["examine"]
 
@@ -45,13 +46,16 @@ def examine(
         timeout_s: for each other answer, seconds.
 
     Raises:
-        NotAnswered: the site could not be asked at all.
-        ValueError: an address is none.
+        NotAnswered: the site could not be asked at all, or has no such match.
+        ValueError: an address or a match is none.
     """
     for address in (url, origin, page):
         if address:
             Target.of(address)
+    if match_id and not MATCH_ID_PATTERN.fullmatch(match_id):
+        raise ValueError(f"match {shown(match_id)}: an id is 1 to 64 of A-Z a-z 0-9 _ -")
     probe, report = Probe(timeout_s=timeout_s, ca_file=ca_file), Report()
+    probe.context()  # a file of certificates that cannot be read is said now, also where no TLS is
     parts = urlsplit(url)
     found = _PAGE_OF_MATCH.fullmatch(parts.path)
     path, match_id = (found[1], match_id or found[2]) if found else (parts.path.rstrip("/"), match_id)
@@ -69,6 +73,8 @@ def examine(
         )  # fmt: skip
     examine_clock(probe, site, report)
     site.match_id = site.match_id or _choose_match(probe, site, report)
+    if match_id:
+        _refuse_unknown(probe, site)
     if site.match_id:
         _examine_match(probe, site, report)
     else:
@@ -133,6 +139,17 @@ def _reach(probe: Probe, base: str, report: Report) -> str:
     if final.scheme == "https" and not base.startswith("https:"):
         examine_tls(probe, answer.url, report)
     return last
+
+
+def _refuse_unknown(probe: Probe, site: Site) -> None:
+    """A match that was named and that nobody knows would make a finding of every address.
+
+    Raises:
+        NotAnswered: the origin says that it does not know the match.
+    """
+    answer = probe.get(f"{site.base}/score?matchId={site.match_id}", {"Accept": "application/json"})
+    if answer.status == 404 and '"unknown_match"' in answer.text():
+        raise NotAnswered(f"{site.base} has no match {shown(site.match_id)}")
 
 
 def _choose_match(probe: Probe, site: Site, report: Report) -> str:

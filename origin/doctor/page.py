@@ -14,6 +14,7 @@ from origin.doctor.answers import FOREIGN_ORIGIN, Site, judge_compression, judge
 from origin.doctor.probe import Answer, NotAnswered, Probe
 from origin.doctor.report import Report
 from shared_state.errors import shown
+from shared_state.events import MATCH_ID_PATTERN
 
 __all__ = ["PageReader", "examine_page", "matches_of", "read_page"]
 
@@ -76,7 +77,7 @@ class PageReader(HTMLParser):
             page.lists += 1
         elif tag == "live-score":
             page.elements.append(values.get("match", ""))
-        elif tag == "li" and values.get("data-match"):
+        elif tag == "li" and MATCH_ID_PATTERN.fullmatch(values.get("data-match", "")):
             page.matches.append((values["data-match"], "data-live" in values))
 
 

@@ -353,6 +353,21 @@ def examinations(
 # What is no set-up at all
 
 
+def test_a_match_that_is_none_or_that_nobody_knows(origin: OriginServer) -> None:
+    with pytest.raises(NotAnswered, match="has no match 'nope'"):
+        examine(origin.url, match_id="nope")
+    with pytest.raises(NotAnswered, match="has no match 'nope'"):
+        examine(f"{origin.url}/match/nope")
+    for wrong in ("a b", "../x", "x" * 65, "é"):
+        with pytest.raises(ValueError, match="an id is 1 to 64"):
+            examine(origin.url, match_id=wrong)
+
+
+def test_a_file_of_certificates_that_is_not_there(origin: OriginServer) -> None:
+    with pytest.raises(NotAnswered, match="'/missing'"):
+        examine(origin.url, ca_file="/missing")
+
+
 def test_what_cannot_be_asked() -> None:
     with pytest.raises(NotAnswered, match="refused"):
         examine(f"http://127.0.0.1:{free_port()}")

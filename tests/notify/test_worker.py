@@ -79,6 +79,11 @@ def write_endpoints(path: Path, **urls: str | dict[str, object]) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "LOOK_S", 0.05)
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[EventLog]:
     with closing(open_eventlog(f"sqlite:///{tmp_path}/log.db")) as opened:
