@@ -461,7 +461,7 @@ def test_no_word_of_an_ordinary_name_is_broken_at_320_px(
     context: BrowserContext, server: OriginServer
 ) -> None:
     match_id = fixture(server, "Narrow", KICKOFF_MS, status="LIVE")
-    sides = {"home": {"name": "Wolverhampton"}, "away": {"name": "Mönchengladbach"}}
+    sides: JsonObject = {"home": {"name": "Wolverhampton"}, "away": {"name": "Mönchengladbach"}}
     detail: JsonObject = {**sides, "competition": "Narrow", "kickoff_ms": KICKOFF_MS}
     amended: JsonObject = {"match_id": match_id, "event_id": "info", "rev": 2, "op": "AMEND"}
     assert server.post({**amended, "type": "MATCH_INFO", "detail": detail}) == 200
