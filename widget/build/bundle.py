@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import contextlib
 import hashlib
 import json
 import re
@@ -260,9 +259,7 @@ def _keep_former(former: Path, staging: Path, paths: Iterable[str]) -> Mapping[s
         target = staging / path
         target.parent.mkdir(parents=True, exist_ok=True)
         for suffix in ("", *COMPRESSED_SUFFIXES):
-            # A release may have been built before there was one of these.
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copy(source.with_name(source.name + suffix), target.with_name(target.name + suffix))
+            shutil.copy(source.with_name(source.name + suffix), target.with_name(target.name + suffix))
         kept[path] = entry
     return kept
 
