@@ -457,6 +457,25 @@ def test_text_of_200_percent_breaks_no_ordinary_name(context: BrowserContext, se
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
+def test_no_word_of_an_ordinary_name_is_broken_at_320_px(
+    context: BrowserContext, server: OriginServer
+) -> None:
+    match_id = fixture(server, "Narrow", KICKOFF_MS, status="LIVE")
+    sides: JsonObject = {"home": {"name": "Wolverhampton"}, "away": {"name": "Mönchengladbach"}}
+    detail: JsonObject = {**sides, "competition": "Narrow", "kickoff_ms": KICKOFF_MS}
+    amended: JsonObject = {"match_id": match_id, "event_id": "info", "rev": 2, "op": "AMEND"}
+    assert server.post({**amended, "type": "MATCH_INFO", "detail": detail}) == 200
+    server.wait_for_seq(match_id, 3)
+    page = context.new_page()
+    page.set_viewport_size({"width": 320, "height": 900})
+    page.goto(f"{server.url}/?competition=Narrow&lang=de")
+    is_open(page)
+    expect(row(page, match_id).locator(".match-side bdi")).to_have_count(2)
+    height = "one => one.getBoundingClientRect().height / parseFloat(getComputedStyle(one).lineHeight)"
+    for name in row(page, match_id).locator(".match-side bdi").all():
+        assert name.evaluate(height) < 1.5
+
+
 def test_only_a_page_with_a_list_asks_for_the_module_of_lists(
     context: BrowserContext, server: OriginServer
 ) -> None:
