@@ -162,7 +162,7 @@ def test_metrics_say_the_step(app: Flask) -> None:
     text = app.test_client().get("/metrics").text
     assert "touchline_ladder_step 4.0" in text
     assert "touchline_ladder_automatic_step 0.0" in text
-    assert "touchline_canary" not in text
+    assert "touchline_canary_age_seconds 0.0" in text
 
 
 # --- the canary is no match of a reader

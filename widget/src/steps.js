@@ -12,7 +12,7 @@ export const STEP_POLL = 3;
 const STEP_STALE = 4;
 
 /** Over this time those who heard of it together leave, or come back: each at a time drawn for itself. */
-const MOVE_MS = 12_000;
+const MOVE_MS = 10_000;
 /** From the first step on, who lost a stream comes back over this time. */
 const RETRY_SPREAD_MS = 30_000;
 
