@@ -79,7 +79,7 @@ def edges(repeats: int) -> JsonObject:
 
 def log() -> JsonObject:
     """Kafka is stopped, and goes on."""
-    with directory() as place, KafkaBroker(place) as broker:
+    with directory() as place, broker_in(place) as broker:
         url = f"kafka://{broker.address}/ladder?partitions=4&timeout_s=3"
         with Edges(place, eventlog_url=url) as region:
             broker.process.signal(signal.SIGSTOP)
@@ -101,6 +101,15 @@ def log() -> JsonObject:
         "told_late_after_s": round(late_s, 1),
         "told_in_time_again_after_s": round(over_s, 1),
     }
+
+
+@contextlib.contextmanager
+def broker_in(place: Path) -> Iterator[KafkaBroker]:
+    broker = KafkaBroker(place)
+    try:
+        yield broker
+    finally:
+        broker.stop()
 
 
 class Viewers:
