@@ -24,9 +24,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from bench.results import keep, spread
 from bench.stream.server import BIN_DIR, post
@@ -56,7 +56,7 @@ def edges(repeats: int) -> JsonObject:
         for number in range(repeats):
             one = region.edges[number % len(region.edges)]
             one.stall(STALL_S)
-            stalled.append(region.until(lambda one=one: one.reasons))
+            stalled.append(region.until(partial(getattr, one, "reasons")))
             others += sum(edge.reasons != [] for edge in region.edges if edge is not one)
             region.until(region.all_hear)
             say(f"stalled: out after {stalled[-1]:.2f} s")
@@ -266,13 +266,14 @@ def main() -> None:
     parser.add_argument("--parts", default="steps,edges,log")
     parser.add_argument("--bin", type=Path, default=BIN_DIR / "ladder-viewers")
     asked = parser.parse_args()
-    measured: dict[str, Any] = {}
+    parts: dict[str, Callable[[], JsonObject]] = {
+        "edges": lambda: edges(asked.repeats),
+        "log": log,
+        "steps": lambda: steps(asked.bin, asked.viewers),
+    }
+    measured: JsonObject = {}
     for part in asked.parts.split(","):
-        measured[part] = {
-            "edges": lambda: edges(asked.repeats),
-            "log": log,
-            "steps": lambda: steps(asked.bin, asked.viewers),
-        }[part]()
+        measured[part] = parts[part]()
         keep("ladder", measured)  # a later part may fail
 
 
