@@ -30,6 +30,7 @@ def admin(app: Flask) -> Flask:
 
 def test_the_step_is_set_at_the_admin_port(app: Flask, admin: Flask, tmp_path: Path) -> None:
     client = admin.test_client()
+    assert client.get("/ladder").headers["Content-Security-Policy"].startswith("default-src 'none'")
     assert client.get("/ladder").json == {
         "step": "normal",
         "reason": "",
