@@ -24,9 +24,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from bench.results import keep, spread
 from bench.stream.server import BIN_DIR, post
@@ -57,7 +57,7 @@ def edges(repeats: int) -> JsonObject:
         for number in range(repeats):
             one = region.edges[number % len(region.edges)]
             one.stall(STALL_S)
-            stalled.append(region.until(lambda one=one: one.reasons))
+            stalled.append(region.until(partial(getattr, one, "reasons")))
             others += sum(edge.reasons != [] for edge in region.edges if edge is not one)
             region.until(region.all_hear)
             say(f"stalled: out after {stalled[-1]:.2f} s")
@@ -80,7 +80,7 @@ def edges(repeats: int) -> JsonObject:
 
 def log() -> JsonObject:
     """Kafka is stopped, and goes on."""
-    with directory() as place, KafkaBroker(place) as broker:
+    with directory() as place, broker_in(place) as broker:
         url = f"kafka://{broker.address}/ladder?partitions=4&timeout_s=3"
         with Edges(place, eventlog_url=url) as region:
             broker.process.signal(signal.SIGSTOP)
@@ -102,6 +102,15 @@ def log() -> JsonObject:
         "told_late_after_s": round(late_s, 1),
         "told_in_time_again_after_s": round(over_s, 1),
     }
+
+
+@contextlib.contextmanager
+def broker_in(place: Path) -> Iterator[KafkaBroker]:
+    broker = KafkaBroker(place)
+    try:
+        yield broker
+    finally:
+        broker.stop()
 
 
 class Viewers:
@@ -255,17 +264,18 @@ def main() -> None:
     )
     parser.add_argument("--viewers", type=int, default=18_000)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--parts", default="edges,log,steps")
+    parser.add_argument("--parts", default="steps,edges,log")
     parser.add_argument("--bin", type=Path, default=BIN_DIR / "ladder-viewers")
     asked = parser.parse_args()
-    measured: dict[str, Any] = {}
+    parts: dict[str, Callable[[], JsonObject]] = {
+        "edges": lambda: edges(asked.repeats),
+        "log": log,
+        "steps": lambda: steps(asked.bin, asked.viewers),
+    }
+    measured: JsonObject = {}
     for part in asked.parts.split(","):
-        measured[part] = {
-            "edges": lambda: edges(asked.repeats),
-            "log": log,
-            "steps": lambda: steps(asked.bin, asked.viewers),
-        }[part]()
-    print(keep("ladder", measured))
+        measured[part] = parts[part]()
+        keep("ladder", measured)  # a later part may fail
 
 
 if __name__ == "__main__":

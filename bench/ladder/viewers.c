@@ -35,7 +35,7 @@ enum {
     MAX_SECONDS = 600,
     INPUT_MAX = 1 << 18,
     SOURCES = 64,
-    MOVE_MS = 12000,
+    MOVE_MS = 10000,
     POLL_MS = 5000,
     RARE_POLL_MS = 20000,
     SLICE_MS = 10000,

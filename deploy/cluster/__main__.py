@@ -53,6 +53,13 @@ SETTLE_S = 20.0
     type=click.FloatRange(0, 600),
     help="Seconds of embargo on the last region.",
 )
+@click.option(
+    "--canary",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, 60),
+    help="Seconds between two beats of the canary; 0: none.",
+)
 @click.option("--once", is_flag=True, help="End after the final whistle instead of waiting for Ctrl-C.")
 @click.option("--status", is_flag=True, help="How the running cluster is; exit code 1 if a tier is down.")
 @click.option("--watch", is_flag=True, help="With --status: again every two seconds.")
@@ -64,6 +71,7 @@ def command(
     port: int,
     speed: float,
     embargo: float,
+    canary: float,
     *,
     once: bool,
     status: bool,
@@ -85,7 +93,7 @@ def command(
             for action, child in asked:
                 click.echo(f"{action} {child}: process {drill(action, str(child))}")
             return
-        _demo(port, speed, embargo, once=once)
+        _demo(port, speed, embargo, canary, once=once)
     except (ClusterError, ReplayError) as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
@@ -103,12 +111,16 @@ def _status(*, watch: bool) -> int:
         time.sleep(WATCH_S)
 
 
-def _demo(port: int, speed: float, embargo: float, *, once: bool) -> None:
+def _demo(port: int, speed: float, embargo: float, canary: float, *, once: bool) -> None:
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="touchline-cluster-") as directory,
         Cluster(
-            Path(directory), base_port=port, embargo_s=embargo, report=lambda line: click.echo(line, err=True)
+            Path(directory),
+            base_port=port,
+            embargo_s=embargo,
+            canary_s=canary,
+            report=lambda line: click.echo(line, err=True),
         ) as cluster,
         _announced(cluster.addresses),
         Supervisor(cluster, lambda line: click.echo(line, err=True)) as supervisor,
@@ -131,7 +143,7 @@ def _demo(port: int, speed: float, embargo: float, *, once: bool) -> None:
             click.echo(f"  logs  {directory}")
             click.echo(show(read_status(cluster.addresses)))
             play(sender, speed)
-        _settle(cluster.addresses)
+        _settle(cluster.addresses, canary)
         click.echo(show(read_status(cluster.addresses)))
         if not once:
             click.echo("Full time. The pages stay; Ctrl-C ends everything.")
@@ -149,13 +161,17 @@ def _announced(addresses: Addresses) -> Iterator[None]:
         STATE.unlink(missing_ok=True)
 
 
-def _settle(addresses: Addresses) -> None:
-    """Wait until every region has everything: the one under embargo is late by that."""
+def _settle(addresses: Addresses, canary: float) -> None:
+    """Wait until every region has everything: the one under embargo is late by that.
+
+    The canary goes on, and those of its beats that are under embargo are behind for ever.
+    """
     embargo_s = max(region.embargo_s for region in addresses.regions)
     deadline = time.monotonic() + SETTLE_S + embargo_s
     while time.monotonic() < deadline:
         lines = [line for line in read_status(addresses) if line.tier.startswith("fan-out")]
-        if all(line.text.endswith("lag 0 events") for line in lines):
+        beats = round(embargo_s / canary) + 3 if canary else 0
+        if all(any(line.text.endswith(f"lag {lag} events") for lag in range(beats + 1)) for line in lines):
             return
         time.sleep(0.5)
 

@@ -123,6 +123,7 @@ class Cluster:
         directory: for logs, configurations and Kafka's data.
         base_port: readers' port of the first region; the others follow. None: free ones.
         embargo_s: of the last region.
+        canary_s: between two beats of the canary; 0: none.
         report: called with a line about what is done.
 
     Attributes:
@@ -138,9 +139,11 @@ class Cluster:
         *,
         base_port: int | None = None,
         embargo_s: float = 0.0,
+        canary_s: float = 1.0,
         report: Callable[[str], None],
     ) -> None:
         self._directory = directory
+        self._canary_s = canary_s
         # Started by root, nginx works as another account, and must come through to its own directories.
         directory.chmod(0o711)
         self._report = report
@@ -270,7 +273,7 @@ class Cluster:
             "BUS_URL": region.bus_url,
             "TOUCHLINE_PUBLIC_URL": region.url,
             "TOUCHLINE_DEMO": "1",
-            "TOUCHLINE_CANARY_INTERVAL_S": "1",
+            "TOUCHLINE_CANARY_INTERVAL_S": f"{self._canary_s:g}",
             "PYTHONPATH": str(ROOT),
         }
         touchline = [sys.executable, "-m", "origin"]

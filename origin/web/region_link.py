@@ -230,7 +230,7 @@ class RegionLink:
         numbers = self.numbers
         numbers.step, numbers.automatic_step = int(advice.step), int(self._automatic.step)
         numbers.loop_delay_s = self._delay_s
-        numbers.canary_age_s = None if lateness is None else lateness.age_s(now_s)
+        numbers.canary_age_s = 0.0 if lateness is None else lateness.age_s(now_s)
 
     def _compare(self, own: Report, now_s: float) -> None:
         self._behind = ""

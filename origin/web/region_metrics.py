@@ -22,7 +22,7 @@ class RegionNumbers:
         step: of the ladder, that pages are told.
         automatic_step: the part of it that this worker took by its own load.
         loop_delay_s: how long the stream worker's loop took to come round, seconds.
-        canary_age_s: how old what this worker knows is, seconds; None without a canary.
+        canary_age_s: how old what this worker knows is, seconds; 0 without a canary.
         behind_beats: by how many beats it is behind the median of its peers.
         peers: how many other servers of the region it hears of.
         beats_heard: how many came to its viewer.
@@ -31,7 +31,7 @@ class RegionNumbers:
     step: int = 0
     automatic_step: int = 0
     loop_delay_s: float = 0.0
-    canary_age_s: float | None = None
+    canary_age_s: float = 0.0
     behind_beats: int = 0
     peers: int = 0
     beats_heard: int = 0
@@ -65,8 +65,6 @@ class RegionCollector(Collector):
             "How long the stream worker's loop took to come round",
             numbers.loop_delay_s,
         )
-        if beats is None or numbers.canary_age_s is None:
-            return
         yield _gauge(
             "touchline_canary_age_seconds",
             "How old what this server knows is, by the canary",
@@ -84,8 +82,8 @@ class RegionCollector(Collector):
         appended = CounterMetricFamily(
             "touchline_canary_appended", "Beats of the canary given to the log, by result", labels=["result"]
         )
-        appended.add_metric(["appended"], beats.appended)
-        appended.add_metric(["failed"], beats.failed)
+        appended.add_metric(["appended"], 0 if beats is None else beats.appended)
+        appended.add_metric(["failed"], 0 if beats is None else beats.failed)
         yield appended
 
 

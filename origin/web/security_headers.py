@@ -168,6 +168,8 @@ ROUTES: Final[Mapping[str, RouteClass]] = {
     "health.healthz": RouteClass.ADMIN,
     "admin.readyz": RouteClass.ADMIN,
     "admin.metrics": RouteClass.ADMIN,
+    "ladder.show": RouteClass.ADMIN,
+    "ladder.change": RouteClass.ADMIN,
 }
 
 

@@ -104,7 +104,7 @@ def test_a_report_that_is_old_is_dropped(bus: SharesRecords, redis: RedisServer)
     redis.client.hset(key, "w0", f"{int(at) + 3_600_000} from a clock that was set back since")
     redis.client.hset(key, "w3", "no report")
     assert bus.exchange("w2", b"two", b"").reports == []
-    assert list(redis.client.hkeys(key)) == ["w2"]  # type: ignore[arg-type]
+    assert list(redis.client.hkeys(key)) == ["w2"]
 
 
 def test_no_more_workers_than_there_is_room_for_report(bus: SharesRecords, redis: RedisServer) -> None:

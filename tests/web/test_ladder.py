@@ -30,6 +30,7 @@ def admin(app: Flask) -> Flask:
 
 def test_the_step_is_set_at_the_admin_port(app: Flask, admin: Flask, tmp_path: Path) -> None:
     client = admin.test_client()
+    assert client.get("/ladder").headers["Content-Security-Policy"].startswith("default-src 'none'")
     assert client.get("/ladder").json == {
         "step": "normal",
         "reason": "",
@@ -162,7 +163,7 @@ def test_metrics_say_the_step(app: Flask) -> None:
     text = app.test_client().get("/metrics").text
     assert "touchline_ladder_step 4.0" in text
     assert "touchline_ladder_automatic_step 0.0" in text
-    assert "touchline_canary" not in text
+    assert "touchline_canary_age_seconds 0.0" in text
 
 
 # --- the canary is no match of a reader

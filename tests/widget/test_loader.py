@@ -101,7 +101,7 @@ def test_the_hint_of_a_busy_server_is_kept() -> None:
             print({ seen, urls: asked.map(([, path]) => path), waits });
             server.closeAllConnections();
             server.close();
-          }, () => seen.push(stream.connection));
+          }, () => seen.push(stream.connection), { retryMs: 0 });
           stream.open();
         });
     """

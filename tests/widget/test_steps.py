@@ -61,7 +61,7 @@ SERVER = """
       finish(value);
     };
     const scores = () => heard.filter(({ event }) => event === "score").map(({ id }) => id);
-    // What is drawn at random is a twentieth: the moves take half a second, not twelve.
+    // What is drawn at random is a twentieth: the moves take half a second, not ten.
     Math.random = () => 0.05;
     wanted.set("m", "1-1");
     ladder.update();

@@ -150,7 +150,7 @@ export class Feed {
 
   /** An answer beside the stream says the step of the server's ladder. @param {unknown} step */
   hearStep(step) {
-    this.#ladder?.hearStep(step);
+    this.#ladder?.steps.hear(step);
   }
 
   get #isUsed() {

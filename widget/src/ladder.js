@@ -71,7 +71,7 @@ export class Ladder {
   /** Heartbeats in a row with a newer id than the last delta received, by match. @type {Map<string, number>} */
   #behind = new Map();
   /** What the server asks for; where it asks for no streams, they are closed once polls are answered. */
-  #steps = new Steps(() => this.#onStep());
+  steps = new Steps(() => this.#onStep());
   /** @type {"connecting" | "open" | "polling" | "waiting" | "closed"} */
   connection = "connecting";
 
@@ -138,10 +138,10 @@ export class Ladder {
       () => this.#address(single),
       (frame) => this.#onStreamFrame(stream, frame, single, list),
       () => this.#onStream(stream),
-      this.#steps,
+      this.steps,
     );
     this.#stream = stream;
-    if (this.#steps.isOff) this.#onStep();
+    if (this.steps.isBlocked) this.#onStep();
     else stream.open();
   }
 
@@ -169,16 +169,10 @@ export class Ladder {
     if (!this.#stream?.isBlocked) this.#stream?.wake();
   }
 
-  /** A step of the server's ladder was heard beside the stream. @param {unknown} step */
-  hearStep(step) {
-    this.#rest?.hearStep(step);
-    this.#steps.hear(step);
-  }
-
   /** The server asks for no streams, or for streams again. */
   #onStep() {
     if (!this.#stream) return;
-    if (this.#steps.isOff) {
+    if (this.steps.isBlocked) {
       void this.#startPolls().then(() => this.#leaveStream());
     } else if (this.#stream.connection === "open") this.#stopPolls();
     else this.#stream.open();
@@ -187,9 +181,10 @@ export class Ladder {
 
   /** Nothing is missed: the stream is closed once polls have taken over. */
   #leaveStream() {
-    if (!this.#steps.isOff || [...this.#pollers.values()].some((poller) => !poller.isAnswered)) return;
-    this.#stream?.close();
-    this.#former?.close();
+    if (this.steps.isBlocked && [...this.#pollers.values()].every((poller) => poller.isAnswered)) {
+      this.#stream?.close();
+      this.#former?.close();
+    }
   }
 
   /** The network changed. */
@@ -252,10 +247,10 @@ export class Ladder {
     } else if (event === EVENT_ROW) {
       this.onFrame({ match: "", list, event, id: id.split("@")[1], data });
     } else if (event === EVENT_HEARTBEAT) {
-      this.#steps.hear(value[KEY_STEP]);
+      this.steps.hear(value[KEY_STEP]);
       const serverMs = value[KEY_SERVER_MS];
       // What the server knows is older than its clock where nothing comes to it.
-      const asOfMs = serverMs - (value[KEY_LATE_MS] ?? 0);
+      const asOfMs = serverMs - (value[KEY_LATE_MS] | 0);
       // The first one has been written since it was asked for, and may be as late as that.
       const lateMs = this.clock.learn(serverMs, this.#isCaughtUp ? undefined : elapsedMs(stream.asked));
       /** @type {[string, [string, string]][]} */
@@ -293,10 +288,10 @@ export class Ladder {
     if (stream.connection === "open") {
       this.#former?.close();
       this.#former = null;
-      if (!this.#steps.isOff) this.#stopPolls();
-    } else this.#isCaughtUp = false;
-    if (stream.connection !== "open" && stream.failures > 0) {
-      void this.#startPolls();
+      if (!this.steps.isBlocked) this.#stopPolls();
+    } else {
+      this.#isCaughtUp = false;
+      if (stream.failures > 0) void this.#startPolls();
     }
     this.#refresh();
   }
@@ -315,7 +310,7 @@ export class Ladder {
           this.#leaveStream();
           this.#refresh();
         },
-        steps: this.#steps,
+        steps: this.steps,
         mayHold: () => this.number === 1 && [...this.#pollers.keys()].indexOf(match) < HELD_MAX,
         crowd: () => this.#pollers.size,
       });
@@ -333,7 +328,7 @@ export class Ladder {
     const { connection = "closed" } = this.#stream ?? {};
     // A list without matches is polled by whoever shows it.
     const isPolled =
-      (this.#steps.isOff && !this.#matches.length) || [...this.#pollers.values()].some((poller) => poller.isAnswered);
+      (this.steps.isBlocked && !this.#matches.length) || [...this.#pollers.values()].some((poller) => poller.isAnswered);
     const isOpen = [connection, this.#former?.connection, this.#rest?.connection].includes("open");
     const now = isOpen ? "open" : isPolled || this.#rest?.connection === "polling" ? "polling" : connection;
     if (now === this.connection) return;

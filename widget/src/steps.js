@@ -12,20 +12,20 @@ export const STEP_POLL = 3;
 const STEP_STALE = 4;
 
 /** Over this time those who heard of it together leave, or come back: each at a time drawn for itself. */
-const MOVE_MS = 12_000;
+const MOVE_MS = 10_000;
 /** From the first step on, who lost a stream comes back over this time. */
 const RETRY_SPREAD_MS = 30_000;
 
 export class Steps {
   step = 0;
-  /** Whether this page has left its stream, or is leaving it. */
-  isOff = false;
+  /** Whether no stream is wanted: this page has left it, or is leaving it. */
+  isBlocked = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
-  /** @param {() => void} onMove `isOff` has changed */
-  constructor(onMove) {
-    this.onMove = onMove;
+  /** @param {() => void} onConnection `isBlocked` may have changed */
+  constructor(onConnection) {
+    this.onConnection = onConnection;
   }
 
   /**
@@ -38,10 +38,8 @@ export class Steps {
     this.step = step | 0;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      if (this.isOff === this.step < STEP_LONG_POLL) {
-        this.isOff = !this.isOff;
-        this.onMove();
-      }
+      this.isBlocked = this.step >= STEP_LONG_POLL;
+      this.onConnection();
     }, Math.random() * MOVE_MS);
   }
 

@@ -99,7 +99,7 @@ export class Stream {
    * @param {() => void} onConnection `connection` has changed
    * @param {{ readonly retryMs: number }} steps how long a lost connection waits at least
    */
-  constructor(address, onFrame, onConnection, steps = { retryMs: 0 }) {
+  constructor(address, onFrame, onConnection, steps) {
     this.steps = steps;
     this.address = address;
     this.onFrame = onFrame;
