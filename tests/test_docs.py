@@ -140,6 +140,10 @@ def help_of(*names: str) -> str:
     return ran.output
 
 
+# Also of groups that are commands by themselves, as ``touchline capacity`` is.
+WITH_SUBCOMMANDS = ("capacity", "dlq", "ladder", "notify")
+
+
 def wrong_commands(text: str) -> list[str]:
     """The ``touchline`` command lines of a text with a command or an option that there is not."""
     wrong = []
@@ -147,7 +151,11 @@ def wrong_commands(text: str) -> list[str]:
         names = tuple(words[:1])
         if not names or names[0].startswith("-"):
             names = ()
-        elif len(words) > 1 and names[0] in ("capacity", "dlq", "ladder", "notify") and not words[1].startswith("-"):
+        elif (
+            len(words) > 1
+            and names[0] in ("capacity", "dlq", "ladder", "notify")
+            and not words[1].startswith("-")
+        ):
             names = tuple(words[:2])
         try:
             shown = help_of(*names)

@@ -13,6 +13,7 @@ CLOCKS = """
     performance.now = () => steady;
     const pass = (ms) => { wall += ms; steady += ms; };
     const { ServerClock, elapsedMs, mark } = await import("./clock.js");
+    const { learnAnswer } = await import("./answered-clock.js");
     const { Freshness } = await import("./freshness.js");
     const { IN_ENGLISH } = await import("./words.js");
     const clock = new ServerClock();
@@ -137,7 +138,7 @@ def test_an_answer_that_a_cache_may_have_kept_tells_no_time_by_itself() -> None:
         + """
         const seen = [];
         const say = () => seen.push([clock.known, fresh.isFresh, Math.round(fresh.ageMs)]);
-        const answer = (serverMs) => { clock.learnAnswer(serverMs); fresh.hear("1-5", serverMs, "1-5"); };
+        const answer = (serverMs) => { learnAnswer(clock, serverMs); fresh.hear("1-5", serverMs, "1-5"); };
         fresh.begin(wall - 600_000);
         answer(wall - 600_000);
         say();
@@ -161,7 +162,7 @@ def test_a_kept_answer_is_no_contact_whatever_the_readers_clock_says() -> None:
         + """
         const kept = wall + 3_000_000;  // of ten minutes ago; the reader's clock is an hour behind
         fresh.begin(kept);
-        clock.learnAnswer(kept);
+        learnAnswer(clock, kept);
         fresh.hear("1-5", kept, "1-5");
         print([fresh.isFresh, fresh.contacted]);
     """
@@ -178,11 +179,11 @@ def test_where_the_readers_clock_is_behind_only_polls_that_go_on_say_how_much() 
         const serverMs = () => wall + 3_600_000;
         fresh.begin(serverMs() - 120_000);  // out of a cache; by the reader's clock it is from the future
         seen.push(/ago/.test(line()), /As of/.test(line()));
-        clock.learnAnswer(serverMs());
+        learnAnswer(clock, serverMs());
         fresh.hear("1-5", serverMs() - 120_000, "1-5");
         seen.push(fresh.isFresh, /ago/.test(line()));
         pass(5_000);
-        clock.learnAnswer(serverMs());
+        learnAnswer(clock, serverMs());
         fresh.hear("1-5", serverMs() - 125_000, "1-5");
         seen.push(line().endsWith("2 min ago."));
         print(seen);

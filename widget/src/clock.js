@@ -6,8 +6,6 @@
 
 /** The reader's clock was set, or the device slept, if the two clocks differ by more since the last look. */
 const JUMP_MS = 1_000;
-/** Two answers whose times are apart as they came, but for so much, are not copies of one. */
-const STEP_MS = 2_000;
 /** Quartz clocks drift by less than a tenth of a second in a thousand; an old sample loses as much. */
 const DRIFT_PER_MS = 1e-4;
 
@@ -31,8 +29,8 @@ export class ServerClock {
   #looked = mark();
   /** By how much the best sample may have come late at most. */
   #doubtMs = 0;
-  /** The last answer's time, and ours then. */
-  #answer = { serverMs: 0, steady: 0 };
+  /** The last answer's time, and ours then; answered-clock.js has what is made of it. */
+  answer = [0, 0];
   /** Our clock is behind, and nobody knows by how much: what is shown may be of any age. */
   isBehind = false;
   /** Whether a frame or an answer has said it since our clock was last set. */
@@ -53,20 +51,6 @@ export class ServerClock {
     if (lateMs <= 0) this.adopt(sampleMs);
     this.#doubtMs = Math.max(0, Math.min(latestMs, sampleMs + (tookMs ?? Infinity)) - this.offsetMs);
     return Math.max(0, lateMs);
-  }
-
-  /**
-   * The time of an answer that a cache may have kept. It is believed where it goes on as our clock does; until then
-   * it is a bound.
-   *
-   * @param {number} serverMs
-   */
-  learnAnswer(serverMs) {
-    const before = this.#answer;
-    const answer = (this.#answer = { serverMs, steady: performance.now() });
-    const wentMs = serverMs - before.serverMs;
-    if (this.known || (wentMs > 0 && Math.abs(wentMs - answer.steady + before.steady) < STEP_MS)) this.learn(serverMs);
-    else this.bound(serverMs);
   }
 
   /**

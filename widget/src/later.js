@@ -60,7 +60,7 @@ export function afterwards() {
 
 /** The same, or nothing if it does not come soon. @returns {Promise<Afterwards | undefined>} */
 export const soon = () =>
-  Promise.race([afterwards(), new Promise((resolve) => setTimeout(() => resolve(undefined), SOON_MS))]);
+  Promise.race([afterwards(), new Promise((resolve) => setTimeout(resolve, SOON_MS))]);
 
 /** The reader is back, or the network: ask now. */
 export const wake = () => skipWait();
@@ -73,7 +73,7 @@ async function untilLoaded() {
       // No network, or one that answers for the origin.
     }
     await new Promise((resolve) => {
-      skipWait = () => resolve(undefined);
+      skipWait = /** @type {() => void} */ (resolve);
       setTimeout(resolve, delayMs(attempt, Math.random()));
     });
   }

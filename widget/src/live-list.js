@@ -8,6 +8,7 @@
  * would never stop speaking.
  */
 
+import { learnAnswer } from "./answered-clock.js";
 import { elapsedMs, mark } from "./clock.js";
 import { isNewer, knownUntilMs } from "./ids.js";
 import { dayOf, knownLocale, regroup, writeDays } from "./list-days.js";
@@ -288,7 +289,7 @@ export class LiveList {
       // A cache may have said that: ask past it, once.
       if (answer.asOfMs < wantedMs) answer = await this.#ask("reload", signal);
       if (signal.aborted || !feed) return;
-      feed.clock.learnAnswer(answer.asOfMs);
+      learnAnswer(feed.clock, answer.asOfMs);
       this.#isNone = false;
       this.#show(answer.root);
       this.#answered = true;

@@ -4,11 +4,12 @@
  * answers become the frames that a stream would have brought.
  */
 
+import { learnAnswer } from "./answered-clock.js";
 import { Refusal, ask } from "./answers.js";
 import { elapsedMs, mark } from "./clock.js";
 import { idOf, isNewer, parts } from "./ids.js";
 import { RETRY_MAX_MS, RETRY_MS, retryMs } from "./reconnect.js";
-import { STEP_POLL } from "./steps.js";
+import { STEP_POLL, STEP_STALE } from "./steps.js";
 import {
   EVENT_END,
   EVENT_HEARTBEAT,
@@ -25,6 +26,8 @@ import {
 const SLICE_MS = 10_000;
 /** The answer to a long-poll comes within a slice. */
 const HELD_MS = 15_000;
+/** Between two polls of a match; and where the server asks for few. */
+const [POLL_MS, STALE_MS] = [5_000, 20_000];
 /** More answers in 5 s than this are a loop, whoever makes it. */
 const ANSWERS_MAX = 10;
 const LOOP_MS = 5_000;
@@ -95,7 +98,7 @@ export class Poller {
         } else {
           await this.#poll();
           // Full jitter, and no more than two requests a second, however many matches a page has.
-          waitMs = (0.5 + Math.random()) * Math.max(this.page.steps.pollMs, this.page.crowd() * 500);
+          waitMs = (0.5 + Math.random()) * Math.max(this.page.steps.step < STEP_STALE ? POLL_MS : STALE_MS, this.page.crowd() * 500);
           if (this.#mayHold) waitMs = 0;
         }
         this.#lostSince = mark();
@@ -131,7 +134,7 @@ export class Poller {
 
   /** What a heartbeat says. @param {{ id: string, serverMs: number, hash?: string, snapshot?: string }} state */
   #confirm(state) {
-    this.clock.learnAnswer(state.serverMs);
+    learnAnswer(this.clock, state.serverMs);
     this.page.onFrame({ match: this.match, event: EVENT_HEARTBEAT, data: "", ...state });
   }
 

@@ -16,9 +16,9 @@ const HINT_CAP_MS = 300_000;
  * @param {number | null} [hintMs] what the server asked for (`retry:` or `Retry-After`), if it did
  * @returns {number} milliseconds: the hint, and on top of it a share of a window that doubles up to a cap
  */
-export function delayMs(attempt, randomUnit, hintMs = null) {
+export function delayMs(attempt, randomUnit, hintMs) {
   const windowMs = Math.min(CAP_MS, BASE_MS * 2 ** Math.min(attempt, 30));
-  const floorMs = hintMs === null ? 0 : Math.max(0, Math.min(hintMs, HINT_CAP_MS));
+  const floorMs = Math.max(0, Math.min(hintMs ?? 0, HINT_CAP_MS));
   return floorMs + Math.floor(randomUnit * windowMs);
 }
 

@@ -9,7 +9,7 @@ const STEP_LONG_POLL = 2;
 /** From this step on no request is held. */
 export const STEP_POLL = 3;
 /** From this step on polls come rarely, too. */
-const STEP_STALE = 4;
+export const STEP_STALE = 4;
 
 /** Over this time those who heard of it together leave, or come back: each at a time drawn for itself. */
 const MOVE_MS = 10_000;
@@ -41,11 +41,6 @@ export class Steps {
       this.isBlocked = this.step >= STEP_LONG_POLL;
       this.onConnection();
     }, Math.random() * MOVE_MS);
-  }
-
-  /** Between two polls of a match. */
-  get pollMs() {
-    return this.step < STEP_STALE ? 5_000 : 20_000;
   }
 
   /** How long a lost stream waits at least, drawn anew each time. */

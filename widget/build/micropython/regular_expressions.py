@@ -9,7 +9,8 @@ from typing import Any
 
 __all__ = ["check"]
 
-_parser: Any = re._parser  # type: ignore[attr-defined]
+# No stub has it.
+_parser: Any = vars(re)["_parser"]
 
 
 def check(node: ast.Call, refuse: Callable[[ast.AST, str], Exception]) -> None:
