@@ -50,7 +50,7 @@ _READS_PER_S: Final = 32.0
 _RECEIVE_BYTES: Final = 4_096
 PING_S: Final = 10.0
 #: A window that takes nothing for so long is closed.
-SEND_S: Final = 10.0
+SEND_S: Final = 5.0
 SEND_BUFFER_BYTES: Final = 262_144
 # How often a window is looked after: new records, others who came, the end of its session.
 _TURN_S: Final = 0.2

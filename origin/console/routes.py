@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -12,7 +13,7 @@ from werkzeug.security import safe_join
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from origin.console.accounts import Accounts
-from origin.console.config import ConsoleConfig
+from origin.console.config import STORE_FILE, ConsoleConfig
 from origin.console.desk import Desks
 from origin.console.entries import ENTRY_ID
 from origin.console.fixtures import FIXTURES_MAX_BYTES, BadRow, Fixture, parse_fixtures
@@ -29,7 +30,7 @@ from shared_state.errors import shown
 from shared_state.events import MATCH_ID_PATTERN
 from shared_state.jsontext import JsonObject
 
-__all__ = ["Console", "init_app"]
+__all__ = ["Console", "check", "init_app"]
 
 _EXTENSION: Final = "touchline-console"
 _HERE: Final = Path(__file__).parent
@@ -54,36 +55,49 @@ class Console:
     """What the console of one process consists of.
 
     Raises:
-        ConfigError: nobody can sign in, or a file cannot be used.
+        ConfigError: a file cannot be used.
     """
 
     def __init__(self, config: ConsoleConfig, app: Flask) -> None:
         assert config.directory is not None  # noqa: S101 - init_app has looked
         self.config = config
         self.accounts = Accounts(config.accounts_path)
-        self.store = Store(config.directory / "console.db", time.time)
+        self.store = Store(config.directory / STORE_FILE, time.time)
         self.sign_in = SignIn(config, self.accounts, self.store, origin_of(app).config.public_url)
         self.desks = Desks(lambda: origin_of(app).log, lambda: origin_of(app).ingest, config.directory)
         self.provider = None
         if config.oidc is not None:
-            from origin.console.oidc import (
-                OidcProvider,  # it needs the extra, which others have not installed
-            )
+            # Imported here: it needs the extra, which others have not installed.
+            from origin.console.oidc import OidcProvider
 
             self.provider = OidcProvider(config.oidc)
-        if not (self.accounts.names() or config.proxy_header or config.oidc):
-            raise ConfigError(
-                f"nobody can sign in to the console: {config.accounts_path} has no account;"
-                " add one with `touchline console add-user NAME`"
-            )
+
+
+def check(config: ConsoleConfig) -> None:
+    """Look whether the console can be used, before any worker begins.
+
+    Raises:
+        ConfigError: nobody can sign in, a file cannot be used, or a package is not installed.
+    """
+    if config.directory is None:
+        return
+    if config.oidc is not None:
+        import_module("origin.console.oidc")
+    Store(config.directory / STORE_FILE, time.time)
+    if not (Accounts(config.accounts_path).names() or config.proxy_header or config.oidc):
+        raise ConfigError(
+            f"nobody can sign in to the console: {config.accounts_path} has no account;"
+            " add one with `touchline console add-user NAME`"
+        )
 
 
 def init_app(app: Flask, config: ConsoleConfig) -> None:
     """Add the console to an application, if it is configured.
 
     Raises:
-        ConfigError: it is, and nobody can sign in, or a file cannot be used.
+        ConfigError: as ``check``.
     """
+    check(config)
     if config.directory is None:
         return
     app.extensions[_EXTENSION] = Console(config, app)

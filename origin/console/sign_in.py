@@ -85,8 +85,10 @@ class SignIn:
             RequestError: 403.
         """
         origin = request.headers.get("Origin", "")
-        host = urlsplit(origin).netloc if "://" in origin else ""
-        if not host or host not in {request.host, self._public.netloc}:
+        parts = urlsplit(origin) if "://" in origin else None
+        is_ours = parts is not None and parts.netloc in {request.host, self._public.netloc} - {""}
+        # Under https a page of the same host that came by http may be anybody's on the way.
+        if parts is None or not is_ours or (self._is_secure(request) and parts.scheme != "https"):
             raise RequestError(
                 403, "wrong_origin", f"this must come from a page of this origin, not {shown(origin)}"
             )
@@ -186,8 +188,11 @@ class SignIn:
         same_site: str,
         max_age: int | None,
     ) -> None:
-        secure = request.is_secure or self._public.scheme == "https"
+        secure = self._is_secure(request)
         set_cookie(name, value, path=path, httponly=True, samesite=same_site, secure=secure, max_age=max_age)
+
+    def _is_secure(self, request: Request) -> bool:
+        return request.is_secure or self._public.scheme == "https"
 
 
 def _is_from(address: str, proxies: TrustedProxies) -> bool:

@@ -108,6 +108,7 @@ def test_a_password_opens_the_console(client: FlaskClient) -> None:
 
 def test_under_https_the_cookie_is_secure_and_stays_below_the_site(make_app: MakeApp) -> None:
     client = make_app(public_url="https://scores.example/live").test_client()
+    assert sign_in(client, Origin="http://scores.example").status_code == 403
     response = client.post(
         "/console/sign-in",
         data={"operator": "ana", "password": PASSWORD},
