@@ -399,9 +399,11 @@ def fixtures() -> Response:
         entry_id = body.get("id")
         if not isinstance(entry_id, str) or not ENTRY_ID.fullmatch(entry_id):
             raise RequestError(422, "bad_entry", f"id {shown(entry_id)}: must be 8 to 128 of A-Z a-z 0-9 _ -")
-        origin().ingest.accept_from_operator(
+        accepted = origin().ingest.accept_from_operator(
             g.session.operator, entry_id, [fixture.event for fixture in good]
         )
+        if accepted.duplicate:
+            raise RequestError(409, "entry_id_used", f"id {shown(entry_id)}: was used for another list")
     return jsonify({**answer, "created": len(good)})
 
 
