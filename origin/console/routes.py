@@ -15,11 +15,11 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from origin.console.accounts import Accounts
 from origin.console.config import STORE_FILE, ConsoleConfig
 from origin.console.desk import Desks
-from origin.console.entries import ENTRY_ID
+from origin.console.entries import ENTRY_ID, SOURCE
 from origin.console.fixtures import FIXTURES_MAX_BYTES, BadRow, Fixture, parse_fixtures
 from origin.console.match_socket import SERVER_OPTIONS, MatchSocket, take_socket
 from origin.console.sign_in import PENDING_COOKIE, SignIn
-from origin.console.store import Limit, Session, Store
+from origin.console.store import Session, Store
 from origin.errors import ConfigError, EventLogError, RequestError
 from origin.stream.http.request_body import body_too_large
 from origin.stream.worker.extensions import STREAM_HUB
@@ -43,9 +43,6 @@ _API_MAX_BYTES: Final = 6 * FIXTURES_MAX_BYTES
 WINDOWS_OF_OPERATOR_MAX: Final = 8
 #: The matches of the console's list.
 _LISTED_MAX: Final = 200
-# Each begins a request to the provider.
-_OIDC_BURST: Final = 10
-_OIDC_REFILL_S: Final = 6.0
 
 blueprint = Blueprint("console", __name__, url_prefix="/console", template_folder="templates")
 sock = Sock()
@@ -245,14 +242,7 @@ def oidc_start() -> Response:
     console = _console()
     if console.provider is None:
         raise RequestError(404, "not_found", "no OpenID Connect provider is configured")
-    wait_s = console.store.take([Limit("oidc", _OIDC_BURST, _OIDC_REFILL_S)])
-    if wait_s:
-        raise RequestError(
-            429,
-            "too_many_attempts",
-            "too many sign-ins begin; try again in a moment",
-            headers={"Retry-After": str(int(wait_s) + 1)},
-        )
+    console.sign_in.check_provider_attempt(request)
     address, pending = console.provider.begin(_redirect_uri())
     response = cast("Response", redirect(address, 303))
     console.sign_in.set_pending_cookie(
@@ -404,7 +394,12 @@ def fixtures() -> Response:
         )
         if accepted.duplicate:
             raise RequestError(409, "entry_id_used", f"id {shown(entry_id)}: was used for another list")
+        _count(accepted.events)
     return jsonify({**answer, "created": len(good)})
+
+
+def _count(events: int) -> None:
+    origin().metrics.ingest_accepted.labels(SOURCE).inc(events)
 
 
 def _without_known(good: list[Fixture], bad: list[BadRow]) -> tuple[list[Fixture], list[BadRow]]:
@@ -441,5 +436,6 @@ def match_socket(ws: Any, match_id: str) -> None:
             sign_in=console.sign_in,
             token=g.token,
             session=session,
+            count=_count,
             is_draining=lambda: bool(getattr(extensions.get(STREAM_HUB), "draining", False)),
         ).run()

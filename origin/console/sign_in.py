@@ -36,6 +36,9 @@ ADDRESS_REFILL_S: Final = 15.0
 #: Attempts at one account that fail.
 ACCOUNT_BURST: Final = 10
 ACCOUNT_REFILL_S: Final = 60.0
+#: Sign-ins that begin at the provider, from one address.
+PROVIDER_BURST: Final = 10
+PROVIDER_REFILL_S: Final = 6.0
 
 
 class SignIn:
@@ -137,6 +140,22 @@ class SignIn:
         """Sign in by a trusted proxy's header; the new session's token, or None without such a header."""
         operator = self._operator_by_proxy(request)
         return None if operator is None else self._begin(operator, "proxy", "", self._address(request))
+
+    def check_provider_attempt(self, request: Request) -> None:
+        """Refuse one more sign-in by the OpenID Connect provider, which is asked for each.
+
+        Raises:
+            RequestError: 429 too many from this address.
+        """
+        limit = Limit(f"provider {self._address(request)}", PROVIDER_BURST, PROVIDER_REFILL_S)
+        wait_s = self._store.take([limit])
+        if wait_s > 0:
+            raise RequestError(
+                429,
+                "too_many_attempts",
+                "too many sign-ins were begun; try again in a moment",
+                headers={"Retry-After": str(math.ceil(wait_s))},
+            )
 
     def by_provider(self, request: Request, operator: str) -> str:
         """Sign in whom the OpenID Connect provider named; the new session's token."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -70,6 +71,10 @@ def test_an_entry_is_acknowledged_once_it_is_in_the_log_and_then_viewers_have_it
     assert (logged["t"], logged["duplicate"], logged["revs"]) == ("logged", False, {"seen-by-all": 1})
     assert window.received[-2]["t"] == "match", "the match with the event comes before its acknowledgement"
     assert window.enter(goal("seen-by-all"), id_="entry-seen-1")["duplicate"] is True
+    counted = server.get("/metrics")[1].decode()
+    assert re.search(
+        r'^touchline_ingest_accepted_events_total\{feed="console"\} [1-9]', counted, re.MULTILINE
+    )
     state = server.wait_for_seq(MATCH, 1)
     assert "seen-by-all" in [event["event_id"] for event in state["events"]]
 

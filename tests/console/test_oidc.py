@@ -293,3 +293,5 @@ def test_beginning_without_end_has_a_bound(client: FlaskClient) -> None:
     statuses = [client.get("/console/oidc/start").status_code for _ in range(12)]
     assert statuses.count(303) >= 10
     assert statuses[-1] == 429
+    other = client.get("/console/oidc/start", environ_base={"REMOTE_ADDR": "192.0.2.9"})
+    assert other.status_code == 303, "nobody keeps others from signing in"
