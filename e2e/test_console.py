@@ -236,6 +236,7 @@ def test_an_entry_without_a_network_is_queued_and_comes_once(
     event(page, "Haller", "queued")
     score(page, "2–0")
     expect(page.locator("#queue")).to_contain_text("2 entries are queued")
+    assert violations(page) == []
     # The page goes, and what it had not sent stays in this browser.
     context = page.context
     page.close()
@@ -276,6 +277,7 @@ def test_two_operators_see_each_other_and_a_conflict_shows_both_versions(
     expect(conflict).to_contain_text("Kitolano", timeout=SLOW_MS)
     expect(conflict).to_contain_text("Neghli")
     expect(conflict).to_contain_text("ana")
+    assert violations(ben) == []
     event(ben, "Neghli")
     conflict.get_by_role("button", name="Put mine on top").click()
     event(ana, "Kitolano")

@@ -90,7 +90,7 @@ def list_users() -> None:
 
 def _files() -> tuple[Accounts, Store]:
     from origin.console.accounts import Accounts
-    from origin.console.config import ACCOUNTS_FILE
+    from origin.console.config import ACCOUNTS_FILE, STORE_FILE
     from origin.console.store import Store
 
     Config.from_env(os.environ)  # a misspelt setting must not be another directory
@@ -100,7 +100,7 @@ def _files() -> tuple[Accounts, Store]:
             "TOUCHLINE_CONSOLE_DATA_DIR is not set: it names the directory of the console's files"
         )
     path = Path(directory)
-    return Accounts(path / ACCOUNTS_FILE), Store(path / "console.db", time.time)
+    return Accounts(path / ACCOUNTS_FILE), Store(path / STORE_FILE, time.time)
 
 
 def _asked() -> str:

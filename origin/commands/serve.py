@@ -33,8 +33,8 @@ __all__ = ["command"]
 @click.option("--admin-host", default="127.0.0.1", show_default=True, help="Address of the admin port.")
 def command(host: str, port: int, workers: int, admin_port: int | None, admin_host: str) -> None:
     """The origin under gunicorn. EVENTLOG_URL and BUS_URL choose the backends."""
+    from origin.console import routes as console_routes
     from origin.console.config import ConsoleConfig
-    from origin.console.routes import init_app as add_console
     from origin.stream.worker.gunicorn_app import Serving, listen
     from origin.web.admin_server import serve_admin
     from origin.web.app import create_admin_app, create_app
@@ -45,6 +45,7 @@ def command(host: str, port: int, workers: int, admin_port: int | None, admin_ho
     try:
         config = Config.from_env(os.environ)
         console = ConsoleConfig.from_env(os.environ)
+        console_routes.check(console)  # so that a console nobody can use ends the command, not each worker
         configure_logging(config.log_level, config.log_format)
         if config.lab and not _is_loopback(host):
             raise ConfigError(
@@ -57,7 +58,7 @@ def command(host: str, port: int, workers: int, admin_port: int | None, admin_ho
 
         def load(config: Config) -> Flask:
             app = create_app(config, admin_routes=admin is None)
-            add_console(app, console)
+            console_routes.init_app(app, console)
             if config.lab:
                 from origin.lab.blueprint import init_app  # only the demo pays for it
 

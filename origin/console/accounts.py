@@ -32,6 +32,9 @@ _VERSION: Final = 1
 # A check takes 64 MiB and tens of milliseconds of a core: so many at a time, others wait for so long.
 _CHECKS_MAX: Final = 2
 _CHECK_WAIT_S: Final = 3.0
+# Those that check and those that wait. Each has a thread that pages may need, so further ones are refused at
+# once.
+_COMING_MAX: Final = 4
 
 
 class Accounts:
@@ -44,6 +47,7 @@ class Accounts:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._hasher = PasswordHasher()
+        self._coming = threading.BoundedSemaphore(_COMING_MAX)
         self._checks = threading.BoundedSemaphore(_CHECKS_MAX)
         self._lock = threading.Lock()
         self._stamp: tuple[int, int, int] | None = None
@@ -99,18 +103,21 @@ class Accounts:
         if len(password) > PASSWORD_CHARS_MAX:
             return False
         known = self._read().get(name)
-        if not self._checks.acquire(timeout=_CHECK_WAIT_S):
-            raise RequestError(
-                503, "sign_in_busy", "too many people sign in; try again", headers={"Retry-After": "2"}
-            )
+        if not self._coming.acquire(blocking=False):
+            raise _busy()
         try:
-            if not self._dummy:
-                self._dummy = self._hasher.hash(os.urandom(16).hex())
-            return self._hasher.verify(known or self._dummy, password) and known is not None
-        except (VerificationError, InvalidHashError):
-            return False
+            if not self._checks.acquire(timeout=_CHECK_WAIT_S):
+                raise _busy()
+            try:
+                if not self._dummy:
+                    self._dummy = self._hasher.hash(os.urandom(16).hex())
+                return self._hasher.verify(known or self._dummy, password) and known is not None
+            except (VerificationError, InvalidHashError):
+                return False
+            finally:
+                self._checks.release()
         finally:
-            self._checks.release()
+            self._coming.release()
 
     def proof(self, name: str) -> str | None:
         """What a session of the account keeps: it changes with the password, and is None without the account.
@@ -157,6 +164,12 @@ class Accounts:
                 raise
         except OSError as error:
             raise ConfigError(f"{self._path}: {error.strerror or error}") from None
+
+
+def _busy() -> RequestError:
+    return RequestError(
+        503, "sign_in_busy", "too many people sign in; try again", headers={"Retry-After": "2"}
+    )
 
 
 def _parse(path: Path) -> dict[str, str]:

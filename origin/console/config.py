@@ -14,9 +14,17 @@ from origin.errors import ConfigError
 from origin.stream.http.forwarded import TrustedProxies
 from shared_state.errors import shown
 
-__all__ = ["ACCOUNTS_FILE", "ConsoleConfig", "OidcConfig", "checked_operator", "is_operator_name"]
+__all__ = [
+    "ACCOUNTS_FILE",
+    "STORE_FILE",
+    "ConsoleConfig",
+    "OidcConfig",
+    "checked_operator",
+    "is_operator_name",
+]
 
 ACCOUNTS_FILE: Final = "accounts.json"
+STORE_FILE: Final = "console.db"
 DEFAULT_SESSION_HOURS: Final = 12
 SESSION_HOURS_MAX: Final = 168
 # An e-mail address is one, too. It stands in the log's records, on pages and in log lines.

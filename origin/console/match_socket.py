@@ -50,7 +50,7 @@ _READS_PER_S: Final = 32.0
 _RECEIVE_BYTES: Final = 4_096
 PING_S: Final = 10.0
 #: A window that takes nothing for so long is closed.
-SEND_S: Final = 10.0
+SEND_S: Final = 5.0
 SEND_BUFFER_BYTES: Final = 262_144
 # How often a window is looked after: new records, others who came, the end of its session.
 _TURN_S: Final = 0.2
@@ -157,6 +157,7 @@ class MatchSocket:
 
     Args:
         ws: of flask-sock.
+        count: called with the number of events that an entry has added to the log.
         is_draining: whether this process is about to end.
     """
 
@@ -169,6 +170,7 @@ class MatchSocket:
         sign_in: SignIn,
         token: str,
         session: Session,
+        count: Callable[[int], None],
         is_draining: Callable[[], bool],
     ) -> None:
         self._ws = ws
@@ -177,6 +179,7 @@ class MatchSocket:
         self._sign_in = sign_in
         self._token = token
         self._session = session
+        self._count = count
         self._is_draining = is_draining
         self._id = secrets.token_urlsafe(9)
         self._editing = ""
@@ -279,6 +282,8 @@ class MatchSocket:
             return _refused(message, error, again=error.status in (429, 503))
         except EventLogError as error:
             return _refused(message, error, again=True)
+        if not logged.duplicate:
+            self._count(len(logged.revs))
         logger.info(
             "console: %s: %s entered %s",
             self._desk.match_id,

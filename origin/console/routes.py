@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -12,13 +13,13 @@ from werkzeug.security import safe_join
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from origin.console.accounts import Accounts
-from origin.console.config import ConsoleConfig
+from origin.console.config import STORE_FILE, ConsoleConfig
 from origin.console.desk import Desks
-from origin.console.entries import ENTRY_ID
+from origin.console.entries import ENTRY_ID, SOURCE
 from origin.console.fixtures import FIXTURES_MAX_BYTES, BadRow, Fixture, parse_fixtures
 from origin.console.match_socket import SERVER_OPTIONS, MatchSocket, take_socket
 from origin.console.sign_in import PENDING_COOKIE, SignIn
-from origin.console.store import Limit, Session, Store
+from origin.console.store import Session, Store
 from origin.errors import ConfigError, EventLogError, RequestError
 from origin.stream.http.request_body import body_too_large
 from origin.stream.worker.extensions import STREAM_HUB
@@ -29,7 +30,7 @@ from shared_state.errors import shown
 from shared_state.events import MATCH_ID_PATTERN
 from shared_state.jsontext import JsonObject
 
-__all__ = ["Console", "init_app"]
+__all__ = ["Console", "check", "init_app"]
 
 _EXTENSION: Final = "touchline-console"
 _HERE: Final = Path(__file__).parent
@@ -42,9 +43,6 @@ _API_MAX_BYTES: Final = 6 * FIXTURES_MAX_BYTES
 WINDOWS_OF_OPERATOR_MAX: Final = 8
 #: The matches of the console's list.
 _LISTED_MAX: Final = 200
-# Each begins a request to the provider.
-_OIDC_BURST: Final = 10
-_OIDC_REFILL_S: Final = 6.0
 
 blueprint = Blueprint("console", __name__, url_prefix="/console", template_folder="templates")
 sock = Sock()
@@ -54,36 +52,49 @@ class Console:
     """What the console of one process consists of.
 
     Raises:
-        ConfigError: nobody can sign in, or a file cannot be used.
+        ConfigError: a file cannot be used.
     """
 
     def __init__(self, config: ConsoleConfig, app: Flask) -> None:
         assert config.directory is not None  # noqa: S101 - init_app has looked
         self.config = config
         self.accounts = Accounts(config.accounts_path)
-        self.store = Store(config.directory / "console.db", time.time)
+        self.store = Store(config.directory / STORE_FILE, time.time)
         self.sign_in = SignIn(config, self.accounts, self.store, origin_of(app).config.public_url)
         self.desks = Desks(lambda: origin_of(app).log, lambda: origin_of(app).ingest, config.directory)
         self.provider = None
         if config.oidc is not None:
-            from origin.console.oidc import (
-                OidcProvider,  # it needs the extra, which others have not installed
-            )
+            # Imported here: it needs the extra, which others have not installed.
+            from origin.console.oidc import OidcProvider
 
             self.provider = OidcProvider(config.oidc)
-        if not (self.accounts.names() or config.proxy_header or config.oidc):
-            raise ConfigError(
-                f"nobody can sign in to the console: {config.accounts_path} has no account;"
-                " add one with `touchline console add-user NAME`"
-            )
+
+
+def check(config: ConsoleConfig) -> None:
+    """Look whether the console can be used, before any worker begins.
+
+    Raises:
+        ConfigError: nobody can sign in, a file cannot be used, or a package is not installed.
+    """
+    if config.directory is None:
+        return
+    if config.oidc is not None:
+        import_module("origin.console.oidc")
+    Store(config.directory / STORE_FILE, time.time)
+    if not (Accounts(config.accounts_path).names() or config.proxy_header or config.oidc):
+        raise ConfigError(
+            f"nobody can sign in to the console: {config.accounts_path} has no account;"
+            " add one with `touchline console add-user NAME`"
+        )
 
 
 def init_app(app: Flask, config: ConsoleConfig) -> None:
     """Add the console to an application, if it is configured.
 
     Raises:
-        ConfigError: it is, and nobody can sign in, or a file cannot be used.
+        ConfigError: as ``check``.
     """
+    check(config)
     if config.directory is None:
         return
     app.extensions[_EXTENSION] = Console(config, app)
@@ -231,14 +242,7 @@ def oidc_start() -> Response:
     console = _console()
     if console.provider is None:
         raise RequestError(404, "not_found", "no OpenID Connect provider is configured")
-    wait_s = console.store.take([Limit("oidc", _OIDC_BURST, _OIDC_REFILL_S)])
-    if wait_s:
-        raise RequestError(
-            429,
-            "too_many_attempts",
-            "too many sign-ins begin; try again in a moment",
-            headers={"Retry-After": str(int(wait_s) + 1)},
-        )
+    console.sign_in.check_provider_attempt(request)
     address, pending = console.provider.begin(_redirect_uri())
     response = cast("Response", redirect(address, 303))
     console.sign_in.set_pending_cookie(
@@ -385,10 +389,17 @@ def fixtures() -> Response:
         entry_id = body.get("id")
         if not isinstance(entry_id, str) or not ENTRY_ID.fullmatch(entry_id):
             raise RequestError(422, "bad_entry", f"id {shown(entry_id)}: must be 8 to 128 of A-Z a-z 0-9 _ -")
-        origin().ingest.accept_from_operator(
+        accepted = origin().ingest.accept_from_operator(
             g.session.operator, entry_id, [fixture.event for fixture in good]
         )
+        if accepted.duplicate:
+            raise RequestError(409, "entry_id_used", f"id {shown(entry_id)}: was used for another list")
+        _count(accepted.events)
     return jsonify({**answer, "created": len(good)})
+
+
+def _count(events: int) -> None:
+    origin().metrics.ingest_accepted.labels(SOURCE).inc(events)
 
 
 def _without_known(good: list[Fixture], bad: list[BadRow]) -> tuple[list[Fixture], list[BadRow]]:
@@ -425,5 +436,6 @@ def match_socket(ws: Any, match_id: str) -> None:
             sign_in=console.sign_in,
             token=g.token,
             session=session,
+            count=_count,
             is_draining=lambda: bool(getattr(extensions.get(STREAM_HUB), "draining", False)),
         ).run()

@@ -36,6 +36,9 @@ ADDRESS_REFILL_S: Final = 15.0
 #: Attempts at one account that fail.
 ACCOUNT_BURST: Final = 10
 ACCOUNT_REFILL_S: Final = 60.0
+#: Sign-ins that begin at the provider, from one address.
+PROVIDER_BURST: Final = 10
+PROVIDER_REFILL_S: Final = 6.0
 
 
 class SignIn:
@@ -85,8 +88,10 @@ class SignIn:
             RequestError: 403.
         """
         origin = request.headers.get("Origin", "")
-        host = urlsplit(origin).netloc if "://" in origin else ""
-        if not host or host not in {request.host, self._public.netloc}:
+        parts = urlsplit(origin) if "://" in origin else None
+        is_ours = parts is not None and parts.netloc in {request.host, self._public.netloc} - {""}
+        # Under https a page of the same host that came by http may be anybody's on the way.
+        if parts is None or not is_ours or (self._is_secure(request) and parts.scheme != "https"):
             raise RequestError(
                 403, "wrong_origin", f"this must come from a page of this origin, not {shown(origin)}"
             )
@@ -135,6 +140,22 @@ class SignIn:
         """Sign in by a trusted proxy's header; the new session's token, or None without such a header."""
         operator = self._operator_by_proxy(request)
         return None if operator is None else self._begin(operator, "proxy", "", self._address(request))
+
+    def check_provider_attempt(self, request: Request) -> None:
+        """Refuse one more sign-in by the OpenID Connect provider, which is asked for each.
+
+        Raises:
+            RequestError: 429 too many from this address.
+        """
+        limit = Limit(f"provider {self._address(request)}", PROVIDER_BURST, PROVIDER_REFILL_S)
+        wait_s = self._store.take([limit])
+        if wait_s > 0:
+            raise RequestError(
+                429,
+                "too_many_attempts",
+                "too many sign-ins were begun; try again in a moment",
+                headers={"Retry-After": str(math.ceil(wait_s))},
+            )
 
     def by_provider(self, request: Request, operator: str) -> str:
         """Sign in whom the OpenID Connect provider named; the new session's token."""
@@ -186,8 +207,11 @@ class SignIn:
         same_site: str,
         max_age: int | None,
     ) -> None:
-        secure = request.is_secure or self._public.scheme == "https"
+        secure = self._is_secure(request)
         set_cookie(name, value, path=path, httponly=True, samesite=same_site, secure=secure, max_age=max_age)
+
+    def _is_secure(self, request: Request) -> bool:
+        return request.is_secure or self._public.scheme == "https"
 
 
 def _is_from(address: str, proxies: TrustedProxies) -> bool:

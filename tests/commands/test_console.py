@@ -71,6 +71,13 @@ def test_what_cannot_be_is_refused_by_name(
     assert named in refused.output
 
 
+def test_a_server_whose_console_nobody_can_use_does_not_start(directory: Path) -> None:
+    environment = {"TOUCHLINE_CONSOLE_DATA_DIR": str(directory), "EVENTLOG_URL": "memory://"}
+    refused = CliRunner().invoke(main, ["serve", "--port", "0"], env=environment)
+    assert refused.exit_code == 1
+    assert "touchline console add-user" in refused.output
+
+
 def test_without_a_directory_it_says_which_setting_names_it() -> None:
     refused = run(None, "list-users")
     assert refused.exit_code == 2

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ from werkzeug.test import TestResponse
 from origin.config import Config
 from origin.console.config import ConsoleConfig
 from origin.console.routes import init_app
+from origin.errors import ConfigError
 from origin.web.app import create_app
 from origin.web.origin import origin_of
 
@@ -279,7 +282,16 @@ def test_a_configuration_of_another_issuer_is_refused(client: FlaskClient, provi
     assert "other.example" in response.text
 
 
+def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "origin.console.oidc", raising=False)
+    monkeypatch.setitem(sys.modules, "joserfc", None)
+    with pytest.raises(ConfigError, match=r"pip install 'touchline\[oidc\]'"):
+        importlib.import_module("origin.console.oidc")
+
+
 def test_beginning_without_end_has_a_bound(client: FlaskClient) -> None:
     statuses = [client.get("/console/oidc/start").status_code for _ in range(12)]
     assert statuses.count(303) >= 10
     assert statuses[-1] == 429
+    other = client.get("/console/oidc/start", environ_base={"REMOTE_ADDR": "192.0.2.9"})
+    assert other.status_code == 303, "nobody keeps others from signing in"

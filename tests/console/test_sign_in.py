@@ -108,6 +108,7 @@ def test_a_password_opens_the_console(client: FlaskClient) -> None:
 
 def test_under_https_the_cookie_is_secure_and_stays_below_the_site(make_app: MakeApp) -> None:
     client = make_app(public_url="https://scores.example/live").test_client()
+    assert sign_in(client, Origin="http://scores.example").status_code == 403
     response = client.post(
         "/console/sign-in",
         data={"operator": "ana", "password": PASSWORD},
@@ -184,12 +185,17 @@ def test_a_change_needs_the_page_s_origin_and_token(client: FlaskClient) -> None
     ):
         response = client.post("/console/api/fixtures", json=body, headers=headers)
         assert (response.status_code, response.json["error"]["code"]) == (403, code)  # type: ignore[index]
-    good = client.post(
-        "/console/api/fixtures", json=body, headers={"Origin": ORIGIN, "X-Touchline-Csrf": token}
-    )
+    headers = {"Origin": ORIGIN, "X-Touchline-Csrf": token}
+    good = client.post("/console/api/fixtures", json=body, headers=headers)
     assert good.status_code == 200
     assert good.json is not None
     assert good.json["created"] == 1
+    # The match is there now, and the log knows the id: neither is taken for another list.
+    again = client.post("/console/api/fixtures", json=body, headers=headers)
+    assert (again.status_code, "is there already" in again.text) == (422, True)
+    other = {**body, "text": "home,away,date\nA,C,2026-11-28"}
+    again = client.post("/console/api/fixtures", json=other, headers=headers)
+    assert (again.status_code, "create-0001" in again.text) == (409, True)
 
 
 def test_signing_out_ends_the_session_and_with_all_every_one(client: FlaskClient, make_app: MakeApp) -> None:

@@ -30,7 +30,7 @@ export async function later(name, part) {
       new Promise((_, reject) => setTimeout(reject, FILE_MS)),
     ]);
     if (module[part]) return module;
-    throw new Error(name);
+    throw Error(name);
   } catch (error) {
     failures[name] = (failures[name] ?? 0) + 1;
     throw error;

@@ -124,6 +124,7 @@ fixtures.elements.file.addEventListener("change", async () => {
   }
   fixtures.elements.text.value = await file.text();
   fixtures.elements.file.value = "";
+  listId = newId("c-");
   check(false, false);
 });
 fixtures.addEventListener("submit", (/** @type {SubmitEvent} */ event) => {
