@@ -92,8 +92,7 @@ def main() -> int:
         f"# Five protocols, the same {given.minutes} minutes of a match\n\n"
         f"`{' '.join(['python -m bench.bench_protocols', *sys.argv[1:]])}`: {scales}. A polling client asks"
         " each 5 s of the match; its latency is as measured, of the scaled interval. Everything is on one"
-        " machine, and polls that were due while the last one was not answered are left out.\n\n"
-        + table(runs)
+        " machine. Polls that were due while the last one was not answered are left out.\n\n" + table(runs)
     )
     (RESULTS / "protocols.md").write_text(text, encoding="utf-8")
     print(text, path)

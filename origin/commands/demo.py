@@ -34,6 +34,7 @@ from origin.console.config import ACCOUNTS_FILE
 from origin.feeds.canonical import events_of_lines, to_line
 from origin.ingest.signatures import parse_key
 from origin.lab.desk import running
+from origin.lab.posting import PostError
 from shared_state import Event
 
 __all__ = ["FINAL", "RESULTS", "command", "events_of", "play"]
@@ -71,7 +72,7 @@ def command(port: int, speed: float, *, once: bool) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="touchline-demo-") as directory,
         _origin(port, secret, directory, password),
-        running(Path(directory) / LAB_SOCKET, port, parse_key(secret)),
+        _lab(Path(directory) / LAB_SOCKET, port, secret),
     ):
         sender = Sender(urlsplit(url), parse_key(secret), report=lambda line: click.echo(line, err=True))
         try:
@@ -169,6 +170,16 @@ def _origin(port: int, secret: str, directory: str, password: str) -> Iterator[N
             click.echo()
         finally:
             server.terminate()
+
+
+@contextmanager
+def _lab(socket_path: Path, port: int, secret: str) -> Iterator[None]:
+    """What is behind ``/lab``, for as long as the block."""
+    try:
+        with running(socket_path, port, parse_key(secret)):
+            yield
+    except PostError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:

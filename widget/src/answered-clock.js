@@ -12,7 +12,7 @@ const STEP_MS = 2_000;
  * @param {number} serverMs
  */
 export function learnAnswer(clock, serverMs) {
-  const [beforeMs, before] = clock.answer;
+  const [beforeMs, before] = clock.answer ?? [0, 0];
   const now = performance.now();
   clock.answer = [serverMs, now];
   const wentMs = serverMs - beforeMs;

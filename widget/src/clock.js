@@ -29,8 +29,8 @@ export class ServerClock {
   #looked = mark();
   /** By how much the best sample may have come late at most. */
   #doubtMs = 0;
-  /** The last answer's time, and ours then; answered-clock.js has what is made of it. */
-  answer = [0, 0];
+  /** The last answer's time, and ours then; answered-clock.js has what is made of it. @type {number[] | undefined} */
+  answer;
   /** Our clock is behind, and nobody knows by how much: what is shown may be of any age. */
   isBehind = false;
   /** Whether a frame or an answer has said it since our clock was last set. */

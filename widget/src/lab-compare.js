@@ -137,7 +137,8 @@ function write(element, text) {
  */
 function compareRow(one, state) {
   const name = NAMES[/** @type {keyof typeof NAMES} */ (one.protocol)] ?? one.protocol;
-  const cpu = `${one.cpu_s.toFixed(2)} s${one.cache_cpu_s === null ? "" : ` + ${one.cache_cpu_s.toFixed(2)} s of the cache`}`;
+  // Elsewhere than on Linux there is no /proc to measure by.
+  const cpu = one.cpu_s === null ? "not measured here" : `${one.cpu_s.toFixed(2)} s${one.cache_cpu_s === null ? "" : ` + ${one.cache_cpu_s.toFixed(2)} s of the cache`}`;
   const isPoll = one.protocol === "poll" || one.protocol === "conditional";
   const inMatch = (/** @type {number | null} */ ms) => (isPoll && ms !== null ? ` (${duration(ms * state.scale)} of the match)` : "");
   const failures = Object.entries(one.failures).map(([why, count]) => `${count} × ${why}`).join(", ");

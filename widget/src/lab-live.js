@@ -195,7 +195,7 @@ function showWho() {
     const label = name === "proxied" ? "Viewer 1" : "Viewer 2";
     const connection = [state.connection, state.age].filter(Boolean).join(": ") || "–";
     const verdict = inStep(known, state);
-    const made = row(label, state.score || "–", id(state.id), code(state.hash), connection, String(state.tier ?? "–"),
+    const made = row(label, state.score || "–", id(state.id), code(foldedHash(state)), connection, String(state.tier ?? "–"),
       make("span", { class: verdict.isGood ? "lab-good" : "lab-bad" }, verdict.text));
     made.dataset.who = name;
     made.dataset.step = verdict.isGood ? "yes" : "no";
@@ -203,6 +203,14 @@ function showWho() {
   }
   part("who").replaceChildren(...rows);
 }
+
+/**
+ * The hash of the state that the viewer has folded itself. Tier 1 shows the server's HTML and folds nothing; what the
+ * element still has then is the hash of before.
+ *
+ * @param {ViewerState} state
+ */
+const foldedHash = (state) => ((state.tier ?? 0) >= 2 ? state.hash : "");
 
 /**
  * @param {any} known the server's state
@@ -214,7 +222,7 @@ function inStep(known, state) {
   const [ownEpoch, ownSeq] = state.id.split("-").map(Number);
   if (epoch !== ownEpoch) return { isGood: false, text: "another epoch" };
   if (seq !== ownSeq) return { isGood: ownSeq > seq, text: ownSeq > seq ? "ahead of this answer" : `${seq - ownSeq} behind` };
-  if (!state.hash) return { isGood: true, text: "yes, by position" };
+  if (!foldedHash(state)) return { isGood: true, text: "yes, by position" };
   return state.hash === known.hash ? { isGood: true, text: "yes, same hash" } : { isGood: false, text: "another hash" };
 }
 

@@ -34,7 +34,7 @@ export async function startPlan() {
   part("plan").hidden = false;
   const { inputs, bounds } = known;
   for (const slider of SLIDERS) part("sliders").append(sliderOf(slider, inputs[slider.name], bounds[slider.name]));
-  const tls = /** @type {HTMLInputElement} */ (make("input", { type: "checkbox", name: "tls" }));
+  const tls = /** @type {HTMLInputElement} */ (make("input", { type: "checkbox", name: "plan-tls" }));
   tls.addEventListener("change", () => set("tls", tls.checked));
   part("sliders").append(make("label", { class: "lab-check" }, tls, " Machines of the stream tier end TLS"));
   part("plan-constants").replaceChildren(...Object.entries(inputs.constants).map(([name, one]) => constantRow(name, one)));
@@ -55,7 +55,8 @@ function sliderOf({ name, label, max, isLog }, value, bound) {
     return isShare ? Math.round(exact * 100) / 100 : Number(Math.round(exact).toPrecision(2));
   };
   const output = make("output", {}, isShare ? `${Math.round(value * 100)} %` : whole(value));
-  const input = /** @type {HTMLInputElement} */ (make("input", { type: "range", name, min: "0", max: String(STEPS), step: "1", value: String(toStep(value)) }));
+  // A field with the plain name would hide the form's own "matches".
+  const input = /** @type {HTMLInputElement} */ (make("input", { type: "range", name: `plan-${name}`, min: "0", max: String(STEPS), step: "1", value: String(toStep(value)) }));
   input.setAttribute("aria-valuetext", output.textContent ?? "");
   input.addEventListener("input", () => {
     const chosen = toValue(Number(input.value));

@@ -29,6 +29,7 @@ _REPORT_S: Final = 0.5
 _CONNECT_BATCH: Final = 50
 _READ_BYTES: Final = 65_536
 _WORD_S: Final = 300.0
+_READ_OUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,8 @@ class _Crowd:
     def __init__(self, orders: Orders) -> None:
         self.orders = orders
         self.counts = _Counts()
+        #: Whether the match is over: what is on its way is read, and nothing more is asked for.
+        self.is_over = False
         #: By seq: the UTC seconds at which a client had it, as they came since the last report.
         self.receipts: dict[int, list[float]] = {}
         self.selector = selectors.DefaultSelector()
@@ -140,7 +143,7 @@ class _Crowd:
             client.seen = answer.seq
         if answer.complete:
             client.waits = False
-        if answer.request is not None:
+        if answer.request is not None and not self.is_over:
             self.send(client, answer.request)
 
     def _end(self, client: _Client, why: str) -> None:
@@ -206,8 +209,21 @@ def main() -> int:
         if now_s >= report_s:
             crowd.report("running")
             report_s = now_s + _REPORT_S
+    _read_out(crowd)
     crowd.report("done")
     return 0
+
+
+def _read_out(crowd: _Crowd) -> None:
+    """Read what is on its way still, and ask for nothing more: a machine that is busy answers late."""
+    crowd.is_over = True
+    deadline_s, received = time.monotonic() + _READ_OUT_S, -1
+    while time.monotonic() < deadline_s:
+        before, received = received, sum(map(len, crowd.receipts.values()))
+        waits = any(client.waits for client in crowd.clients if client.follower.is_polling)
+        if received == before and not waits:
+            return
+        _turn(crowd, _REPORT_S)
 
 
 def _wait_for(crowd: _Crowd, word: bytes) -> bool:

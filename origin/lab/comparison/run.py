@@ -55,6 +55,7 @@ _KICK_OFF_MS: Final = 1_531_666_800_000
 _MATCH: Final = "2018-07-15-france-croatia"
 _READY_S: Final = 60.0
 _SAMPLE_S: Final = 1.0
+_HAS_PROC: Final = Path("/proc/self/stat").exists()
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -432,7 +433,7 @@ class Comparison:
             "bytes_up": counts.get("bytes_up", 0),
             "bytes_down": counts.get("bytes_down", 0),
             "origin_bytes_down": side.cache_counts.get("upstream_bytes_down", counts.get("bytes_down", 0)),
-            "cpu_s": round(side.cpu_s, 2),
+            "cpu_s": round(side.cpu_s, 2) if _HAS_PROC else None,
             "cache_cpu_s": round(side.cache_cpu_s, 2) if side.cache is not None else None,
             "p50_ms": _rounded(percentile(latencies, 0.5)),
             "p99_ms": _rounded(percentile(latencies, 0.99)),
