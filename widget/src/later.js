@@ -29,8 +29,8 @@ export async function later(name, part) {
       import(new URL(name + again, import.meta.url).href),
       new Promise((_, reject) => setTimeout(reject, FILE_MS)),
     ]);
-    if (module[part]) return module;
-    throw Error(name);
+    if (!module[part]) throw name;
+    return module;
   } catch (error) {
     failures[name] = (failures[name] ?? 0) + 1;
     throw error;
