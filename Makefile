@@ -69,7 +69,7 @@ bench: setup
 
 # The docs as a static site in var/site; a link that leads nowhere fails.
 docs: $(VENV)/.installed
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file docs/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --config-file docs/site/mkdocs.yml
 
 # What five protocols cost for the same match (docs/lab.md).
 bench-protocols: setup

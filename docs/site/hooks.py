@@ -150,6 +150,9 @@ def streams_api(document: Mapping[str, Any]) -> str:
         lines += [f"### {key}", "", f"{message['title']}. {message.get('summary', '')}", ""]
         for schema in message["payload"].get("oneOf", [message["payload"]]):
             lines += [line for line in _schema("", schema) if line != "### "]
+    lines += ["## Schemas", ""]
+    for name, schema in document["components"]["schemas"].items():
+        lines += _schema(name, schema)
     return "\n".join(lines)
 
 
