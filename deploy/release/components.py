@@ -79,7 +79,8 @@ EMBEDDED: Final = (
         "MIT",
         _LICENCES / "micropython.txt",
         "https://github.com/micropython/micropython",
-        "the script is bundled with our worker, without its assertions; the WebAssembly is as it came",
+        "the script is bundled with our worker, without its assertions; of the WebAssembly the compiler and what"
+        " nothing calls are cut out",
     ),
     Embedded(
         "Pyodide",
@@ -98,6 +99,15 @@ EMBEDDED: Final = (
         _LICENCES / "cpython.txt",
         "https://github.com/python/cpython",
         "modules that the widget does not use are left out",
+    ),
+    Embedded(
+        "uPlot",
+        "uplot",
+        (r"lab-chart\.js", r"lab\.css"),
+        "MIT",
+        _LICENCES / "uplot.txt",
+        "https://github.com/leeoniya/uPlot",
+        "its script and its style are bundled with the lab's",
     ),
 )
 
