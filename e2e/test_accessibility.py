@@ -65,6 +65,9 @@ STATES: Final[dict[str, list[JsonObject]]] = {
     "interrupted": [KICK_OFF, goal(), status("INTERRUPTED", "H1", minute=33, reason="Fog")],
 }
 MATCHES: Final = (*STATES, *(state.name for state in states()))
+PATHS: Final = (
+    "/match/second-half", "/match/ruled-out", "/", "/match/in-an-hour", "/match/nobody", "/embed/shootout",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +92,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OriginServer]:
 
 
 @pytest.fixture(scope="module", params=[f"{name}-{theme}" for name in ENGINES for theme in ("light", "dark")])
-def page(request: pytest.FixtureRequest) -> Iterator[EnginePage]:
-    name, _, theme = request.param.partition("-")
+def view(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def page(view: str) -> Iterator[EnginePage]:
+    name, _, theme = view.partition("-")
     with launch_engine(cast("EngineName", name), View(dark=theme == "dark")) as engine:
         page = engine.new_page()
-        # What is said of both themes would be said of one twice where the engine does not hear of it.
+        # An engine that ignores the theme would be tested in one of them twice.
         assert page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") is (theme == "dark")
         yield page
 
@@ -113,7 +122,9 @@ def test_no_state_of_the_element_has_a_fault(page: EnginePage, server: OriginSer
     """All states on one page of somebody else, a match that nobody knows among them."""
     section = "<section><h2>{0}</h2><live-score match={0}></live-score></section>"
     elements = "".join(section.format(match) for match in [*MATCHES, "nobody"])
-    style = "<style>:root { color-scheme: light dark }</style>"
+    # With a ground of its own: axe-core takes Firefox's default dark one for white.
+    colours = "background: light-dark(#fff, #111); color: light-dark(#111, #eee)"
+    style = f"<style>:root {{ color-scheme: light dark; {colours} }}</style>"
     script = f"<script type=module src={server.url}/widget/live-score.js></script>"
     head = f"<!doctype html><html lang=en><title>Gazette</title>{style}{script}"
     with Publisher() as publisher:
@@ -124,12 +135,9 @@ def test_no_state_of_the_element_has_a_fault(page: EnginePage, server: OriginSer
         assert violations(page) == []
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/", "/match/second-half", "/match/ruled-out", "/match/in-an-hour", "/match/nobody", "/embed/shootout"],
-)
-def test_no_page_of_ours_has_a_fault(page: EnginePage, server: OriginServer, path: str) -> None:
-    page.open(server.url + path)
-    # The heading of an embed is that of the page around its frame.
-    allowed = ["page-has-heading-one html"] if path.startswith("/embed/") else []
-    assert violations(page) == allowed
+def test_no_page_of_ours_has_a_fault(page: EnginePage, view: str, server: OriginServer) -> None:
+    for path in PATHS if view.startswith("chromium") else PATHS[:2]:
+        page.open(server.url + path)
+        # The heading of an embed is that of the page around its frame.
+        allowed = ["page-has-heading-one html"] if path.startswith("/embed/") else []
+        assert violations(page) == allowed, path
