@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from shared_state.jsontext import Json, JsonObject
-from testkit.browser import launch, wait_until_true
+from testkit.browser import wait_until_true
 from testkit.built_widget import manifest
 from testkit.services.origin import OriginServer
 
@@ -32,12 +32,6 @@ WRONG_ANSWERS = {
 }
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

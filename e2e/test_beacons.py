@@ -13,19 +13,12 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from shared_state.jsontext import JsonObject
-from testkit.browser import launch
 from testkit.services.origin import OriginServer
 
 MATCH = "measured"
 PATIENCE_S = 30.0
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -12,18 +12,12 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from shared_state.jsontext import JsonObject
-from testkit.browser import launch, wait_until_true
+from testkit.browser import wait_until_true
 from testkit.services.origin import OriginServer
 
 MATCH = "embedded"
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import os
 import re
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count, groupby
 
@@ -25,7 +25,6 @@ from playwright.sync_api import Browser, CDPSession, Error, Page
 
 from shared_state import DeltaId
 from shared_state.jsontext import Json, JsonObject
-from testkit.browser import launch
 from testkit.faults.networks import BadNetwork, Network, Phase, drawn_network, running
 from testkit.services.origin import OriginServer
 
@@ -79,18 +78,6 @@ READ = """() => {
 NUMBERS = count(1)
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OriginServer]:
-    with OriginServer(tmp_path_factory.mktemp("origin")) as server:
-        yield server
 
 
 @dataclass(slots=True)

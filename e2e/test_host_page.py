@@ -50,12 +50,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.services]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OriginServer]:
-    with OriginServer(tmp_path_factory.mktemp("origin")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def publisher() -> Iterator[Publisher]:
     with Publisher() as publisher:
         yield publisher

@@ -8,10 +8,10 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from shared_state.jsontext import JsonObject
-from testkit.browser import launch, wait_until_true
+from testkit.browser import wait_until_true
 from testkit.services.origin import OriginServer
 from testkit.services.site import Site
 
@@ -35,24 +35,12 @@ KEPT = """(async () => {
 pytestmark = [pytest.mark.browser, pytest.mark.services]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch() as browser:
-        yield browser
-
-
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context()
     context.add_init_script(WITHOUT_WORKER)
     yield context
     context.close()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OriginServer]:
-    with OriginServer(tmp_path_factory.mktemp("origin")) as server:
-        yield server
 
 
 def begin(server: OriginServer) -> str:
@@ -253,3 +241,26 @@ def test_a_service_worker_without_room_serves_all_the_same(
     while time.monotonic() < deadline_s:
         assert page.evaluate(KEPT) == {}
         page.wait_for_timeout(250)
+
+
+def test_a_page_that_was_on_its_way_when_the_service_worker_came_is_kept(
+    context: BrowserContext, server: OriginServer
+) -> None:
+    """Another tab brings the service worker while this page is still being fetched."""
+    match = begin(server)
+    held: list[Route] = []
+    context.route(f"**/match/{match}", lambda route: held.append(route), times=1)
+    slow = context.new_page()
+    slow.goto(f"{server.url}/healthz")  # of the same origin, without a service worker
+    slow.evaluate(f"void setTimeout(() => location.assign('/match/{match}'))")
+    deadline_s = time.monotonic() + 20
+    while not held:
+        assert time.monotonic() < deadline_s, "the page was not asked for"
+        slow.wait_for_timeout(25)
+    first = context.new_page()
+    first.goto(f"{server.url}/")
+    under_its_worker(first)
+    held[0].continue_()
+    live(slow)
+    under_its_worker(slow)
+    wait_until_true(slow, is_kept(f"/match/{match}"), 20_000)

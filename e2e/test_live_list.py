@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from shared_state.jsontext import Json, JsonObject
-from testkit.browser import launch, wait_until_true
+from testkit.browser import wait_until_true
 from testkit.services.origin import OriginServer
 
 NUMBERS = count(1)
@@ -23,18 +23,6 @@ DAY = "2026-11-27"
 KICKOFF_MS = 1_795_806_000_000  # 19:00 UTC on that day
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OriginServer]:
-    with OriginServer(tmp_path_factory.mktemp("origin")) as server:
-        yield server
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from shared_state.jsontext import Json, JsonObject
-from testkit.browser import launch
 from testkit.services.origin import OriginServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
@@ -24,18 +23,6 @@ window.shifts = 0;
 new PerformanceObserver((list) => { for (const entry of list.getEntries()) window.shifts += entry.value; })
   .observe({ type: "layout-shift", buffered: true });
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OriginServer]:
-    with OriginServer(tmp_path_factory.mktemp("origin")) as server:
-        yield server
 
 
 @pytest.fixture

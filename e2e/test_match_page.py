@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from shared_state import Replica
 from shared_state.jsontext import compact
-from testkit.browser import launch, wait_until_true
+from testkit.browser import wait_until_true
 from testkit.services.origin import OriginServer
 
 MATCH = "2018-07-15-france-croatia"
@@ -22,12 +22,6 @@ FINAL = Path(__file__).parents[1] / "origin" / "demo" / "final-2018.jsonl"
 KICKED_OFF, SCORER_WRONG, SCORER_AMENDED, UNDER_REVIEW, RULED_OUT, ALL = 2, 5, 6, 15, 16, 28
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch() as browser:
-        yield browser
 
 
 @pytest.fixture

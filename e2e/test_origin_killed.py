@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from testkit.browser import launch
 from testkit.services.caches import start_cache
 from testkit.services.origin import OriginServer
 
@@ -21,12 +19,6 @@ TWO_GOALS, ALL = 6, 28
 AWAY_S = 8.0
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch() as browser:
-        yield browser
 
 
 @pytest.mark.parametrize("kind", ["nginx", "lua", "varnish"])

@@ -19,7 +19,7 @@ from shared_state import DeltaId, Replica, decode_delta
 from shared_state.announce import announcement
 from shared_state.jsontext import Json, JsonObject
 from shared_state.view import scoreboard
-from testkit.browser import launch, wait_until_true
+from testkit.browser import wait_until_true
 from testkit.built_widget import manifest
 from testkit.services.origin import OriginServer
 
@@ -60,12 +60,6 @@ document.addEventListener("live-score:change", (event) => {
 });
 document.addEventListener("live-score:state", (event) => window.states.push(event.detail));
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

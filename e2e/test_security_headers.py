@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
-from testkit.browser import launch
 from testkit.services.origin import OriginServer
 
 MATCH = "2018-07-15-france-croatia"
@@ -25,12 +24,6 @@ document.addEventListener("securitypolicyviolation", (event) => {
 """
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch() as browser:
-        yield browser
 
 
 @pytest.fixture(params=["demo", "plain"])

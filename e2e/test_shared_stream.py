@@ -13,24 +13,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from shared_state.jsontext import Json, JsonObject
-from testkit.browser import launch
 from testkit.services.origin import OriginServer
 
 NUMBERS = count(1)
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OriginServer]:
-    with OriginServer(tmp_path_factory.mktemp("origin")) as server:
-        yield server
 
 
 @pytest.fixture

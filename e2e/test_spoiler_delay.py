@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from e2e.test_runtime import Feed
-from testkit.browser import launch, wait_until_true
+from testkit.browser import wait_until_true
 from testkit.built_widget import manifest
 from testkit.services.origin import OriginServer
 
@@ -43,12 +43,6 @@ document.addEventListener("DOMContentLoaded", () => {
 """
 
 pytestmark = [pytest.mark.browser, pytest.mark.services]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 
 from shared_state import DeltaId, Event, Match, apply
 from shared_state.view import scoreboard
-from testkit.browser import launch, wait_until_true
+from testkit.browser import wait_until_true
 from testkit.match_states import KICKOFF_MS, State, states
 from widget.build.bundle import SOURCES
 
@@ -54,12 +54,6 @@ CONTRASTS = """(selector) => {
   }
   return found;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launch() as browser:
-        yield browser
 
 
 def board(state: State, *, moment: bool = True) -> str:

@@ -39,8 +39,8 @@ def lineups_html(match: Match, language: Language) -> str:
     columns = "".join(_side(match, team, event, notes, language) for team, event in sides)
     heading = escape(language.text("label.lineups"))
     return (
-        f'<section class="tl-section tl-lineups" part="lineups" aria-label="{heading}">'
-        f'<h2 class="tl-heading">{heading}</h2><div class="tl-columns">{columns}</div></section>'
+        f'<div class="tl-section tl-lineups" role="group" part="lineups" aria-label="{heading}">'
+        f'<h2 class="tl-heading">{heading}</h2><div class="tl-columns">{columns}</div></div>'
     )
 
 

@@ -55,8 +55,8 @@ def statistics_html(match: Match, language: Language) -> str:
         return ""
     heading = escape(language.text("label.statistics"))
     return (
-        f'<section class="tl-section tl-stats" part="stats" aria-label="{heading}">'
-        f'<h2 class="tl-heading">{heading}</h2><dl>{rows}</dl></section>'
+        f'<div class="tl-section tl-stats" role="group" part="stats" aria-label="{heading}">'
+        f'<h2 class="tl-heading">{heading}</h2><dl>{rows}</dl></div>'
     )
 
 

@@ -393,7 +393,9 @@ def _shootout(match: Match, language: Language) -> str:
             f"<b>{sum(kick.detail['scored'] for kick in side)}</b></div>"
         )
     label = escape(language.text("label.shootout"))
-    return f'<section class="tl-shootout" part="shootout" aria-label="{label}">{"".join(lines)}</section>'
+    return (
+        f'<div class="tl-shootout" role="group" part="shootout" aria-label="{label}">{"".join(lines)}</div>'
+    )
 
 
 def _kick(kick: Event, language: Language) -> str:

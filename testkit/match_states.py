@@ -31,12 +31,28 @@ class State:
         match: the match.
         before: the match before its last event, for states of the moment; None else.
         now_ms: at which time it is looked at, UTC milliseconds.
+        events: what made it, oldest first.
     """
 
     name: str
     match: Match
     before: Match | None
     now_ms: int
+    events: tuple[Event, ...]
+
+    def posted_at(self, now_ms: int) -> list[JsonObject]:
+        """The events for an origin whose readers look at the match at ``now_ms``; its id is ``name``."""
+        dated = [event.source_ts for event in self.events if event.source_ts is not None]
+        later_ms = now_ms - max([self.now_ms, *dated])  # an origin refuses what comes from the future
+        posted = []
+        for event in self.events:
+            body = event.to_json() | {"match_id": self.name}
+            if event.source_ts is not None:
+                body["source_ts"] = event.source_ts + later_ms
+            if event.detail.get("kickoff_ms") is not None:
+                body["detail"] = {**event.detail, "kickoff_ms": event.detail["kickoff_ms"] + later_ms}
+            posted.append(body)
+        return posted
 
 
 @dataclass
@@ -46,6 +62,7 @@ class _Game:
     minute_now: int = 0
     match: Match = field(init=False)
     before: Match = field(init=False)
+    events: list[Event] = field(default_factory=list)
     number: int = 0
 
     def __post_init__(self) -> None:
@@ -63,8 +80,11 @@ class _Game:
             body["type"] = type_
         if "minute" not in fields and "period" not in fields:
             body["period"] = "PRE"
-        self.before = self.match
-        self.match = apply(self.match, Event.from_json(body | fields))
+        return self.append(Event.from_json(body | fields))
+
+    def append(self, event: Event) -> _Game:
+        self.events.append(event)
+        self.before, self.match = self.match, apply(self.match, event)
         return self
 
     def info(self, home: JsonObject, away: JsonObject, competition: str, venue: str) -> _Game:
@@ -181,8 +201,7 @@ def _final_2018() -> _Game:
     """The demo's match in its second half, with both of its corrections."""
     game = _Game("2018-07-15-france-croatia")
     for line in FINAL.read_text(encoding="utf-8").splitlines()[:23]:
-        game.before = game.match
-        game.match = apply(game.match, Event.from_json(json.loads(line)))
+        game.append(Event.from_json(json.loads(line)))
     game.kickoff_ms, game.minute_now = FINAL_KICKOFF_MS, 90
     return game
 
@@ -377,5 +396,6 @@ def states() -> list[State]:
         game = make()
         name = make.__name__.strip("_").replace("_", "-")
         before = game.before if game.name in _OF_THE_MOMENT else None
-        found.append(State(name, game.match, before, game.kickoff_ms + game.minute_now * MINUTE_MS))
+        now_ms = game.kickoff_ms + game.minute_now * MINUTE_MS
+        found.append(State(name, game.match, before, now_ms, tuple(game.events)))
     return found

@@ -3,6 +3,9 @@
 Time between two events is what their source says (``source_ts``), or else what the match clock says,
 with half-time and the other breaks at their usual length. A correction of something earlier comes right
 after the line before it: the file's order is the order of arrival, and is kept.
+
+A match that is played again is a match of now: its times are moved to those of the replay. With those of its
+file, the page of a match of years ago would say that updates are delayed. ``--speed max`` keeps them.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -29,6 +32,7 @@ from shared_state import Event, delay_ms
 __all__ = [
     "Delivery",
     "Pace",
+    "PlayedNow",
     "ReplayError",
     "Sender",
     "clock_ms",
@@ -121,6 +125,43 @@ def _later(one: int | None, other: int | None) -> int | None:
     return max((value for value in (one, other) if value is not None), default=None)
 
 
+class PlayedNow:
+    """Moves the times of past events to the time at which they are played.
+
+    The order of times stays, but at N times the speed those less than N milliseconds apart may become one.
+
+    Args:
+        begin_ms: when the replay begins, UTC milliseconds.
+        speed: how many times faster than real time it is; above 0.
+    """
+
+    def __init__(self, begin_ms: int, speed: float) -> None:
+        self._begin_ms = begin_ms
+        self._speed = speed
+        # A moment by the file's clock, and when it is played.
+        self._anchor: tuple[int, int] | None = None
+
+    def moved(self, event: Event, due_ms: int) -> Event:
+        """Call it once for each event, in the order of the file, with what ``Pace`` says of it.
+
+        A kick-off that is still to come stays: it is not what is being played.
+        """
+        now_ms = self._begin_ms + math.floor(due_ms / self._speed)
+        source_ts, detail = event.source_ts, event.detail
+        if source_ts is not None:
+            self._anchor = self._anchor or (source_ts, now_ms)
+            source_ts = self._time(source_ts, self._anchor)
+        kickoff_ms = detail.get("kickoff_ms")
+        if kickoff_ms is not None and kickoff_ms < self._begin_ms:
+            # Where the source dates nothing, the match kicks off when its kick-off is posted.
+            played_ms = self._time(kickoff_ms, self._anchor) if self._anchor else now_ms
+            detail = {**detail, "kickoff_ms": played_ms}
+        return replace(event, source_ts=source_ts, detail=detail)
+
+    def _time(self, source_ms: int, anchor: tuple[int, int]) -> int:
+        return anchor[1] + math.floor((source_ms - anchor[0]) / self._speed)
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """Events that are due together."""
@@ -130,12 +171,15 @@ class Delivery:
     body: bytes
 
 
-def deliveries(events: Iterable[Event], *, paced: bool) -> Iterator[Delivery]:
+def deliveries(
+    events: Iterable[Event], *, paced: bool, played: PlayedNow | None = None
+) -> Iterator[Delivery]:
     """Group events into deliveries, in order.
 
     Args:
         events: the file.
         paced: events that are due at different times stay apart; else all are due at once.
+        played: moves the times of the events; None leaves them.
     """
     pace = Pace()
     due_ms = 0
@@ -143,7 +187,7 @@ def deliveries(events: Iterable[Event], *, paced: bool) -> Iterator[Delivery]:
     size = 0
     for event in events:
         next_ms = pace.due_ms(event) if paced else 0
-        line = to_line(event)
+        line = to_line(event if played is None else played.moved(event, next_ms))
         full = len(lines) >= DELIVERY_MAX_EVENTS or size + len(line) > DELIVERY_MAX_BYTES
         if lines and (next_ms != due_ms or full):
             yield Delivery(due_ms, len(lines), b"".join(lines))
@@ -280,7 +324,7 @@ def read_speed(context: click.Context, parameter: click.Parameter, text: str) ->
 @click.option("--to", "url", required=True, metavar="URL", callback=read_url, help="The origin.")
 @click.option(
     "--speed", default="1", show_default=True, metavar="N", callback=read_speed,
-    help="Times faster than real time; 0 or max: as fast as possible.",
+    help="Times faster than real time; 0 or max: as fast as possible, and with the times of the file.",
 )  # fmt: skip
 @click.option("--match", "match_id", metavar="ID", help="Only the match with this id.")
 @click.option(
@@ -302,9 +346,10 @@ def command(file: str, url: SplitResult, speed: float, match_id: str | None, key
         events = (event for event in events if event.match_id == match_id)
     sender = Sender(url, secret_of(keys[0]), report=lambda line: click.echo(f"touchline: {line}", err=True))
     begin_s = time.monotonic()
+    played = PlayedNow(time.time_ns() // 1_000_000, speed) if speed > 0 else None
     count = 0
     try:
-        for delivery in deliveries(events, paced=speed > 0):
+        for delivery in deliveries(events, paced=speed > 0, played=played):
             if speed > 0:
                 time.sleep(max(0.0, begin_s + delivery.due_ms / 1000 / speed - time.monotonic()))
             sender.send(delivery)

@@ -21,6 +21,7 @@ from origin.commands.replay import (
     DELIVERY_MAX_EVENTS,
     Delivery,
     Pace,
+    PlayedNow,
     ReplayError,
     Sender,
     clock_ms,
@@ -32,6 +33,7 @@ from origin.feeds import open_converter
 from origin.feeds.canonical import to_line
 from origin.ingest.service import Ingest
 from shared_state import Event, fold
+from shared_state.wording import believed_until
 from testkit.command import touchline
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
@@ -204,6 +206,55 @@ def test_a_delivery_is_bounded() -> None:
     ]
     large = (event(event_id=str(n), type="NOTE", detail={"text": "x" * 2_000}) for n in range(200))
     assert max(len(delivery.body) for delivery in deliveries(large, paced=False)) <= 256 * 1024
+
+
+def begin_h2(event_id: str, source_ts: int | None) -> Event:
+    detail = {"to": "LIVE"}
+    return event(event_id=event_id, type="STATUS_CHANGE", period="H2", detail=detail, source_ts=source_ts)
+
+
+def info(kickoff_ms: int, **fields: Any) -> Event:
+    detail = {"home": {"name": "Home"}, "away": {"name": "Away"}, "kickoff_ms": kickoff_ms}
+    return event(event_id="info", type="MATCH_INFO", detail=detail, **fields | {"period": "PRE"})
+
+
+def test_times_of_years_ago_become_those_of_the_replay_and_keep_their_order() -> None:
+    played = PlayedNow(1_000_000_000, 2.0)
+    pace = Pace()
+    events = [
+        info(1_060_000, source_ts=1_000_000),
+        note("a", source_ts=1_100_000),
+        note("b", source_ts=1_040_000),  # of an earlier moment
+        note("c"),
+    ]
+    moved = [played.moved(event, pace.due_ms(event)) for event in events]
+    times = [event.source_ts for event in moved]
+    assert times == [1_000_000_000, 1_000_050_000, 1_000_020_000, None]
+    assert moved[0].detail["kickoff_ms"] == 1_000_030_000
+
+
+def test_an_undated_match_kicks_off_when_it_is_played() -> None:
+    played = PlayedNow(1_000_000_000, 10.0)
+    assert played.moved(info(5_000), 60_000).detail["kickoff_ms"] == 1_000_006_000
+    assert played.moved(info(1_000_000_001), 0).detail["kickoff_ms"] == 1_000_000_001  # still to come
+
+
+@pytest.mark.parametrize("dated", [True, False])
+@pytest.mark.parametrize(("speed", "late"), [("6000", False), ("max", True)])
+def test_no_page_says_that_updates_of_a_replayed_match_are_delayed(
+    app: Flask, log: EventLog, tmp_path: Path, speed: str, *, late: bool, dated: bool
+) -> None:
+    """A match of 2018 in its second half: posted with the times of its file, it has been silent since."""
+    kickoff_ms = 1_531_666_800_000
+    info_ts, half_ts = (kickoff_ms, kickoff_ms + 62 * 60_000) if dated else (None, None)
+    path, port = tmp_path / "old.jsonl", free_port()
+    path.write_bytes(to_line(info(kickoff_ms, source_ts=info_ts)) + to_line(begin_h2("h2", half_ts)))
+    with serving(app, port):
+        ran = touchline("replay", path, "--to", f"http://127.0.0.1:{port}", "--speed", speed, "--key", SECRET)
+    assert ran.code == 0, ran.err
+    until_ms = believed_until(fold("m", logged(log, "m")))
+    assert until_ms is not None
+    assert (until_ms < time.time_ns() // 1_000_000) is late
 
 
 # --- That it arrives -----------------------------------------------------------------------------
