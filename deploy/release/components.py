@@ -79,8 +79,8 @@ EMBEDDED: Final = (
         "MIT",
         _LICENCES / "micropython.txt",
         "https://github.com/micropython/micropython",
-        "the script is bundled with our worker, without its assertions; of the WebAssembly the compiler and what"
-        " nothing calls are cut out",
+        "the script is bundled with our worker, without its assertions; of the WebAssembly the compiler and"
+        " what nothing calls are cut out",
     ),
     Embedded(
         "Pyodide",
