@@ -147,7 +147,11 @@ def wrong_commands(text: str) -> list[str]:
         names = tuple(words[:1])
         if not names or names[0].startswith("-"):
             names = ()
-        elif len(words) > 1 and names[0] in ("capacity", "dlq", "notify") and not words[1].startswith("-"):
+        elif (
+            len(words) > 1
+            and names[0] in ("capacity", "dlq", "notify", "push")
+            and not words[1].startswith("-")
+        ):
             names = tuple(words[:2])
         try:
             shown = help_of(*names)
