@@ -49,6 +49,8 @@ CODE = [
 OPERATIONS = ROOT / "docs" / "operations.md"
 README = ROOT / "README.md"
 
+# Commands that have commands.
+GROUPS = ("capacity", "dlq", "notify", "push")
 # What stands in the README's code blocks and is not run here, and why.
 NOT_RUN = {
     "make demo": "tests/commands/test_demo.py runs the command that it runs",
@@ -147,11 +149,7 @@ def wrong_commands(text: str) -> list[str]:
         names = tuple(words[:1])
         if not names or names[0].startswith("-"):
             names = ()
-        elif (
-            len(words) > 1
-            and names[0] in ("capacity", "dlq", "notify", "push")
-            and not words[1].startswith("-")
-        ):
+        elif len(words) > 1 and names[0] in GROUPS and not words[1].startswith("-"):
             names = tuple(words[:2])
         try:
             shown = help_of(*names)

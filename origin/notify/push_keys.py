@@ -8,12 +8,9 @@ from __future__ import annotations
 import base64
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from origin.errors import ConfigError
-
-if TYPE_CHECKING:
-    from py_vapid import Vapid02
 
 __all__ = ["KEY_FILE", "STORE_FILE", "load_key", "make_key", "public_key"]
 
@@ -53,7 +50,7 @@ def make_key(directory: Path) -> str:
         (directory / PUBLIC_FILE).write_text(public + "\n", encoding="ascii")
     except FileExistsError:
         raise ConfigError(
-            f"{str(directory / KEY_FILE)!r} is there already; with another key every subscription would be lost"
+            f"{str(directory / KEY_FILE)!r} is there already; another key would lose every subscription"
         ) from None
     except OSError as error:
         raise ConfigError(f"no key can be made in {str(directory)!r}: {error.strerror}") from None
@@ -75,17 +72,16 @@ def public_key(directory: Path) -> str:
         ) from None
 
 
-def load_key(directory: Path) -> Vapid02:
-    """The key.
+def load_key(directory: Path) -> Any:
+    """The key, a ``py_vapid.Vapid02``.
 
     Raises:
         ConfigError: it cannot be read, or the extra is missing.
     """
     vapid = _vapid()
     try:
-        key: Vapid02 = vapid.from_pem((directory / KEY_FILE).read_bytes())
+        return vapid.from_pem((directory / KEY_FILE).read_bytes())
     except (OSError, ValueError):
         raise ConfigError(
             f"{str(directory / KEY_FILE)!r} cannot be read as a key; `touchline push keys` makes one"
         ) from None
-    return key

@@ -22,6 +22,7 @@ __all__ = ["CORRECTION_TTL_S", "GOAL_TTL_S", "contents_of", "payload", "topic"]
 #: How long a push service keeps a goal for a browser that is away, seconds.
 GOAL_TTL_S: Final = 1_800
 #: It keeps a correction for longer: the browser may have shown the goal just before it went away.
+#: It keeps a correction for longer: the browser may have shown the goal just before it went away.
 CORRECTION_TTL_S: Final = 86_400
 #: What a feed may send as a name or a reason is cut to so many characters: a push has 4,096 bytes.
 TEXT_MAX_CHARS: Final = 100

@@ -1,8 +1,8 @@
 """Who wants goals as Web Push, and what is not sent yet: a SQLite file that the origin and the worker share.
 
-For each subscription and each goal there is one row. It has what is to be sent next, and whether the reader may
-have been shown something of this goal: a goal that was taken back is removed if not, and else is replaced by
-its correction under the same tag.
+For each subscription and each goal there is one row. It has what is to be sent next, and whether the reader
+may have been shown something of this goal: a goal that was taken back is removed if not, and else is replaced
+by its correction under the same tag.
 """
 
 from __future__ import annotations
@@ -303,8 +303,8 @@ class PushStore(OffsetFile):
     def take_due(self, now_ms: int, under_way: Sequence[int]) -> Push | None:
         """The push that has been due for longest; None for none. It counts as shown from now on.
 
-        It is written down before it is sent: after ``kill -9`` nobody can know whether it arrived, and what may
-        have arrived has to be taken back. It stays in the queue until ``sent``.
+        It is written down before it is sent: after ``kill -9`` nobody can know whether it arrived, and what
+        may have arrived has to be taken back. It stays in the queue until ``sent``.
 
         Args:
             now_ms: UTC milliseconds.
@@ -316,8 +316,8 @@ class PushStore(OffsetFile):
         busy = ",".join(str(int(one)) for one in under_way)
         with self._using() as db:
             row = db.execute(
-                "SELECT p.number, p.version, p.subscription, s.endpoint, s.match_id, s.p256dh, s.auth, s.delay_s,"  # noqa: S608
-                " s.language, p.event_id, p.content, p.made_ms, p.attempts, p.shown"
+                "SELECT p.number, p.version, p.subscription, s.endpoint, s.match_id, s.p256dh, s.auth,"  # noqa: S608
+                " s.delay_s, s.language, p.event_id, p.content, p.made_ms, p.attempts, p.shown"
                 " FROM pushes AS p JOIN subscriptions AS s ON s.number = p.subscription"
                 " WHERE p.content IS NOT NULL AND (p.due_ms <= ? OR p.due_ms > ?)"
                 f" AND p.subscription NOT IN ({busy}) ORDER BY p.due_ms, p.number LIMIT 1",

@@ -19,6 +19,7 @@ from origin.notify.push_message import CORRECTION_TTL_S, GOAL_TTL_S, contents_of
 from origin.notify.push_store import Push, PushStore
 from origin.notify.sender import post
 from origin.notify.worker import CLOCKS_MS, LOOK_S, Change, LogWorker, pause_s
+from shared_state.errors import shown
 
 __all__ = ["PushWorker"]
 
@@ -68,8 +69,13 @@ class PushWorker(LogWorker):
         except ImportError:
             raise ConfigError("Web Push needs pywebpush: pip install 'touchline[push]'") from None
         self._encrypter = WebPusher
-        super().__init__(log, group, directory / STORE_FILE)
         self._contact = contact
+        self._proofs: dict[str, tuple[float, str]] = {}
+        try:
+            self._proof("https://push.example", time.time())
+        except Exception as error:  # noqa: BLE001 - whatever the library raises for it
+            raise ConfigError(f"TOUCHLINE_PUSH_CONTACT {shown(contact)}: {error}") from None
+        super().__init__(log, group, directory / STORE_FILE)
         self._metrics = metrics
         self._pace_s = 1 / rate_per_s
         self._allow_private = allow_private
@@ -77,7 +83,6 @@ class PushWorker(LogWorker):
         self._taking = threading.Lock()
         self._next_s = 0.0
         self._under_way: set[int] = set()
-        self._proofs: dict[str, tuple[float, str]] = {}
         self._senders: list[threading.Thread] = []
 
     @property
@@ -149,9 +154,11 @@ class PushWorker(LogWorker):
         keys = {"endpoint": push.to.endpoint, "keys": {"p256dh": push.to.p256dh, "auth": push.to.auth}}
         try:
             body = self._encrypter(keys).encode(payload(push))["body"]
-        except ValueError as error:
-            # The point is not on the curve: no browser has made this key.
-            logger.info("a subscription was removed, its key cannot be used: %s", error)
+            proof = self._proof(push.to.endpoint, now_s)
+        except Exception as error:  # noqa: BLE001 - see below
+            # A point that is not on the curve, say: the libraries raise exceptions of many kinds, and what a
+            # stranger has subscribed with must not end this thread.
+            logger.info("a subscription was removed, it cannot be used: %r", error)
             self.store.forget(push.to.endpoint)
             count.labels("gone").inc()
             return
@@ -161,7 +168,7 @@ class PushWorker(LogWorker):
             "TTL": str(CORRECTION_TTL_S if self._takes_back(push) else GOAL_TTL_S),
             "Urgency": "high",
             "Topic": topic(push.to.match_id, push.event_id),
-            "Authorization": self._proof(push.to.endpoint, now_s),
+            "Authorization": proof,
             "User-Agent": "Touchline-Push/1",
         }
         outcome = post(push.to.endpoint, headers, body, now_s, allow_private=self._allow_private)
@@ -188,7 +195,7 @@ class PushWorker(LogWorker):
 
     @staticmethod
     def _takes_back(push: Push) -> bool:
-        return push.content["kind"] != "goal"
+        return str(push.content["kind"]) != "goal"
 
     def _proof(self, endpoint: str, now_s: float) -> str:
         """The ``Authorization`` for a push service."""

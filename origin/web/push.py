@@ -33,7 +33,7 @@ from origin.web.cache_policy import NO_STORE, set_policy
 from origin.web.origin import origin
 from shared_state.errors import shown
 from shared_state.events import MATCH_ID_PATTERN
-from shared_state.jsontext import JsonObject, loads
+from shared_state.jsontext import JsonObject, parse
 from shared_state.languages import language_of
 from shared_state.spoiler_delay import DELAY_MAX_S
 
@@ -114,8 +114,9 @@ def subscribe() -> Response:
     """Subscribe a browser to the goals of a match, or change the delay or the language of that.
 
     Raises:
-        RequestError: 400 the body is not what the document says; 403 it comes from another site; 404 push is off,
-            or there is no such match; 413, 415, 429; 507 there is no room; 503 the file cannot be written.
+        RequestError: 400 the body is not what the document says; 403 it comes from another site; 404 push
+            is off, or there is no such match; 413, 415, 429; 507 there is no room; 503 the file cannot be
+            written.
     """
     push, body = _asked()
     endpoint, match_id = _endpoint(push, body), _match_id(body)
@@ -194,7 +195,7 @@ def _asked() -> tuple[_Push, JsonObject]:
     if len(data) > BODY_MAX_BYTES:
         raise body_too_large(BODY_MAX_BYTES)
     try:
-        body = loads(data.decode("utf-8"))
+        body = parse(data)
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
@@ -224,7 +225,8 @@ def _endpoint(push: _Push, body: JsonObject) -> str:
     except ValueError:
         host, is_usable = "", False
     schemes = ("https", "http") if push.allow_private else ("https",)
-    if not host or not is_usable or parts.scheme not in schemes:
+    # Push services have names; the library that proves who we are takes no IPv6 address.
+    if not host or ":" in host or not is_usable or parts.scheme not in schemes:
         raise _bad("endpoint", given, "must be https://host/path without a user name")
     if not push.allow_private:
         try:
