@@ -30,7 +30,7 @@ from origin.notify.sender import is_public
 from origin.stream.http.forwarded import TrustedProxies, viewer_address
 from origin.stream.http.request_body import body_too_large
 from origin.web.cache_policy import NO_STORE, set_policy
-from origin.web.origin import origin
+from origin.web.origin import origin, origin_of
 from shared_state.errors import shown
 from shared_state.events import MATCH_ID_PATTERN
 from shared_state.jsontext import JsonObject, parse
@@ -97,6 +97,13 @@ class _Push:
                 self._store = PushStore(self.directory / STORE_FILE)
             return self._store
 
+    def close(self) -> None:
+        """Close the file, if it was opened."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
 
 def init_app(app: Flask, config: Config) -> None:
     """Add the routes, and to match pages the key that a browser subscribes to.
@@ -106,7 +113,9 @@ def init_app(app: Flask, config: Config) -> None:
     """
     app.register_blueprint(blueprint)
     app.jinja_env.globals["push_key"] = public_key(Path(config.push_data_dir)) if config.push_data_dir else ""
-    app.extensions[_STATE] = _Push(config) if config.push_data_dir else None
+    app.extensions[_STATE] = push = _Push(config) if config.push_data_dir else None
+    if push is not None:
+        origin_of(app).before_close(push.close)
 
 
 @blueprint.post("/push")

@@ -109,8 +109,7 @@ def test_what_cannot_be_used_is_named_and_changes_nothing(
 ) -> None:
     response = ask(pushing, {**GIVEN, **changed})
     assert response.status_code == 400, response.text
-    assert response.json is not None
-    assert named in response.json["message"]
+    assert named in response.text
     assert subscriptions(tmp_path) == []
 
 
@@ -177,8 +176,7 @@ def test_subscriptions_have_bounds(pushing: Poster, tmp_path: Path, monkeypatch:
         assert ask(pushing, {**GIVEN, "endpoint": f"https://push.example.com/{browser}"}).status_code == 204
     full = ask(pushing, {**GIVEN, "endpoint": "https://push.example.com/c"})
     assert full.status_code == 507
-    assert full.json is not None
-    assert "at most 2" in full.json["message"]
+    assert "at most 2" in full.text
     # Who is there may still change the delay, and leave.
     again = {**GIVEN, "endpoint": "https://push.example.com/a", "delay": 5}
     assert ask(pushing, again).status_code == 204
