@@ -117,6 +117,29 @@ def test_the_button_subscribes_shows_its_state_and_takes_it_back(
     assert page.evaluate("localStorage.getItem('touchline-push')") == "[]"
 
 
+def test_another_delay_goes_to_the_origin_without_a_click(
+    context: BrowserContext, server: OriginServer, data: Path
+) -> None:
+    context.grant_permissions(["notifications"], origin=server.url)
+    page = context.new_page()
+    page.goto(f"{server.url}/match/{MATCH}")
+    button = page.locator(".push button")
+    button.click()
+    expect(button).to_have_text("Stop notifications of goals")
+    assert [row[2] for row in subscriptions(data)] == [0]
+    with page.expect_response(lambda response: response.url.endswith("/push")) as answer:
+        page.goto(f"{server.url}/match/{MATCH}?behind=60")
+    assert answer.value.status == 204
+    assert [row[2] for row in subscriptions(data)] == [60]
+    page.evaluate(
+        "navigator.serviceWorker.ready.then(({pushManager}) => pushManager.subscribe("
+        "{userVisibleOnly: true, applicationServerKey: new Uint8Array(65)}).then(() => null))"
+    )
+    button.click()
+    expect(button).to_have_text("Notify me of goals")
+    assert subscriptions(data) == []
+
+
 def test_permission_is_asked_on_a_click_only_and_a_refusal_is_said(
     context: BrowserContext, server: OriginServer, data: Path
 ) -> None:
@@ -239,3 +262,42 @@ def test_a_correction_replaces_the_goal_that_was_shown(context: BrowserContext, 
             break
         page.wait_for_timeout(25)
     assert titles == ["France 0, Croatia 0", "France 1, Croatia 0", "Touchline"]
+
+
+CLICK = """async (path) => {
+  const asked = [];
+  const real = { open: clients.openWindow, all: clients.matchAll };
+  // Both need a hand on a real notification.
+  clients.openWindow = async (url) => void asked.push(["open", url]);
+  clients.matchAll = async (options) => (await real.all.call(clients, options)).map(({ url }) => ({
+    url, focus: async () => void asked.push(["focus", url]),
+  }));
+  const waiting = [];
+  const event = new Event("notificationclick");
+  event.notification = { close: () => asked.push(["close"]), data: { path } };
+  event.waitUntil = (promise) => waiting.push(promise);
+  dispatchEvent(event);
+  await Promise.all(waiting);
+  clients.openWindow = real.open;
+  clients.matchAll = real.all;
+  return asked;
+}"""
+
+
+def test_a_click_opens_the_match_or_goes_to_its_page(context: BrowserContext, server: OriginServer) -> None:
+    page = context.new_page()
+    page.goto(f"{server.url}/match/{MATCH}")
+    wait_until_true(page, "navigator.serviceWorker.controller !== null", 20_000)
+    [worker] = context.service_workers
+    here = f"{server.url}/match/{MATCH}"
+    assert worker.evaluate(CLICK, f"match/{MATCH}?behind=30") == [["close"], ["focus", here]]
+    other = f"{server.url}/match/other?behind=30"
+    assert worker.evaluate(CLICK, "match/other?behind=30") == [["close"], ["open", other]]
+    for path in (
+        "https://evil.example/match/x",
+        "//evil.example/match/x",
+        "../x/y",
+        "console/",
+        "javascript:1",
+    ):
+        assert worker.evaluate(CLICK, path) == [["close"]]

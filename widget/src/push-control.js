@@ -6,7 +6,7 @@
  * which matches it is for, and this browser does, too, so that a page can show it without a request.
  */
 
-/** The matches that this browser is notified of, newest last. */
+/** The matches that this browser is notified of, newest last, each with the delay and the language of its notifications. */
 const KEY = "touchline-push";
 /** The origin has the same bound. */
 const MATCHES_MAX = 50;
@@ -19,20 +19,19 @@ const BASE = new URL("..", import.meta.url);
 
 if (control && element && can) enhance(control, element);
 
-/** @returns {string[]} */
+/** @returns {Map<string, string>} */
 function remembered() {
   try {
-    const known = JSON.parse(localStorage.getItem(KEY) ?? "[]");
-    return Array.isArray(known) ? known.filter((one) => typeof one === "string") : [];
+    return new Map(JSON.parse(localStorage.getItem(KEY) ?? "[]"));
   } catch {
-    return [];
+    return new Map();
   }
 }
 
-/** @param {string[]} matches */
+/** @param {Map<string, string>} matches */
 function remember(matches) {
   try {
-    localStorage.setItem(KEY, JSON.stringify(matches.slice(-MATCHES_MAX)));
+    localStorage.setItem(KEY, JSON.stringify([...matches].slice(-MATCHES_MAX)));
   } catch {
     // The origin knows it all the same.
   }
@@ -66,6 +65,8 @@ async function ask(method, body) {
  */
 function enhance(control, element) {
   const match = element.getAttribute("match") ?? "";
+  const delay = Number(element.getAttribute("delay")) || 0;
+  const { lang } = document.documentElement;
   const button = /** @type {HTMLButtonElement} */ (control.querySelector("button"));
   const status = /** @type {HTMLElement} */ (control.querySelector("[role=status]"));
   const { tlPush: key = "", tlOn: on = "", tlOff: off = "", tlState: state = "", tlBlocked: blocked = "", tlFailed: failed = "" } =
@@ -92,38 +93,46 @@ function enhance(control, element) {
     const old = known?.options.applicationServerKey;
     if (old && String(new Uint8Array(old)) !== String(options.applicationServerKey)) await known.unsubscribe();
     const subscription = await pushManager.subscribe(options);
-    const delay = Number(element.getAttribute("delay")) || 0;
     const { endpoint, keys } = subscription.toJSON();
-    await ask("POST", { endpoint, keys, match, delay, lang: document.documentElement.lang });
-    remember([...remembered().filter((one) => one !== match), match]);
+    await ask("POST", { endpoint, keys, match, delay, lang });
+    const matches = remembered();
+    matches.delete(match); // so that it comes last
+    remember(matches.set(match, `${delay} ${lang}`));
     show(true);
   };
 
   const unsubscribe = async () => {
     const { pushManager } = await registration();
     const subscription = await pushManager.getSubscription();
-    const others = remembered().filter((one) => one !== match);
+    const others = remembered();
+    others.delete(match);
     if (subscription) {
       await ask("DELETE", { endpoint: subscription.endpoint, match });
-      if (!others.length) await subscription.unsubscribe();
+      if (!others.size) await subscription.unsubscribe();
     }
     remember(others);
     show(false);
   };
 
-  button.addEventListener("click", async () => {
+  let isBusy = false;
+  /** @param {() => Promise<void>} change */
+  const run = async (change) => {
+    if (isBusy) return;
+    isBusy = true;
     button.setAttribute("aria-busy", "true");
-    button.disabled = true;
     try {
-      await (isOn ? unsubscribe() : subscribe());
+      await change();
     } catch {
       show(isOn, failed);
     }
-    button.disabled = false;
     button.removeAttribute("aria-busy");
-    button.focus();
-  });
-  const isKnown = Notification.permission === "granted" && remembered().includes(match);
-  show(isKnown, Notification.permission === "denied" ? blocked : undefined);
+    isBusy = false;
+  };
+
+  button.addEventListener("click", () => run(isOn ? unsubscribe : subscribe));
+  const known = Notification.permission === "granted" ? remembered().get(match) : undefined;
+  show(known !== undefined, Notification.permission === "denied" ? blocked : undefined);
+  // A reader who has chosen another delay must not be notified ahead of it.
+  if (known !== undefined && known !== `${delay} ${lang}`) void run(subscribe);
   control.hidden = false;
 }
