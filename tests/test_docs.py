@@ -50,7 +50,7 @@ OPERATIONS = ROOT / "docs" / "operations.md"
 README = ROOT / "README.md"
 
 # Commands that have commands.
-GROUPS = ("capacity", "dlq", "notify", "push")
+GROUPS = ("capacity", "dlq", "ladder", "notify", "push")
 # What stands in the README's code blocks and is not run here, and why.
 NOT_RUN = {
     "make demo": "tests/commands/test_demo.py runs the command that it runs",

@@ -37,7 +37,7 @@ from shared_state.jsontext import JsonObject, parse
 from shared_state.languages import language_of
 from shared_state.spoiler_delay import DELAY_MAX_S
 
-__all__ = ["BODY_MAX_BYTES", "PER_ADDRESS", "blueprint", "init_app"]
+__all__ = ["BODY_MAX_BYTES", "PER_ADDRESS", "SubscriptionRate", "blueprint", "init_app"]
 
 blueprint = Blueprint("push", __name__)
 

@@ -86,7 +86,8 @@ def test_a_route_without_a_class_gets_the_strictest(app: Flask, client: FlaskCli
 
 def test_each_answer_says_what_a_browser_may_do_with_it(poster: Poster) -> None:
     found = urls(poster)
-    assert {*found, "ingest.ingest", "beacons.beacon"} == set(ROUTES)
+    pushes = {"push.subscribe", "push.unsubscribe"}  # tests/web/test_push.py
+    assert {*found, "ingest.ingest", "beacons.beacon", *pushes} == set(ROUTES)
     for endpoint, url in found.items():
         for method in ("GET", "HEAD"):
             response = poster.client.open(url, method=method)
