@@ -33,9 +33,9 @@ def make_key(directory: Path) -> str:
     Raises:
         ConfigError: there is one, or it cannot be written, or the extra is missing. Nothing was changed.
     """
-    from cryptography.hazmat.primitives import serialization
-
     key = _vapid()()
+    from cryptography.hazmat.primitives import serialization  # comes with the extra
+
     key.generate_keys()
     raw = key.public_key.public_bytes(
         serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint

@@ -98,7 +98,7 @@ class Push:
         to: the subscription.
         event_id: of the goal.
         content: what ``origin.notify.push_message.contents_of`` made.
-        made_ms: when it was queued, UTC milliseconds.
+        made_ms: when the log took what it is about, UTC milliseconds.
         attempts: how often it was tried.
         shown: whether the reader may have been shown something of this goal before.
     """
@@ -141,7 +141,7 @@ class PushStore(OffsetFile):
         with self._using() as db:
             db.execute("DELETE FROM subscriptions WHERE renewed_ms < ?", (now_ms - KEPT_MS,))
             known = db.execute(
-                "SELECT 1 FROM subscriptions WHERE endpoint = ? AND match_id = ?",
+                "SELECT number FROM subscriptions WHERE endpoint = ? AND match_id = ?",
                 (given.endpoint, given.match_id),
             ).fetchone()
             if known is None:
@@ -158,6 +158,13 @@ class PushStore(OffsetFile):
                     now_ms, now_ms,
                 ),
             )  # fmt: skip
+            if known is not None:
+                # What waits obeys the delay that the reader has chosen now.
+                db.execute(
+                    "UPDATE pushes SET due_ms = made_ms + ? WHERE subscription = ? AND content IS NOT NULL"
+                    " AND attempts = 0",
+                    (given.delay_s * 1_000, known[0]),
+                )
 
     @staticmethod
     def _check_room(db: sqlite3.Connection, given: Subscription) -> None:
@@ -235,14 +242,15 @@ class PushStore(OffsetFile):
                     (content["match"], accepted_ms + clocks_ms),
                 ).fetchall()
                 for number, delay_s in subscriptions:
-                    self._queue(db, number, content, accepted_ms + delay_s * 1_000, now_ms)
+                    self._queue(db, number, content, accepted_ms, delay_s)
             db.execute("DELETE FROM pushes WHERE made_ms < ? AND content IS NULL", (now_ms - SHOWN_MS,))
             self._write_offsets(db, offsets)
 
     def _queue(
-        self, db: sqlite3.Connection, subscription: int, content: JsonObject, due_ms: int, now_ms: int
+        self, db: sqlite3.Connection, subscription: int, content: JsonObject, accepted_ms: int, delay_s: int
     ) -> None:
         """Change the row of a goal for one subscription by one message about it."""
+        due_ms = accepted_ms + delay_s * 1_000
         kind, event_id = content["kind"], content["event"]
         rows = db.execute(
             "SELECT number, event_id, content, due_ms, shown FROM pushes"
@@ -259,7 +267,7 @@ class PushStore(OffsetFile):
                 db.execute(
                     "INSERT INTO pushes (subscription, match_id, event_id, content, due_ms, made_ms)"
                     " VALUES (?, ?, ?, ?, ?, ?)",
-                    (subscription, content["match"], event_id, compact(content), due_ms, now_ms),
+                    (subscription, content["match"], event_id, compact(content), due_ms, accepted_ms),
                 )
             return
         number, _, waiting_text, waiting_due_ms, shown = row
@@ -283,7 +291,7 @@ class PushStore(OffsetFile):
         db.execute(
             "UPDATE pushes SET content = ?, due_ms = ?, made_ms = ?, attempts = 0, version = version + 1"
             " WHERE number = ?",
-            (compact(content), due_ms, now_ms, number),
+            (compact(content), due_ms, accepted_ms, number),
         )
 
     @staticmethod

@@ -52,6 +52,8 @@ class PushWorker(LogWorker):
         OutboxError: the file cannot be opened.
     """
 
+    _sends = "pushes"
+
     def __init__(
         self,
         log: EventLog,

@@ -86,6 +86,9 @@ class LogWorker(ABC):
         ConfigError: another worker uses the file.
     """
 
+    #: What it sends, in log messages.
+    _sends = "webhooks"
+
     def __init__(self, log: EventLog, group: str, path: Path) -> None:
         self._log = log
         self._group = group
@@ -143,7 +146,7 @@ class LogWorker(ABC):
                         self._take(consumer, records, offsets)
                 except (EventLogError, OutboxError) as error:
                     # Nothing was committed: the records are read again from where the outbox stands.
-                    logger.warning("webhooks wait: %s", error)
+                    logger.warning("%s wait: %s", self._sends, error)
                     self._stopping.wait(_ERROR_PAUSE_S)
                     self._folded.clear()
                     consumer.close()

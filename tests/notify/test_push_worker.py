@@ -95,10 +95,6 @@ def wait_until(holds: Callable[[], bool], what: str) -> None:
     raise AssertionError(what)
 
 
-def was_read(worker: PushWorker, record_count: int) -> Callable[[], bool]:
-    return lambda: sum(offset for offset in worker.store.offsets().values()) >= record_count
-
-
 def test_a_goal_comes_encrypted_and_proven_and_its_retraction_replaces_it(
     log: EventLog, store: PushStore, tmp_path: Path
 ) -> None:
@@ -177,6 +173,17 @@ def test_a_delayed_reader_gets_nothing_before_its_time(
     assert first.at_s - before_s >= 1.9
     assert second.at_s - again_s >= 1.9
     assert second.content["renotify"] is False
+
+
+def test_what_waits_obeys_another_delay(log: EventLog, store: PushStore, tmp_path: Path) -> None:
+    with PushService() as service, working(log, tmp_path):
+        subscribe(store, service, "late", delay_s=120)
+        log.append([goal()])
+        wait_until(lambda: store.waiting()[0] == 1, "nothing waits")
+        assert service.received == []
+        subscribe(store, service, "late", delay_s=0)
+        [only] = service.wait_for("late", 1)
+    assert only.content["path"] == "match/m1"
 
 
 def test_an_amended_goal_replaces_quietly_or_is_sent_as_amended(
@@ -270,6 +277,32 @@ def test_a_failed_push_is_tried_again_and_one_that_is_refused_is_not(
     assert len(service.of("refusing")) == 1
 
 
+def test_a_goal_of_long_ago_is_not_sent_and_its_correction_is(
+    log: EventLog, store: PushStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a worker that was away: what is no news is dropped, and nothing stays wrong on a screen."""
+    with PushService() as service:
+        subscribe(store, service, "phone")
+        scored = goal()
+        with working(log, tmp_path):
+            log.append([scored])
+            service.wait_for("phone", 1)
+        monkeypatch.setattr(workers, "GIVE_UP_S", -1)
+        log.append([goal(player="Saka"), retraction(scored)])
+        with working(log, tmp_path) as worker:
+            _, second = service.wait_for("phone", 2)
+            wait_until(lambda: worker.store.waiting()[0] == 0, "something waits")
+    assert second.content["body"] == "Goal ruled out: offside"
+    assert len(service.received) == 2
+
+
+def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "py_vapid", None)
+    with pytest.raises(ConfigError, match=r"pip install 'touchline\[push\]'"):
+        make_key(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_sends_are_paced(log: EventLog, store: PushStore, tmp_path: Path) -> None:
     with PushService() as service, working(log, tmp_path, rate_per_s=20):
         for number in range(21):
@@ -339,7 +372,11 @@ def test_a_killed_worker_loses_nothing_and_repeats_under_the_same_tag(
             wait_until(lambda came=came: len(service.received) > came + 2, "nothing came")  # type: ignore[misc]
             worker.kill()
         worker = ServerProcess(argv, log_path=tmp_path / "worker.log", env=env)
-        wait_until(lambda: sum(store.offsets().values()) >= 26 and store.waiting()[0] == 0, "something waits")
+        last_offset = max(record.offset for record in log.read_match("m1"))
+        wait_until(
+            lambda: max(store.offsets().values()) == last_offset and store.waiting()[0] == 0,
+            "something waits",
+        )
         worker.stop()
     assert not service.errors
     for name in ("phone", "laptop"):
