@@ -25,6 +25,7 @@ COMMANDS = {
     "ladder": "The step of the panic ladder: show it, set it.",
     "log": "What the event log has of a match and which key brought it; dates that a wrong clock has left.",
     "notify": "Signed webhooks to publishers: goals, corrections, changes of status.",
+    "push": "Goals as Web Push, to browsers that have asked for them; the key for that.",
     "replay": "Post a canonical file to a running origin, in real or scaled time.",
     "restore": "Make a SQLite log from a backup.",
     "schedule": "From a list of fixtures, when the stream tier needs how many pods.",

@@ -79,6 +79,10 @@ SETTINGS: Final = frozenset(
         "TOUCHLINE_TRACES_URL",
         "TOUCHLINE_TRACES_RATIO",
         "TOUCHLINE_BEACON_RATE",
+        "TOUCHLINE_PUSH_DATA_DIR",
+        "TOUCHLINE_PUSH_CONTACT",
+        "TOUCHLINE_PUSH_RATE",
+        "TOUCHLINE_PUSH_ALLOW_PRIVATE",
         "TOUCHLINE_DEMO",
         "TOUCHLINE_LAB_SOCKET",
         "TOUCHLINE_FEED_URL",
@@ -140,6 +144,10 @@ class Config:
         traces_url: where spans go, OTLP over HTTP; empty: traces are off.
         traces_ratio: of the traces that begin here, so many are recorded, 0 to 1.
         beacon_rate: of the readers of our pages, so many report how late they saw a goal; 0: none.
+        push_data_dir: the directory of the subscriptions to Web Push; empty: there is no push.
+        push_contact: where push services reach whoever runs this; empty: ``public_url``.
+        push_rate: at most so many pushes a second.
+        push_allow_private: whether push services may be in networks that are not public, and without TLS.
         demo: whether pages carry the panel that shows tier, id and latency.
         lab: the Unix socket of the lab's desk; empty: there is no ``/lab``.
     """
@@ -164,6 +172,10 @@ class Config:
     traces_url: str = ""
     traces_ratio: float = 1.0
     beacon_rate: float = BEACON_RATE_MAX
+    push_data_dir: str = ""
+    push_contact: str = ""
+    push_rate: int = 100
+    push_allow_private: bool = False
     demo: bool = False
     lab: str = ""
 
@@ -206,6 +218,10 @@ class Config:
             traces_url=_http_url(env, "TOUCHLINE_TRACES_URL"),
             traces_ratio=_share(env, "TOUCHLINE_TRACES_RATIO", 1.0, 1.0),
             beacon_rate=_share(env, "TOUCHLINE_BEACON_RATE", BEACON_RATE_MAX, BEACON_RATE_MAX),
+            push_data_dir=env.get("TOUCHLINE_PUSH_DATA_DIR", ""),
+            push_contact=env.get("TOUCHLINE_PUSH_CONTACT", ""),
+            push_rate=_count(env, "TOUCHLINE_PUSH_RATE", 100, 10_000),
+            push_allow_private=_switch(env, "TOUCHLINE_PUSH_ALLOW_PRIVATE"),
             demo=_switch(env, "TOUCHLINE_DEMO"),
             lab=env.get("TOUCHLINE_LAB_SOCKET", ""),
         )

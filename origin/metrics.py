@@ -103,6 +103,21 @@ class Metrics:
             ["endpoint"],
             registry=self.registry,
         )
+        self.push_sent = Counter(
+            "touchline_push_sent",
+            "Web pushes, by how each attempt ended: sent, failed, gone, given_up",
+            ["result"],
+            registry=self.registry,
+        )
+        self.push_waiting = Gauge("touchline_push_waiting", "Web pushes that wait", registry=self.registry)
+        self.push_oldest = Gauge(
+            "touchline_push_oldest_seconds",
+            "For how long the oldest Web push that waits has been due",
+            registry=self.registry,
+        )
+        self.push_subscriptions = Gauge(
+            "touchline_push_subscriptions", "Subscriptions to Web Push", registry=self.registry
+        )
         self.unchanged = Counter(
             "touchline_fanout_unchanged_events",
             "Events of the log that changed nothing: duplicates, lower revisions",

@@ -49,6 +49,8 @@ CODE = [
 OPERATIONS = ROOT / "docs" / "operations.md"
 README = ROOT / "README.md"
 
+# Commands that have commands; ``touchline capacity`` is one by itself, too.
+GROUPS = ("capacity", "dlq", "ladder", "notify", "push")
 # What stands in the README's code blocks and is not run here, and why.
 NOT_RUN = {
     "make demo": "tests/commands/test_demo.py runs the command that it runs",
@@ -140,10 +142,6 @@ def help_of(*names: str) -> str:
     return ran.output
 
 
-# Also of groups that are commands by themselves, as ``touchline capacity`` is.
-WITH_SUBCOMMANDS = ("capacity", "dlq", "ladder", "notify")
-
-
 def wrong_commands(text: str) -> list[str]:
     """The ``touchline`` command lines of a text with a command or an option that there is not."""
     wrong = []
@@ -151,11 +149,7 @@ def wrong_commands(text: str) -> list[str]:
         names = tuple(words[:1])
         if not names or names[0].startswith("-"):
             names = ()
-        elif (
-            len(words) > 1
-            and names[0] in ("capacity", "dlq", "ladder", "notify")
-            and not words[1].startswith("-")
-        ):
+        elif len(words) > 1 and names[0] in GROUPS and not words[1].startswith("-"):
             names = tuple(words[:2])
         try:
             shown = help_of(*names)

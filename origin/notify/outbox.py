@@ -18,7 +18,7 @@ from typing import Final
 
 from origin.errors import OriginError
 
-__all__ = ["Delivery", "Outbox", "OutboxError"]
+__all__ = ["Delivery", "OffsetFile", "Outbox", "OutboxError"]
 
 #: Of one endpoint: what waits, and what was given up and can be redriven. A delivery is 1 KB.
 PENDING_MAX: Final = 10_000
@@ -32,8 +32,10 @@ BUSY_S: Final = 10.0
 #: dated by a clock that was wrong, and is due now. Milliseconds.
 DUE_AHEAD_MAX_MS: Final = 4_500_000
 
-_SCHEMA: Final = """
+_CURSORS: Final = """
 CREATE TABLE IF NOT EXISTS cursors (partition INTEGER PRIMARY KEY, "offset" INTEGER NOT NULL);
+"""
+_SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS endpoints (name TEXT PRIMARY KEY, since_ms INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS deliveries (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -105,17 +107,18 @@ _PENDING: Final = "SELECT count(*), min(made_ms) FROM deliveries WHERE endpoint 
 _FAILED: Final = "SELECT count(*), min(made_ms) FROM deliveries WHERE endpoint = ? AND failed_ms IS NOT NULL"
 
 
-class Outbox:
-    """The file. Threads may share one.
+class OffsetFile:
+    """A SQLite file with a queue and the offsets up to which the log was read for it. Threads may share one.
 
     Args:
         path: of the file; it and its directory are made if they are not there.
+        schema: the tables of the queue.
 
     Raises:
         OutboxError: it cannot be opened, or is something else.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, schema: str) -> None:
         self._path = path
         self._lock = threading.Lock()
         try:
@@ -124,7 +127,7 @@ class Outbox:
             self._db.execute("PRAGMA journal_mode=WAL")
             # An acknowledged event must not be forgotten here after a power cut.
             self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
+            self._db.executescript(_CURSORS + schema)
         except (OSError, sqlite3.Error) as error:
             raise OutboxError(f"the outbox {str(path)!r} cannot be opened: {error}") from error
 
@@ -141,6 +144,55 @@ class Outbox:
         """
         with self._reading() as db:
             return dict(db.execute('SELECT partition, "offset" FROM cursors').fetchall())
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, without a lock on the file."""
+        with self._lock:
+            try:
+                yield self._db
+            except sqlite3.Error as error:
+                raise OutboxError(f"the outbox {str(self._path)!r}: {error}") from error
+
+    @contextlib.contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection]:
+        """One transaction on the connection."""
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._db
+                except BaseException:
+                    self._db.execute("ROLLBACK")
+                    raise
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise OutboxError(f"the outbox {str(self._path)!r}: {error}") from error
+
+    @staticmethod
+    def _write_offsets(db: sqlite3.Connection, offsets: Mapping[int, int]) -> None:
+        """Write down up to where the log was read, within the transaction of what was made of it."""
+        db.executemany(
+            'INSERT INTO cursors VALUES (?, ?) ON CONFLICT (partition) DO UPDATE SET "offset" ='
+            ' max("offset", excluded."offset")',
+            list(offsets.items()),
+        )
+
+
+class Outbox(OffsetFile):
+    """The file of webhooks. Threads may share one.
+
+    Args:
+        path: of the file; it and its directory are made if they are not there.
+
+    Raises:
+        OutboxError: it cannot be opened, or is something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, _SCHEMA)
 
     def since(self, names: Iterable[str], now_ms: int) -> dict[str, int]:
         """Since when each endpoint is known, UTC milliseconds: what the log took before is not sent to it.
@@ -195,11 +247,7 @@ class Outbox:
                 )  # fmt: skip
                 if full:
                     self._bound_failed(db, endpoint)
-            db.executemany(
-                'INSERT INTO cursors VALUES (?, ?) ON CONFLICT (partition) DO UPDATE SET "offset" ='
-                ' max("offset", excluded."offset")',
-                list(offsets.items()),
-            )
+            self._write_offsets(db, offsets)
         return overflowed
 
     def next_due(self, endpoint: str, now_ms: int) -> Delivery | None:
@@ -294,32 +342,6 @@ class Outbox:
         """
         with self._using() as db:
             db.executemany("DELETE FROM deliveries WHERE number = ?", [(number,) for number in numbers])
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection, without a lock on the file."""
-        with self._lock:
-            try:
-                yield self._db
-            except sqlite3.Error as error:
-                raise OutboxError(f"the outbox {str(self._path)!r}: {error}") from error
-
-    @contextlib.contextmanager
-    def _using(self) -> Iterator[sqlite3.Connection]:
-        """One transaction on the connection."""
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._db
-                except BaseException:
-                    self._db.execute("ROLLBACK")
-                    raise
-                self._db.execute("COMMIT")
-            except sqlite3.Error as error:
-                with contextlib.suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-                raise OutboxError(f"the outbox {str(self._path)!r}: {error}") from error
 
     @staticmethod
     def _count(db: sqlite3.Connection, endpoint: str, *, pending: bool) -> int:

@@ -14,7 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ from origin.ingest.signatures import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEAD
 from origin.notify.endpoints import Endpoint
 from shared_state.errors import shown
 
-__all__ = ["Outcome", "is_public", "send"]
+__all__ = ["Outcome", "is_public", "post", "send"]
 
 #: For a whole attempt: connection, request and the head of the answer, seconds.
 ATTEMPT_S: Final = 10.0
@@ -43,12 +43,14 @@ class Outcome:
         reason: what happened otherwise, for people; names no secret.
         is_final: whether another attempt is pointless: the receiver has said 410.
         retry_after_s: the pause that the receiver asked for, seconds; None if it asked for none.
+        status: the answer's; None if none came.
     """
 
     delivered: bool
     reason: str = ""
     is_final: bool = False
     retry_after_s: float | None = None
+    status: int | None = field(default=None, compare=False)
 
 
 def is_public(address: str) -> bool:
@@ -79,12 +81,32 @@ def send(endpoint: Endpoint, webhook_id: str, body: bytes, now_s: float) -> Outc
         body: what is signed and sent.
         now_s: UTC seconds, which are signed too.
     """
-    parts = urlsplit(endpoint.url)
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "Touchline-Webhooks/1",
+        ID_HEADER: webhook_id,
+        TIMESTAMP_HEADER: str(int(now_s)),
+        SIGNATURE_HEADER: " ".join(sign(secret, webhook_id, int(now_s), body) for secret in endpoint.secrets),
+    }
+    return post(endpoint.url, headers, body, now_s, allow_private=endpoint.allow_private)
+
+
+def post(url: str, headers: Mapping[str, str], body: bytes, now_s: float, *, allow_private: bool) -> Outcome:
+    """Post once.
+
+    Args:
+        url: where to, ``https://…`` or ``http://…``.
+        headers: further ones; ASCII without line breaks.
+        body: what is sent.
+        now_s: UTC seconds, which a date in ``Retry-After`` is compared with.
+        allow_private: whether it may be in a network that is not public.
+    """
+    parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     deadline_s = time.monotonic() + ATTEMPT_S
     try:
-        address = _address(host, port, allow_private=endpoint.allow_private)
+        address = _address(host, port, allow_private=allow_private)
         with socket.create_connection((address, port), timeout=ATTEMPT_S) as plain:
             connection: socket.socket = plain
             if parts.scheme == "https":
@@ -92,7 +114,7 @@ def send(endpoint: Endpoint, webhook_id: str, body: bytes, now_s: float) -> Outc
                 connection = ssl.create_default_context().wrap_socket(plain, server_hostname=host)
             with connection:
                 connection.settimeout(_left_s(deadline_s))
-                connection.sendall(_request(endpoint, webhook_id, body, int(now_s)))
+                connection.sendall(_request(url, headers, body))
                 return _answer(connection, deadline_s, now_s)
     except _Refused as error:
         return Outcome(False, str(error))
@@ -130,22 +152,16 @@ def _address(host: str, port: int, *, allow_private: bool) -> str:
     return found[0]
 
 
-def _request(endpoint: Endpoint, webhook_id: str, body: bytes, timestamp_s: int) -> bytes:
-    parts = urlsplit(endpoint.url)
+def _request(url: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    parts = urlsplit(url)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    headers: Mapping[str, str] = {
+    every: Mapping[str, str] = {
         "Host": parts.netloc,
-        "Content-Type": "application/json",
         "Content-Length": str(len(body)),
-        "User-Agent": "Touchline-Webhooks/1",
         "Connection": "close",
-        ID_HEADER: webhook_id,
-        TIMESTAMP_HEADER: str(timestamp_s),
-        SIGNATURE_HEADER: " ".join(
-            sign(secret, webhook_id, timestamp_s, body) for secret in endpoint.secrets
-        ),
+        **headers,
     }
-    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in every.items()), "", ""]
     return "\r\n".join(lines).encode("ascii") + body
 
 
@@ -167,9 +183,9 @@ def _answer(connection: socket.socket, deadline_s: float, now_s: float) -> Outco
         return Outcome(False, f"the answer is no HTTP: {shown(head[:40])}")
     status = int(found[1])
     if 200 <= status < 300:
-        return Outcome(True)
+        return Outcome(True, status=status)
     reason = f"status {status} {http.client.responses.get(status, '')}".rstrip()
-    return Outcome(False, reason, status == 410, _retry_after_s(head, now_s))
+    return Outcome(False, reason, status == 410, _retry_after_s(head, now_s), status)
 
 
 def _retry_after_s(head: bytes, now_s: float) -> float | None:

@@ -24,6 +24,7 @@ from origin.web import (
     page_language,
     pages,
     polls,
+    push,
     security_headers,
     webhook,
 )
@@ -59,6 +60,7 @@ def create_app(config: Config, *, start: bool = True, admin_routes: bool = True)
     if admin_routes:
         app.register_blueprint(health.admin)
     assets.init_app(app, site_path=config.site_path)
+    push.init_app(app, config)
     app.jinja_env.globals["site"] = config.site_path
     app.jinja_env.globals["beacon_rate"] = config.beacon_rate
     page_language.init_app(app)
@@ -108,6 +110,7 @@ _API: Final = (
     "/stream",
     "/ws/",
     "/beacon",
+    "/push",
     "/healthz",
     "/readyz",
     "/metrics",

@@ -165,6 +165,8 @@ ROUTES: Final[Mapping[str, RouteClass]] = {
     "assets.widget_file": RouteClass.ASSET,
     "ingest.ingest": RouteClass.INGEST,
     "beacons.beacon": RouteClass.INGEST,
+    "push.subscribe": RouteClass.INGEST,
+    "push.unsubscribe": RouteClass.INGEST,
     "health.healthz": RouteClass.ADMIN,
     "admin.readyz": RouteClass.ADMIN,
     "admin.metrics": RouteClass.ADMIN,

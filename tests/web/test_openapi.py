@@ -21,6 +21,7 @@ from schemathesis.specs.openapi import checks
 
 from origin.config import Config
 from origin.ingest.signatures import signed_headers
+from origin.notify.push_keys import make_key
 from origin.web.app import create_app
 from testkit.services.origin import KEY, OriginServer
 
@@ -48,7 +49,11 @@ OPERATIONS = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OriginServer]:
-    with OriginServer(tmp_path_factory.mktemp("origin")) as server:
+    push = tmp_path_factory.mktemp("push")
+    make_key(push)
+    with OriginServer(
+        tmp_path_factory.mktemp("origin"), env={"TOUCHLINE_PUSH_DATA_DIR": str(push)}
+    ) as server:
         server.post_file(FINAL)
         server.wait_for_seq(MATCH, DELTAS)
         yield server
@@ -128,3 +133,19 @@ def test_a_signed_delivery_is_answered_as_it_says(server: OriginServer) -> None:
         )
         assert response.status_code == status
         OPERATIONS["ingest"].validate_response(response)
+
+
+def test_a_subscription_is_answered_as_it_says(server: OriginServer) -> None:
+    base = f"http://127.0.0.1:{server.port}"
+    keys = {"p256dh": "B" + "A" * 86, "auth": "A" * 22}
+    given = {"endpoint": "https://push.example.com/v1/a", "match": MATCH}
+    for operation, method, body, status in (
+        ("subscribe", "POST", {**given, "keys": keys, "delay": 30}, 204),
+        ("subscribe", "POST", {**given, "keys": keys, "delay": 300}, 400),
+        ("unsubscribe", "DELETE", given, 204),
+    ):
+        # Another address than the requests that were drawn, whose rate is used up.
+        headers = {"Origin": base, "X-Forwarded-For": "198.51.100.7"}
+        response = httpx.request(method, f"{base}/push", json=body, headers=headers)
+        assert response.status_code == status
+        OPERATIONS[operation].validate_response(response)

@@ -89,7 +89,8 @@ def test_each_answer_says_what_a_browser_may_do_with_it(poster: Poster) -> None:
     found = urls(poster)
     # Those of the ladder are on the admin port alone (tests/web/test_ladder.py).
     others = {"ingest.ingest", "beacons.beacon", "ladder.show", "ladder.change"}
-    assert {*found, *others} == set(ROUTES)
+    pushes = {"push.subscribe", "push.unsubscribe"}  # tests/web/test_push.py
+    assert {*found, *others, *pushes} == set(ROUTES)
     for endpoint, url in found.items():
         for method in ("GET", "HEAD"):
             response = poster.client.open(url, method=method)

@@ -211,7 +211,7 @@ def build(out: Path, former: Path | None = None) -> Mapping[str, Mapping[str, st
     tv_sync = output.add("tv-sync.js", _bundled(packages, SOURCES / "tv-sync.js", {}))
     output.add("delay-control.js", _bundled(packages, SOURCES / "delay-control.js", {"TV_SYNC": tv_sync}))
     output.add("demo.js", _bundled(packages, SOURCES / "demo.js", constants))
-    for name in ("embed-dialog.js", "embed-frame.js", "frame.js", "snippet.js"):
+    for name in ("embed-dialog.js", "embed-frame.js", "frame.js", "push-control.js", "snippet.js"):
         output.add(name, _bundled(packages, SOURCES / name, {}))
     # The lab's are for who runs the demo: no reader's browser keeps them for a visit without a network.
     # Its license asks for its text in every copy, and the package's script has it not.

@@ -12,6 +12,8 @@
  * An answer is given first and stored afterwards: a full disk, or storage that is denied, costs the next visit its
  * copy and this one nothing.
  *
+ * It shows a goal that was pushed, and replaces it by what came of it: both have the same tag (docs/push.md).
+ *
  * It uses caches under its own versioned prefix and deletes only its own. A new one takes over at once
  * if it speaks the same protocol; otherwise it waits until the pages that speak the old one are closed.
  */
@@ -49,6 +51,13 @@ worker.addEventListener("fetch", (event) => {
   if (request.method !== "GET") return;
   if (KNOWN.has(request.url)) event.respondWith(hashed(event));
   else if (request.mode === "navigate" && isPage(request.url)) event.respondWith(page(event));
+});
+
+worker.addEventListener("push", (event) => event.waitUntil(showPush(event)));
+
+worker.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  event.waitUntil(openMatch(event.notification.data?.path ?? ""));
 });
 
 /** @param {string} path below the folder of the widget's files */
@@ -188,4 +197,34 @@ async function store(cache, url, response) {
 function mayKeep(response) {
   const isPrivate = /\b(?:private|no-store)\b/i.test(response.headers.get("Cache-Control") ?? "");
   return response.ok && !response.redirected && response.headers.has(HEADER_KEEP) && !isPrivate;
+}
+
+/**
+ * A browser takes the permission from who is pushed to and shows nothing, so whatever comes is shown.
+ *
+ * @param {PushEvent} event
+ */
+async function showPush(event) {
+  /** @type {Record<string, any>} */
+  let content = {};
+  try {
+    content = event.data?.json() ?? {};
+  } catch {
+    // It is none of ours.
+  }
+  const { title = "Touchline", body = "", tag = "", lang = "", path = "", renotify = false } = content;
+  const isNew = Boolean(renotify && tag);
+  // What a correction replaces has alerted already.
+  const options = { body, tag, lang, renotify: isNew, silent: Boolean(tag) && !isNew, data: { path } };
+  await worker.registration.showNotification(title, { ...options, dir: lang === "ar" ? "rtl" : "auto" });
+}
+
+/** The page of a match: one that is open already, or a new one. @param {string} path below the folder of the origin */
+async function openMatch(path) {
+  const url = new URL(path, BASE);
+  if (url.origin !== BASE.origin || !isPage(url.href)) return;
+  const open = await worker.clients.matchAll({ type: "window", includeUncontrolled: true });
+  const shown = open.find((client) => new URL(client.url).pathname === url.pathname);
+  if (shown) await shown.focus();
+  else await worker.clients.openWindow(url.href);
 }
