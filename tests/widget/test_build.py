@@ -166,6 +166,7 @@ def manifest_of(out: Path) -> JsonObject:
 
 
 @pytest.mark.services
+@pytest.mark.timeout(600)  # it builds all of the widget seven times
 def test_the_files_of_the_release_before_stay_for_one_release(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
