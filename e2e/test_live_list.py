@@ -496,3 +496,33 @@ def test_a_module_that_did_not_come_is_asked_for_again(context: BrowserContext, 
     expect(row(page, match_id)).to_have_count(1)  # what the server rendered stays
     is_open(page)
     assert failed
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_no_name_is_broken_within_a_word(context: BrowserContext, server: OriginServer, width: int) -> None:
+    """A word that is wider than its line is shortened; the names wrap between words."""
+    match_id = f"listed-{next(NUMBERS)}"
+    names = (
+        "Borussia Verein für Leibesübungen Mönchengladbach",
+        "Llanfairpwllgwyngyllgogerychwyrndrobwll FC",
+    )
+    home, away = ({"name": name, "code": name[:3].upper()} for name in names)
+    detail: JsonObject = {"home": home, "away": away, "competition": "Words", "kickoff_ms": KICKOFF_MS}
+    post(server, match_id, "info", type="MATCH_INFO", detail=detail)
+    server.wait_for_seq(match_id, 1)
+    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(f"{server.url}/?competition=Words")
+    sides = row(page, match_id).locator(".match-side bdi")
+    expect(sides).to_have_text(names)
+    lines_of_words = """(bdi) => {
+      const text = bdi.firstChild;
+      return [...text.data.matchAll(/\\S+/g)].map((word) => {
+        const range = document.createRange();
+        range.setStart(text, word.index);
+        range.setEnd(text, word.index + word[0].length);
+        return new Set([...range.getClientRects()].map(({ top }) => top)).size;
+      });
+    }"""
+    assert [sides.nth(n).evaluate(lines_of_words) for n in (0, 1)] == [[1] * 5, [1] * 2]
+    assert page.evaluate("document.documentElement.scrollWidth") == width
