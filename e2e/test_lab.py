@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from origin.lab import final, planner
 from testkit.browser import launch, wait_until_true
 from testkit.demo import Demo
 from testkit.npm import axe_source
@@ -345,10 +344,6 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_window(
 
 
 def test_the_planner_answers_a_slider_with_figures_that_have_sources(lab: Page) -> None:
-    if not planner.is_available():
-        wait_until_true(lab, "!document.querySelector('[data-lab=plan-missing]').hidden", SLOW_MS)
-        assert "plans the stream tier alone" in lab.inner_text("[data-lab=plan-missing]")
-        return
     figures = "document.querySelector('[data-lab=plan-figures]').innerText"
     wait_until_true(lab, f"{figures}.includes('Stream servers')", SLOW_MS)
     before = lab.evaluate(figures)
@@ -367,13 +362,10 @@ def test_the_planner_answers_a_slider_with_figures_that_have_sources(lab: Page) 
 def test_the_simulated_final_names_where_each_hop_is_from(lab: Page) -> None:
     lab.check("[name=path][value=simulated]")
     note = "document.querySelector('[data-lab=path-note]').textContent"
-    if final.is_available():
-        wait_until_true(lab, f"{note}.startsWith('Simulated, not run')", SLOW_MS)
-        rows = lab.locator("[data-lab=hops] tr")
-        assert rows.count() == 5
-        assert "not given" not in lab.inner_text("[data-lab=hops]")
-    else:
-        wait_until_true(lab, f"{note} === 'There is nothing to show: this build has no simulation.'", SLOW_MS)
+    wait_until_true(lab, f"{note}.startsWith('Simulated, not run')", SLOW_MS)
+    rows = lab.locator("[data-lab=hops] tr")
+    assert rows.count() == 5
+    assert "not given" not in lab.inner_text("[data-lab=hops]")
     lab.check("[name=path][value=measured]")
     wait_until_true(lab, "document.querySelector('[data-place=network]') !== null", SLOW_MS)
 
