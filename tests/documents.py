@@ -53,7 +53,9 @@ _NO_BRACKETS: Final = str.maketrans("", "", "[]")
 _BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _SETTING: Final = re.compile(r"\b(?:TOUCHLINE_[A-Z0-9_]*[A-Z0-9]|(?:EVENTLOG_URL|BUS_URL)(?:_FILE)?)\b")
 _SETTING_ROW: Final = re.compile(r"^\| `([A-Z][A-Z0-9_]+)` \|", re.MULTILINE)
-_METRIC: Final = re.compile(r"\btouchline_(?:ingest|fanout|feed|stream|bus|eventlog|web|ladder|push)[a-z_]*")
+_METRIC: Final = re.compile(
+    r"\btouchline_(?:ingest|fanout|feed|stream|bus|eventlog|web|canary|ladder|push)[a-z_]*"
+)
 
 
 @cache
