@@ -92,6 +92,7 @@ STOREYS = (
     {
         "origin.backends",
         "origin.bounded_cache",
+        "origin.child_process",
         "origin.feeds",
         "origin.metrics",
         "origin.provenance",

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple
 
 from origin.capacity.stream_tier import Measured
+from origin.child_process import start
 from origin.ingest.signatures import parse_key, signed_headers
 from origin.stream.hub.config import FILES_RESERVED
 from shared_state.jsontext import JsonObject, compact
@@ -265,7 +266,7 @@ def _server(secret: str) -> Iterator[_Server]:
     serve = [sys.executable, "-m", "origin", "serve", "--port", "0"]
     with (
         tempfile.TemporaryFile("w+") as log,
-        subprocess.Popen(serve, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as child,  # noqa: S603
+        start(serve, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as child,
     ):
         try:
             yield _Server(child.pid, _ready(child, log))

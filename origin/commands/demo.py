@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from origin.child_process import start
 from origin.commands.replay import Delivery, Pace, ReplayError, Sender, deliveries
 from origin.console.accounts import Accounts
 from origin.console.config import ACCOUNTS_FILE
@@ -162,7 +163,7 @@ def _origin(port: int, secret: str, directory: str, password: str) -> Iterator[N
         "TOUCHLINE_LAB_SOCKET": f"{directory}/{LAB_SOCKET}",
     }
     serve = [sys.executable, "-m", "origin", "serve", "--port", str(port)]
-    with subprocess.Popen(serve, env=environment, stdin=subprocess.DEVNULL) as server:  # noqa: S603
+    with start(serve, env=environment, stdin=subprocess.DEVNULL) as server:
         try:
             _wait_until_ready(f"http://127.0.0.1:{port}/readyz", server)
             yield
