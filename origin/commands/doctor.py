@@ -7,7 +7,7 @@ import sys
 import click
 
 from origin.commands.files import output
-from origin.commands.working import Seconds
+from origin.commands.working import Seconds, certificates
 from origin.doctor.examine import examine
 from origin.doctor.probe import NotAnswered
 from origin.doctor.report import Report, printable
@@ -37,13 +37,7 @@ class CouldNotAsk(click.ClickException):
 @click.option(
     "--page", default="", metavar="URL", help="A page on another site that shows matches of this one."
 )
-@click.option(
-    "--ca",
-    "ca_file",
-    default="",
-    metavar="FILE",
-    help="Certificates that are trusted instead of the system's.",
-)
+@certificates
 @click.option(
     "--listen",
     "listen_s",

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from origin.commands.files import output
-from origin.commands.working import Seconds
+from origin.commands.working import Seconds, certificates
 from origin.doctor.probe import NotAnswered, Target
 from origin.doctor.report import printable
 from origin.doctor.tiers import Observed, Watch
@@ -55,13 +55,7 @@ _HEADINGS: Final = ("process", "tier", "state", "viewers", "per second", "lag p5
     type=Seconds(0.1, 60),
     help="Seconds for an answer.",
 )
-@click.option(
-    "--ca",
-    "ca_file",
-    default="",
-    metavar="FILE",
-    help="Certificates that are trusted instead of the system's.",
-)
+@certificates
 def command(
     urls: Sequence[str],
     interval_s: float,

@@ -12,7 +12,16 @@ import click
 from origin.eventlog.clock import MACHINE_CLOCK
 from origin.metrics import Metrics
 
-__all__ = ["Seconds", "Worker", "run"]
+__all__ = ["Seconds", "Worker", "certificates", "run"]
+
+#: The option of commands that ask addresses with TLS.
+certificates = click.option(
+    "--ca",
+    "ca_file",
+    default="",
+    metavar="FILE",
+    help="Certificates that are trusted instead of the system's.",
+)
 
 
 class Seconds(click.FloatRange):

@@ -169,18 +169,13 @@ def _events(
     return Answer((b"retry: 50\n\n", *parts), status, headers, "text/event-stream")
 
 
-def _after(match: Played, id_: str | None) -> int | None:
-    """From where a client goes on; None for one that has to fetch the snapshot first."""
-    return match.seq_of(id_)
-
-
 def _snapshot(match: Played, seq: int) -> Answer:
     return Answer([match.snapshots[seq]], headers=[("ETag", f'"{match.id(seq)}"')])
 
 
 def _resumed(match: Played, id_: str | None, then: Callable[[int], Answer]) -> Answer:
     """What ``then`` says for a client that names an id; a gap at the head for one that names none."""
-    after = _after(match, id_)
+    after = match.seq_of(id_)
     return (
         _events(match.gap(match.last), match.heartbeat(match.last), match.end())
         if after is None
@@ -333,7 +328,7 @@ def _cases() -> Iterator[Case]:
     rebuilt = played("final_2018", epoch=final.epoch + 86_400_000)
 
     def epoch(number: int, id_: str | None) -> Answer:
-        if number == 1 and (after := _after(final, id_)) is not None:
+        if number == 1 and (after := final.seq_of(id_)) is not None:
             return _events(final.scores(after + 1, after + 2), Cut())
         seq = rebuilt.seq_of(id_)
         if seq is not None:

@@ -158,6 +158,9 @@ class _Sse(Follower):
     """One stream, resumed from the id."""
 
     _begun = False
+    #: How the answer begins that opens it, and what it is called in an error.
+    _opened = b"HTTP/1.1 200"
+    _name = "a stream"
 
     def request(self) -> bytes:
         return (
@@ -171,8 +174,8 @@ class _Sse(Follower):
             head, separator, rest = self.buffer.partition(b"\r\n\r\n")
             if not separator:
                 return Answer()
-            if not head.startswith(b"HTTP/1.1 200"):
-                raise ProtocolError(f"a stream was answered with {head[9:12].decode('latin-1')}")
+            if not head.startswith(self._opened):
+                raise ProtocolError(f"{self._name} was answered with {head[9:12].decode('latin-1')}")
             self._begun, self.buffer = True, rest
             return Answer(self._newest(), complete=True)
         return Answer(self._newest())
@@ -190,24 +193,15 @@ class _Sse(Follower):
 class _WebSocket(_Sse):
     """The same frames over a WebSocket. A server's frames are not masked, so ids are found as they stand."""
 
+    _opened = b"HTTP/1.1 101"
+    _name = "a WebSocket"
+
     def request(self) -> bytes:
         return (
             f"GET /ws/match/{self.match_id}?last_event_id={self.after} HTTP/1.1\r\nHost: lab\r\n"
             f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Key: {_KEY.decode()}\r\n\r\n"
         ).encode()
-
-    def take(self, data: bytes) -> Answer:
-        self.buffer += data
-        if not self._begun:
-            head, separator, rest = self.buffer.partition(b"\r\n\r\n")
-            if not separator:
-                return Answer()
-            if not head.startswith(b"HTTP/1.1 101"):
-                raise ProtocolError(f"a WebSocket was answered with {head[9:12].decode('latin-1')}")
-            self._begun, self.buffer = True, rest
-            return Answer(self._newest(), complete=True)
-        return Answer(self._newest())
 
     def _newest(self) -> int:
         newest = 0
